@@ -1,0 +1,146 @@
+"""The whole accelerator: controller, loader, rows, drain and activation memory, with one port for the host."""
+
+from functools import reduce
+from operator import and_
+
+from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hw.controller import Controller
+from hw.design import Design
+from hw.drain import Drain
+from hw.fields import width_of
+from hw.loader import Loader
+from hw.row import Row
+from hw.shared import Shared
+
+SELECT_ACTIVATIONS, SELECT_LOADS, SELECT_PARAMETERS, SELECT_DESCRIPTORS, SELECT_WEIGHTS = range(5)
+"""Memories on the host port; the weights of row r are ``SELECT_WEIGHTS + r``."""
+
+
+class SkipstoneArray(wiring.Component):
+    """Runs the network in its memories: one cycle of ``start``, then ``busy`` until ``done``; ``layer`` counts layers done.
+
+    While not busy, the host writes ``host_data`` to ``host_address`` of the memory ``host_select`` in every cycle with
+    ``host_write``, and reads the activation word at ``host_address`` one cycle later from ``host_read``.
+    """
+
+    def __init__(self, design: Design) -> None:
+        self.design = design
+        self.host_data_bits = max(
+            design.activation_word_bits,
+            design.load_entry.width,
+            design.parameter.width * design.requantizer_lanes,
+            design.descriptor.width,
+            design.weight_entry.width,
+        )
+        self.host_address_bits = max(
+            width_of(depth)
+            for depth in (
+                design.activation_words,
+                design.load_entries,
+                design.parameter_words,
+                design.layers,
+                design.weight_entries,
+            )
+        )
+        super().__init__(
+            {
+                "start": In(1),
+                "busy": Out(1),
+                "done": Out(1),
+                "layer": Out(width_of(design.layers + 1)),
+                "host_select": In(width_of(SELECT_WEIGHTS + design.rows)),
+                "host_address": In(self.host_address_bits),
+                "host_data": In(self.host_data_bits),
+                "host_write": In(1),
+                "host_read": Out(design.activation_word_bits),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        design = self.design
+        m.submodules.controller = controller = Controller(design)
+        m.submodules.loader = loader = Loader(design)
+        m.submodules.drain = drain = Drain(design)
+        row_module = Row(design)
+        rows = []
+        for index in range(design.rows):
+            m.submodules[f"row{index}"] = instance = Shared(row_module, "skipstone_row", f"row{index}")
+            rows.append(instance.ports)
+
+        memory = Memory(shape=unsigned(design.activation_word_bits), depth=design.activation_words, init=[])
+        m.submodules.activations = memory
+        load_port, other_port = memory.read_port(domain="sync"), memory.read_port(domain="sync")
+        write_port = memory.write_port(granularity=design.requantizer_lanes * design.activation_bits)
+
+        for unit in (controller, loader, drain, *rows):
+            m.d.comb += [unit.host_address.eq(self.host_address), unit.host_data.eq(self.host_data)]
+        for select, unit in (
+            (SELECT_LOADS, loader),
+            (SELECT_PARAMETERS, drain),
+            (SELECT_DESCRIPTORS, controller),
+            *((SELECT_WEIGHTS + index, row) for index, row in enumerate(rows)),
+        ):
+            m.d.comb += unit.host_write.eq(self.host_write & ~controller.busy & (self.host_select == select))
+        host_activations = Signal()
+        m.d.comb += host_activations.eq(self.host_write & (self.host_select == SELECT_ACTIVATIONS))
+
+        m.d.comb += [
+            controller.start.eq(self.start),
+            self.busy.eq(controller.busy),
+            self.done.eq(controller.done),
+            self.layer.eq(controller.layer),
+            controller.layer_done.eq(drain.layer_done),
+            self.host_read.eq(other_port.data),
+            # Activation memory: the loader's port, the drain's second operand (or the host), the drain's result (or the host).
+            load_port.addr.eq(loader.read_address),
+            loader.read_word.eq(load_port.data),
+            other_port.addr.eq(Mux(controller.busy, drain.other_address, self.host_address)),
+            drain.other_word.eq(other_port.data),
+        ]
+        with m.If(controller.busy):
+            m.d.comb += [
+                write_port.addr.eq(drain.write_address),
+                write_port.data.eq(drain.write_word),
+                write_port.en.eq(drain.write_enable),
+            ]
+        with m.Else():
+            m.d.comb += [
+                write_port.addr.eq(self.host_address),
+                write_port.data.eq(self.host_data),
+                write_port.en.eq(host_activations.replicate(len(write_port.en))),
+            ]
+
+        for unit in (loader, drain):
+            m.d.comb += [
+                unit.begin.eq(controller.begin),
+                unit.restart.eq(controller.restart),
+                unit.config.eq(controller.config),
+            ]
+        m.d.comb += [
+            loader.may_begin.eq(reduce(and_, (row.held < design.windows for row in rows))),
+            drain.finished.eq(reduce(and_, (row.finished for row in rows))),
+        ]
+        for index, row in enumerate(rows):
+            m.d.comb += [
+                row.begin.eq(controller.begin),
+                row.restart.eq(controller.restart),
+                row.tiles.eq(controller.config.tiles),
+                row.passes.eq(controller.config.passes),
+                row.maximum.eq(controller.config.maximum),
+                row.load_begun.eq(loader.begun),
+                row.load_done.eq(loader.done),
+                row.load_word.eq(loader.load_word),
+                row.taken.eq(drain.taken),
+                row.released.eq(drain.released),
+                row.drain_bank.eq(drain.bank),
+                row.drain_accumulator.eq(drain.accumulator),
+                row.drain_column.eq(drain.column),
+                *(row.load[col].eq(loader.load[col]) for col in range(design.cols)),
+                *(drain.values[index][j].eq(row.values[j]) for j in range(design.accumulators_per_step)),
+            ]
+        return m

@@ -1,0 +1,333 @@
+"""The design's parameters: one frozen object that the gateware, the mapper and the cycle model all read.
+
+Everything that follows from the parameters (bit fields of the memories, tile shapes, the position of an output channel)
+is computed here, in plain integers, so that the hardware and its model cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from hw.errors import DesignError
+from hw.fields import Field, Fields, width_of
+
+MULTIPLIER_BITS = 16
+OTHER_MULTIPLIER_BITS = 32
+SHIFT_BITS = 6
+
+
+@dataclass(frozen=True)
+class Design:
+    """Parameters of one array.
+
+    ``rows`` x ``cols`` PEs; each PE has ``windows`` activation windows of ``window_depth`` entries and two banks of
+    ``accumulators`` accumulators. The loader moves ``load_width`` activations (one memory word) a cycle;
+    ``requantizer_lanes`` outputs a cycle are requantized. ``*_bits`` are widths. Memory sizes: ``activation_words`` words of
+    ``load_width`` activations, ``weight_entries`` nonzeros per row, ``load_entries`` words of the loader's lists,
+    ``parameter_words`` requantization words (``requantizer_lanes`` channels each), ``layers`` descriptors. ``reach`` bounds
+    the extent of the kernel part held by one window (larger kernels are split over windows); ``leave_bits`` is the width of
+    the number of windows a row leaves behind one entry; ``max_stride`` and ``max_dimension`` bound strides and image sizes.
+    """
+
+    name: str
+    rows: int
+    cols: int
+    window_depth: int
+    windows: int
+    accumulators: int
+    load_width: int
+    requantizer_lanes: int
+    weight_bits: int = 8
+    activation_bits: int = 8
+    accumulator_bits: int = 24
+    activation_words: int = 8192
+    weight_entries: int = 16384
+    load_entries: int = 4096
+    parameter_words: int = 256
+    layers: int = 64
+    reach: int = 8
+    leave_bits: int = 3
+    max_stride: int = 4
+    max_dimension: int = 1023
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type == "int" and (isinstance(value, bool) or not isinstance(value, int)):
+                raise DesignError(f"{field.name} must be an integer, not {value!r}")
+            if field.type == "str" and not isinstance(value, str):
+                raise DesignError(f"{field.name} must be a string, not {value!r}")
+        for name, low, high in (
+            ("rows", 1, 256),
+            ("cols", 1, 1024),
+            ("window_depth", 1, 1 << 16),
+            ("windows", 2, 64),
+            ("accumulators", 1, 1024),
+            ("load_width", 1, 1024),
+            ("requantizer_lanes", 1, 1024),
+            ("weight_bits", 2, 16),
+            ("activation_bits", 2, 16),
+            ("accumulator_bits", 8, 48),
+            ("activation_words", 2, 1 << 28),
+            ("weight_entries", 2, 1 << 28),
+            ("load_entries", 2, 1 << 28),
+            ("parameter_words", 2, 1 << 24),
+            ("layers", 1, 1 << 16),
+            ("reach", 1, 64),
+            ("leave_bits", 1, 8),
+            ("max_stride", 1, 16),
+            ("max_dimension", 1, 1 << 15),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise DesignError(f"{name} must be {low} to {high}, not {value}")
+        if self.window_depth % self.load_width:
+            raise DesignError(
+                f"window_depth {self.window_depth} must be a multiple of load_width {self.load_width}; "
+                f"the next one is {-(-self.window_depth // self.load_width) * self.load_width}"
+            )
+        if self.load_width % self.requantizer_lanes:
+            raise DesignError(
+                f"requantizer_lanes {self.requantizer_lanes} must divide load_width {self.load_width}, "
+                "so that a result fits one activation word"
+            )
+        if self.accumulator_bits < self.weight_bits + self.activation_bits:
+            raise DesignError(
+                f"accumulator_bits {self.accumulator_bits} cannot hold one product; raise it to "
+                f"{self.weight_bits + self.activation_bits}"
+            )
+
+    # Derived sizes ------------------------------------------------------------------------------------------------
+
+    @property
+    def pes(self) -> int:
+        return self.rows * self.cols
+
+    @property
+    def slots(self) -> int:
+        """Activation words that one window holds."""
+        return self.window_depth // self.load_width
+
+    @property
+    def accumulators_per_step(self) -> int:
+        """Accumulators of one PE that the drain reads at once (more than one where lanes outnumber rows)."""
+        return max(1, min(self.requantizer_lanes // self.rows, self.accumulators))
+
+    @property
+    def steps_per_accumulator(self) -> int:
+        """Drain steps that one accumulator of all rows takes (more than one where rows outnumber lanes)."""
+        return max(1, -(-self.rows // self.requantizer_lanes))
+
+    @property
+    def bank_depth(self) -> int:
+        """Accumulators of one bank, rounded up to whole drain steps."""
+        return -(-self.accumulators // self.accumulators_per_step) * self.accumulators_per_step
+
+    @cached_property
+    def tile_shapes(self) -> tuple[tuple[int, int], ...]:
+        """Every ``(tile_h, tile_w)`` with ``tile_h * tile_w == cols``; a descriptor names one by its index."""
+        return tuple((h, self.cols // h) for h in range(1, self.cols + 1) if self.cols % h == 0)
+
+    def position(self, row: int, accumulator: int) -> int:
+        """Place of a channel of ``(row, accumulator)`` among a pass's outputs, in activations."""
+        lanes = self.requantizer_lanes
+        if lanes >= self.rows:
+            step, j = divmod(accumulator, self.accumulators_per_step)
+            return step * lanes + j * self.rows + row
+        return accumulator * self.steps_per_accumulator * lanes + row
+
+    def steps(self, accumulators: int) -> int:
+        """Drain steps of one pixel of a pass that uses the accumulators below ``accumulators``."""
+        if self.requantizer_lanes >= self.rows:
+            return -(-accumulators // self.accumulators_per_step)
+        return accumulators * self.steps_per_accumulator
+
+    # Bit fields ---------------------------------------------------------------------------------------------------
+
+    @property
+    def address_bits(self) -> int:
+        return width_of(self.activation_words)
+
+    @property
+    def dimension_bits(self) -> int:
+        """Signed coordinates: an image position, a tile's overhang and the padding before the image all fit."""
+        return (self.max_dimension + self.region_extent).bit_length() + 1
+
+    @property
+    def region_extent(self) -> int:
+        """Largest offset of a word inside a tile's input region, plus one."""
+        return (self.cols - 1) * self.max_stride + self.reach
+
+    @property
+    def region_bits(self) -> int:
+        return width_of(self.region_extent)
+
+    @property
+    def activation_word_bits(self) -> int:
+        return self.load_width * self.activation_bits
+
+    @cached_property
+    def weight_entry(self) -> Fields:
+        """One nonzero: its value, the activation (slot and lane of the window), the accumulator, and what comes after it:
+        how many windows the row leaves, and whether the tile's list ends."""
+        return Fields(
+            (
+                Field("value", self.weight_bits, signed=True),
+                Field("slot", width_of(self.slots)),
+                Field("lane", width_of(self.load_width)),
+                Field("accumulator", width_of(self.accumulators)),
+                Field("leave", self.leave_bits),
+                Field("last", 1),
+            )
+        )
+
+    @cached_property
+    def load_entry(self) -> Fields:
+        """One word to load: its place in the tile's input region (``y``, ``x``), the same counted from the first tap of the
+        window's part of the kernel (``dy``, ``dx``), its address from the region's origin (modulo the address space), the
+        first slot of its channel group in the window, and whether it ends the window or the tile's list."""
+        return Fields(
+            (
+                Field("y", self.dimension_bits),
+                Field("x", self.dimension_bits),
+                Field("dy", self.region_bits),
+                Field("dx", self.region_bits),
+                Field("offset", self.address_bits),
+                Field("slot", width_of(self.slots)),
+                Field("last_of_window", 1),
+                Field("last_of_tile", 1),
+            )
+        )
+
+    @cached_property
+    def parameter(self) -> Fields:
+        """Requantization constants of one output channel."""
+        return Fields(
+            (
+                Field("bias", self.accumulator_bits, signed=True),
+                Field("multiplier", MULTIPLIER_BITS),
+                Field("shift", SHIFT_BITS),
+                Field("other_multiplier", OTHER_MULTIPLIER_BITS),
+            )
+        )
+
+    @cached_property
+    def tap_bits(self) -> int:
+        return width_of(self.slots)
+
+    @cached_property
+    def descriptor(self) -> Fields:
+        """One layer. Counts are stored less one. ``tap_y``/``tap_x`` give, for each offset below ``reach``, the tap's part
+        of the slot number and whether there is a tap at all; addresses are in words, modulo the address space."""
+        dimension, address, region = self.dimension_bits, self.address_bits, self.region_bits
+        taps = [
+            field
+            for axis in "yx"
+            for index in range(self.reach)
+            for field in (Field(f"tap_{axis}{index}", self.tap_bits), Field(f"tap_{axis}{index}_valid", 1))
+        ]
+        return Fields(
+            (
+                Field("last_layer", 1),
+                Field("maximum", 1),
+                Field("tile_shape", width_of(len(self.tile_shapes))),
+                Field("tile_h", width_of(self.cols)),
+                Field("tile_w", width_of(self.cols)),
+                Field("tiles_y", dimension),
+                Field("tiles_x", dimension),
+                Field("tiles", 2 * dimension),
+                Field("passes", 16),
+                # Loader
+                Field("stride_y", width_of(self.max_stride + 1)),
+                Field("stride_x", width_of(self.max_stride + 1)),
+                Field("height", dimension),
+                Field("width", dimension),
+                Field("origin_y", dimension, signed=True),
+                Field("origin_x", dimension, signed=True),
+                Field("origin", address),
+                Field("tile_step_y", region),
+                Field("tile_step_x", region),
+                Field("tile_address_step_y", address),
+                Field("tile_address_step_x", address),
+                Field("pad_value", self.activation_bits, signed=True),
+                *taps,
+                # Drain
+                Field("steps", 16),
+                Field("out_height", dimension),
+                Field("out_width", dimension),
+                Field("out_base", address),
+                Field("out_pixel_step", address),
+                Field("out_row_step", address),
+                Field("out_tile_step_y", address),
+                Field("out_tile_step_x", address),
+                Field("other_distance", address),
+                Field("add_other", 1),
+                Field("other_zero_point", self.activation_bits, signed=True),
+                Field("zero_point", self.activation_bits, signed=True),
+                Field("low", self.activation_bits, signed=True),
+                Field("high", self.activation_bits, signed=True),
+            )
+        )
+
+    # Files --------------------------------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def replace(self, **changes: Any) -> Design:
+        """The same design with other parameters; every check runs again."""
+        return dataclasses.replace(self, **changes)
+
+
+def built_in_designs() -> dict[str, Design]:
+    """The carried designs by name, in the order of their number of PEs."""
+    folder = resources.files("hw") / "designs"
+    designs = [
+        parse_design(entry.read_text(), entry.name.removesuffix(".toml"), f"hw/designs/{entry.name}")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".toml")
+    ]
+    return {design.name: design for design in sorted(designs, key=lambda design: (design.pes, design.name))}
+
+
+def load_design(name_or_path: str) -> Design:
+    """A built-in design by name, or a TOML file with the parameters as keys."""
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        try:
+            text = path.read_text()
+        except OSError as error:
+            raise DesignError(f"cannot read design file {path}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise DesignError(f"design file {path} is not text") from None
+        return parse_design(text, path.stem, str(path))
+    designs = built_in_designs()
+    if name_or_path not in designs:
+        raise DesignError(f"unknown design '{name_or_path}'; built in are {', '.join(designs)}, or name a .toml file")
+    return designs[name_or_path]
+
+
+def parse_design(text: str, default_name: str, where: str) -> Design:
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise DesignError(f"{where} is not TOML: {error}") from None
+    known = {field.name: field for field in dataclasses.fields(Design)}
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise DesignError(f"{where}: unknown parameters {', '.join(unknown)}; known are {', '.join(known)}")
+    values.setdefault("name", default_name)
+    missing = [n for n, f in known.items() if f.default is dataclasses.MISSING and n not in values]
+    if missing:
+        raise DesignError(f"{where}: missing parameters {', '.join(missing)}")
+    try:
+        return Design(**values)
+    except DesignError as error:
+        raise DesignError(f"{where}: {error}") from None

@@ -1,0 +1,237 @@
+"""The drain: takes a finished tile's accumulators, pixel by pixel, through the requantizers to activation memory."""
+
+from itertools import pairwise
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hw import timing
+from hw.design import Design
+from hw.fields import width_of
+from hw.requantizer import Requantizer
+
+
+class Drain(wiring.Component):
+    """One step a cycle: ``requantizer_lanes`` channels of one pixel. Only pixels inside the output image are drained.
+
+    ``finished`` says that every row has finished the next tile; ``taken`` pulses in the cycle before the first step and
+    ``released`` in the last step, whose accumulators are free one cycle later. A step in cycle d reads the accumulators
+    (``values``), the parameters and the other tensor's word, and is written at the end of cycle d + ``LATENCY``.
+    ``layer_done`` is high in the cycle that writes the layer's last result.
+    """
+
+    LATENCY = timing.REQUANTIZER_LATENCY
+
+    def __init__(self, design: Design) -> None:
+        assert timing.REQUANTIZER_LATENCY == 1 + Requantizer.LATENCY
+        self.design = design
+        self.lanes = design.requantizer_lanes
+        self.blocks = design.load_width // self.lanes
+        super().__init__(
+            {
+                "begin": In(1),
+                "restart": In(1),
+                "config": In(design.descriptor.layout()),
+                "finished": In(1),
+                "taken": Out(1),
+                "released": Out(1),
+                "bank": Out(1),
+                "accumulator": Out(width_of(design.bank_depth)),
+                "column": Out(width_of(design.cols)),
+                "values": In(
+                    data.ArrayLayout(
+                        data.ArrayLayout(signed(design.accumulator_bits), design.accumulators_per_step), design.rows
+                    )
+                ),
+                "other_address": Out(design.address_bits),
+                "other_word": In(design.activation_word_bits),
+                "write_enable": Out(self.blocks),
+                "write_address": Out(design.address_bits),
+                "write_word": Out(design.activation_word_bits),
+                "layer_done": Out(1),
+                "host_write": In(1),
+                "host_address": In(width_of(design.parameter_words)),
+                "host_data": In(design.parameter.width * self.lanes),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        design, config = self.design, self.config
+        lanes, blocks = self.lanes, self.blocks
+        pixel_bits = design.dimension_bits
+
+        parameters = Memory(shape=unsigned(design.parameter.width * lanes), depth=design.parameter_words, init=[])
+        m.submodules.parameters = parameters
+        host = parameters.write_port()
+        m.d.comb += [host.en.eq(self.host_write), host.addr.eq(self.host_address), host.data.eq(self.host_data)]
+
+        # Where the drain stands: layer > pass > tile > pixel > step.
+        busy = Signal()
+        passes_left, tiles_y_left, tiles_x_left = Signal(16), Signal(pixel_bits), Signal(pixel_bits)
+        rows_left, columns_left = Signal(pixel_bits), Signal(pixel_bits)
+        tile_base, tile_row_base = Signal(design.address_bits), Signal(design.address_bits)
+        pixel, pixel_row = Signal(design.address_bits), Signal(design.address_bits)
+        ty, tx, column_row = Signal(width_of(design.cols)), Signal(width_of(design.cols)), Signal(width_of(design.cols))
+        step, part = Signal(16), Signal(width_of(design.steps_per_accumulator))
+        accumulator = Signal(width_of(design.bank_depth))
+        word, block, pass_word, pass_block = Signal(16), Signal(width_of(blocks)), Signal(16), Signal(width_of(blocks))
+        parameter_address, pass_parameter = (Signal(width_of(design.parameter_words)) for _ in range(2))
+
+        last_step = step == config.steps
+        last_x = (tx == config.tile_w) | (tx + 1 == columns_left)
+        last_y = (ty == config.tile_h) | (ty + 1 == rows_left)
+        tile_end = Signal()
+        m.d.comb += [
+            tile_end.eq(busy & last_step & last_x & last_y),
+            self.released.eq(tile_end),
+            self.taken.eq(self.finished & (~busy | tile_end)),
+            self.column.eq(column_row + tx),
+            self.accumulator.eq(accumulator),
+        ]
+        m.d.sync += busy.eq(self.taken | (busy & ~tile_end))
+
+        next_word, next_block = Signal.like(word), Signal.like(block)
+        with m.If(block == blocks - 1):
+            m.d.comb += [next_block.eq(0), next_word.eq(word + 1)]
+        with m.Else():
+            m.d.comb += [next_block.eq(block + 1), next_word.eq(word)]
+
+        to_first_pixel = [ty.eq(0), tx.eq(0), column_row.eq(0)]
+        to_first_tile = [
+            tiles_y_left.eq(config.tiles_y),
+            tiles_x_left.eq(config.tiles_x),
+            rows_left.eq(config.out_height),
+            columns_left.eq(config.out_width),
+            tile_base.eq(config.out_base),
+            tile_row_base.eq(config.out_base),
+            pixel.eq(config.out_base),
+            pixel_row.eq(config.out_base),
+        ]
+        with m.If(busy):
+            m.d.sync += [parameter_address.eq(parameter_address + 1), step.eq(step + 1), word.eq(next_word), block.eq(next_block), part.eq(part + 1)]
+            with m.If(part == design.steps_per_accumulator - 1):
+                m.d.sync += [part.eq(0), accumulator.eq(accumulator + design.accumulators_per_step)]
+            with m.If(last_step):
+                m.d.sync += [parameter_address.eq(pass_parameter), step.eq(0), part.eq(0), accumulator.eq(0), word.eq(pass_word), block.eq(pass_block)]
+                m.d.sync += [tx.eq(tx + 1), pixel.eq(pixel + config.out_pixel_step)]
+                with m.If(last_x):
+                    m.d.sync += [
+                        tx.eq(0),
+                        ty.eq(ty + 1),
+                        column_row.eq(column_row + config.tile_w + 1),
+                        pixel.eq(pixel_row + config.out_row_step),
+                        pixel_row.eq(pixel_row + config.out_row_step),
+                    ]
+            with m.If(tile_end):
+                m.d.sync += [self.bank.eq(~self.bank), *to_first_pixel]
+                with m.If(tiles_x_left != 0):
+                    following = tile_base + config.out_tile_step_x
+                    m.d.sync += [
+                        tiles_x_left.eq(tiles_x_left - 1),
+                        columns_left.eq(columns_left - config.tile_w - 1),
+                        tile_base.eq(following),
+                        pixel.eq(following),
+                        pixel_row.eq(following),
+                    ]
+                with m.Elif(tiles_y_left != 0):
+                    following = tile_row_base + config.out_tile_step_y
+                    m.d.sync += [
+                        tiles_x_left.eq(config.tiles_x),
+                        tiles_y_left.eq(tiles_y_left - 1),
+                        columns_left.eq(config.out_width),
+                        rows_left.eq(rows_left - config.tile_h - 1),
+                        tile_base.eq(following),
+                        tile_row_base.eq(following),
+                        pixel.eq(following),
+                        pixel_row.eq(following),
+                    ]
+                with m.Else():
+                    m.d.sync += [
+                        parameter_address.eq(parameter_address + 1),
+                        passes_left.eq(passes_left - 1),
+                        pass_parameter.eq(parameter_address + 1),
+                        pass_word.eq(next_word),
+                        pass_block.eq(next_block),
+                        word.eq(next_word),
+                        block.eq(next_block),
+                        *to_first_tile,
+                    ]
+        with m.If(self.restart):
+            m.d.sync += [parameter_address.eq(0), pass_parameter.eq(0)]
+        with m.If(self.begin):
+            m.d.sync += [
+                passes_left.eq(config.passes),
+                self.bank.eq(0),
+                step.eq(0),
+                part.eq(0),
+                accumulator.eq(0),
+                word.eq(0),
+                block.eq(0),
+                pass_word.eq(0),
+                pass_block.eq(0),
+                *to_first_pixel,
+                *to_first_tile,
+            ]
+
+        # The parameter word of the step in cycle d stands on the port in d + 1, together with the registered accumulators.
+        read = parameters.read_port(domain="sync")
+        m.d.comb += read.addr.eq(parameter_address)
+        address = Signal(design.address_bits)
+        m.d.comb += [address.eq(pixel + word), self.other_address.eq(address + config.other_distance)]
+
+        chosen = Signal(data.ArrayLayout(signed(design.accumulator_bits), lanes))
+        for lane in range(lanes):
+            if lanes >= design.rows:
+                j, row = divmod(lane, design.rows)
+                if j < design.accumulators_per_step:
+                    m.d.sync += chosen[lane].eq(self.values[row][j])
+            else:
+                with m.Switch(part):
+                    for index in range(design.steps_per_accumulator):
+                        row = index * lanes + lane
+                        if row < design.rows:
+                            with m.Case(index):
+                                m.d.sync += chosen[lane].eq(self.values[row][0])
+        block1 = Signal.like(block)
+        m.d.sync += block1.eq(block)
+        other = Signal(lanes * design.activation_bits)
+        m.d.comb += other.eq(self.other_word.word_select(block1, lanes * design.activation_bits))
+
+        results = []
+        for lane in range(lanes):
+            requantizer = Requantizer(design)
+            m.submodules[f"requantizer{lane}"] = requantizer
+            m.d.comb += [
+                requantizer.accumulator.eq(chosen[lane]),
+                requantizer.parameter.eq(read.data.word_select(lane, design.parameter.width)),
+                requantizer.other.eq(other.word_select(lane, design.activation_bits).as_signed()),
+                requantizer.add_other.eq(config.add_other),
+                requantizer.other_zero_point.eq(config.other_zero_point),
+                requantizer.zero_point.eq(config.zero_point),
+                requantizer.low.eq(config.low),
+                requantizer.high.eq(config.high),
+            ]
+            results.append(requantizer.q)
+
+        travelling = data.StructLayout(
+            {"valid": 1, "last": 1, "address": design.address_bits, "block": width_of(blocks)}
+        )
+        stages = [Signal(travelling, name=f"stage{index}") for index in range(self.LATENCY + 1)]
+        m.d.comb += [
+            stages[0].valid.eq(busy),
+            stages[0].last.eq(tile_end & (tiles_x_left == 0) & (tiles_y_left == 0) & (passes_left == 0)),
+            stages[0].address.eq(address),
+            stages[0].block.eq(block),
+        ]
+        m.d.sync += [after.eq(before) for before, after in pairwise(stages)]
+        written = stages[-1]
+        m.d.comb += [
+            self.write_address.eq(written.address),
+            self.write_enable.eq(Mux(written.valid, 1 << written.block, 0)),
+            self.write_word.eq(Cat(*(Cat(*results) for _ in range(blocks)))),
+            self.layer_done.eq(written.last),
+        ]
+        return m

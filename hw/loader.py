@@ -1,0 +1,195 @@
+"""The multicasting loader: reads each word of a tile's input region once and hands it to every column that needs it."""
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hw import timing
+from hw.design import Design
+from hw.fields import width_of
+from hw.pe import load_layout
+
+
+class Capture(wiring.Component):
+    """Decides where one column puts a word: ``slot = entry slot + tap_y[dy - origin_y] + tap_x[dx - origin_x]``, and whether
+    the column needs it at all. ``origin`` is the column's output pixel times the stride. Two cycles after ``dy``/``dx``,
+    one word a cycle."""
+
+    LATENCY = 2
+
+    def __init__(self, design: Design, col: int) -> None:
+        self.design = design
+        self.col = col
+        super().__init__(
+            {
+                "config": In(design.descriptor.layout()),
+                "valid": In(1),
+                "dy": In(design.region_bits),
+                "dx": In(design.region_bits),
+                "address": In(width_of(design.windows * design.slots)),
+                "load": Out(load_layout(design)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        design, config = self.design, self.config
+        origins = []
+        for axis, of_shape in (("y", lambda w: self.col // w), ("x", lambda w: self.col % w)):
+            stride = config[f"stride_{axis}"]
+            choices = Array(stride * of_shape(tile_w) for _, tile_w in design.tile_shapes)
+            origin = Signal(design.region_bits, name=f"origin_{axis}")
+            # Constant during a layer: it settles in the layer's setup cycle.
+            m.d.sync += origin.eq(choices[config.tile_shape])
+            origins.append(origin)
+
+        valid, address = Signal(), Signal.like(self.address)
+        m.d.sync += [valid.eq(self.valid), address.eq(self.address)]
+        hits, parts = [], []
+        for axis, position, origin in (("y", self.dy, origins[0]), ("x", self.dx, origins[1])):
+            distance = Signal(signed(design.region_bits + 1), name=f"distance_{axis}")
+            m.d.sync += distance.eq(position - origin)
+            index = Signal(width_of(design.reach), name=f"index_{axis}")
+            m.d.comb += index.eq(distance)
+            taps = Array(config[f"tap_{axis}{i}"] for i in range(design.reach))
+            exists = Array(config[f"tap_{axis}{i}_valid"] for i in range(design.reach))
+            hits.append((distance >= 0) & (distance < design.reach) & exists[index])
+            parts.append(taps[index])
+        m.d.sync += [self.load.enable.eq(valid & hits[0] & hits[1]), self.load.address.eq(address + parts[0] + parts[1])]
+        return m
+
+
+class Loader(wiring.Component):
+    """Walks the load list of a tile, for every tile of every pass; one word a cycle while a window is free.
+
+    A list entry taken in cycle u is read from activation memory in u + 1 (``read_address``), arrives in u + 2 and is written
+    into the windows at the end of u + 3; a row may issue an entry that reads it in u + ``LATENCY``. Words outside the
+    image become ``pad_value`` and cost the same cycle. ``begun``/``done`` pulse with the first and the last word of each
+    window; the first word of a window is taken only while ``may_begin``.
+    """
+
+    LATENCY = timing.LOAD_LATENCY
+
+    def __init__(self, design: Design) -> None:
+        self.design = design
+        super().__init__(
+            {
+                "begin": In(1),
+                "restart": In(1),
+                "config": In(design.descriptor.layout()),
+                "may_begin": In(1),
+                "begun": Out(1),
+                "done": Out(1),
+                "read_address": Out(design.address_bits),
+                "read_word": In(design.activation_word_bits),
+                "load": Out(data.ArrayLayout(load_layout(design), design.cols)),
+                "load_word": Out(design.activation_word_bits),
+                "host_write": In(1),
+                "host_address": In(width_of(design.load_entries)),
+                "host_data": In(design.load_entry.width),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        design, config = self.design, self.config
+
+        lists = Memory(shape=unsigned(design.load_entry.width), depth=design.load_entries, init=[])
+        m.submodules.lists = lists
+        host = lists.write_port()
+        m.d.comb += [host.en.eq(self.host_write), host.addr.eq(self.host_address), host.data.eq(self.host_data)]
+        read = lists.read_port(domain="sync")
+        entry = data.View(design.load_entry.layout(), read.data)
+        pointer, list_start, next_pointer = (Signal(width_of(design.load_entries)) for _ in range(3))
+        m.d.comb += [next_pointer.eq(pointer), read.addr.eq(next_pointer)]
+        m.d.sync += pointer.eq(next_pointer)
+
+        running, in_window = Signal(), Signal()
+        passes_left, tiles_y_left, tiles_x_left = Signal(16), Signal(design.dimension_bits), Signal(design.dimension_bits)
+        y, x = Signal(signed(design.dimension_bits + 1)), Signal(signed(design.dimension_bits + 1))
+        tile_address, row_address = Signal(design.address_bits), Signal(design.address_bits)
+        take = Signal()
+        m.d.comb += [take.eq(running & (in_window | self.may_begin)), self.begun.eq(take & ~in_window)]
+        with m.If(take):
+            m.d.sync += in_window.eq(~entry.last_of_window)
+
+        to_first_tile = [
+            tiles_y_left.eq(config.tiles_y),
+            tiles_x_left.eq(config.tiles_x),
+            y.eq(config.origin_y),
+            x.eq(config.origin_x),
+            tile_address.eq(config.origin),
+            row_address.eq(config.origin),
+        ]
+        with m.If(self.restart):
+            m.d.comb += next_pointer.eq(0)
+            m.d.sync += list_start.eq(0)
+        with m.Elif(take):
+            m.d.comb += next_pointer.eq(pointer + 1)
+            with m.If(entry.last_of_tile):
+                with m.If((tiles_x_left == 0) & (tiles_y_left == 0)):
+                    m.d.sync += [list_start.eq(pointer + 1), passes_left.eq(passes_left - 1), *to_first_tile]
+                    with m.If(passes_left == 0):
+                        m.d.sync += running.eq(0)
+                with m.Else():
+                    m.d.comb += next_pointer.eq(list_start)
+                    with m.If(tiles_x_left == 0):
+                        m.d.sync += [
+                            tiles_x_left.eq(config.tiles_x),
+                            tiles_y_left.eq(tiles_y_left - 1),
+                            x.eq(config.origin_x),
+                            y.eq(y + config.tile_step_y),
+                            row_address.eq(row_address + config.tile_address_step_y),
+                            tile_address.eq(row_address + config.tile_address_step_y),
+                        ]
+                    with m.Else():
+                        m.d.sync += [
+                            tiles_x_left.eq(tiles_x_left - 1),
+                            x.eq(x + config.tile_step_x),
+                            tile_address.eq(tile_address + config.tile_address_step_x),
+                        ]
+        with m.If(self.begin):
+            m.d.sync += [running.eq(1), passes_left.eq(config.passes), *to_first_tile]
+
+        # Stage 1: address and position. The window turns with its last word.
+        window = Signal(range(design.windows))
+        with m.If(take & entry.last_of_window):
+            m.d.sync += window.eq(Mux(window == design.windows - 1, 0, window + 1))
+        base = Array(Const(i * design.slots) for i in range(design.windows))
+        taken1, last1 = Signal(), Signal()
+        dy1, dx1 = Signal(design.region_bits), Signal(design.region_bits)
+        y1, x1 = (Signal(signed(design.dimension_bits + 2), name=name) for name in ("y1", "x1"))
+        address1 = Signal(width_of(design.windows * design.slots))
+        m.d.sync += [
+            taken1.eq(take),
+            last1.eq(take & entry.last_of_window),
+            dy1.eq(entry.dy),
+            dx1.eq(entry.dx),
+            y1.eq(y + entry.y),
+            x1.eq(x + entry.x),
+            self.read_address.eq(tile_address + entry.offset),
+            address1.eq(base[window] + entry.slot),
+        ]
+
+        # Stage 2: the word arrives; outside the image it is replaced.
+        inside2 = Signal()
+        m.d.sync += [
+            inside2.eq((y1 >= 0) & (y1 < config.height) & (x1 >= 0) & (x1 < config.width)),
+            self.done.eq(last1),
+        ]
+        pad = Cat(config.pad_value for _ in range(design.load_width))
+        m.d.sync += self.load_word.eq(Mux(inside2, self.read_word, pad))
+
+        for col in range(design.cols):
+            capture = Capture(design, col)
+            m.submodules[f"capture{col}"] = capture
+            m.d.comb += [
+                capture.config.eq(config),
+                capture.valid.eq(taken1),
+                capture.dy.eq(dy1),
+                capture.dx.eq(dx1),
+                capture.address.eq(address1),
+                self.load[col].eq(capture.load),
+            ]
+        return m

@@ -1,0 +1,92 @@
+"""The processing element: a window memory, a multiplier and two banks of accumulators. Control comes from its row."""
+
+from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hw import timing
+from hw.design import Design
+from hw.fields import width_of
+
+
+def load_layout(design: Design) -> data.StructLayout:
+    """A word for one column's windows: ``address`` counts words over all windows."""
+    return data.StructLayout({"enable": 1, "address": width_of(design.windows * design.slots)})
+
+
+class Pe(wiring.Component):
+    """``accumulator[a] = (first ? 0 : accumulator[a]) + weight * window[address][lane]``, or the maximum of the products.
+
+    One entry a cycle, never refused. The control arrives in stages, each registered in the row: ``x`` reads the window,
+    ``m`` multiplies one cycle later, ``a`` accumulates one cycle after that. Counted from the row's issue, one cycle before
+    ``x``, the accumulator shows the result after ``LATENCY`` cycles. A loaded word is readable one cycle after ``load``.
+    ``values`` are the accumulators from ``drain_address`` upward, read without delay.
+    """
+
+    LATENCY = timing.PE_LATENCY
+
+    def __init__(self, design: Design) -> None:
+        self.design = design
+        super().__init__(
+            {
+                "load": In(load_layout(design)),
+                "load_word": In(design.activation_word_bits),
+                "x_valid": In(1),
+                "x_address": In(width_of(design.windows * design.slots)),
+                "x_lane": In(width_of(design.load_width)),
+                "m_valid": In(1),
+                "m_weight": In(signed(design.weight_bits)),
+                "a_valid": In(1),
+                "a_first": In(1),
+                "a_maximum": In(1),
+                "a_address": In(width_of(2 * design.bank_depth)),
+                "drain_address": In(width_of(2 * design.bank_depth)),
+                "values": Out(data.ArrayLayout(signed(design.accumulator_bits), design.accumulators_per_step)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        design = self.design
+
+        window = Memory(
+            shape=unsigned(design.activation_word_bits), depth=design.windows * design.slots, init=[]
+        )
+        m.submodules.window = window
+        write = window.write_port()
+        m.d.comb += [write.en.eq(self.load.enable), write.addr.eq(self.load.address), write.data.eq(self.load_word)]
+        read = window.read_port(domain="comb")
+        m.d.comb += read.addr.eq(self.x_address)
+
+        activation = Signal(signed(design.activation_bits))
+        with m.If(self.x_valid):
+            m.d.sync += activation.eq(read.data.word_select(self.x_lane, design.activation_bits).as_signed())
+
+        product = Signal(signed(design.weight_bits + design.activation_bits))
+        with m.If(self.m_valid):
+            m.d.sync += product.eq(self.m_weight * activation)
+
+        accumulators = Memory(shape=unsigned(design.accumulator_bits), depth=2 * design.bank_depth, init=[])
+        m.submodules.accumulators = accumulators
+        old_port = accumulators.read_port(domain="comb")
+        new_port = accumulators.write_port()
+        old = Signal(signed(design.accumulator_bits))
+        m.d.comb += [
+            old_port.addr.eq(self.a_address),
+            old.eq(old_port.data.as_signed()),
+            new_port.addr.eq(self.a_address),
+            new_port.en.eq(self.a_valid),
+        ]
+        with m.If(self.a_first):
+            m.d.comb += new_port.data.eq(product)
+        with m.Elif(self.a_maximum):
+            m.d.comb += new_port.data.eq(Mux(product > old, product, old))
+        with m.Else():
+            m.d.comb += new_port.data.eq(old + product)
+
+        for index in range(design.accumulators_per_step):
+            port = accumulators.read_port(domain="comb")
+            # The bank's depth is a multiple of the accumulators read at once, so this never leaves the bank.
+            m.d.comb += [port.addr.eq(self.drain_address + index), self.values[index].eq(port.data.as_signed())]
+        return m

@@ -1,0 +1,27 @@
+"""Pipeline latencies in cycles, as plain numbers: each gateware class takes its ``LATENCY`` from here, and so does the
+cycle model, without importing Amaranth. Tests measure every one of them on the RTL."""
+
+PE_LATENCY = 4
+"""From the cycle in which a row issues an entry to the first cycle in which the accumulator shows it."""
+
+ISSUE_LATENCY = 1
+"""From the cycle in which a row issues an entry to the first cycle in which its effect on windows is seen by the loader."""
+
+LOAD_LATENCY = 3
+"""From the cycle in which the loader takes a list entry to the first cycle in which a row may issue an entry that reads
+the word. (The word itself is in the window one cycle later, which is when the PE reads it.)"""
+
+DRAIN_START_LATENCY = PE_LATENCY + 1
+"""From the cycle in which the last row issues its last entry of a tile to the first drain step of that tile."""
+
+BANK_LATENCY = 1
+"""From the last drain step of a tile to the first cycle in which a row may issue into the freed bank."""
+
+REQUANTIZER_LATENCY = 6
+"""From a drain step to the cycle whose end writes its result to activation memory."""
+
+LAYER_SETUP_LATENCY = 2
+"""From the cycle that writes a layer's last result to the first cycle in which the loader takes an entry of the next layer."""
+
+START_LATENCY = 1
+"""From the cycle in which ``start`` is seen to the cycle that stands for the last result of a layer before the first."""

@@ -1,0 +1,9 @@
+"""The mapper's error: a layer that the design cannot run, with the parameter to change and the value that would do."""
+
+
+class MappingError(ValueError):
+    """A layer does not fit the design; the text names the layer, the parameter and the smallest value that would do."""
+
+    @classmethod
+    def too_small(cls, layer: str, what: str, need: int, parameter: str, have: int) -> "MappingError":
+        return cls(f"layer '{layer}': {what} needs {parameter} {need}, the design has {have}; raise {parameter} to {need}")

@@ -1,0 +1,278 @@
+"""The float network: layers in the array's terms, wired as a networkx graph, with shapes and work derived from them.
+
+The ONNX importer makes a graph, pruning makes another one with other weights, calibration and quantization read it.
+Nothing here changes after construction. A layer has one output tensor, which carries the layer's name; tensors are
+(channels, height, width), without the batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import networkx as nx  # type: ignore[import-untyped]
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import SkipstoneError
+from models.quantized import output_size
+
+Shape = tuple[int, int, int]
+"""(channels, height, width) of a tensor."""
+Pair = tuple[int, int]
+"""(vertical, horizontal)."""
+Padding = tuple[int, int, int, int]
+"""Pixels added at (top, left, bottom, right)."""
+Clamp = tuple[float, float]
+"""(low, high) in real units; a side without a bound is infinite. ReLU is (0, inf)."""
+
+
+def _window(
+    shape: Shape, channels: int, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair, name: str
+) -> Shape:
+    height = output_size(shape[1], kernel[0], stride[0], padding[0], padding[2], dilation[0])
+    width = output_size(shape[2], kernel[1], stride[1], padding[1], padding[3], dilation[1])
+    if height < 1 or width < 1:
+        raise SkipstoneError(
+            f"layer '{name}': a {kernel[0]}x{kernel[1]} kernel with dilation {dilation[0]}x{dilation[1]} does not fit "
+            f"its {shape[1]}x{shape[2]} input with padding {padding}"
+        )
+    return (channels, height, width)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Layer:
+    """What all layers have: a unique name (also its output tensor's), and the tensors it reads, in order.
+
+    ``clamp`` bounds the output, after everything else the layer does; None leaves it as it is.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    clamp: Clamp | None = None
+
+    @property
+    def kind(self) -> str:
+        """The word that reports show."""
+        raise NotImplementedError
+
+    def output_shape(self, shapes: tuple[Shape, ...]) -> Shape:
+        """Shape of the output for inputs of ``shapes``."""
+        return shapes[0]
+
+    def macs(self, output: Shape) -> int:
+        """Multiplications by a trained weight, zeros included, for an output of shape ``output``."""
+        return 0
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Conv(Layer):
+    """Cross-correlation: ``weights`` K x C/groups x kh x kw and ``bias`` K, both float32.
+
+    A fully connected layer is a Conv with ``gemm`` set, whose kernel covers its whole input (or is 1x1, for a matrix
+    whose rows are pixels).
+    """
+
+    weights: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    stride: Pair = (1, 1)
+    padding: Padding = (0, 0, 0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+    gemm: bool = False
+
+    @property
+    def kind(self) -> str:
+        if self.gemm:
+            return "gemm"
+        return "depthwise" if self.groups > 1 and self.weights.shape[1] == 1 else "conv"
+
+    def output_shape(self, shapes: tuple[Shape, ...]) -> Shape:
+        k, c, kh, kw = self.weights.shape
+        if c * self.groups != shapes[0][0]:
+            raise SkipstoneError(
+                f"layer '{self.name}': weights for {c * self.groups} input channels, input has {shapes[0][0]}"
+            )
+        if k % self.groups:
+            raise SkipstoneError(
+                f"layer '{self.name}': {k} output channels are not divisible into {self.groups} groups"
+            )
+        return _window(shapes[0], k, (kh, kw), self.stride, self.padding, self.dilation, self.name)
+
+    def macs(self, output: Shape) -> int:
+        return int(self.weights[0].size) * math.prod(output)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Pool(Layer):
+    kernel: Pair
+    stride: Pair = (1, 1)
+    padding: Padding = (0, 0, 0, 0)
+    dilation: Pair = (1, 1)
+
+    def output_shape(self, shapes: tuple[Shape, ...]) -> Shape:
+        return _window(shapes[0], shapes[0][0], self.kernel, self.stride, self.padding, self.dilation, self.name)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AveragePool(_Pool):
+    """Mean over a window; padding counts as zeros (ONNX's ``count_include_pad=1``)."""
+
+    @property
+    def kind(self) -> str:
+        return "average_pool"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MaxPool(_Pool):
+    """Maximum over a window; padding never wins."""
+
+    @property
+    def kind(self) -> str:
+        return "max_pool"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Add(Layer):
+    """Sum of two tensors of one shape (the same tensor twice is legal)."""
+
+    @property
+    def kind(self) -> str:
+        return "add"
+
+    def output_shape(self, shapes: tuple[Shape, ...]) -> Shape:
+        if shapes[0] != shapes[1]:
+            raise SkipstoneError(f"layer '{self.name}': can't add tensors of shapes {shapes[0]} and {shapes[1]}")
+        return shapes[0]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Affine(Layer):
+    """``x * scale + bias`` for each channel (float32): a batch normalization that no convolution could absorb."""
+
+    scale: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+    @property
+    def kind(self) -> str:
+        return "affine"
+
+    def output_shape(self, shapes: tuple[Shape, ...]) -> Shape:
+        if len(self.scale) != shapes[0][0]:
+            raise SkipstoneError(
+                f"layer '{self.name}': scales for {len(self.scale)} channels, input has {shapes[0][0]}"
+            )
+        return shapes[0]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ClampLayer(Layer):
+    """A ReLU or Clip that stands alone, because others read the unclamped tensor too; its bounds are in ``clamp``."""
+
+    @property
+    def kind(self) -> str:
+        return "clamp"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Softmax(Layer):
+    """Softmax over the channels, done on the host."""
+
+    @property
+    def kind(self) -> str:
+        return "softmax"
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A network: one input tensor named ``input`` of ``input_shape``, ``layers``, and the names of its output tensors.
+
+    ``layers`` may come in any order without a cycle; :attr:`order` is the execution order. Raises SkipstoneError for a
+    cycle, a name used twice, a tensor that nobody makes, or shapes that don't fit.
+    """
+
+    name: str
+    input: str
+    input_shape: Shape
+    layers: tuple[Layer, ...]
+    outputs: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        names = [self.input, *(layer.name for layer in self.layers)]
+        known = set(names)
+        if len(known) != len(names):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise SkipstoneError(f"network '{self.name}': layer names used twice: {', '.join(twice)}")
+        wanted = {tensor for layer in self.layers for tensor in layer.inputs} | set(self.outputs)
+        if wanted - known:
+            raise SkipstoneError(f"network '{self.name}': no layer makes {', '.join(sorted(wanted - known))}")
+        if not nx.is_directed_acyclic_graph(self.network):
+            raise SkipstoneError(f"network '{self.name}' has a cycle")
+        self.shapes  # noqa: B018  (computed here so that a misfit is refused at construction)
+
+    @cached_property
+    def network(self) -> nx.DiGraph:
+        """The layers as a frozen networkx graph: a node for the input and each layer (attribute ``layer``), an edge for
+        each tensor read."""
+        network = nx.DiGraph()
+        network.add_node(self.input, layer=None)
+        network.add_nodes_from((layer.name, {"layer": layer}) for layer in self.layers)
+        network.add_edges_from((tensor, layer.name) for layer in self.layers for tensor in layer.inputs)
+        return nx.freeze(network)
+
+    @cached_property
+    def order(self) -> tuple[Layer, ...]:
+        """The layers in execution order; where there is a choice, in the order they were given."""
+        place = {name: index for index, name in enumerate(self.network)}
+        names = nx.lexicographical_topological_sort(self.network, key=place.__getitem__)
+        return tuple(self.network.nodes[name]["layer"] for name in names if name != self.input)
+
+    @cached_property
+    def shapes(self) -> Mapping[str, Shape]:
+        """Shape of every tensor, the input's first."""
+        shapes: dict[str, Shape] = {self.input: self.input_shape}
+        for layer in self.order:
+            shapes[layer.name] = layer.output_shape(tuple(shapes[tensor] for tensor in layer.inputs))
+        return shapes
+
+    @cached_property
+    def macs(self) -> Mapping[str, int]:
+        """Multiplications by a trained weight of every layer (dense, one image), in execution order."""
+        return {layer.name: layer.macs(self.shapes[layer.name]) for layer in self.order}
+
+    def layer(self, name: str) -> Layer:
+        """The layer called ``name``."""
+        if name == self.input or name not in self.network:
+            names = ", ".join(layer.name for layer in self.layers)
+            raise SkipstoneError(f"network '{self.name}' has no layer '{name}'; it has {names}")
+        layer: Layer = self.network.nodes[name]["layer"]
+        return layer
+
+    def readers(self, tensor: str) -> tuple[str, ...]:
+        """Names of the layers that read ``tensor``; one that reads it twice stands here twice."""
+        return tuple(layer.name for layer in self.order for name in layer.inputs if name == tensor)
+
+    @property
+    def convs(self) -> tuple[Conv, ...]:
+        """The layers with trained weights (Conv and Gemm), in execution order."""
+        return tuple(layer for layer in self.order if isinstance(layer, Conv))
+
+    def with_weights(self, weights: Mapping[str, NDArray[np.float32]]) -> Graph:
+        """A new graph in which the named Conv and Gemm layers have other weights of the same shape."""
+        for name, array in weights.items():
+            old = self.layer(name)
+            if not isinstance(old, Conv):
+                raise SkipstoneError(f"layer '{name}' ({old.kind}) has no weights to replace")
+            if array.shape != old.weights.shape:
+                raise SkipstoneError(
+                    f"layer '{name}': weights of shape {array.shape} can't replace {old.weights.shape}"
+                )
+        layers = tuple(
+            replace(layer, weights=np.asarray(weights[layer.name], dtype=np.float32))
+            if isinstance(layer, Conv) and layer.name in weights
+            else layer
+            for layer in self.layers
+        )
+        return replace(self, layers=layers)

@@ -1,0 +1,135 @@
+"""The quantized network: what the array computes, in integers, layer by layer.
+
+The quantizer makes it from a float graph, the integer reference runs it, the mapper turns it into a program, and the
+QDQ writer turns it back into ONNX. Every layer is in the array's own terms: a (sparse) linear map or a maximum over
+windows of one input tensor, a requantization, and optionally a second tensor added in the drain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Operation = Literal["multiply_add", "max"]
+
+MULTIPLIER_BITS = 16
+"""Bits of the unsigned requantization multiplier; the relative rounding error of a scale is at most 2**-16."""
+OTHER_MULTIPLIER_BITS = 32
+"""Bits of the unsigned multiplier of the tensor that is added in the drain."""
+SHIFT_BITS = 6
+"""Bits of the requantization shift; legal shifts are 1 to 47."""
+MAX_SHIFT = 47
+
+
+@dataclass(frozen=True)
+class QuantizedTensor:
+    """An activation tensor: ``real = scale * (q - zero_point)``, ``shape`` is (channels, height, width)."""
+
+    name: str
+    shape: tuple[int, int, int]
+    scale: float
+    zero_point: int
+    bits: int
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedLayer:
+    """One layer: ``q = clamp(zero_point + ((acc + bias) * multiplier + (other - other_zero_point) * other_multiplier
+    + (1 << (shift - 1))) >> shift, low, high)`` for each output channel, one rounding, arithmetic shift.
+
+    ``acc`` is, for ``multiply_add``, the cross-correlation of ``weights`` (K x C/groups x kh x kw, signed integers, a
+    pruned weight is exactly 0) with the *raw* input integers, pixels outside the image being ``pad_value``; ``bias``
+    (int64, K) therefore already contains ``-input_zero_point * sum(weights)``. For ``max``, ``acc`` is the maximum
+    of the input integers at the taps with a nonzero weight. A channel without any nonzero weight has ``acc = 0``.
+
+    ``multiplier`` (K, 0 to 2**16 - 1), ``shift`` (K, 1 to 47) and ``other_multiplier`` (K, 0 to 2**32 - 1) are int64.
+    ``padding`` is (top, left, bottom, right); ``stride`` and ``dilation`` are (vertical, horizontal).
+    ``other`` names the tensor added in the drain (same shape as the output), or is None (``other_multiplier`` 0).
+    ``kind`` is the word reports show: conv, depthwise, gemm, average_pool, max_pool, add, affine, clamp.
+    ``sources`` are the names of the float graph's layers that this layer computes.
+    """
+
+    name: str
+    kind: str
+    operation: Operation
+    input: str
+    output: str
+    weights: NDArray[np.int64]
+    groups: int
+    stride: tuple[int, int]
+    padding: tuple[int, int, int, int]
+    dilation: tuple[int, int]
+    pad_value: int
+    bias: NDArray[np.int64]
+    multiplier: NDArray[np.int64]
+    shift: NDArray[np.int64]
+    zero_point: int
+    low: int
+    high: int
+    other: str | None
+    other_zero_point: int
+    other_multiplier: NDArray[np.int64]
+    weight_scale: NDArray[np.float64]
+    sources: tuple[str, ...]
+
+    @property
+    def nnz(self) -> int:
+        """Nonzero weights."""
+        return int(np.count_nonzero(self.weights))
+
+
+@dataclass(frozen=True)
+class HostLayer:
+    """A layer that the array cannot do and the host does in float, after the array: ``operator`` is its ONNX name."""
+
+    name: str
+    operator: str
+    input: str
+    output: str
+    elements: int
+
+
+@dataclass(frozen=True)
+class QuantizedNetwork:
+    """Layers in execution order, all tensors by name, and how the network's float input and output relate to them.
+
+    ``outputs`` are array tensors; ``host_layers`` run on them afterwards. ``calibration`` says where the ranges come
+    from, in words for reports (for example "min-max on 128 images" or "seeded random input in 0,1").
+    """
+
+    name: str
+    input: str
+    outputs: tuple[str, ...]
+    tensors: dict[str, QuantizedTensor]
+    layers: tuple[QuantizedLayer, ...]
+    host_layers: tuple[HostLayer, ...]
+    weight_bits: int
+    activation_bits: int
+    calibration: str
+
+
+def output_size(size: int, kernel: int, stride: int, before: int, after: int, dilation: int) -> int:
+    """Output pixels along one axis, ``floor((size + before + after - dilation * (kernel - 1) - 1) / stride) + 1``."""
+    return (size + before + after - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def requantize(
+    accumulator: NDArray[np.int64],
+    bias: NDArray[np.int64],
+    multiplier: NDArray[np.int64],
+    shift: NDArray[np.int64],
+    zero_point: int,
+    low: int,
+    high: int,
+    other: NDArray[np.int64] | None = None,
+    other_multiplier: NDArray[np.int64] | None = None,
+) -> NDArray[np.int64]:
+    """The one definition of requantization; ``other`` is already without its zero point. Arrays broadcast."""
+    total = (accumulator + bias) * multiplier + (np.int64(1) << (shift - 1))
+    if other is not None and other_multiplier is not None:
+        total = total + other * other_multiplier
+    result: NDArray[np.int64] = np.clip(zero_point + (total >> shift), low, high)
+    return result

@@ -1,0 +1,145 @@
+"""The integer reference: what every layer of a quantized network gives, bit for bit. The truth for the RTL.
+
+Plain NumPy. Products and sums run through floating-point matrix multiplication for speed, in float32 or float64 only
+where all partial sums are integers that the type holds exactly, which the weights prove.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import SkipstoneError
+from models.images import Labels, check_labels
+from models.quantized import QuantizedLayer, QuantizedNetwork, QuantizedTensor, output_size, requantize
+
+Integers = NDArray[np.int64]
+
+BATCH_BYTES = 1 << 25
+"""Memory for the unfolded input of a batch."""
+
+
+def quantize_input(network: QuantizedNetwork, images: NDArray[np.floating]) -> Integers:
+    """Float images (N x channels x height x width) as the input's integers: ``rint(x / scale) + z``, clipped."""
+    tensor = network.tensors[network.input]
+    if images.shape[1:] != tensor.shape:
+        raise SkipstoneError(
+            f"images of shape {'x'.join(map(str, images.shape[1:]))} don't fit network '{network.name}', "
+            f"whose input is {'x'.join(map(str, tensor.shape))}"
+        )
+    return quantize_tensor(tensor, images)
+
+
+def quantize_tensor(tensor: QuantizedTensor, values: NDArray[np.floating]) -> Integers:
+    """Real ``values`` as integers of ``tensor``, rounded to nearest (ties to even, as ONNX) and clipped to its bits."""
+    limit = 1 << (tensor.bits - 1)
+    # ONNX divides in float32; so must this, or values at a tie could fall on the other side.
+    steps = np.rint(values.astype(np.float32) / np.float32(tensor.scale))
+    integers: Integers = np.clip(steps + tensor.zero_point, -limit, limit - 1).astype(np.int64)
+    return integers
+
+
+def run(network: QuantizedNetwork, images: Integers) -> dict[str, Integers]:
+    """All tensors by name for quantized ``images`` (N x channels x height x width)."""
+    tensors = {network.input: images}
+    for layer in network.layers:
+        other = tensors[layer.other] if layer.other is not None else None
+        tensors[layer.output] = run_layer(network, layer, tensors[layer.input], other)
+    return tensors
+
+
+def scores(network: QuantizedNetwork, images: Integers) -> Integers:
+    """The first output, flattened to N x elements, for quantized ``images``; keeps one batch of tensors at a time."""
+    batches = [run(network, images[start : start + 64])[network.outputs[0]] for start in range(0, len(images), 64)]
+    return np.concatenate([batch.reshape(len(batch), -1) for batch in batches])
+
+
+def predict(network: QuantizedNetwork, images: NDArray[np.floating]) -> Integers:
+    """The class of each float image; of equal scores the first wins."""
+    classes: Integers = scores(network, quantize_input(network, images)).argmax(axis=1)
+    return classes
+
+
+def accuracy(network: QuantizedNetwork, images: NDArray[np.floating], labels: Labels) -> float:
+    """Top-1 accuracy, 0 to 1."""
+    result = scores(network, quantize_input(network, images))
+    check_labels(labels, len(result), result.shape[1])
+    return float(np.mean(result.argmax(axis=1) == labels))
+
+
+def run_layer(network: QuantizedNetwork, layer: QuantizedLayer, x: Integers, other: Integers | None = None) -> Integers:
+    """The layer's output for input integers ``x`` and, where it adds one, the integers of its other operand."""
+    if (other is None) != (layer.other is None):
+        raise SkipstoneError(f"layer '{layer.name}' adds {'no tensor' if layer.other is None else repr(layer.other)}")
+
+    def column(values: Integers) -> Integers:
+        return values[:, None, None]
+
+    return requantize(
+        accumulate(layer, x),
+        column(layer.bias),
+        column(layer.multiplier),
+        column(layer.shift),
+        layer.zero_point,
+        layer.low,
+        layer.high,
+        other - layer.other_zero_point if other is not None else None,
+        column(layer.other_multiplier),
+    )
+
+
+def accumulate(layer: QuantizedLayer, x: Integers) -> Integers:
+    """The accumulators (N x K x height x width) before bias and requantization."""
+    top, left, bottom, right = layer.padding
+    sides = ((0, 0), (0, 0), (top, bottom), (left, right))
+    padded = np.pad(x, sides, constant_values=layer.pad_value) if any(layer.padding) else x
+    if layer.operation == "max":
+        return _maximum(layer, padded)
+    largest = int(np.abs(layer.weights).sum(axis=(1, 2, 3)).max()) * max(1, int(np.abs(padded).max(initial=0)))
+    if largest >= 1 << 53:
+        raise SkipstoneError(f"layer '{layer.name}': its accumulators need more than 53 bits")
+    kind = np.float32 if largest < 1 << 24 else np.float64
+    return _multiply_add(layer, padded.astype(kind)).astype(np.int64)
+
+
+def _taps(layer: QuantizedLayer, padded: NDArray[np.generic]) -> NDArray[np.generic]:
+    """A view of ``padded`` as N x C x kernel height x kernel width x output height x output width."""
+    kh, kw = layer.weights.shape[2:]
+    (sv, sh), (dv, dh) = layer.stride, layer.dilation
+    n, c, height, width = padded.shape
+    oh, ow = output_size(height, kh, sv, 0, 0, dv), output_size(width, kw, sh, 0, 0, dh)
+    a, b, y, x = padded.strides
+    shape, strides = (n, c, kh, kw, oh, ow), (a, b, y * dv, x * dh, y * sv, x * sh)
+    return np.lib.stride_tricks.as_strided(padded, shape, strides, writeable=False)
+
+
+def _multiply_add(layer: QuantizedLayer, padded: NDArray[np.floating]) -> NDArray[np.floating]:
+    outputs, inputs, kh, kw = layer.weights.shape
+    taps = _taps(layer, padded)
+    n, oh, ow = len(padded), *taps.shape[4:]
+    weights = layer.weights.astype(padded.dtype)
+    if inputs == 1 and layer.groups == outputs:
+        total = np.zeros((n, outputs, oh, ow), padded.dtype)
+        for i, j in np.ndindex(kh, kw):
+            total += taps[:, :, i, j] * weights[:, 0, i, j, None, None]
+        return total
+    groups = layer.groups
+    matrix = weights.reshape(groups, outputs // groups, -1)
+    result = np.empty((n, groups, outputs // groups, oh * ow), padded.dtype)
+    batch = max(1, BATCH_BYTES // max(1, taps[:1].size * padded.dtype.itemsize))
+    for start in range(0, n, batch):
+        unfolded = taps[start : start + batch].reshape(-1, groups, matrix.shape[2], oh * ow)
+        np.matmul(matrix, unfolded, out=result[start : start + batch])
+    return result.reshape(n, outputs, oh, ow)
+
+
+def _maximum(layer: QuantizedLayer, padded: Integers) -> Integers:
+    outputs, inputs, kh, kw = layer.weights.shape
+    taps = _taps(layer, padded)
+    lowest = np.iinfo(np.int64).min
+    result = np.full((len(padded), outputs, *taps.shape[4:]), lowest)
+    first = np.arange(outputs) // (outputs // layer.groups) * inputs
+    for c, i, j in np.ndindex(inputs, kh, kw):
+        used = np.flatnonzero(layer.weights[:, c, i, j])
+        result[:, used] = np.maximum(result[:, used], taps[:, first[used] + c, i, j])
+    return np.where(result == lowest, 0, result)

@@ -1,0 +1,138 @@
+"""The network bench: runs inside the simulator, takes jobs from a session, and drives the whole array through its ports.
+
+The driver writes memories over the host port and starts the array; the monitor watches ``layer`` and ``done`` and reads
+activation memory when a layer ends. Comparing is left to the session's side, which knows the reference and the model.
+"""
+
+import os
+import time
+from multiprocessing.connection import Client
+
+import cocotb
+from cocotb.clock import Clock
+from cocotb.triggers import FallingEdge, First, RisingEdge, Timer, ValueChange
+from cocotb.utils import get_sim_time
+
+from hw.array import SELECT_ACTIVATIONS
+from sim.jobs import Load, Run, RunResult, Stop
+
+PERIOD_NS = 2
+
+
+class HostDriver:
+    """Writes words through the host port, one a cycle."""
+
+    def __init__(self, dut) -> None:
+        self.dut = dut
+
+    async def reset(self) -> None:
+        dut = self.dut
+        for signal in (dut.start, dut.host_write, dut.host_select, dut.host_address, dut.host_data):
+            signal.value = 0
+        dut.rst.value = 1
+        for _ in range(3):
+            await FallingEdge(dut.clk)
+        dut.rst.value = 0
+
+    async def write(self, select: int, words) -> None:
+        """``words`` are (address, word) pairs. Signals change at the falling edge, so no race with the design is possible."""
+        dut = self.dut
+        edge = FallingEdge(dut.clk)
+        dut.host_select.value = select
+        dut.host_write.value = 1
+        for address, word in words:
+            dut.host_address.value = address
+            dut.host_data.value = word
+            await edge
+        dut.host_write.value = 0
+
+    async def read(self, base: int, count: int) -> list[int]:
+        """Activation words through the host port; only while the array is idle."""
+        dut, words = self.dut, []
+        for address in range(base, base + count):
+            dut.host_address.value = address
+            await FallingEdge(dut.clk)
+            words.append(_bits(dut.host_read.value))
+        return words
+
+
+class LayerMonitor:
+    """Waits for layers to finish and says at which simulated time they did."""
+
+    def __init__(self, dut) -> None:
+        self.dut = dut
+
+    async def next_layer(self, limit: int) -> int | None:
+        """Simulated time (ns) at which ``layer`` changes next, or None after ``limit`` cycles without a change."""
+        change = ValueChange(self.dut.layer)
+        fired = await First(change, Timer(limit * PERIOD_NS, unit="ns"))
+        return int(get_sim_time("ns")) if fired is change else None
+
+    def words(self, base: int, count: int) -> list[int]:
+        """Activation memory as it stands, without a cycle passing."""
+        memory = self.dut.activations
+        return [_bits(memory[base + index].value) for index in range(count)]
+
+
+def _bits(value) -> int:
+    """Unknown bits (never written) read as 0; a comparison looks only at written ones and would find the difference."""
+    return value.to_unsigned() if value.is_resolvable else int(str(value).translate(str.maketrans("XZUWxzuw", "00000000")), 2)
+
+
+async def run_network(dut, driver: HostDriver, monitor: LayerMonitor, job: Run) -> RunResult:
+    await driver.write(SELECT_ACTIVATIONS, job.input)
+    wall = time.perf_counter()
+    dut.start.value = 1
+    await RisingEdge(dut.busy)
+    before = int(get_sim_time("ns"))
+    cycles: list[int] = []
+    words: list[tuple[int, ...]] = []
+    # ``start`` stays high through the first cycle only; the layers' times do not depend on it.
+    lowered = cocotb.start_soon(_lower_start(dut))
+    # ``layer`` goes back to 0 together with ``busy``; that change is not the end of a layer.
+    await FallingEdge(dut.clk)
+    for base, count in job.reads:
+        at = await monitor.next_layer(job.limit)
+        if at is None:
+            return RunResult(
+                tuple(cycles), tuple(words), (), False, time.perf_counter() - wall,
+                f"layer {len(cycles)} did not finish within {job.limit} cycles",
+            )  # fmt: skip
+        cycles.append((at - before) // PERIOD_NS)
+        before = at
+        await FallingEdge(dut.clk)
+        words.append(tuple(monitor.words(base, count)))
+    seconds = time.perf_counter() - wall
+    await lowered
+    done = int(dut.done.value) == 1 and int(dut.busy.value) == 0
+    host_words = tuple(await driver.read(*job.reads[-1])) if done else ()
+    return RunResult(tuple(cycles), tuple(words), host_words, done, seconds)
+
+
+async def _lower_start(dut) -> None:
+    await FallingEdge(dut.clk)
+    dut.start.value = 0
+
+
+@cocotb.test()
+async def serve(dut) -> None:
+    """Takes jobs until told to stop. The simulation stands still while it waits for one."""
+    Clock(dut.clk, PERIOD_NS, unit="ns", impl="gpi").start()
+    driver, monitor = HostDriver(dut), LayerMonitor(dut)
+    await driver.reset()
+    with Client(os.environ["SKIPSTONE_SOCKET"], family="AF_UNIX") as connection:
+        connection.send("ready")
+        while True:
+            job = connection.recv()
+            if isinstance(job, Stop):
+                return
+            if isinstance(job, Load):
+                await driver.reset()
+                for select, words in job.images:
+                    await driver.write(select, enumerate(words))
+                connection.send(None)
+            else:
+                result = await run_network(dut, driver, monitor, job)
+                if result.error is not None:
+                    await driver.reset()
+                connection.send(result)

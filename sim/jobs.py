@@ -1,0 +1,47 @@
+"""What passes between a session and the simulator's process: plain data, pickled over a socket."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Load:
+    """Write memory images through the host port: ``select`` code and words from address 0."""
+
+    images: tuple[tuple[int, tuple[int, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Write the input's words, start, and after each layer read words ``base`` to ``base + words - 1`` of activation memory.
+
+    ``limit`` cycles without a finished layer are an error.
+    """
+
+    input: tuple[tuple[int, int], ...]
+    reads: tuple[tuple[int, int], ...]
+    limit: int
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """For each layer, the cycles from the end of the one before (or from ``start``), and the words read back.
+
+    Cycles are simulated time between changes of the ``layer`` port divided by the clock's period. ``host_words`` are the last
+    layer's words once more, read through the host port after ``done``.
+    """
+
+    cycles: tuple[int, ...]
+    words: tuple[tuple[int, ...], ...]
+    host_words: tuple[int, ...]
+    done: bool
+    seconds: float
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Stop:
+    """End the simulation."""
+
+    reason: str = field(default="")

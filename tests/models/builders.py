@@ -1,0 +1,127 @@
+"""Small ONNX files, float graphs and quantized networks for these tests, and the obviously right (slow) layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from models.calibrate import calibrate
+from models.graph import Conv, Graph, Layer, Shape
+from models.onnx_export import to_onnx
+from models.onnx_import import load
+from models.quantize import quantize
+from models.quantized import QuantizedLayer, QuantizedNetwork
+
+Array = NDArray[np.generic]
+
+
+def node(operator: str, inputs: list[str], output: str = "y", name: str = "", **attributes: object) -> onnx.NodeProto:
+    return helper.make_node(operator, inputs, [output], name=name, **attributes)
+
+
+def onnx_model(
+    nodes: list[onnx.NodeProto],
+    shape: tuple[int | str, ...],
+    constants: dict[str, Array] | None = None,
+    outputs: tuple[str, ...] = ("y",),
+    opset: int = 17,
+) -> onnx.ModelProto:
+    """A model with the input ``x`` of ``shape``; output shapes are left open."""
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+        [numpy_helper.from_array(array, name) for name, array in (constants or {}).items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+def save(model: onnx.ModelProto, folder: Path) -> Path:
+    path = folder / "network.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def run_ort(model: onnx.ModelProto, x: Array) -> Array:
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {session.get_inputs()[0].name: x})[0])
+
+
+def assert_import_is_faithful(model: onnx.ModelProto, folder: Path, shape: tuple[int, ...]) -> Graph:
+    """Loads ``model`` and checks that the graph, written back, gives the same floats; returns the graph.
+
+    ``shape`` is the input's. Outputs are compared in ONNX's element order, which must be the tensor's own.
+    """
+    graph = load(save(model, folder))
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    mine = x if x.ndim == 4 else x.reshape(-1, x.shape[-1]).T.reshape(1, *graph.input_shape)
+    expected = run_ort(model, x)
+    got = run_ort(to_onnx(graph), np.ascontiguousarray(mine))
+    assert got.size == expected.size
+    # Float sums in another order; values are around 1.
+    np.testing.assert_allclose(got.ravel(), expected.ravel(), rtol=1e-4, atol=1e-4)
+    return graph
+
+
+def floats(*shape: int, seed: int = 1) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def conv_layer(name: str, source: str, shape: tuple[int, int, int, int], **options: object) -> Conv:
+    """A Conv with random weights of ``shape`` and random bias."""
+    seed = sum(map(ord, name))
+    options.setdefault("bias", floats(shape[0], seed=seed + 1))
+    return Conv(name=name, inputs=(source,), weights=floats(*shape, seed=seed), **options)  # type: ignore[arg-type]
+
+
+def graph_of(*layers: Layer, shape: Shape, outputs: tuple[str, ...] | None = None) -> Graph:
+    return Graph("test", "x", shape, layers, outputs or (layers[-1].name,))
+
+
+def random_images(graph: Graph, count: int, seed: int = 3) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).normal(size=(count, *graph.input_shape)).astype(np.float32)
+
+
+def quantized(graph: Graph, weight_bits: int = 8, activation_bits: int = 8, images: int = 4) -> QuantizedNetwork:
+    return quantize(graph, calibrate(graph, random_images(graph, images)), weight_bits, activation_bits)
+
+
+def random_integers(network: QuantizedNetwork, name: str, count: int, seed: int = 5) -> NDArray[np.int64]:
+    tensor = network.tensors[name]
+    limit = 1 << (tensor.bits - 1)
+    return np.random.default_rng(seed).integers(-limit, limit, size=(count, *tensor.shape))
+
+
+def slow_layer(
+    layer: QuantizedLayer, x: NDArray[np.int64], other: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
+    """One image (C x H x W) through a layer: Python integers, a loop for every index, from the docstring of
+    QuantizedLayer."""
+    outputs, inputs, kh, kw = layer.weights.shape
+    top, left, bottom, right = layer.padding
+    height = (x.shape[1] + top + bottom - layer.dilation[0] * (kh - 1) - 1) // layer.stride[0] + 1
+    width = (x.shape[2] + left + right - layer.dilation[1] * (kw - 1) - 1) // layer.stride[1] + 1
+    result = np.zeros((outputs, height, width), dtype=np.int64)
+    for k, y, column in np.ndindex(outputs, height, width):
+        seen: list[int] = []
+        for c, i, j in np.ndindex(inputs, kh, kw):
+            channel = k // (outputs // layer.groups) * inputs + c
+            v = y * layer.stride[0] + i * layer.dilation[0] - top
+            h = column * layer.stride[1] + j * layer.dilation[1] - left
+            inside = 0 <= v < x.shape[1] and 0 <= h < x.shape[2]
+            value = int(x[channel, v, h]) if inside else layer.pad_value
+            weight = int(layer.weights[k, c, i, j])
+            if weight:
+                seen.append(value if layer.operation == "max" else value * weight)
+        accumulator = (max(seen) if layer.operation == "max" else sum(seen)) if seen else 0
+        total = (accumulator + int(layer.bias[k])) * int(layer.multiplier[k]) + (1 << (int(layer.shift[k]) - 1))
+        if other is not None:
+            total += (int(other[k, y, column]) - layer.other_zero_point) * int(layer.other_multiplier[k])
+        result[k, y, column] = min(max(layer.zero_point + (total >> int(layer.shift[k])), layer.low), layer.high)
+    return result

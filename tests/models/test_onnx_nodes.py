@@ -1,0 +1,102 @@
+"""What can't be imported is named, all of it, and layers get readable names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+
+from models.errors import SkipstoneError
+from models.onnx_import import load
+from tests.models.builders import Array, floats, node, onnx_model, save
+
+IMAGE = (1, 4, 9, 8)
+
+
+def test_one_error_names_every_unsupported_node(tmp_path: Path) -> None:
+    nodes = [
+        node("Sigmoid", ["x"], "a", name="gate"),
+        node("Conv", ["a", "w"], "b"),
+        node("Mul", ["b", "b"], "c", name="square"),
+        node("Tanh", ["c"], name="last"),
+    ]
+    with pytest.raises(SkipstoneError) as error:
+        load(save(onnx_model(nodes, IMAGE, {"w": floats(4, 4, 1, 1)}), tmp_path))
+    # The multiplication reads what can't be known after the first refusal; the operators are named all the same.
+    assert str(error.value) == (
+        "network.onnx: the array can't do Sigmoid (node 'gate'), Tanh (node 'last'); "
+        "cut the network before them or replace them by supported operators"
+    )
+
+
+@pytest.mark.parametrize(
+    ("nodes", "shape", "reason"),
+    [
+        ([node("Mul", ["x", "x"], name="n")], IMAGE, "Mul (node 'n': both operands are activations)"),
+        ([node("Conv", ["x", "x"], name="n")], (1, 1, 1, 1), "Conv (node 'n': its input 2 is not a constant)"),
+        (
+            [node("AveragePool", ["x"], name="n", kernel_shape=[3, 3], pads=[1, 1, 1, 1])],
+            IMAGE,
+            "AveragePool (node 'n': padding with count_include_pad=0, which divides border windows by fewer pixels)",
+        ),
+        (
+            [node("MaxPool", ["x"], name="n", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)],
+            IMAGE,
+            "MaxPool (node 'n': ceil_mode, whose last window leaves the image)",
+        ),
+        (
+            [node("ReduceMean", ["x"], name="n", axes=[1])],
+            IMAGE,
+            "ReduceMean (node 'n': a mean over other axes than height and width)",
+        ),
+        (
+            [node("Add", ["x", "k"], name="n")],
+            IMAGE,
+            "Add (node 'n': its constant is not one value for each channel)",
+        ),
+        (
+            [node("Transpose", ["x"], "t", perm=[0, 2, 3, 1]), node("MaxPool", ["t"], name="n", kernel_shape=[2, 2])],
+            IMAGE,
+            "MaxPool (node 'n': it reads a rearranged tensor, (1, 9, 8, 4), not 1 x channels x height x width)",
+        ),
+        (
+            [node("MatMul", ["x", "m"], name="n")],
+            IMAGE,
+            "MatMul (node 'n': the axis it sums over is neither the channels nor the whole of a tensor)",
+        ),
+        (
+            [node("Softmax", ["x"], "s", axis=1), node("Relu", ["s"], name="n")],
+            IMAGE,
+            "Relu (node 'n': it reads a Softmax, which the host does after the array)",
+        ),
+        (
+            [node("Conv", ["x", "one"], name="n")],
+            (1, 4, 9),
+            "Conv (node 'n': only two spatial axes are supported, it has 1)",
+        ),
+    ],
+)
+def test_reasons(tmp_path: Path, nodes: list[onnx.NodeProto], shape: tuple[int, ...], reason: str) -> None:
+    constants: dict[str, Array] = {"k": floats(8), "m": floats(8, 3), "one": floats(4, 4, 3)}
+    used = {name: array for name, array in constants.items() if any(name in made.input for made in nodes)}
+    with pytest.raises(SkipstoneError) as error:
+        load(save(onnx_model(nodes, shape, used), tmp_path))
+    assert str(error.value) == (
+        f"network.onnx: the array can't do {reason}; cut the network before them or replace them by supported operators"
+    )
+
+
+def test_names(tmp_path: Path) -> None:
+    """The module that PyTorch says a weight belongs to, else a short plain node name, else kind and number."""
+    nodes = [
+        node("Conv", ["x", "stem.weight"], "a", name="node_conv2d"),
+        node("Conv", ["a", "w"], "b", name="middle"),
+        node("Conv", ["b", "w"], "c", name="model/block;1/Conv"),
+        node("Conv", ["c", "w"], "d", name="middle2" * 9),
+        node("Conv", ["d", "w"], "e", name="node_conv2d_1"),
+        node("Conv", ["e", "w"], "y"),
+    ]
+    constants: dict[str, Array] = {"stem.weight": floats(4, 4, 1, 1), "w": floats(4, 4, 1, 1)}
+    graph = load(save(onnx_model(nodes, IMAGE, constants), tmp_path))
+    assert [layer.name for layer in graph.order] == ["stem", "middle", "conv3", "conv4", "conv5", "conv6"]
