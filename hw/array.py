@@ -16,6 +16,8 @@ from hw.loader import Loader
 from hw.row import Row
 from hw.shared import Shared
 
+ROW_MODULE = "skipstone_row"
+
 SELECT_ACTIVATIONS, SELECT_LOADS, SELECT_PARAMETERS, SELECT_DESCRIPTORS, SELECT_WEIGHTS = range(5)
 """Memories on the host port; the weights of row r are ``SELECT_WEIGHTS + r``."""
 
@@ -69,7 +71,7 @@ class SkipstoneArray(wiring.Component):
         row_module = Row(design)
         rows = []
         for index in range(design.rows):
-            m.submodules[f"row{index}"] = instance = Shared(row_module, "skipstone_row", f"row{index}")
+            m.submodules[f"row{index}"] = instance = Shared(row_module, ROW_MODULE, f"row{index}")
             rows.append(instance.ports)
 
         memory = Memory(shape=unsigned(design.activation_word_bits), depth=design.activation_words, init=[])

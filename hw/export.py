@@ -6,11 +6,13 @@ from pathlib import Path
 from amaranth.back import verilog
 from amaranth.lib import wiring
 
-from hw.array import SkipstoneArray
+from hw.array import ROW_MODULE, SkipstoneArray
 from hw.design import Design
+from hw.row import PE_MODULE
 from hw.shared import SharedModules
 
 TOP = "skipstone_array"
+SHARED_MODULES = (ROW_MODULE, PE_MODULE)
 
 
 def to_verilog(component: wiring.Component, name: str) -> str:

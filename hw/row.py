@@ -11,6 +11,8 @@ from hw.fields import width_of
 from hw.pe import Pe, load_layout
 from hw.shared import Shared
 
+PE_MODULE = "skipstone_pe"
+
 
 class Row(wiring.Component):
     """Issues one nonzero weight a cycle to all columns, as long as its window is loaded and its bank is free.
@@ -177,7 +179,7 @@ class Row(wiring.Component):
         pe_module = Pe(design)
         columns = []
         for col in range(design.cols):
-            m.submodules[f"pe{col}"] = instance = Shared(pe_module, "skipstone_pe", f"pe{col}")
+            m.submodules[f"pe{col}"] = instance = Shared(pe_module, PE_MODULE, f"pe{col}")
             pe = instance.ports
             m.d.comb += [
                 pe.load.eq(self.load[col]),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hw.design import MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS, Design
+from mapper.actions import count_captures
 from mapper.balance import Assignment, Ints, assign_channels
 from mapper.encode import EncodedPass, encode_loads, encode_pass
 from mapper.errors import MappingError
@@ -317,6 +318,8 @@ def _link(one: _MappedLayer, placements: dict[str, Placement], design: Design, l
         kind=layer.kind,
         macs=int(layer.weights.size) * target.height * target.width,
         nnz=layer.nnz,
+        stored_weights=int(layer.weights.size),
+        captures=_captures(one, layer, taps, design),
         weights=tuple(np.concatenate([part.weights[r] for part in one.passes]) for r in range(design.rows)),
         loads=np.concatenate([encode_loads(design, words, source.width, source.groups) for words in one.words]),
         parameters=_parameters(layer, assignment, design),
@@ -325,6 +328,15 @@ def _link(one: _MappedLayer, placements: dict[str, Placement], design: Design, l
         input=source,
         output=target,
         other=other,
+    )
+
+
+def _captures(one: _MappedLayer, layer: QuantizedLayer, taps: dict[str, int], design: Design) -> int:
+    tap_y, tap_x = (
+        np.array([bool(taps[f"tap_{axis}{index}_valid"]) for index in range(design.reach)]) for axis in "yx"
+    )
+    return sum(
+        count_captures(words.dy, words.dx, one.schedule.tile, layer.stride, tap_y, tap_x) for words in one.words
     )
 
 

@@ -61,13 +61,16 @@ class LayerProgram:
     """One descriptor and what it points to.
 
     ``weights[r]`` are row r's packed entries and ``loads`` the packed load list, pass after pass; ``parameters`` are the packed requantization words and ``descriptor`` the packed layer descriptor (Python integers).
-    ``nnz`` counts nonzero weights once (not per tile); ``macs`` are the dense layer's multiply-accumulates.
+    ``nnz`` counts nonzero weights once (not per tile), of ``stored_weights`` in all; ``macs`` are the dense layer's
+    multiply-accumulates; ``captures`` are the (word, column) pairs of one tile that the loader writes into windows.
     """
 
     name: str
     kind: str
     macs: int
     nnz: int
+    stored_weights: int
+    captures: int
     weights: tuple[NDArray[Any], ...]
     loads: NDArray[Any]
     parameters: tuple[int, ...]

@@ -57,7 +57,7 @@ def load(path_or_name: str | Path, input_shape: tuple[int, ...] | None = None) -
 
 
 def _read(path: Path) -> onnx.ModelProto:
-    """The parsed and checked file, external data loaded."""
+    """The parsed file, external data loaded."""
     try:
         model = onnx.load_model(str(path), load_external_data=False)
     except (DecodeError, UnicodeDecodeError, ValueError) as error:
@@ -80,10 +80,6 @@ def _read(path: Path) -> onnx.ModelProto:
     except (ValueError, OSError, onnx.checker.ValidationError) as error:
         raise SkipstoneError(f"{path}: can't read its weights ({_first_line(error)}); is a file truncated?") from None
     _check_operators(model, path)
-    try:
-        onnx.checker.check_model(model)
-    except onnx.checker.ValidationError as error:
-        raise SkipstoneError(f"{path} is not a valid ONNX network: {_first_line(error)}") from None
     return model
 
 
@@ -154,9 +150,15 @@ def _simplified(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
 
     try:
         model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        onnx.checker.check_model(model)
+    except onnx.shape_inference.InferenceError as error:
+        raise SkipstoneError(f"{path.name}: its shapes don't fit together ({_first_line(error)})") from None
+    except onnx.checker.ValidationError as error:
+        raise SkipstoneError(f"{path.name} is not a valid ONNX network ({_first_line(error)})") from None
+    try:
         simplified: onnx.ModelProto = onnxslim.slim(model)
-    except Exception as error:  # Any failure of a foreign pass has one meaning for the user.
-        raise SkipstoneError(f"{path.name}: its shapes don't fit together ({_first_line(error)})") from error
+    except Exception as error:  # Any failure of a foreign pass means the same to the user.
+        raise SkipstoneError(f"{path.name}: onnxslim can't simplify it ({_first_line(error)})") from error
     return simplified
 
 

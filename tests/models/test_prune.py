@@ -1,0 +1,111 @@
+"""Counts of zeros, which weights go, and what stays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.errors import SkipstoneError
+from models.graph import AveragePool, Graph
+from models.prune import Pruning, density, parse, prune
+from tests.models.builders import conv_layer, graph_of
+
+
+def network() -> Graph:
+    return graph_of(
+        conv_layer("a", "x", (5, 6, 3, 3)),
+        conv_layer("b", "a", (5, 1, 3, 3), groups=5),
+        AveragePool(name="p", inputs=("b",), kernel=(4, 4)),
+        conv_layer("g", "p", (7, 5, 1, 1), gemm=True),
+        shape=(6, 8, 8),
+    )
+
+
+def zeros(graph: Graph) -> list[int]:
+    return [int((layer.weights == 0).sum()) for layer in graph.convs]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(0, 1, exclude_max=True))
+def test_unstructured_count_is_exact_in_each_layer(amount: float) -> None:
+    assert zeros(prune(network(), Pruning("unstructured", amount))) == [round(amount * n) for n in (270, 45, 35)]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(0, 1, exclude_max=True))
+def test_global_count_is_exact_and_the_threshold_is_one(amount: float) -> None:
+    graph = network()
+    pruned = prune(graph, Pruning("global", amount))
+    assert sum(zeros(pruned)) == round(amount * 350)
+    assert density(pruned) == (350 - round(amount * 350)) / 350
+    gone = [np.abs(a.weights[b.weights == 0]) for a, b in zip(graph.convs, pruned.convs, strict=True)]
+    kept = [np.abs(b.weights[b.weights != 0]) for b in pruned.convs]
+    if any(array.size for array in gone) and any(array.size for array in kept):
+        assert np.concatenate(gone).max() <= np.concatenate(kept).min()
+
+
+def test_ties_go_to_the_earlier_weight() -> None:
+    graph = network().with_weights({"g": np.ones((7, 5, 1, 1), np.float32)})
+    pruned = prune(graph, "unstructured:0.4").convs[2].weights.ravel()
+    assert pruned.tolist() == [0] * 14 + [1] * 21
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 4), (1, 4), (1, 2), (3, 8), (4, 4), (1, 1)])
+def test_n_of_m(n: int, m: int) -> None:
+    graph = network()
+    for before, after in zip(graph.convs, prune(graph, f"{n}:{m}").convs, strict=True):
+        inputs = before.weights.shape[1]
+        for k, i, j in np.ndindex(before.weights.shape[0], *before.weights.shape[2:]):
+            for start in range(0, inputs, m):
+                old = [abs(w) for w in before.weights[k, start : start + m, i, j].tolist()]
+                new = [abs(w) for w in after.weights[k, start : start + m, i, j].tolist() if w]
+                assert sorted(new) == sorted(old)[len(old) - -(-n * len(old) // m) :]
+
+
+def test_what_is_not_a_weight_stays() -> None:
+    graph = network()
+    pruned = prune(graph, "unstructured:0.9")
+    assert pruned.layer("p") is graph.layer("p")
+    np.testing.assert_array_equal(pruned.convs[0].bias, graph.convs[0].bias)
+    assert zeros(graph) == [0, 0, 0]
+    assert prune(graph, "none") is graph
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("none", Pruning("none")),
+        ("unstructured:0.8", Pruning("unstructured", 0.8)),
+        ("global:0", Pruning("global", 0.0)),
+        ("2:4", Pruning("nm", n=2, m=4)),
+        ("nm:2:4", Pruning("nm", n=2, m=4)),
+    ],
+)
+def test_parse(text: str, expected: Pruning) -> None:
+    assert parse(text) == expected
+    assert parse(str(expected)) == expected
+
+
+METHODS = "the methods are none, unstructured:AMOUNT, global:AMOUNT, N:M (as 2:4)"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("unstructured:1.5", "pruning 'unstructured:1.5': sparsity must be at least 0 and below 1, not 1.5"),
+        ("unstructured:1", "pruning 'unstructured:1': sparsity must be at least 0 and below 1, not 1"),
+        ("global:-0.1", "pruning 'global:-0.1': sparsity must be at least 0 and below 1, not -0.1"),
+        ("global:nan", "pruning 'global:nan': sparsity must be at least 0 and below 1, not nan"),
+        ("global:half", "pruning 'global:half': sparsity must be a number, not 'half'"),
+        ("unstructured", f"no pruning method 'unstructured'; {METHODS}"),
+        ("", f"no pruning method ''; {METHODS}"),
+        ("5:4", "pruning '5:4': N:M keeps N of M weights, so N must be from 1 to M"),
+        ("0:4", "pruning '0:4': N:M keeps N of M weights, so N must be from 1 to M"),
+    ],
+)
+def test_errors(text: str, message: str) -> None:
+    with pytest.raises(SkipstoneError) as error:
+        parse(text)
+    assert str(error.value) == message

@@ -1,0 +1,79 @@
+"""The QDQ file: a valid ONNX network of standard operators, in the types that its bits need."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, numpy_helper
+
+from models import reference
+from models.calibrate import calibrate
+from models.errors import SkipstoneError
+from models.evaluate import run_onnx
+from models.graph import Add, Graph, Softmax
+from models.qdq import layer_to_qdq, to_qdq
+from models.quantize import quantize
+from tests.models.builders import conv_layer, graph_of, quantized, random_images, random_integers
+
+
+def residual() -> Graph:
+    return graph_of(
+        conv_layer("a", "x", (3, 3, 3, 3), padding=(1, 1, 1, 1), clamp=(0.0, 1.0)),
+        conv_layer("b", "a", (3, 3, 3, 3), padding=(1, 1, 1, 1)),
+        Add(name="s", inputs=("b", "a")),
+        conv_layer("g", "s", (4, 3, 5, 5), gemm=True),
+        Softmax(name="o", inputs=("g",)),
+        shape=(3, 5, 5),
+    )
+
+
+@pytest.mark.parametrize(
+    ("bits", "kind"), [(2, TensorProto.INT8), (8, TensorProto.INT8), (9, TensorProto.INT16), (12, TensorProto.INT16)]
+)
+def test_types(bits: int, kind: int) -> None:
+    network = quantized(residual(), bits, bits)
+    model = to_qdq(network)
+    onnx.checker.check_model(model, full_check=True)
+    assert (model.ir_version, model.opset_import[0].version) == (10, 21)
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    assert constants["a.weights.integers"].data_type == kind
+    np.testing.assert_array_equal(numpy_helper.to_array(constants["a.weights.integers"]), network.layers[0].weights)
+    assert constants["x.zero_point"].data_type == kind
+    assert {node.op_type for node in model.graph.node} <= {
+        "QuantizeLinear", "DequantizeLinear", "Conv", "Add", "Clip", "Softmax",
+    }  # fmt: skip
+
+
+def test_float_in_float_out_any_batch() -> None:
+    graph = residual()
+    images = random_images(graph, 5)
+    network = quantize(graph, calibrate(graph, images))
+    got = run_onnx(to_qdq(network), {"x": images}, optimize=False)["o"]
+    scores = reference.scores(network, reference.quantize_input(network, images))
+    real = (scores - network.tensors["g"].zero_point) * network.tensors["g"].scale
+    expected = np.exp(real) / np.exp(real).sum(axis=1, keepdims=True)
+    # Scores may differ by a step at each of three roundings.
+    assert np.abs(got.reshape(5, 4) - expected).max() < 3 * network.tensors["g"].scale
+
+
+def test_one_layer_is_integers_in_and_out() -> None:
+    network = quantized(residual(), 8, 5)
+    layer = network.layers[1]
+    model = layer_to_qdq(network, layer)
+    assert [value.name for value in model.graph.input] == ["a.integers"]  # the two operands are one tensor
+    x = random_integers(network, "a", 3)
+    got = run_onnx(model, {"a.integers": x.astype(np.int8)}, optimize=False)["s.integers"]
+    assert got.dtype == np.int8
+    assert -16 <= got.min() < 0 < got.max() <= 15
+    assert np.abs(got - reference.run_layer(network, layer, x, x)).max() <= 1
+
+
+def test_bias_beyond_int32_without_its_zero_point() -> None:
+    from dataclasses import replace
+
+    network = quantized(residual())
+    layer = network.layers[0]
+    wide = replace(network, layers=(replace(layer, bias=layer.bias + (1 << 33)),))
+    with pytest.raises(SkipstoneError, match="^layer 'a': its bias needs more than the 32 bits of a QDQ file$"):
+        to_qdq(wide)

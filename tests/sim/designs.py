@@ -1,0 +1,27 @@
+"""A pool of small designs that stand at the edges: odd sizes, one column, one lane, more lanes than rows, 2 and 16 bits."""
+
+from hw.design import Design
+
+COMMON = {
+    "activation_words": 8192,
+    "weight_entries": 16384,
+    "load_entries": 8192,
+    "parameter_words": 64,
+    "layers": 4,
+    "max_stride": 3,
+}
+
+POOL = {
+    design.name: design
+    for design in (
+        Design("square4", 4, 4, 36, 3, 4, 4, 4, **COMMON),
+        # Rows are no multiple of lanes, columns no power of two; short reach and leave force splits and fillers.
+        Design("odd3x6", 3, 6, 20, 2, 2, 4, 2, reach=3, leave_bits=1, **COMMON),
+        # More lanes than rows, and more than the accumulators need; many windows, not a power of two; narrow numbers.
+        Design("lanes2x5", 2, 5, 32, 5, 3, 8, 8, weight_bits=4, activation_bits=5, **COMMON),
+        # One column, one channel a word, one accumulator: everything is a pass, a tile, a window of its own.
+        Design("thin5x1", 5, 1, 7, 2, 1, 1, 1, **{**COMMON, "activation_words": 65536, "load_entries": 16384, "parameter_words": 256}),
+        Design("broad2x12", 2, 12, 18, 4, 6, 2, 2, weight_bits=16, activation_bits=16, accumulator_bits=48, **COMMON),
+        Design("two_bits", 3, 4, 24, 3, 5, 6, 6, weight_bits=2, activation_bits=2, accumulator_bits=16, **COMMON),
+    )
+}

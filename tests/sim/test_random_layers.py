@@ -1,0 +1,70 @@
+"""Random (design, network) pairs: the model's cycles equal the RTL's, and every output equals the integer reference's.
+
+This is the project's central promise; the examples are drawn by Hypothesis and shrink to the smallest that fails.
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from mapper.compile import compile_network
+from mapper.cycles import network_cycles
+from mapper.errors import MappingError
+from models import reference
+from sim.session import RtlSession, unpack_words
+from tests.sim.designs import POOL
+from tests.sim.networks import networks
+
+EXAMPLES = int(os.environ.get("SKIPSTONE_RANDOM_PAIRS", "60"))
+
+
+@pytest.fixture(scope="module", params=sorted(POOL))
+def session(request):
+    with RtlSession(POOL[request.param]) as running:
+        yield running
+
+
+@pytest.mark.rtl
+def test_random_networks_are_exact(session):
+    """60 networks on each of 6 designs, 360 pairs (SKIPSTONE_RANDOM_PAIRS changes the number per design)."""
+    design = session.design
+    ran = []
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=(Phase.explicit, Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(networks(design.weight_bits, design.activation_bits), st.integers(0, 2**32 - 1))
+    def exact(network, seed):
+        try:
+            program = compile_network(network, design)
+        except MappingError as error:
+            # Too large for this design's memories: the message says which parameter to raise.
+            assert "raise " in str(error)
+            return
+        cycles = network_cycles(program)
+        low, high = -(1 << (design.activation_bits - 1)), 1 << (design.activation_bits - 1)
+        x = np.random.default_rng(seed).integers(low, high, network.tensors["x"].shape)
+        expected = reference.run(network, x[None])
+        session.load(program)
+        result = session.run(x, sum(layer.cycles for layer in cycles))
+        assert result.error is None and result.done
+        for layer, words in zip(program.layers, result.words, strict=True):
+            np.testing.assert_array_equal(
+                unpack_words(layer.output, design, words), expected[layer.output.name][0], err_msg=layer.name
+            )
+        assert [layer.cycles for layer in cycles] == list(result.cycles)
+        assert result.host_words == result.words[-1]
+        ran.append(1)
+
+    exact()
+    assert len(ran) >= EXAMPLES * 0.8, f"only {len(ran)} of {EXAMPLES} examples fit the design"
