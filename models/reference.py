@@ -15,7 +15,7 @@ from models.quantized import QuantizedLayer, QuantizedNetwork, QuantizedTensor, 
 
 Integers = NDArray[np.int64]
 
-BATCH_BYTES = 1 << 25
+BATCH_BYTES = 1 << 23
 """Memory for the unfolded input of a batch."""
 
 
@@ -125,12 +125,15 @@ def _multiply_add(layer: QuantizedLayer, padded: NDArray[np.floating]) -> NDArra
         return total
     groups = layer.groups
     matrix = weights.reshape(groups, outputs // groups, -1)
-    result = np.empty((n, groups, outputs // groups, oh * ow), padded.dtype)
+    result = np.empty((n, outputs, oh, ow), padded.dtype)
     batch = max(1, BATCH_BYTES // max(1, taps[:1].size * padded.dtype.itemsize))
     for start in range(0, n, batch):
-        unfolded = taps[start : start + batch].reshape(-1, groups, matrix.shape[2], oh * ow)
-        np.matmul(matrix, unfolded, out=result[start : start + batch])
-    return result.reshape(n, outputs, oh, ow)
+        # Images side by side in one long product: one for each image would spend its time waking BLAS threads.
+        some = taps[start : start + batch]
+        unfolded = some.transpose(1, 2, 3, 0, 4, 5).reshape(groups, matrix.shape[2], -1)
+        product = np.matmul(matrix, unfolded).reshape(outputs, len(some), oh, ow)
+        result[start : start + batch] = product.transpose(1, 0, 2, 3)
+    return result
 
 
 def _maximum(layer: QuantizedLayer, padded: Integers) -> Integers:

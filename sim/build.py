@@ -15,12 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from hw.design import Design
+from sim.errors import SimulationError
 
 SIMULATORS = ("verilator", "icarus")
-
-
-class SimulationError(RuntimeError):
-    """The simulator could not be built or run, or it died; the text names the log file."""
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from hw.array import SELECT_DESCRIPTORS, SELECT_LOADS, SELECT_PARAMETERS, SELECT_WEIGHTS
 from hw.design import Design
-from hw.export import SHARED_MODULES, TOP, array_verilog
+from hw.export import SHARED_MODULES, TOP
 from mapper.program import Placement, Program
-from sim.build import Build, SimulationError, build, cached_verilog, runner_of, simulator_environment
+from sim.build import Build, build, cached_verilog, runner_of, simulator_environment
+from sim.errors import SimulationError
 from sim.jobs import Load, Run, RunResult, Stop
 
 START_SECONDS = 120.0

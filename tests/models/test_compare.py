@@ -63,6 +63,8 @@ def test_a_wrong_integer_is_seen() -> None:
     network = replace(network, layers=tuple(wrong))
     result = compare_with_onnxruntime(network, random_integers(network, "x", 4))
     assert [layer.layer for layer in result.layers if layer.max_steps > 1] == ["c"]
+    assert result.max_steps == max(layer.max_steps for layer in result.layers) > 1
+    assert result.min_equal_fraction == result.layers[4].equal_fraction < 0.9
 
 
 @pytest.mark.parametrize(("path", "high", "macs"), resnets())

@@ -45,6 +45,13 @@ def test_conv(
     assert len(graph.layers) == 1
 
 
+@pytest.mark.parametrize(("auto", "padding"), [("SAME_UPPER", (0, 1, 1, 1)), ("SAME_LOWER", (1, 1, 0, 1))])
+def test_odd_padding_goes_where_auto_pad_says(tmp_path: Path, auto: str, padding: tuple[int, ...]) -> None:
+    # 9 rows, stride 2: 5 outputs of a 2-row kernel span 10 rows. 8 columns, stride 1, kernel 3: one each side.
+    model = onnx_model([node("Conv", ["x", "w"], strides=[2, 1], auto_pad=auto)], IMAGE, {"w": floats(4, 4, 2, 3)})
+    assert assert_import_is_faithful(model, tmp_path, IMAGE).convs[0].padding == padding
+
+
 @pytest.mark.parametrize("transposed", [0, 1])
 @pytest.mark.parametrize("bias", [None, (5,), (1, 5), (1,)])
 def test_gemm_scales_and_bias(tmp_path: Path, transposed: int, bias: tuple[int, ...] | None) -> None:
@@ -88,9 +95,9 @@ def normalization(channels: int) -> dict[str, Array]:
 
 
 def test_batch_normalization_folds_into_its_convolution(tmp_path: Path) -> None:
-    constants = {"w": floats(6, 4, 3, 3), **normalization(6)}
+    constants = {"w": floats(6, 4, 3, 3), "b": floats(6, seed=9), **normalization(6)}
     # The convolution's output has a second reader in one of the two cases.
-    nodes = [node("Conv", ["x", "w"], "c"), node("BatchNormalization", ["c", "g", "s", "m", "v"], epsilon=0.01)]
+    nodes = [node("Conv", ["x", "w", "b"], "c"), node("BatchNormalization", ["c", "g", "s", "m", "v"], epsilon=0.01)]
     graph = assert_import_is_faithful(onnx_model(nodes, IMAGE, constants), tmp_path, IMAGE)
     assert [layer.kind for layer in graph.layers] == ["conv"]
     nodes = [*nodes[:1], node("BatchNormalization", ["c", "g", "s", "m", "v"], "n"), node("Add", ["c", "n"])]
@@ -112,8 +119,8 @@ def test_arithmetic_with_a_constant_a_channel(tmp_path: Path, operator: str, sha
     constant = np.asarray(floats(*shape) + 3, dtype=np.float32)
     graph = assert_import_is_faithful(onnx_model([node(operator, ["x", "k"])], IMAGE, {"k": constant}), tmp_path, IMAGE)
     assert [type(layer) for layer in graph.layers] == [Affine]
-    folded = [node("Conv", ["x", "w"], "c"), node(operator, ["c", "k"])]
-    model = onnx_model(folded, IMAGE, {"w": floats(4, 4, 1, 1), "k": constant})
+    folded = [node("Conv", ["x", "w", "b"], "c"), node(operator, ["c", "k"])]
+    model = onnx_model(folded, IMAGE, {"w": floats(4, 4, 1, 1), "b": floats(4), "k": constant})
     assert [type(layer) for layer in assert_import_is_faithful(model, tmp_path, IMAGE).layers] == [Conv]
 
 

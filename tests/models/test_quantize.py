@@ -96,6 +96,11 @@ def test_multiplier_that_rounds_up_to_a_power_of_two() -> None:
     assert (multiplier.item(), shift.item()) == (1 << 15, 15)
 
 
+def test_other_multiplier_that_rounds_up_to_33_bits() -> None:
+    # 1 - 2**-40 times 2**32 rounds to 2**32, so the shift must stop at 31.
+    assert [array.item() for array in requantization(np.array([2.0**-20]), 1 - 2**-40, "c")] == [1 << 11, 31, 1 << 31]
+
+
 def test_ratio_beyond_the_requantizer() -> None:
     with pytest.raises(SkipstoneError) as error:
         requantization(np.array([2.0**16]), None, "c")
@@ -222,6 +227,12 @@ def test_clamps_become_integer_bounds() -> None:
     assert (made.low, made.high) == (tensor.zero_point - 64, tensor.zero_point + 32)
     free = single([1.0], 0.0).layers[0]
     assert (free.low, free.high) == (-128, 127)
+
+
+def test_a_fused_add_is_clamped_as_the_add() -> None:
+    ranges = Ranges({name: (-1.0, 1.0) for name in "xas"}, "")
+    fused = quantize(chain(a(), Add(name="s", inputs=("a", "x"), clamp=(-0.5, 0.25))), ranges).layers[0]
+    assert (fused.low, fused.high) == (fused.zero_point - 64, fused.zero_point + 32)
 
 
 def test_a_channel_without_weights_gives_its_bias() -> None:

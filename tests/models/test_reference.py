@@ -77,6 +77,7 @@ def test_maximum_over_chosen_taps_of_grouped_channels() -> None:
     layer = replace(layer, multiplier=ones * 32768, shift=ones * 15, other_multiplier=ones * 0)
     x = random_integers(network, "x", 1)
     np.testing.assert_array_equal(reference.run_layer(network, layer, x)[0], slow_layer(layer, x[0]))
+    assert not reference.accumulate(layer, x)[:, 3].any()
 
 
 @pytest.mark.parametrize("bits", [2, 4, 12, 14])

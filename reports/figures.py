@@ -1,0 +1,160 @@
+"""What all plots have in common: a figure as plain Plotly JSON with its keys and its table, and the placing of labels.
+
+A figure's traces carry no colours, only ``meta``, an index into the page's palette: the page's style sheet holds the palette
+for light and for dark, and its script fills it in. Names are HTML-escaped, because Plotly reads tags in labels.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+COLOURS = 12
+NOTE_FONT = 12
+BAR_HEIGHT = 26
+BAR_MARGINS = 70
+NAME_LIMIT = 34
+
+LABEL_HEIGHT, LETTER_WIDTH, MARKER = 15.0, 6.8, 7.0
+POSITIONS = (
+    ("top center", 0, 1),
+    ("bottom center", 0, -1),
+    ("middle right", 1, 0),
+    ("middle left", -1, 0),
+    ("top right", 1, 1),
+    ("bottom right", 1, -1),
+    ("top left", -1, 1),
+    ("bottom left", -1, -1),
+)
+
+Box = tuple[float, float, float, float]
+"""Left, bottom, right, top in pixels."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """An entry of a figure's legend: shows and hides its traces."""
+
+    label: str
+    colour: int
+    traces: tuple[int, ...]
+    definition: str = ""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table: ``text_columns`` are set left, all others right."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    text_columns: frozenset[int] = frozenset({0})
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One plot. ``name`` is its id in the page; ``caption`` says what is seen; ``table`` holds the same numbers as text."""
+
+    name: str
+    title: str
+    caption: str
+    height: int
+    traces: list[dict[str, Any]]
+    layout: dict[str, Any]
+    keys: tuple[Key, ...]
+    table: Grid
+
+
+def stacked_bars(labels: Sequence[str], series: Sequence[tuple[str, Sequence[float]]], unit: str) -> list[dict[str, Any]]:
+    """One trace a series of horizontal bars, one bar a label, from the top down."""
+    return [
+        {
+            "type": "bar",
+            "orientation": "h",
+            "meta": index % COLOURS,
+            "name": html.escape(name),
+            "y": list(range(len(labels))),
+            "x": [float(value) for value in values],
+            "customdata": [html.escape(label) for label in labels],
+            "hovertemplate": f"%{{customdata}}<br>{html.escape(name)}: %{{x:,.4~r}} {unit}<extra></extra>",
+        }
+        for index, (name, values) in enumerate(series)
+    ]
+
+
+def bar_layout(labels: Sequence[str], title: str, notes: Sequence[tuple[float, str]]) -> dict[str, Any]:
+    """The layout of horizontal bars with a note ``(where, text)`` behind each."""
+    largest = max((where for where, _ in notes), default=0.0) or 1.0
+    return {
+        "barmode": "stack",
+        "bargap": 0.28,
+        "margin": {"l": 8, "r": 16, "t": 8, "b": 48},
+        "xaxis": {"title": {"text": title}, "range": [0, largest * 1.12], "fixedrange": True, "separatethousands": True},
+        "yaxis": {
+            "tickvals": list(range(len(labels))),
+            "ticktext": [html.escape(shortened(label)) for label in labels],
+            "range": [len(labels) - 0.5, -0.5],
+            "fixedrange": True,
+            "automargin": True,
+            "showgrid": False,
+            "zeroline": False,
+            "ticklabelstandoff": 6,
+        },
+        "annotations": [
+            {
+                "x": float(where),
+                "y": index,
+                "text": html.escape(text),
+                "xanchor": "left",
+                "xshift": 4,
+                "showarrow": False,
+                "font": {"size": NOTE_FONT},
+            }
+            for index, (where, text) in enumerate(notes)
+        ],
+    }
+
+
+def bar_height(labels: Sequence[str]) -> int:
+    return BAR_MARGINS + BAR_HEIGHT * max(1, len(labels))
+
+
+def shortened(name: str) -> str:
+    """A name that fits beside a bar: long ones lose their middle, which tells least."""
+    if len(name) <= NAME_LIMIT:
+        return name
+    kept = (NAME_LIMIT - 1) // 2
+    return f"{name[:kept]}…{name[-kept:]}"
+
+
+def place_labels(
+    places: Sequence[tuple[float, float]],
+    labels: Sequence[tuple[str, ...]],
+    width: float,
+    height: float,
+    blocked: Sequence[Box] = (),
+) -> list[tuple[str, str]]:
+    """A text and a Plotly ``textposition`` for each point at ``places`` (pixels, y upwards) in a ``width`` x ``height`` area.
+
+    ``labels`` gives each point's texts, the best first. A label that would cover another label, a marker or leave the area takes
+    another side, then a shorter text, and is empty where none fits. Nothing is put on what ``blocked`` covers.
+    """
+    taken = [*blocked, *((x - MARKER, y - MARKER, x + MARKER, y + MARKER) for x, y in places)]
+    chosen = []
+    for (x, y), texts in zip(places, labels, strict=True):
+        for text, (position, side, up) in ((text, place) for text in texts for place in POSITIONS):
+            half = len(text) * LETTER_WIDTH / 2
+            middle_x = x + side * (half + (MARKER if up == 0 else 0) + 1)
+            middle_y = y + up * (LABEL_HEIGHT / 2 + MARKER + 1)
+            area = (middle_x - half, middle_y - LABEL_HEIGHT / 2, middle_x + half, middle_y + LABEL_HEIGHT / 2)
+            inside = area[0] >= 0 and area[1] >= 0 and area[2] <= width and area[3] <= height
+            if inside and not any(
+                area[0] < other[2] and other[0] < area[2] and area[1] < other[3] and other[1] < area[3] for other in taken
+            ):
+                taken.append(area)
+                chosen.append((text, position))
+                break
+        else:
+            chosen.append(("", POSITIONS[0][0]))
+    return chosen

@@ -1,0 +1,102 @@
+"""Tables of a network's result for the terminal: per layer, in summary, and energy by part. Readable at 100 columns."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from mapper.results import LayerResult, NetworkResult
+from reports.summary import (
+    count,
+    density,
+    energy_by_part,
+    macs,
+    nanojoules,
+    outputs_text,
+    percent,
+    summary_rows,
+    tile_text,
+    utilization,
+    verified,
+)
+
+
+def layer_table(result: NetworkResult) -> Table:
+    """One row a layer and a total. RTL cycles and outputs have columns only where the RTL ran on some layer."""
+    rtl = any(layer.rtl_cycles is not None or layer.outputs_equal is not None for layer in result.layers)
+    table = Table(
+        title=cell(f"{result.network} on {result.design}"),
+        box=box.SIMPLE_HEAD,
+        padding=0,
+        pad_edge=False,
+        show_edge=False,
+        show_footer=True,
+    )
+    table.add_column("layer", "total", overflow="fold", min_width=8)
+    table.add_column("kind", overflow="fold", min_width=7, max_width=9)
+    table.add_column("MACs", count(macs(result.layers)), justify="right", no_wrap=True)
+    table.add_column("nnz", count(sum(layer.nnz for layer in result.layers)), justify="right", no_wrap=True)
+    table.add_column("dens.", percent(result.density, 0), justify="right", no_wrap=True)
+    table.add_column("cycles", count(result.total_cycles), justify="right", no_wrap=True)
+    if rtl:
+        table.add_column("RTL", count(result.rtl_total_cycles), justify="right", no_wrap=True)
+        table.add_column("out", justify="right", no_wrap=True)
+    table.add_column("bound", no_wrap=True)
+    table.add_column("util.", percent(utilization(result)), justify="right", no_wrap=True)
+    table.add_column("nJ", nanojoules(result.total_energy_pj), justify="right", no_wrap=True)
+    table.add_column("tile", justify="right", no_wrap=True)
+    for layer in result.layers:
+        table.add_row(
+            cell(layer.name),
+            cell(layer.kind.replace("_", " ")),
+            count(layer.macs),
+            count(layer.nnz),
+            percent(density(layer), 0),
+            count(layer.model_cycles),
+            *([_rtl_cycles(layer), _outputs(layer)] if rtl else []),
+            "host" if layer.on_host else cell(layer.bound),
+            percent(layer.utilization),
+            nanojoules(layer.energy_pj),
+            tile_text(layer),
+            style="dim" if layer.on_host else None,
+        )
+    return table
+
+
+def summary_table(result: NetworkResult) -> Table:
+    """Totals, speed-up over dense, accuracy, verification, calibration and technology, one a row."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    verdict = {True: "green", False: "bold red", None: ""}[verified(result)]
+    for name, value in summary_rows(result):
+        table.add_row(name, cell(value, verdict if name == "verified against RTL" else ""))
+    return table
+
+
+def energy_table(result: NetworkResult) -> Table:
+    """Energy of the whole network by part, the largest first, with shares."""
+    parts = energy_by_part(result)
+    total = sum(parts.values())
+    table = Table(box=box.SIMPLE_HEAD, show_footer=True, caption=cell(result.technology or "technology not stated"))
+    table.add_column("part", "total", overflow="fold")
+    table.add_column("energy (nJ)", nanojoules(total), justify="right", no_wrap=True)
+    table.add_column("share", percent(1.0) if total else percent(None), justify="right", no_wrap=True)
+    for part, energy_pj in parts.items():
+        table.add_row(cell(part), nanojoules(energy_pj), percent(energy_pj / total if total else None))
+    return table
+
+
+def cell(text: str, style: str = "") -> Text:
+    """A name as it is: no markup is read in it, and what a terminal would act on is replaced."""
+    return Text("".join(c if c.isprintable() or c == "\n" else "�" for c in text), style=style)
+
+
+def _rtl_cycles(layer: LayerResult) -> Text:
+    differs = layer.rtl_cycles is not None and layer.rtl_cycles != layer.model_cycles
+    return Text(count(layer.rtl_cycles), style="bold red" if differs else "")
+
+
+def _outputs(layer: LayerResult) -> Text:
+    return Text(outputs_text(layer), style={True: "green", False: "bold red", None: ""}[layer.outputs_equal])

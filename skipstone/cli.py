@@ -1,0 +1,431 @@
+"""The command line. Everything heavy is imported inside a command, so that ``--help`` is quick.
+
+A user's mistake ends with one message on standard error and exit code 2; ``verify`` exits with 1 on any difference.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hw.design import Design
+    from mapper.results import NetworkResult
+    from skipstone.prepare import CompressionOptions
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Compressed neural networks on a zero-skipping MAC array: every output bit, every cycle, energy and Verilog.",
+)
+
+Network = Annotated[str, typer.Argument(metavar="NETWORK", help="An ONNX file, or the name of a carried network.")]
+DesignOption = Annotated[str, typer.Option("--design", metavar="NAME|FILE.toml", help="A built-in design, or a TOML file.")]
+Prune = Annotated[
+    str,
+    typer.Option("--prune", metavar="METHOD:AMOUNT", help="unstructured:0.8, global:0.8, 2:4 (any N:M), or none."),
+]
+WeightBits = Annotated[int, typer.Option("--weight-bits", metavar="N", help="Bits of weights, 2 to 16.")]
+ActivationBits = Annotated[int, typer.Option("--activation-bits", metavar="N", help="Bits of activations, 2 to 16.")]
+Calibration = Annotated[
+    str | None, typer.Option("--calibration", metavar="IMAGES.npz", help="Images that activation ranges come from.")
+]
+CalibrationMethod = Annotated[
+    str, typer.Option("--calibration-method", metavar="METHOD", help="minmax, or percentile:P (as percentile:99.99).")
+]
+Evaluation = Annotated[
+    str | None, typer.Option("--evaluation", metavar="IMAGES.npz", help="Labelled images to measure accuracy on.")
+]
+InputRange = Annotated[
+    str,
+    typer.Option("--input-range", metavar="LOW,HIGH", help="Range of the random input used where there are no images."),
+]
+InputShape = Annotated[
+    str | None, typer.Option("--input-shape", metavar="N,C,H,W", help="Shape of the input, where the file leaves it open.")
+]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for what is written; made if missing.")]
+Json = Annotated[
+    str | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON; - is standard output.")
+]
+
+
+@app.command()
+def run(
+    network: Network,
+    design: DesignOption = "edge",
+    prune: Prune = "none",
+    weight_bits: WeightBits = 8,
+    activation_bits: ActivationBits = 8,
+    calibration: Calibration = None,
+    calibration_method: CalibrationMethod = "minmax",
+    evaluation: Evaluation = None,
+    input_range: InputRange = "0,1",
+    input_shape: InputShape = None,
+    out: Out = Path("out"),
+    json_file: Json = None,
+) -> None:
+    """Compress NETWORK, map it onto the array and cost it exactly: cycles, energy, accuracy; writes report.html."""
+    with _errors():
+        options = _options(
+            prune, weight_bits, activation_bits, calibration, calibration_method, evaluation, input_range, input_shape
+        )
+        chosen = _design(design, weight_bits, activation_bits)
+        _make_folder(out)
+        with _progress(json_file) as progress:
+            from skipstone.evaluate import evaluate_network
+
+            result = evaluate_network(network, chosen, options, progress)
+            progress("writing the report")
+            _write_report(result, out)
+        _show(result, out, json_file)
+
+
+@app.command()
+def verify(
+    network: Network,
+    design: DesignOption = "edge",
+    prune: Prune = "none",
+    weight_bits: WeightBits = 8,
+    activation_bits: ActivationBits = 8,
+    calibration: Calibration = None,
+    calibration_method: CalibrationMethod = "minmax",
+    evaluation: Evaluation = None,
+    input_range: InputRange = "0,1",
+    input_shape: InputShape = None,
+    out: Out = Path("out"),
+    json_file: Json = None,
+    images: Annotated[int, typer.Option("--images", metavar="N", min=1, help="Inputs to run through the RTL.")] = 1,
+    waves: Annotated[
+        Path | None, typer.Option("--waves", metavar="FILE.fst", help="Record every signal (slow, large).")
+    ] = None,
+    simulator: Annotated[
+        str, typer.Option("--simulator", metavar="NAME", help="verilator, or icarus (slow; small designs).")
+    ] = "verilator",
+) -> None:
+    """Like run, then the whole network through the RTL under cocotb: every cycle and every output compared."""
+    with _errors():
+        options = _options(
+            prune, weight_bits, activation_bits, calibration, calibration_method, evaluation, input_range, input_shape
+        )
+        chosen = _design(design, weight_bits, activation_bits)
+        if simulator not in ("verilator", "icarus"):
+            raise ValueError(f"unknown simulator '{simulator}'; there are verilator and icarus")
+        _make_folder(out)
+        if waves is not None:
+            _make_folder(waves.parent)
+        with _progress(json_file) as progress:
+            from skipstone.verify import verify_network
+
+            verification = verify_network(
+                network, chosen, options, images=images, waves=waves, simulator=simulator, progress=progress
+            )
+            progress("writing the report")
+            _write_report(verification.result, out)
+        _show(verification.result, out, json_file)
+        console = _console(json_file)
+        for layer in verification.result.layers:
+            if layer.on_host:
+                console.print(f"{layer.name}: on the host, not in the RTL", highlight=False, markup=False)
+                continue
+            cycles = "cycles equal" if layer.rtl_cycles == layer.model_cycles else "CYCLES DIFFER"
+            outputs = "outputs equal"
+            if not layer.outputs_equal:
+                first = verification.differences.get(layer.name)
+                outputs = f"OUTPUTS DIFFER: {first}" if first else "DID NOT FINISH"
+            console.print(
+                f"{layer.name}: model {layer.model_cycles}, RTL {layer.rtl_cycles}, {cycles}, {outputs}",
+                highlight=False,
+                markup=False,
+            )
+        if verification.error:
+            console.print(verification.error, highlight=False, markup=False)
+        verdict = "EXACT" if verification.exact else "NOT EXACT"
+        console.print(
+            f"{verdict}: {verification.result.images_verified} images, "
+            f"{verification.result.rtl_total_cycles} RTL cycles each, {verification.cycles_per_second:,.0f} cycles/s",
+            highlight=False,
+        )
+        if waves is not None:
+            console.print(f"waves in {waves}", highlight=False, markup=False)
+    if not verification.exact:
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    network: Network,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the files; made if missing.")],
+    design: DesignOption = "edge",
+    prune: Prune = "none",
+    weight_bits: WeightBits = 8,
+    activation_bits: ActivationBits = 8,
+    calibration: Calibration = None,
+    calibration_method: CalibrationMethod = "minmax",
+    input_range: InputRange = "0,1",
+    input_shape: InputShape = None,
+) -> None:
+    """Write the Verilog, the memory images, the program as JSON, and a testbench for any simulator."""
+    with _errors():
+        options = _options(
+            prune, weight_bits, activation_bits, calibration, calibration_method, None, input_range, input_shape
+        )
+        chosen = _design(design, weight_bits, activation_bits)
+        _make_folder(out)
+        with _progress(None) as progress:
+            from skipstone.evaluate import cost_network
+            from skipstone.export import export_files, write_export
+            from skipstone.prepare import prepare_network
+
+            prepared = prepare_network(network, options, progress)
+            progress("mapping")
+            costed = cost_network(prepared, chosen)
+            progress("generating the Verilog")
+            files = export_files(prepared, chosen, costed)
+            write_export(files, out)
+        console = _console(None)
+        console.print(f"{len(files)} files in {out}: activation ranges from {prepared.compressed.calibration}", markup=False)
+        console.print(
+            f"try: cd {out} && iverilog -g2005 -o testbench skipstone_array.v testbench.v && vvp testbench", markup=False
+        )
+
+
+@app.command()
+def explore(
+    network: Network,
+    space: Annotated[
+        Path | None, typer.Option("--space", metavar="FILE.toml", help="Search space; without it, the default one.")
+    ] = None,
+    trials: Annotated[int, typer.Option("--trials", metavar="N", min=1, help="Finished trials the study shall hold.")] = 100,
+    jobs: Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Worker processes.")] = 1,
+    study: Annotated[
+        Path | None, typer.Option("--study", metavar="FILE.db", help="SQLite study; continued if it exists.")
+    ] = None,
+    weight_bits: WeightBits = 8,
+    activation_bits: ActivationBits = 8,
+    calibration: Calibration = None,
+    calibration_method: CalibrationMethod = "minmax",
+    evaluation: Evaluation = None,
+    input_range: InputRange = "0,1",
+    input_shape: InputShape = None,
+    accuracy_images: Annotated[
+        int, typer.Option("--accuracy-images", metavar="N", min=1, help="Evaluation images for each accuracy.")
+    ] = 200,
+    out: Out = Path("out"),
+) -> None:
+    """Search designs and compression together for cycles, energy, area and accuracy; writes exploration.html."""
+    with _errors():
+        options = _options(
+            "none", weight_bits, activation_bits, calibration, calibration_method, evaluation, input_range, input_shape
+        )
+        _make_folder(out)
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        from mapper.space import load_space
+        from reports.pareto import pareto_table, write_exploration
+        from skipstone.explore import explore as search
+
+        loaded = load_space(space)
+        storage = study or out / "study.db"
+        console = _console(None)
+        errors = _console("-")
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=errors, transient=True) as bar:
+            task = bar.add_task("exploring", total=trials)
+
+            def finished(done: int, front: int) -> None:
+                bar.update(task, completed=done, description=f"exploring, {front} on the front")
+
+            points = search(
+                network,
+                loaded,
+                options,
+                trials=trials,
+                jobs=jobs,
+                storage=storage,
+                images=accuracy_images,
+                finished=finished,
+            )
+        console.print(pareto_table(points))
+        write_exploration(points, out / "exploration.html")
+        console.print(
+            f"{len(points)} points of {loaded.size:,}; study in {storage}, plot in {out / 'exploration.html'}", markup=False
+        )
+
+
+@app.command()
+def designs() -> None:
+    """List the built-in designs and what they hold."""
+    with _errors():
+        from rich.table import Table
+
+        from hw.design import built_in_designs
+
+        table = Table()
+        for heading in ("design", "PEs", "windows", "accumulators", "load", "lanes", "activations", "weights", "what for"):
+            table.add_column(heading, justify="left" if heading in ("design", "what for") else "right")
+        for design in built_in_designs().values():
+            table.add_row(
+                design.name,
+                f"{design.rows} x {design.cols}",
+                f"{design.windows} x {design.window_depth}",
+                f"2 x {design.accumulators}",
+                f"{design.load_width} B/cycle",
+                str(design.requantizer_lanes),
+                f"{design.activation_words * design.activation_word_bits // 8192} KiB",
+                f"{design.weight_entries:,} a row",
+                design.description,
+            )
+        _console(None).print(table)
+
+
+def main() -> None:
+    """The ``skipstone`` command."""
+    app()
+
+
+# Helpers --------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """A user's mistake becomes one message and exit code 2."""
+    from hw.errors import DesignError
+    from mapper.errors import MappingError
+    from models.errors import SkipstoneError
+    from sim.errors import SimulationError
+
+    try:
+        yield
+    except (SkipstoneError, DesignError, MappingError, SimulationError) as error:
+        message = str(error)
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        message = f"cannot read or write{where}: {error.strerror or error}"
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        raise typer.Exit(130) from None
+    else:
+        return
+    typer.echo(f"skipstone: {message}", err=True)
+    raise typer.Exit(2) from None
+
+
+def _options(
+    prune: str,
+    weight_bits: int,
+    activation_bits: int,
+    calibration: str | None,
+    calibration_method: str,
+    evaluation: str | None,
+    input_range: str,
+    input_shape: str | None,
+) -> CompressionOptions:
+    from models.errors import SkipstoneError
+    from skipstone.prepare import CompressionOptions
+
+    for name, bits in (("--weight-bits", weight_bits), ("--activation-bits", activation_bits)):
+        if not 2 <= bits <= 16:
+            raise SkipstoneError(f"{name} must be 2 to 16, not {bits}")
+    low, high = _numbers("--input-range", input_range, float, "LOW,HIGH", 2)
+    if not low < high:
+        raise SkipstoneError(f"--input-range must be LOW,HIGH with LOW below HIGH, not {input_range}")
+    shape = tuple(_numbers("--input-shape", input_shape, int, "N,C,H,W", None)) if input_shape else None
+    return CompressionOptions(
+        prune=prune,
+        weight_bits=weight_bits,
+        activation_bits=activation_bits,
+        calibration=calibration,
+        evaluation=evaluation,
+        calibration_method=calibration_method,
+        input_range=(low, high),
+        input_shape=shape,
+    )
+
+
+def _numbers(option: str, text: str, kind: Callable[[str], Any], form: str, count: int | None) -> list[Any]:
+    from models.errors import SkipstoneError
+
+    try:
+        numbers = [kind(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or (count is not None and len(numbers) != count):
+        raise SkipstoneError(f"{option} must be {form}, not '{text}'")
+    return numbers
+
+
+def _design(name: str, weight_bits: int, activation_bits: int) -> Design:
+    """The design; a built-in one takes the widths that are asked for."""
+    from hw.design import load_design
+
+    design = load_design(name)
+    if name.endswith(".toml"):
+        return design
+    return design.replace(
+        weight_bits=weight_bits,
+        activation_bits=activation_bits,
+        accumulator_bits=max(design.accumulator_bits, min(48, weight_bits + activation_bits + 8)),
+    )
+
+
+def _make_folder(folder: Path) -> None:
+    """Makes ``folder`` and tries it out, before any long work."""
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = folder / ".skipstone-probe"
+    probe.touch()
+    probe.unlink()
+
+
+def _console(json_file: str | None) -> Console:
+    """Where people read: standard output, or standard error while JSON goes to standard output."""
+    from rich.console import Console
+
+    return Console(stderr=json_file == "-", width=None if sys.stdout.isatty() else 120)
+
+
+@contextmanager
+def _progress(json_file: str | None) -> Iterator[Callable[[str], None]]:
+    """A spinner on standard error that says what is being done."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda text: console.print(f"{text} ...", style="dim", highlight=False, markup=False)
+        return
+    with console.status("starting") as status:
+        yield lambda text: status.update(text)
+
+
+def _write_report(result: NetworkResult, out: Path) -> None:
+    from reports.html import write_report
+
+    write_report(result, out / "report.html")
+
+
+def _show(result: NetworkResult, out: Path, json_file: str | None) -> None:
+    from reports.tables import energy_table, layer_table, summary_table
+
+    console = _console(json_file)
+    console.print(layer_table(result))
+    console.print(energy_table(result))
+    console.print(summary_table(result))
+    console.print(f"report in {out / 'report.html'}", markup=False)
+    if json_file is None:
+        return
+    text = json.dumps(result.to_dict(), indent=1) + "\n"
+    if json_file == "-":
+        sys.stdout.write(text)
+        return
+    path = Path(json_file)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text)
+    partial.replace(path)

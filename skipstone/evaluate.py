@@ -1,0 +1,175 @@
+"""Maps a prepared network onto a design and costs it: cycles by cause, energy by part, per layer and in total."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from hw.design import Design
+from mapper.actions import count_actions
+from mapper.compile import compile_network
+from mapper.cycles import LayerCycles, network_cycles
+from mapper.energy import area_um2_proxy, layer_energy
+from mapper.program import LayerProgram, Program
+from mapper.results import CAUSES, Accuracy, LayerResult, NetworkResult
+from mapper.technology import Technology, load_technology
+from models.quantized import HostLayer
+from skipstone.prepare import (
+    CompressionOptions,
+    PreparedNetwork,
+    Progress,
+    measure_accuracy,
+    prepare_network,
+    short_name,
+)
+
+BOUNDS = {
+    "compute": ("compute", "filler", "balance"),
+    "load": ("load",),
+    "drain": ("drain",),
+    "edge": ("edge", "fill"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class CostedNetwork:
+    """A program with its exact cycles."""
+
+    program: Program
+    cycles: tuple[LayerCycles, ...]
+    dense_cycles: tuple[int, ...]
+
+    @property
+    def total_cycles(self) -> int:
+        return sum(layer.cycles for layer in self.cycles)
+
+
+def cost_network(prepared: PreparedNetwork, design: Design) -> CostedNetwork:
+    """Maps and costs the compressed network, and the dense one for comparison."""
+    program = compile_network(prepared.compressed, design)
+    cycles = network_cycles(program)
+    if prepared.dense is prepared.compressed:
+        dense = tuple(layer.cycles for layer in cycles)
+    else:
+        # The dense program only serves as the yardstick: it may be larger than the design's weight memory.
+        roomy = design.replace(
+            weight_entries=max(design.weight_entries, prepared.dense_weights), load_entries=max(design.load_entries, 1 << 20)
+        )
+        dense = tuple(layer.cycles for layer in network_cycles(compile_network(prepared.dense, roomy)))
+    return CostedNetwork(program, cycles, dense)
+
+
+def evaluate_network(
+    network: str, design: Design, options: CompressionOptions | None = None, progress: Progress = lambda _: None
+) -> NetworkResult:
+    """The main job without the RTL: everything about ``network`` on ``design`` that needs no simulation."""
+    prepared = prepare_network(network, options or CompressionOptions(), progress)
+    progress("mapping")
+    costed = cost_network(prepared, design)
+    return assemble_result(network, prepared, design, costed, measure_accuracy(prepared, progress))
+
+
+def assemble_result(
+    network: str, prepared: PreparedNetwork, design: Design, costed: CostedNetwork, accuracy: Accuracy
+) -> NetworkResult:
+    """Puts costs together into the result that tables, JSON and reports show."""
+    technology = load_technology()
+    layers = [
+        layer_result(layer, cycles, dense, design, technology)
+        for layer, cycles, dense in zip(costed.program.layers, costed.cycles, costed.dense_cycles, strict=True)
+    ]
+    layers += [host_result(layer) for layer in prepared.compressed.host_layers]
+    return NetworkResult(
+        network=short_name(network),
+        design=design.name,
+        parameters=design.to_dict(),
+        pruning=prepared.pruning,
+        weight_bits=prepared.options.weight_bits,
+        activation_bits=prepared.options.activation_bits,
+        density=prepared.density,
+        calibration=prepared.compressed.calibration,
+        technology=technology.description,
+        layers=tuple(layers),
+        total_cycles=costed.total_cycles,
+        rtl_total_cycles=None,
+        dense_total_cycles=sum(costed.dense_cycles),
+        total_energy_pj=sum(layer.energy_pj or 0.0 for layer in layers),
+        area_um2_proxy=area_um2_proxy(design, technology),
+        accuracy=accuracy,
+        images_verified=0,
+    )
+
+
+def cycles_by_cause(layer: LayerProgram, cycles: LayerCycles, design: Design) -> dict[str, float]:
+    """Splits a layer's cycles into ``CAUSES``: row cycles by what the row did or waited for, over the number of rows."""
+    schedule = layer.schedule
+    useful = layer.nnz * schedule.out_height * schedule.out_width / design.cols
+    causes = {
+        "compute": useful,
+        "edge": layer.nnz * schedule.tiles - useful,
+        "filler": cycles.issue_row_cycles - layer.nnz * schedule.tiles,
+        "balance": cycles.balance_wait_row_cycles,
+        "load": cycles.load_wait_row_cycles,
+        "drain": cycles.drain_wait_row_cycles,
+        "fill": cycles.fill_row_cycles,
+    }
+    return {cause: causes[cause] / design.rows for cause in CAUSES}
+
+
+def layer_result(
+    layer: LayerProgram, cycles: LayerCycles, dense_cycles: int, design: Design, technology: Technology
+) -> LayerResult:
+    causes = cycles_by_cause(layer, cycles, design)
+    actions = count_actions(layer, design, cycles.cycles)
+    energy = layer_energy(actions, design, technology)
+    loaded_bytes = actions.load_list_reads * design.activation_word_bits / 8
+    return LayerResult(
+        name=layer.name,
+        kind=layer.kind,
+        on_host=False,
+        macs=layer.macs,
+        nnz=layer.nnz,
+        weights=layer.stored_weights,
+        model_cycles=cycles.cycles,
+        rtl_cycles=None,
+        outputs_equal=None,
+        dense_cycles=dense_cycles,
+        bound=max(BOUNDS, key=lambda bound: sum(causes[cause] for cause in BOUNDS[bound])),
+        utilization=actions.useful_macs / (design.pes * cycles.cycles),
+        cycles_by_cause=causes,
+        energy_pj=float(np.sum(list(energy.values()))),
+        energy_by_part=energy,
+        actions=dataclasses.asdict(actions),
+        tile=layer.schedule.tile,
+        passes=layer.schedule.passes,
+        windows=sum(len(words) for words in layer.schedule.words),
+        operations_per_byte=actions.useful_macs / loaded_bytes,
+    )
+
+
+def host_result(layer: HostLayer) -> LayerResult:
+    return LayerResult(
+        name=layer.name,
+        kind=layer.operator,
+        on_host=True,
+        macs=0,
+        nnz=0,
+        weights=0,
+        model_cycles=None,
+        rtl_cycles=None,
+        outputs_equal=None,
+        dense_cycles=None,
+        bound="host",
+        utilization=None,
+        cycles_by_cause={},
+        energy_pj=None,
+        energy_by_part={},
+        actions={},
+        tile=None,
+        passes=None,
+        windows=None,
+        operations_per_byte=None,
+        note=f"{layer.operator} of {layer.elements} values runs on the host, not on the array; its time and energy are not counted",
+    )

@@ -1,0 +1,200 @@
+"""Hands a verified design over: Verilog, memory images, the program as JSON, and a plain Verilog testbench.
+
+The testbench needs nothing of Skipstone: it loads the images through the host port, runs one input, and compares every
+output and the number of cycles. It runs in any simulator, for example ``iverilog`` or ``verilator --binary``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hw.array import SELECT_DESCRIPTORS, SELECT_LOADS, SELECT_PARAMETERS, SELECT_WEIGHTS, SkipstoneArray
+from hw.design import Design
+from hw.export import TOP
+from mapper.program import Placement
+from models import reference
+from sim.build import cached_verilog
+from sim.session import pack_words
+from skipstone.evaluate import CostedNetwork
+from skipstone.prepare import PreparedNetwork, sample_inputs
+
+
+def export_files(prepared: PreparedNetwork, design: Design, costed: CostedNetwork) -> dict[str, str]:
+    """Every file of the export by its path in the folder."""
+    program = costed.program
+    x = reference.quantize_input(prepared.compressed, sample_inputs(prepared, 1))
+    tensors = reference.run(prepared.compressed, x)
+    images = program.memory_images()
+    files = {f"{TOP}.v": cached_verilog(design)}
+    for name, words in images.items():
+        files[f"memories/{name}.hex"] = _hex(words)
+    files["memories/input.hex"] = _hex(pack_words(program.input, design, x[0]))
+    expected, masks, addresses = [], [], []
+    for placed in program.outputs:
+        value = tensors[placed.name][0]
+        expected += pack_words(placed, design, value)
+        masks += pack_words(placed, design, np.full(value.shape, -1))
+        addresses += list(range(placed.base, placed.base + placed.words))
+    files["memories/expected.hex"] = _hex(expected)
+    files["memories/expected_mask.hex"] = _hex(masks)
+    files["memories/expected_address.hex"] = _hex(addresses)
+    files["program.json"] = json.dumps(program_json(prepared, design, costed), indent=1) + "\n"
+    counts = {name: len(words) for name, words in images.items()}
+    files["testbench.v"] = testbench(design, counts, program.input, len(expected), costed.total_cycles)
+    return files
+
+
+def program_json(prepared: PreparedNetwork, design: Design, costed: CostedNetwork) -> dict[str, Any]:
+    """The program in words: parameters, memory fields, where tensors lie, and each layer's decoded descriptor."""
+    program = costed.program
+    selects = {"loads": SELECT_LOADS, "parameters": SELECT_PARAMETERS, "descriptors": SELECT_DESCRIPTORS, "weights0": SELECT_WEIGHTS}
+    return {
+        "network": program.network,
+        "design": design.to_dict(),
+        "host_select": {"activations": 0, **selects},
+        "fields": {
+            name: [{"name": f.name, "bits": f.width, "signed": f.signed} for f in fields.fields]
+            for name, fields in (
+                ("weights", design.weight_entry),
+                ("loads", design.load_entry),
+                ("parameters", design.parameter),
+                ("descriptors", design.descriptor),
+            )
+        },
+        "input": _placement(program.input, prepared),
+        "outputs": [_placement(placed, prepared) for placed in program.outputs],
+        "activation_words": program.activation_words,
+        "total_cycles": costed.total_cycles,
+        "layers": [
+            {
+                "name": layer.name,
+                "kind": layer.kind,
+                "cycles": cycles.cycles,
+                "nnz": layer.nnz,
+                "macs": layer.macs,
+                "tile": list(layer.schedule.tile),
+                "input": _placement(layer.input, prepared),
+                "other": _placement(layer.other, prepared) if layer.other is not None else None,
+                "output": _placement(layer.output, prepared),
+                "descriptor": design.descriptor.unpack(layer.descriptor),
+            }
+            for layer, cycles in zip(program.layers, costed.cycles, strict=True)
+        ],
+        "host_layers": [
+            {"name": layer.name, "operator": layer.operator, "input": layer.input} for layer in prepared.compressed.host_layers
+        ],
+    }
+
+
+def _placement(placed: Placement, prepared: PreparedNetwork) -> dict[str, Any]:
+    tensor = prepared.compressed.tensors[placed.name]
+    return {
+        "tensor": placed.name,
+        "shape": [placed.channels, placed.height, placed.width],
+        "base": placed.base,
+        "words_per_pixel": placed.groups,
+        "positions": placed.positions.tolist(),
+        "scale": tensor.scale,
+        "zero_point": tensor.zero_point,
+    }
+
+
+def _hex(words: NDArray[Any] | list[int]) -> str:
+    return "".join(f"{int(word):x}\n" for word in words)
+
+
+def testbench(design: Design, counts: dict[str, int], source: Placement, outputs: int, cycles: int) -> str:
+    """A Verilog-2001 testbench around ``skipstone_array``; prints PASS or FAIL and ends with $finish or $fatal."""
+    array = SkipstoneArray(design)
+    data, address = array.host_data_bits, array.host_address_bits
+    select = len(array.host_select)
+    selects = {"loads": SELECT_LOADS, "parameters": SELECT_PARAMETERS, "descriptors": SELECT_DESCRIPTORS}
+    selects |= {f"weights{row}": SELECT_WEIGHTS + row for row in range(design.rows)}
+    loads = "\n".join(
+        f'    load("memories/{name}.hex", {selects[name]}, 0, {count});' for name, count in counts.items()
+    )
+    return f"""// Runs one input of the exported network: loads every memory, starts, and compares outputs and cycles.
+`timescale 1ns/1ps
+module testbench;
+  reg clk = 0, rst = 1, start = 0, host_write = 0;
+  reg [{select - 1}:0] host_select = 0;
+  reg [{address - 1}:0] host_address = 0;
+  reg [{data - 1}:0] host_data = 0;
+  wire busy, done;
+  wire [{design.activation_word_bits - 1}:0] host_read;
+  {TOP} dut(.clk(clk), .rst(rst), .start(start), .busy(busy), .done(done), .layer(), .host_select(host_select),
+    .host_address(host_address), .host_data(host_data), .host_write(host_write), .host_read(host_read));
+  always #1 clk = ~clk;
+
+  reg [{data - 1}:0] image [0:{max([*counts.values(), source.words, 1]) - 1}];
+  reg [{design.activation_word_bits - 1}:0] expected [0:{outputs - 1}];
+  reg [{design.activation_word_bits - 1}:0] mask [0:{outputs - 1}];
+  reg [{address - 1}:0] where [0:{outputs - 1}];
+  integer i, cycles, wrong;
+
+  task load(input [8*64-1:0] file, input integer select, input integer base, input integer count);
+    begin
+      $readmemh(file, image, 0, count - 1);
+      host_select = select;
+      host_write = 1;
+      for (i = 0; i < count; i = i + 1) begin
+        host_address = base + i;
+        host_data = image[i];
+        @(negedge clk);
+      end
+      host_write = 0;
+    end
+  endtask
+
+  initial begin
+    repeat (3) @(negedge clk);
+    rst = 0;
+{loads}
+    load("memories/input.hex", 0, {source.base}, {source.words});
+    $readmemh("memories/expected.hex", expected);
+    $readmemh("memories/expected_mask.hex", mask);
+    $readmemh("memories/expected_address.hex", where);
+    start = 1;
+    @(negedge clk);
+    start = 0;
+    cycles = 0;
+    while (!done && cycles < {10 * cycles + 10000}) begin
+      @(negedge clk);
+      cycles = cycles + 1;
+    end
+    wrong = 0;
+    for (i = 0; i < {outputs}; i = i + 1) begin
+      host_address = where[i];
+      @(negedge clk);
+      if ((host_read & mask[i]) !== (expected[i] & mask[i])) begin
+        wrong = wrong + 1;
+        $display("word %0d at address %0d: expected %h, got %h", i, where[i], expected[i] & mask[i], host_read & mask[i]);
+      end
+    end
+    if (done && cycles == {cycles} && wrong == 0)
+      $display("PASS: %0d cycles, %0d output words equal", cycles, {outputs});
+    else
+      $display("FAIL: done %b, %0d cycles (expected {cycles}), %0d words differ", done, cycles, wrong);
+    $finish;
+  end
+endmodule
+"""
+
+
+def write_export(files: dict[str, str], folder: Path) -> None:
+    """Writes all files into ``folder``, each under a temporary name first; an error leaves no half-written file."""
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            partial.write_text(text)
+            partial.replace(path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise

@@ -1,0 +1,128 @@
+"""From a network's name or file to its quantized forms: float graph, pruned graph, ranges, integers, accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapper.results import Accuracy
+from models import calibrate, onnx_import, prune, reference, zoo
+from models.evaluate import float_accuracy
+from models.graph import Graph
+from models.images import fit_images, load_images
+from models.quantize import quantize
+from models.quantized import QuantizedNetwork
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class CompressionOptions:
+    """How a network is compressed and with which data.
+
+    ``prune`` is METHOD:AMOUNT (see ``models.prune``). Without ``calibration`` (a path), a carried network uses the images
+    carried with it, any other one seeded random input in ``input_range``; the same holds for ``evaluation``, without which
+    a network that is not carried has no accuracy. ``calibration_method`` is ``minmax`` or ``percentile:P``.
+    """
+
+    prune: str = "none"
+    weight_bits: int = 8
+    activation_bits: int = 8
+    calibration: str | None = None
+    evaluation: str | None = None
+    calibration_method: str = "minmax"
+    input_range: tuple[float, float] = (0.0, 1.0)
+    input_shape: tuple[int, ...] | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedNetwork:
+    """``dense`` is the quantized network without pruning, ``compressed`` the one that runs; ``images`` are the evaluation
+    images where there are any, else the calibration's."""
+
+    options: CompressionOptions
+    graph: Graph
+    dense: QuantizedNetwork
+    compressed: QuantizedNetwork
+    pruning: str
+    density: float
+    images: NDArray[np.float32] | None
+    evaluation: tuple[NDArray[np.float32], NDArray[np.int64]] | None = field(default=None)
+
+    @property
+    def dense_weights(self) -> int:
+        """Weights of the network without pruning, zeros included."""
+        return sum(int(layer.weights.size) for layer in self.dense.layers)
+
+
+def prepare_network(network: str, options: CompressionOptions, progress: Progress = lambda _: None) -> PreparedNetwork:
+    """Imports, prunes, calibrates and quantizes ``network`` (a path, or the name of a carried network).
+
+    Raises SkipstoneError with what to do where anything about the network, the data or the options is wrong.
+    """
+    pruning = prune.parse(options.prune)
+    progress("reading the network")
+    graph = onnx_import.load(network, options.input_shape)
+    carried = zoo.carried_networks().get(network)
+    calibration_path = options.calibration or (str(carried.calibration) if carried and carried.calibration else None)
+    evaluation_path = options.evaluation or (str(carried.evaluation) if carried and carried.evaluation else None)
+    images = None
+    if calibration_path:
+        images = fit_images(graph, load_images(calibration_path)[0])
+    evaluation = None
+    if evaluation_path:
+        evaluation_images, labels = load_images(evaluation_path)
+        evaluation_images = fit_images(graph, evaluation_images)
+        if labels is not None:
+            evaluation = evaluation_images, labels
+    progress("calibrating")
+    low, high = options.input_range
+
+    def quantized(source: Graph) -> QuantizedNetwork:
+        ranges = calibrate.calibrate(
+            source, images, options.calibration_method, seed=options.seed, low=low, high=high
+        )
+        return quantize(source, ranges, options.weight_bits, options.activation_bits)
+
+    pruned = prune.prune(graph, pruning)
+    dense = quantized(graph)
+    compressed = dense if pruning.method == "none" else quantized(pruned)
+    shown = evaluation_images if evaluation_path else images
+    return PreparedNetwork(
+        options, graph, dense, compressed, str(pruning), prune.density(pruned), shown, evaluation
+    )
+
+
+def measure_accuracy(prepared: PreparedNetwork, progress: Progress = lambda _: None) -> Accuracy:
+    """Top-1 accuracy of the three forms on the evaluation images; all None without labelled images."""
+    if prepared.evaluation is None:
+        return Accuracy()
+    images, labels = prepared.evaluation
+    progress(f"accuracy on {len(labels)} images: float")
+    float_share = float_accuracy(prepared.graph, images, labels)
+    progress(f"accuracy on {len(labels)} images: quantized")
+    quantized = reference.accuracy(prepared.dense, images, labels)
+    progress(f"accuracy on {len(labels)} images: compressed")
+    same = prepared.compressed is prepared.dense
+    compressed = quantized if same else reference.accuracy(prepared.compressed, images, labels)
+    return Accuracy(float_share, quantized, compressed, len(labels))
+
+
+def sample_inputs(prepared: PreparedNetwork, count: int) -> NDArray[np.float32]:
+    """``count`` inputs for the RTL: the first evaluation (or calibration) images, else seeded random ones."""
+    if prepared.images is not None and len(prepared.images) >= count:
+        return prepared.images[:count]
+    low, high = prepared.options.input_range
+    rng = np.random.default_rng(prepared.options.seed)
+    shape = prepared.compressed.tensors[prepared.compressed.input].shape
+    return rng.uniform(low, high, (count, *shape)).astype(np.float32)
+
+
+def short_name(network: str) -> str:
+    """What reports and folders call the network: a carried name as it is, a path without folder and ending."""
+    return Path(network).stem if network.endswith(".onnx") else network

@@ -1,0 +1,160 @@
+"""Runs the whole network through the RTL and compares every cycle and every output with the model and the reference."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hw.design import Design
+from mapper.results import NetworkResult
+from models import reference
+from models.quantized import QuantizedNetwork
+from sim.jobs import RunResult
+from sim.session import RtlSession, unpack_words
+from skipstone.evaluate import CostedNetwork, assemble_result, cost_network
+from skipstone.prepare import (
+    CompressionOptions,
+    PreparedNetwork,
+    Progress,
+    measure_accuracy,
+    prepare_network,
+    sample_inputs,
+)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first output of a layer that is not the reference's: position (channel, y, x), what was expected, what came."""
+
+    layer: str
+    image: int
+    position: tuple[int, int, int]
+    expected: int
+    got: int
+    count: int
+
+    def __str__(self) -> str:
+        channel, y, x = self.position
+        return (
+            f"image {self.image}, channel {channel}, y {y}, x {x}: expected {self.expected}, got {self.got} "
+            f"({self.count} outputs differ)"
+        )
+
+
+@dataclass(frozen=True)
+class Verification:
+    """``result`` with RTL cycles and equality filled in; ``differences`` are the first ones, by layer name;
+    ``cycles_per_second`` is the simulator's speed, ``error`` what kept a layer from finishing."""
+
+    result: NetworkResult
+    differences: dict[str, Difference]
+    cycles_per_second: float
+    error: str | None
+
+    @property
+    def exact(self) -> bool:
+        """Whether every layer's cycles and every output were equal."""
+        array_layers = [layer for layer in self.result.layers if not layer.on_host]
+        return self.error is None and all(
+            layer.outputs_equal and layer.rtl_cycles == layer.model_cycles for layer in array_layers
+        )
+
+
+def verify_network(
+    network: str,
+    design: Design,
+    options: CompressionOptions | None = None,
+    *,
+    images: int = 1,
+    waves: Path | None = None,
+    simulator: str = "verilator",
+    progress: Progress = lambda _: None,
+) -> Verification:
+    """Evaluates ``network`` on ``design`` and runs ``images`` inputs through the RTL (cocotb on ``simulator``)."""
+    prepared = prepare_network(network, options or CompressionOptions(), progress)
+    progress("mapping")
+    costed = cost_network(prepared, design)
+    result = assemble_result(network, prepared, design, costed, measure_accuracy(prepared, progress))
+    return verify_prepared(prepared, design, costed, result, images, waves, simulator, progress)
+
+
+def verify_prepared(
+    prepared: PreparedNetwork,
+    design: Design,
+    costed: CostedNetwork,
+    result: NetworkResult,
+    images: int,
+    waves: Path | None,
+    simulator: str,
+    progress: Progress,
+) -> Verification:
+    compressed = prepared.compressed
+    inputs = reference.quantize_input(compressed, sample_inputs(prepared, images))
+    expected = reference.run(compressed, inputs)
+    session = RtlSession(design, simulator=simulator, waves=waves)
+    progress("generating the Verilog")
+    session.compile(building=lambda: progress(f"compiling the RTL of {design.pes} PEs with {simulator}, once per design"))
+    runs: list[RunResult] = []
+    with session:
+        progress("loading the program")
+        session.load(costed.program)
+        for index, x in enumerate(inputs):
+            progress(f"simulating image {index + 1} of {images} ({costed.total_cycles:,} cycles)")
+            runs.append(session.run(x, costed.total_cycles))
+            if runs[-1].error is not None:
+                break
+    return compare_runs(compressed, design, costed, result, runs, expected)
+
+
+def compare_runs(
+    network: QuantizedNetwork,
+    design: Design,
+    costed: CostedNetwork,
+    result: NetworkResult,
+    runs: list[RunResult],
+    expected: dict[str, NDArray[np.int64]],
+) -> Verification:
+    """Fills RTL cycles and equality into ``result``. A layer that did not run is not equal."""
+    layers = list(result.layers)
+    differences: dict[str, Difference] = {}
+    for index, layer in enumerate(costed.program.layers):
+        cycles: set[int] = set()
+        equal = True
+        for image, run in enumerate(runs):
+            if index >= len(run.words):
+                equal = False
+                continue
+            cycles.add(run.cycles[index])
+            got = unpack_words(layer.output, design, run.words[index])
+            want = expected[layer.output.name][image]
+            wrong = np.argwhere(got != want)
+            if len(wrong):
+                equal = False
+                first = tuple(int(v) for v in wrong[0])
+                differences.setdefault(
+                    layer.name,
+                    Difference(layer.name, image, (first[0], first[1], first[2]), int(want[first]), int(got[first]), len(wrong)),
+                )
+        # Of several counts (they should all be the same) the one that differs from the model is shown.
+        model = costed.cycles[index].cycles
+        shown = next(iter(sorted(cycles - {model})), model if cycles else None)
+        layers[index] = dataclasses.replace(layers[index], rtl_cycles=shown, outputs_equal=equal)
+    unfinished = [f"image {image}: {run.error or 'done did not rise'}" for image, run in enumerate(runs) if run.error or not run.done]
+    counted = [layer.rtl_cycles for layer in layers if not layer.on_host]
+    total = sum(c for c in counted if c is not None) if all(c is not None for c in counted) else None
+    seconds = sum(run.seconds for run in runs)
+    return Verification(
+        dataclasses.replace(
+            result,
+            layers=tuple(layers),
+            rtl_total_cycles=total,
+            images_verified=len(runs),
+        ),
+        differences,
+        sum(sum(run.cycles) for run in runs) / seconds if seconds else 0.0,
+        unfinished[0] if unfinished else None,
+    )

@@ -1,0 +1,147 @@
+"""Hand-made results: a ResNet-8 with plausible numbers, and single layers to make others from."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from mapper.results import CAUSES, Accuracy, LayerResult, NetworkResult
+
+PARAMETERS: dict[str, Any] = {
+    "name": "wide",
+    "rows": 8,
+    "cols": 32,
+    "window_depth": 288,
+    "windows": 3,
+    "accumulators": 8,
+    "load_width": 32,
+    "requantizer_lanes": 32,
+    "weight_bits": 8,
+    "activation_bits": 8,
+    "accumulator_bits": 24,
+    "activation_words": 8192,
+    "description": "8 rows x 32 columns, for layers with few channels and large images",
+}
+CALIBRATION = "activation ranges from 256 carried images of Fashion-MNIST (minimum and maximum)"
+TECHNOLOGY = "SKY130 cells (PE, this project's synthesis), CACTI 7 at 45 nm scaled (memories)"
+ENERGY_SHARES = {
+    "multiply-accumulate": 0.31,
+    "windows": 0.24,
+    "accumulators": 0.17,
+    "weight memory": 0.09,
+    "activation memory": 0.08,
+    "requantizer": 0.05,
+    "load lists": 0.04,
+    "leakage": 0.02,
+}
+
+RESNET = (  # name, kind, MACs, weights, nnz, bound, cycles by cause
+    ("conv1", "conv", 442_368, 432, 301, "drain", (1_204, 0, 24, 61, 180, 480, 71)),
+    ("conv2", "conv", 2_359_296, 2_304, 460, "compute", (1_840, 0, 3, 92, 20, 60, 41)),
+    ("conv3", "conv", 2_359_296, 2_304, 461, "compute", (1_844, 0, 2, 77, 14, 41, 40)),
+    ("conv4", "conv", 1_179_648, 4_608, 922, "load", (922, 0, 4, 50, 560, 30, 38)),
+    ("conv5", "conv", 2_359_296, 9_216, 1_843, "compute", (1_843, 0, 2, 81, 12, 28, 37)),
+    ("conv6", "conv", 131_072, 512, 102, "load", (102, 0, 8, 11, 205, 32, 24)),
+    ("conv7", "conv", 1_179_648, 18_432, 3_686, "load", (922, 0, 0, 40, 470, 10, 34)),
+    ("conv8", "conv", 2_359_296, 36_864, 7_373, "compute", (1_843, 0, 1, 60, 90, 12, 30)),
+    ("conv9", "conv", 131_072, 2_048, 410, "load", (103, 0, 3, 12, 170, 16, 22)),
+    ("conv10/average_pool1", "average_pool", 4_096, 0, 0, "edge", (2, 62, 0, 0, 40, 4, 21)),
+    ("fc", "gemm", 640, 640, 128, "edge", (1, 31, 0, 2, 24, 2, 20)),
+)
+
+
+def layer(
+    name: str = "conv1",
+    kind: str = "conv",
+    macs: int = 1000,
+    weights: int = 100,
+    nnz: int = 40,
+    bound: str = "compute",
+    causes: tuple[float, ...] = (60, 10, 0, 10, 10, 5, 5),
+    rtl: bool = True,
+    **changes: Any,
+) -> LayerResult:
+    cycles = int(sum(causes))
+    energy = 40.0 * causes[0] + 11.0 * cycles
+    made = LayerResult(
+        name=name,
+        kind=kind,
+        on_host=False,
+        macs=macs,
+        nnz=nnz,
+        weights=weights,
+        model_cycles=cycles,
+        rtl_cycles=cycles if rtl else None,
+        outputs_equal=True if rtl else None,
+        dense_cycles=int(cycles * (0.5 + 0.5 * weights / nnz)) if nnz else cycles,
+        bound=bound,
+        utilization=causes[0] / cycles,
+        cycles_by_cause=dict(zip(CAUSES, causes, strict=True)),
+        energy_pj=energy,
+        energy_by_part={part: share * energy for part, share in ENERGY_SHARES.items()},
+        actions={"macs": 256 * int(causes[0]), "window_reads": 256 * int(causes[0]), "cycles": cycles},
+        tile=(4, 8),
+        passes=1,
+        windows=2,
+        operations_per_byte=causes[0] * 256 / 32 / (causes[0] * 0.3 + causes[4] + 10),
+    )
+    return dataclasses.replace(made, **changes)
+
+
+def host_layer(name: str = "softmax", kind: str = "softmax", macs: int = 0) -> LayerResult:
+    return LayerResult(
+        name=name,
+        kind=kind,
+        on_host=True,
+        macs=macs,
+        nnz=0,
+        weights=0,
+        model_cycles=None,
+        rtl_cycles=None,
+        outputs_equal=None,
+        dense_cycles=None,
+        bound="host",
+        utilization=None,
+        cycles_by_cause={},
+        energy_pj=None,
+        energy_by_part={},
+        actions={},
+        tile=None,
+        passes=None,
+        windows=None,
+        operations_per_byte=None,
+        note="runs on the host; not in cycles or energy",
+    )
+
+
+def network(layers: tuple[LayerResult, ...], **changes: Any) -> NetworkResult:
+    cycles = sum(layer.model_cycles or 0 for layer in layers)
+    ran = any(layer.rtl_cycles is not None for layer in layers)
+    made = NetworkResult(
+        network="resnet8_fashion",
+        design="wide",
+        parameters=PARAMETERS,
+        pruning="magnitude, 80% of each layer but the first and the last",
+        weight_bits=8,
+        activation_bits=8,
+        density=0.2037,
+        calibration=CALIBRATION,
+        technology=TECHNOLOGY,
+        layers=layers,
+        total_cycles=cycles,
+        rtl_total_cycles=sum(layer.rtl_cycles or 0 for layer in layers) if ran else None,
+        dense_total_cycles=50_731,
+        total_energy_pj=sum(layer.energy_pj or 0 for layer in layers),
+        area_um2_proxy=1_234_567.0,
+        accuracy=Accuracy(0.9410, 0.9400, 0.9170, 1000),
+        images_verified=4 if ran else 0,
+    )
+    return dataclasses.replace(made, **changes)
+
+
+def resnet8(rtl: bool = True, **changes: Any) -> NetworkResult:
+    """Eleven layers on the array and one on the host."""
+    layers = [
+        layer(name, kind, macs, weights, nnz, bound, causes, rtl) for name, kind, macs, weights, nnz, bound, causes in RESNET
+    ]
+    return network((*layers, host_layer()), **changes)
