@@ -19,7 +19,7 @@ BATCH = 64
 
 def run_onnx(model: onnx.ModelProto, feeds: dict[str, Array], optimize: bool = True) -> dict[str, Array]:
     """All outputs of an ONNX model by name; ``feeds`` are its inputs by name, each with all images."""
-    import onnxruntime  # type: ignore[import-untyped]
+    import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3

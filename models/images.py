@@ -34,7 +34,7 @@ def load_images(path: str | Path) -> tuple[Images, Labels | None]:
             raise SkipstoneError(f"{path} has no array 'images'; it has {', '.join(archive.files) or 'none'}")
         try:
             images = archive["images"]
-            labels = archive["labels"] if "labels" in archive else None
+            labels = archive.get("labels", None)
         except (ValueError, zipfile.BadZipFile, EOFError, OSError) as error:
             raise SkipstoneError(f"{path}: can't read its arrays ({error}); is it truncated?") from None
     if not np.issubdtype(images.dtype, np.floating):

@@ -146,7 +146,7 @@ def _fix_input(model: onnx.ModelProto, path: Path, input_shape: tuple[int, ...] 
 
 
 def _simplified(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
-    import onnxslim  # type: ignore[import-untyped]
+    import onnxslim
 
     try:
         model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)

@@ -30,7 +30,7 @@ Converters = Mapping[str, Callable[["NodeConverter", onnx.NodeProto, Attributes]
 """A converter for each operator. Each gets the walk, the node and the node's attributes."""
 
 
-class Unsupported(Exception):
+class UnsupportedError(Exception):
     """A node that the array can't do; the text says why, and is empty where the operator alone is the reason."""
 
 
@@ -71,10 +71,10 @@ class NodeConverter:
         elif not self._unknown.intersection(node.input):
             try:
                 if any(self._readers[name] for name in node.output[1:]):
-                    raise Unsupported("its second output is used")
+                    raise UnsupportedError("its second output is used")
                 converter(self, node, node_attributes(node))
                 return
-            except Unsupported as reason:
+            except UnsupportedError as reason:
                 self.unsupported.append(f"{label[:-1]}: {reason})")
         self._unknown.update(node.output)
 
@@ -84,21 +84,23 @@ class NodeConverter:
         """The activation at input ``position``, to compute with."""
         view = self.any_view(node, position)
         if isinstance(self.layers.get(view.tensor), Softmax):
-            raise Unsupported("it reads a Softmax, which the host does after the array")
+            raise UnsupportedError("it reads a Softmax, which the host does after the array")
         return view
 
     def any_view(self, node: onnx.NodeProto, position: int = 0) -> View:
         """The activation at input ``position``, to rearrange."""
         name = node.input[position]
         if name not in self.views:
-            raise Unsupported("it reads a constant where an activation is expected")
+            raise UnsupportedError("it reads a constant where an activation is expected")
         return self.views[name]
 
     def image(self, node: onnx.NodeProto) -> View:
         """The activation at input 0, which must be a plain 1 x channels x height x width."""
         view = self.view(node)
         if not view.is_image():
-            raise Unsupported(f"it reads a rearranged tensor, {view.index.shape}, not 1 x channels x height x width")
+            raise UnsupportedError(
+                f"it reads a rearranged tensor, {view.index.shape}, not 1 x channels x height x width"
+            )
         return view
 
     def constant(self, node: onnx.NodeProto, position: int) -> Constant | None:
@@ -106,7 +108,7 @@ class NodeConverter:
         if position >= len(node.input) or not node.input[position]:
             return None
         if node.input[position] not in self._constants:
-            raise Unsupported(f"its input {position + 1} is not a constant")
+            raise UnsupportedError(f"its input {position + 1} is not a constant")
         return self._constants[node.input[position]]
 
     def is_constant(self, node: onnx.NodeProto, position: int) -> bool:

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from models.arrangement import View, image_index, rows_index
 from models.graph import Add, Affine, AveragePool, Clamp, ClampLayer, Conv, MaxPool, Padding, Pair, Shape, Softmax
-from models.onnx_nodes import Attributes, Converters, NodeConverter, Unsupported
+from models.onnx_nodes import Attributes, Converters, NodeConverter, UnsupportedError
 
 
 def _pair(values: Any, default: int) -> Pair:
     values = list(values) if values is not None else [default, default]
     if len(values) != 2:
-        raise Unsupported(f"only two spatial axes are supported, it has {len(values)}")
+        raise UnsupportedError(f"only two spatial axes are supported, it has {len(values)}")
     return (int(values[0]), int(values[1]))
 
 
@@ -28,7 +28,7 @@ def _padding(attributes: Attributes, shape: Shape, kernel: Pair, stride: Pair, d
     if auto == "NOTSET":
         pads = [int(value) for value in attributes.get("pads", (0, 0, 0, 0))]
         if len(pads) != 4 or min(pads) < 0:
-            raise Unsupported(f"padding {pads}")
+            raise UnsupportedError(f"padding {pads}")
         return (pads[0], pads[1], pads[2], pads[3])
     if auto == "VALID":
         return (0, 0, 0, 0)
@@ -45,7 +45,7 @@ def _conv(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> Non
     weights, bias = c.constant(node, 1), c.constant(node, 2)
     assert weights is not None
     if weights.ndim != 4:
-        raise Unsupported(f"only two spatial axes are supported, it has {weights.ndim - 2}")
+        raise UnsupportedError(f"only two spatial axes are supported, it has {weights.ndim - 2}")
     view = c.image(node)
     kernel = (weights.shape[2], weights.shape[3])
     stride, dilation = _pair(attributes.get("strides"), 1), _pair(attributes.get("dilations"), 1)
@@ -76,14 +76,14 @@ def _linear(c: NodeConverter, node: onnx.NodeProto, weights: NDArray[np.float32]
         kernels = weights.reshape(outputs, inputs, 1, 1)
         shape = (outputs, view.shape[1], view.shape[2])
     else:
-        raise Unsupported("the axis it sums over is neither the channels nor the whole of a tensor")
+        raise UnsupportedError("the axis it sums over is neither the channels nor the whole of a tensor")
     layer = Conv(name=node.output[0], inputs=(view.tensor,), weights=kernels, bias=bias, gemm=True)
     c.emit(node, layer, shape, rows_index(view.index.shape[:-1], outputs))
 
 
 def _gemm(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
     if attributes.get("transA", 0):
-        raise Unsupported("transA")
+        raise UnsupportedError("transA")
     weights, bias = c.constant(node, 1), c.constant(node, 2)
     assert weights is not None
     weights = weights.astype(np.float32) * np.float32(attributes.get("alpha", 1.0))
@@ -93,7 +93,7 @@ def _gemm(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> Non
         np.zeros(1, np.float32) if bias is None else bias.astype(np.float32) * np.float32(attributes.get("beta", 1.0))
     )
     if bias.size not in (1, outputs) or (bias.ndim == 2 and bias.shape[0] != 1):
-        raise Unsupported("a bias that differs from row to row")
+        raise UnsupportedError("a bias that differs from row to row")
     bias = np.broadcast_to(bias.ravel(), (outputs,)).copy()
     _linear(c, node, np.ascontiguousarray(weights), bias)
 
@@ -102,7 +102,7 @@ def _matmul(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> N
     weights = c.constant(node, 1)
     assert weights is not None
     if weights.ndim != 2:
-        raise Unsupported(f"weights with {weights.ndim} axes")
+        raise UnsupportedError(f"weights with {weights.ndim} axes")
     _linear(c, node, np.ascontiguousarray(weights.T.astype(np.float32)), np.zeros(weights.shape[1], np.float32))
 
 
@@ -123,10 +123,10 @@ def _affine(
 
 def _batch_normalization(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
     if attributes.get("training_mode", 0):
-        raise Unsupported("training_mode")
+        raise UnsupportedError("training_mode")
     view = c.view(node)
     if view.channel_axis() != 1:
-        raise Unsupported("its axis 1 is not the channels")
+        raise UnsupportedError("its axis 1 is not the channels")
     constants = [c.constant(node, position) for position in range(1, 5)]
     gain, shift, mean, variance = (np.asarray(value, dtype=np.float64) for value in constants)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -142,13 +142,13 @@ def _arithmetic(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) 
         _add(c, node)
         return
     if operator in ("Div", "Sub") and c.is_constant(node, 0):
-        raise Unsupported("a constant divided by, or less, an activation")
+        raise UnsupportedError("a constant divided by, or less, an activation")
     position = 0 if c.is_constant(node, 1) else 1
     view, constant = c.view(node, position), c.constant(node, 1 - position)
     assert constant is not None
     values = view.per_channel(constant.astype(np.float32))
     if values is None:
-        raise Unsupported("its constant is not one value for each channel")
+        raise UnsupportedError("its constant is not one value for each channel")
     one, zero = np.ones_like(values), np.zeros_like(values)
     with np.errstate(divide="ignore"):
         scale, bias = {"Add": (one, values), "Sub": (one, -values), "Mul": (values, zero), "Div": (one / values, zero)}[
@@ -159,10 +159,10 @@ def _arithmetic(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) 
 
 def _add(c: NodeConverter, node: onnx.NodeProto) -> None:
     if node.op_type != "Add":
-        raise Unsupported("both operands are activations")
+        raise UnsupportedError("both operands are activations")
     first, second = c.view(node, 0), c.view(node, 1)
     if first.shape != second.shape or not np.array_equal(first.index, second.index):
-        raise Unsupported(
+        raise UnsupportedError(
             f"its operands have different shapes or arrangements, {first.index.shape} and {second.index.shape}"
         )
     c.emit(node, Add(name=node.output[0], inputs=(first.tensor, second.tensor)), first.shape, first.index)
@@ -191,7 +191,7 @@ def _clip(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> Non
             bounds[position - 1] = value.item()
     low, high = float(bounds[0]), float(bounds[1])
     if not low <= high:
-        raise Unsupported(f"bounds {low} and {high}")
+        raise UnsupportedError(f"bounds {low} and {high}")
     # Exporters write "no bound" as the largest float.
     limit = float(np.finfo(np.float32).max)
     _clamp(c, node, (low if low > -limit else -math.inf, high if high < limit else math.inf))
@@ -204,11 +204,11 @@ def _pool(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> Non
     padding = _padding(attributes, view.shape, kernel, stride, dilation)
     kind = MaxPool if node.op_type == "MaxPool" else AveragePool
     if kind is AveragePool and any(padding) and not attributes.get("count_include_pad", 0):
-        raise Unsupported("padding with count_include_pad=0, which divides border windows by fewer pixels")
+        raise UnsupportedError("padding with count_include_pad=0, which divides border windows by fewer pixels")
     if attributes.get("ceil_mode", 0):
         spans = [view.shape[1] + padding[0] + padding[2], view.shape[2] + padding[1] + padding[3]]
         if any((spans[axis] - dilation[axis] * (kernel[axis] - 1) - 1) % stride[axis] for axis in range(2)):
-            raise Unsupported("ceil_mode, whose last window leaves the image")
+            raise UnsupportedError("ceil_mode, whose last window leaves the image")
     layer = kind(
         name=node.output[0], inputs=(view.tensor,), kernel=kernel, stride=stride, padding=padding, dilation=dilation
     )
@@ -219,7 +219,7 @@ def _pool(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> Non
 def _global_mean(c: NodeConverter, node: onnx.NodeProto, view: View, axes: tuple[int, ...], keep: bool) -> None:
     index = view.spatial_mean_index(axes, keep)
     if index is None:
-        raise Unsupported("a mean over other axes than height and width")
+        raise UnsupportedError("a mean over other axes than height and width")
     layer = AveragePool(name=node.output[0], inputs=(view.tensor,), kernel=(view.shape[1], view.shape[2]))
     c.emit(node, layer, (view.shape[0], 1, 1), index)
 
@@ -233,7 +233,7 @@ def _reduce_mean(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes)
     axes = np.asarray(attributes.get("axes", ()) if axes is None else axes, dtype=np.int64).ravel()
     chosen = tuple(int(axis) % view.index.ndim for axis in axes)
     if not chosen:
-        raise Unsupported("a mean over all axes")
+        raise UnsupportedError("a mean over all axes")
     _global_mean(c, node, view, chosen, bool(attributes.get("keepdims", 1)))
 
 
@@ -243,7 +243,7 @@ def _softmax(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> 
     axis = int(attributes.get("axis", 1 if flattens else -1)) % view.index.ndim
     # Before opset 13, Softmax runs over all axes from ``axis`` on.
     if view.channel_axis() != axis or (flattens and view.pixels > 1 and axis < view.index.ndim - 1):
-        raise Unsupported("its axis is not the channels")
+        raise UnsupportedError("its axis is not the channels")
     c.emit(node, Softmax(name=node.output[0], inputs=(view.tensor,)), view.shape, view.index)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from models.onnx_nodes import Attributes, Converters, NodeConverter, Unsupported
+from models.onnx_nodes import Attributes, Converters, NodeConverter, UnsupportedError
 
 
 def _same(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
@@ -30,7 +30,7 @@ def _reshape(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> 
     try:
         c.rearranged(node, index.reshape(sizes))
     except ValueError:
-        raise Unsupported(f"can't reshape {index.shape} to {tuple(sizes)}") from None
+        raise UnsupportedError(f"can't reshape {index.shape} to {tuple(sizes)}") from None
 
 
 def _transpose(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
@@ -56,7 +56,7 @@ def _gather(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> N
     assert chosen is not None
     taken = np.take(index, chosen.astype(np.int64), axis=int(attributes.get("axis", 0)))
     if taken.size != index.size or len(np.unique(taken)) != index.size:
-        raise Unsupported("it drops or repeats elements")
+        raise UnsupportedError("it drops or repeats elements")
     c.rearranged(node, taken)
 
 
@@ -70,7 +70,7 @@ def _constant(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) ->
         None,
     )
     if value is None:
-        raise Unsupported("its value is not a tensor or number")
+        raise UnsupportedError("its value is not a tensor or number")
     c.set_constant(
         node.output[0], numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else np.asarray(value)
     )

@@ -15,7 +15,7 @@ from models.quantized import QuantizedLayer, QuantizedNetwork, QuantizedTensor, 
 
 Integers = NDArray[np.int64]
 
-BATCH_BYTES = 1 << 23
+BATCH_BYTES = 1 << 25
 """Memory for the unfolded input of a batch."""
 
 

@@ -43,7 +43,7 @@ def build_resnet8(channels: int = 1, classes: int = 10) -> Any:
     """The MLPerf Tiny ResNet-8: a 3x3 stem, three residual blocks of 16, 32, 64 channels, average pool, Gemm."""
     import torch
     from torch import nn
-    from torch.nn import functional as F
+    from torch.nn import functional
 
     class Block(nn.Module):
         def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -55,8 +55,8 @@ def build_resnet8(channels: int = 1, classes: int = 10) -> Any:
             self.shortcut = nn.Conv2d(inputs, outputs, 1, stride) if stride > 1 else None
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-            return F.relu(y + (x if self.shortcut is None else self.shortcut(x)))
+            y = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(x)))))
+            return functional.relu(y + (x if self.shortcut is None else self.shortcut(x)))
 
     class ResNet8(nn.Module):
         def __init__(self) -> None:
@@ -67,8 +67,8 @@ def build_resnet8(channels: int = 1, classes: int = 10) -> Any:
             self.classifier = nn.Linear(64, classes)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            x = self.blocks(F.relu(self.bn(self.stem(x))))
-            return self.classifier(torch.flatten(F.adaptive_avg_pool2d(x, 1), 1))
+            x = self.blocks(functional.relu(self.bn(self.stem(x))))
+            return self.classifier(torch.flatten(functional.adaptive_avg_pool2d(x, 1), 1))
 
     return ResNet8()
 
@@ -76,11 +76,11 @@ def build_resnet8(channels: int = 1, classes: int = 10) -> Any:
 def train(folder: Path, epochs: int, batch: int, seed: int) -> Any:
     """Trains on the 60,000 training images (shifted by up to 2 pixels, flipped); test data is never seen."""
     import torch
-    from torch.nn import functional as F
+    from torch.nn import functional
 
     torch.manual_seed(seed)
     images_np, labels_np = load_fashion_mnist(folder, "train")
-    images = F.pad(torch.from_numpy(images_np), (2, 2, 2, 2))
+    images = functional.pad(torch.from_numpy(images_np), (2, 2, 2, 2))
     labels = torch.from_numpy(labels_np)
     network = build_resnet8().to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
@@ -94,7 +94,7 @@ def train(folder: Path, epochs: int, batch: int, seed: int) -> Any:
             flip = torch.rand(len(index)) < 0.5
             x = torch.where(flip[:, None, None, None], x.flip(3), x).contiguous(memory_format=torch.channels_last)
             scores = network(x)
-            loss = F.cross_entropy(scores, labels[index], label_smoothing=0.05)
+            loss = functional.cross_entropy(scores, labels[index], label_smoothing=0.05)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -12,7 +12,8 @@ from typing import Any
 class ExplorationPoint:
     """One design with one pruning. ``number`` is its place in the search; ``accuracy`` (0 to 1) is None without data.
 
-    ``parameters`` are the design's parameters; ``on_front`` says that no other point is better in every objective searched.
+    ``parameters`` are the design's parameters; ``on_front`` says that no other point is better in
+    every objective searched.
     """
 
     number: int

@@ -1,12 +1,13 @@
 """What all plots have in common: a figure as plain Plotly JSON with its keys and its table, and the placing of labels.
 
-A figure's traces carry no colours, only ``meta``, an index into the page's palette: the page's style sheet holds the palette
-for light and for dark, and its script fills it in. Names are HTML-escaped, because Plotly reads tags in labels.
+A figure's traces carry no colours, only ``meta``, an index into the page's palette: the page's style sheet holds the
+palette for light and for dark, and its script fills it in. Names are HTML-escaped, because Plotly reads tags in labels.
 """
 
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +46,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table: ``text_columns`` are set left, all others right."""
+    """A table: ``text_columns`` and the first, which heads the rows, are set left, all others right."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -54,7 +55,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Figure:
-    """One plot. ``name`` is its id in the page; ``caption`` says what is seen; ``table`` holds the same numbers as text."""
+    """One plot. ``name`` is its id in the page, ``caption`` says what is seen, ``table`` holds the numbers as text."""
 
     name: str
     title: str
@@ -66,7 +67,9 @@ class Figure:
     table: Grid
 
 
-def stacked_bars(labels: Sequence[str], series: Sequence[tuple[str, Sequence[float]]], unit: str) -> list[dict[str, Any]]:
+def stacked_bars(
+    labels: Sequence[str], series: Sequence[tuple[str, Sequence[float]]], unit: str
+) -> list[dict[str, Any]]:
     """One trace a series of horizontal bars, one bar a label, from the top down."""
     return [
         {
@@ -90,7 +93,12 @@ def bar_layout(labels: Sequence[str], title: str, notes: Sequence[tuple[float, s
         "barmode": "stack",
         "bargap": 0.28,
         "margin": {"l": 8, "r": 16, "t": 8, "b": 48},
-        "xaxis": {"title": {"text": title}, "range": [0, largest * 1.12], "fixedrange": True, "separatethousands": True},
+        "xaxis": {
+            "title": {"text": title},
+            "range": [0, largest * 1.12],
+            "fixedrange": True,
+            "separatethousands": True,
+        },
         "yaxis": {
             "tickvals": list(range(len(labels))),
             "ticktext": [html.escape(shortened(label)) for label in labels],
@@ -120,12 +128,35 @@ def bar_height(labels: Sequence[str]) -> int:
     return BAR_MARGINS + BAR_HEIGHT * max(1, len(labels))
 
 
+def log_ticks(low: float, high: float) -> dict[str, Any]:
+    """Ticks of a logarithmic axis from ``low`` to ``high`` at 1, 2 and 5 times the powers of ten, each labelled in full;
+    over more than three decades at the powers alone."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if high / low <= 1000 else (1,)
+    values = [step * 10.0**power for power in powers for step in steps]
+    shown = [value for value in values if low <= value <= high]
+    return {"tickvals": shown, "ticktext": [f"{value:,.10g}" for value in shown]}
+
+
 def shortened(name: str) -> str:
     """A name that fits beside a bar: long ones lose their middle, which tells least."""
     if len(name) <= NAME_LIMIT:
         return name
     kept = (NAME_LIMIT - 1) // 2
     return f"{name[:kept]}…{name[-kept:]}"
+
+
+def neighbours(places: Sequence[tuple[float, float]], distance: float) -> list[list[int]]:
+    """Indices of ``places`` in groups: each within ``distance`` of the first of its group, in the order given."""
+    groups: list[list[int]] = []
+    for index, place in enumerate(places):
+        for group in groups:
+            if math.dist(place, places[group[0]]) <= distance:
+                group.append(index)
+                break
+        else:
+            groups.append([index])
+    return groups
 
 
 def place_labels(
@@ -135,10 +166,10 @@ def place_labels(
     height: float,
     blocked: Sequence[Box] = (),
 ) -> list[tuple[str, str]]:
-    """A text and a Plotly ``textposition`` for each point at ``places`` (pixels, y upwards) in a ``width`` x ``height`` area.
+    """A text and a Plotly ``textposition`` for each point at ``places`` (pixels, y upwards) in an area ``width`` x ``height``.
 
-    ``labels`` gives each point's texts, the best first. A label that would cover another label, a marker or leave the area takes
-    another side, then a shorter text, and is empty where none fits. Nothing is put on what ``blocked`` covers.
+    ``labels`` gives each point's texts, the best first. A label that would leave the area, or cover another label, a marker
+    or what is ``blocked``, takes another side of its point, then the next text, and is empty where none fits.
     """
     taken = [*blocked, *((x - MARKER, y - MARKER, x + MARKER, y + MARKER) for x, y in places)]
     chosen = []
@@ -150,7 +181,8 @@ def place_labels(
             area = (middle_x - half, middle_y - LABEL_HEIGHT / 2, middle_x + half, middle_y + LABEL_HEIGHT / 2)
             inside = area[0] >= 0 and area[1] >= 0 and area[2] <= width and area[3] <= height
             if inside and not any(
-                area[0] < other[2] and other[0] < area[2] and area[1] < other[3] and other[1] < area[3] for other in taken
+                area[0] < other[2] and other[0] < area[2] and area[1] < other[3] and other[1] < area[3]
+                for other in taken
             ):
                 taken.append(area)
                 chosen.append((text, position))

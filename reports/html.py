@@ -32,11 +32,17 @@ DEFINITIONS = (
     ("MACs", "multiply-accumulates of the layer with every weight, zeros included, for one input"),
     ("nonzeros", "weights that are not zero; only these are stored and take cycles"),
     ("density", "nonzeros over weights"),
-    ("cycles", "clock cycles of the array, from a model that equals the RTL cycle for cycle; the host's work is not in them"),
+    (
+        "cycles",
+        "clock cycles of the array, from a model that equals the RTL cycle for cycle; the host's work is not in them",
+    ),
     ("dense cycles", "the same network, unpruned, on the same array"),
     ("speed-up", "dense cycles over cycles"),
     ("utilization", "useful multiply-accumulates (nonzero weight, pixel in the image) over PEs times cycles"),
-    ("energy", "for one input: actions counted by the cycle model times energy per action; leakage and sources under technology"),
+    (
+        "energy",
+        "for one input: actions counted by the cycle model times energy per action; sources under technology",
+    ),
     ("area (proxy)", "area of PEs and memories from the same sources; not a layout"),
     ("tile", "output pixels, height x width, that the array's columns compute together"),
     ("passes", "how often the layer's input is walked, a group of output channels each time"),
@@ -54,7 +60,11 @@ def write_report(result: NetworkResult, path: Path, explanation: str = "") -> No
     figures = network_figures(result)
     sections = [
         ("summary", "Summary", _summary(result)),
-        *([("explanation", "Explanation", f'<p class="explanation">{html.escape(explanation)}</p>')] if explanation else []),
+        *(
+            [("explanation", "Explanation", f'<p class="explanation">{html.escape(explanation)}</p>')]
+            if explanation
+            else []
+        ),
         ("layers", "Layers", _layers(result)),
         *((figure.name, figure.title, figure_html(figure)) for figure in figures),
         ("about", "About these numbers", _about(result)),
@@ -92,7 +102,13 @@ def _summary(result: NetworkResult) -> str:
     verdict = verified(result)
     verdict_style = {True: "good", False: "bad", None: ""}[verdict]
     verdict_value = (
-        "yes" if verdict else "NO" if verdict is False else "in part" if verification_text(result)[:2] == "in" else "not run"
+        "yes"
+        if verdict
+        else "NO"
+        if verdict is False
+        else "in part"
+        if verification_text(result)[:2] == "in"
+        else "not run"
     )
     images = f"{result.images_verified:,} image" + ("" if result.images_verified == 1 else "s")
     cards = [

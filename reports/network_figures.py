@@ -8,6 +8,7 @@ from typing import Any
 
 from mapper.results import CAUSES, LayerResult, NetworkResult
 from reports.figures import (
+    COLOURS,
     LABEL_HEIGHT,
     LETTER_WIDTH,
     NOTE_FONT,
@@ -16,6 +17,8 @@ from reports.figures import (
     Key,
     bar_height,
     bar_layout,
+    log_ticks,
+    neighbours,
     place_labels,
     stacked_bars,
 )
@@ -32,6 +35,9 @@ from reports.summary import (
 BOUNDS = tuple(bound for bound in BOUND_DEFINITIONS if bound != "host")
 ROOFLINE_HEIGHT = 500
 ROOFLINE_AREA = (720.0, 420.0)
+
+NEIGHBOURS = 26.0
+LABEL_LIMIT = 34
 
 
 def network_figures(result: NetworkResult) -> tuple[Figure, ...]:
@@ -58,7 +64,7 @@ def cycles_figure(result: NetworkResult) -> Figure:
     return Figure(
         name="cycles",
         title="Cycles of each layer, by cause",
-        caption="Where the cycles of each layer go. Only the first cause is useful work; all others are what the array loses.",
+        caption="Where the cycles of each layer go. Only the first cause is useful work; the others are what is lost.",
         height=bar_height(labels),
         traces=stacked_bars(labels, series, "cycles"),
         layout=bar_layout(labels, "cycles", notes),
@@ -124,11 +130,12 @@ def energy_figure(result: NetworkResult) -> Figure:
     return Figure(
         name="energy",
         title="Energy of each layer, by part",
-        caption=f"Energy for one input in nJ: actions counted by the cycle model times energy per action ({result.technology}).",
+        caption="Energy for one input in nJ: actions counted by the cycle model times energy per action "
+        f"({result.technology}).",
         height=bar_height(labels),
         traces=stacked_bars(labels, series, "nJ"),
         layout=bar_layout(labels, "energy, nJ", notes),
-        keys=tuple(Key(part, index, (index,)) for index, part in enumerate(parts)),
+        keys=tuple(Key(part, index % COLOURS, (index,)) for index, part in enumerate(parts)),
         table=Grid(("layer (nJ)", *parts, "total"), rows),
     )
 
@@ -146,9 +153,12 @@ def roofline_figure(result: NetworkResult) -> Figure:
     low_x = min([x for *_, x, _ in points] + [ridge]) / 2
     high_x = max([x for *_, x, _ in points] + [ridge]) * 2.5
     low_y = min([y for *_, y in points] + [pes / 8]) / 2
-    spans = ((math.log10(low_x), math.log10(high_x)), (math.log10(low_y), math.log10(pes * 1.8)))
+    high_y = pes * 1.8
+    spans = ((math.log10(low_x), math.log10(high_x)), (math.log10(low_y), math.log10(high_y)))
     places = [(_pixel(x, spans[0], ROOFLINE_AREA[0]), _pixel(y, spans[1], ROOFLINE_AREA[1])) for *_, x, y in points]
-    names = [(layer.name, f"#{number}") if len(layer.name) <= 22 else (f"#{number}",) for number, layer, *_ in points]
+    names: list[tuple[str, ...]] = [()] * len(points)
+    for group in neighbours(places, NEIGHBOURS):
+        names[group[0]] = _point_labels([(points[index][0], points[index][1].name) for index in group])
     array_note = f"{pes} PEs: {pes} MACs a cycle"
     loader_note = f"loader: {bytes_per_cycle:g} bytes a cycle"
     # The loader's note ends at the middle of the visible part of the slope, the array's at the right end of the flat.
@@ -177,7 +187,10 @@ def roofline_figure(result: NetworkResult) -> Figure:
                 "type": "scatter",
                 "mode": "markers+text",
                 "meta": _bound_colour(bound),
-                "marker": {"size": 11, "symbol": ("circle", "square", "diamond", "triangle-up")[BOUNDS.index(bound) % 4]},
+                "marker": {
+                    "size": 11,
+                    "symbol": ("circle", "square", "diamond", "triangle-up")[BOUNDS.index(bound) % 4],
+                },
                 "x": [x for (*_, x, _), _ in shown],
                 "y": [y for (*_, y), _ in shown],
                 "text": [html.escape(text) for _, (text, _) in shown],
@@ -192,7 +205,8 @@ def roofline_figure(result: NetworkResult) -> Figure:
     caption = (
         f"The slope is the loader's ceiling ({bytes_per_cycle:g} bytes a cycle), the flat line the array's ({pes} PEs). "
         "The closer a layer is to the line above it, the less it loses."
-    ) + (f" Not shown, for they use no MAC of the array: {', '.join(left_out)}." if left_out else "")
+        + (f" Not shown, without MACs on the array: {', '.join(left_out)}." if left_out else "")
+    )
     return Figure(
         name="roofline",
         title="Roofline",
@@ -205,14 +219,14 @@ def roofline_figure(result: NetworkResult) -> Figure:
                 "type": "log",
                 "range": list(spans[0]),
                 "title": {"text": "useful MACs for each byte loaded"},
-                "dtick": "D2",
+                **log_ticks(low_x, high_x),
                 "fixedrange": True,
             },
             "yaxis": {
                 "type": "log",
                 "range": list(spans[1]),
                 "title": {"text": "useful MACs a cycle"},
-                "dtick": "D2",
+                **log_ticks(low_y, high_y),
                 "automargin": True,
                 "fixedrange": True,
             },
@@ -240,6 +254,14 @@ def roofline_figure(result: NetworkResult) -> Figure:
             frozenset({0, 1}),
         ),
     )
+
+
+def _point_labels(points: list[tuple[int, str]]) -> tuple[str, ...]:
+    """Labels for layers (number and name) that lie together, the best first: all names, all numbers, the first."""
+    names = ", ".join(name for _, name in points)
+    numbers = ", ".join(f"#{number}" for number, _ in points)
+    first = f"#{points[0][0]}" + (f" and {len(points) - 1} more" if len(points) > 1 else "")
+    return (*(label for label in (names, numbers) if len(label) <= LABEL_LIMIT), first)
 
 
 def _labels(result: NetworkResult) -> list[str]:

@@ -1,7 +1,8 @@
-"""One self-contained HTML page: style, script and plots in a single file that loads nothing and is written whole or not at all."""
+"""One self-contained HTML page: style, script and plots in one file, which loads nothing and is written whole or not."""
 
 from __future__ import annotations
 
+import contextlib
 import html
 import json
 import os
@@ -15,14 +16,18 @@ from reports.figures import Figure, Grid
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
 """The browser itself refuses whatever the page would load."""
 
-UNSAFE_IN_SCRIPT = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
+UNSAFE_IN_SCRIPT = str.maketrans(
+    {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+)
 
 
-def write_page(path: Path, title: str, sections: Sequence[tuple[str, str, str]], header: str, figures: Sequence[Figure]) -> None:
+def write_page(
+    path: Path, title: str, sections: Sequence[tuple[str, str, str]], header: str, figures: Sequence[Figure]
+) -> None:
     """Writes a page with ``sections`` (id, heading, HTML); ``header`` (HTML) stands before them.
 
-    ``figures`` are those whose ``figure_html`` is in a section. OSError where the page can't be written; no part of it is then
-    left.
+    ``figures`` are those whose ``figure_html`` is in a section. OSError where the page can't be written; no part of it is
+    then left.
     """
     files = resources.files("reports")
     links = "".join(f'<li><a href="#{name}">{html.escape(heading)}</a></li>' for name, heading, _ in sections)
@@ -82,8 +87,8 @@ def figure_html(figure: Figure) -> str:
     title = html.escape(figure.title)
     defined = " defined" if any(key.definition for key in figure.keys) else ""
     keys = "".join(
-        f'<li><span><button type="button" aria-pressed="true" data-figure="{figure.name}" data-traces="{list(key.traces)}">'
-        f'<span class="swatch" style="background: var(--series-{key.colour}); border-color: var(--series-{key.colour})"></span>'
+        f'<li><span><button type="button" aria-pressed="true" data-figure="{figure.name}" '
+        f'data-traces="{list(key.traces)}"><span class="swatch" style="--key: var(--series-{key.colour})"></span>'
         f"{html.escape(key.label)}</button></span>"
         f"{f'<span>{html.escape(key.definition)}</span>' if key.definition else ''}</li>"
         for key in figure.keys
@@ -91,8 +96,8 @@ def figure_html(figure: Figure) -> str:
     return (
         f'<figure aria-label="{title}"><figcaption>{html.escape(figure.caption)}</figcaption>'
         f'<ul class="keys{defined}" aria-label="Show or hide in the plot">{keys}</ul>'
-        f'<div id="{figure.name}-plot" class="plot" role="img" aria-label="Plot: {title}. Its numbers are in the table below." '
-        f'style="height: {figure.height}px"></div>'
+        f'<div id="{figure.name}-plot" class="plot" role="img" aria-label="Plot: {title}. Its numbers are in the table below."'
+        f' style="height: {figure.height}px"></div>'
         f"<details><summary>{title}: the numbers</summary>{table_html(figure.table, figure.title)}</details></figure>"
     )
 
@@ -101,7 +106,7 @@ def table_html(grid: Grid, label: str, row_classes: Sequence[str] = (), footer: 
     """A table that scrolls by itself where it is too wide. The first column heads the rows."""
 
     def of_column(index: int) -> str:
-        return ' class="text"' if index in grid.text_columns else ""
+        return ' class="text"' if index == 0 or index in grid.text_columns else ""
 
     def row(cells: Sequence[str]) -> str:
         return "".join(
@@ -111,7 +116,9 @@ def table_html(grid: Grid, label: str, row_classes: Sequence[str] = (), footer: 
             for index, text in enumerate(cells)
         )
 
-    head = "".join(f'<th scope="col"{of_column(index)}>{html.escape(text)}</th>' for index, text in enumerate(grid.header))
+    head = "".join(
+        f'<th scope="col"{of_column(index)}>{html.escape(text)}</th>' for index, text in enumerate(grid.header)
+    )
     classes = row_classes or [""] * len(grid.rows)
     rows = "".join(
         f'<tr class="{name}">{row(cells)}</tr>' if name else f"<tr>{row(cells)}</tr>"
@@ -151,15 +158,14 @@ def _long(text: str) -> str:
 
 
 def _plotly_script() -> str:
-    """Plotly's script, from its Python package, which takes a tenth of a second to import and is needed nowhere else."""
-    from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
+    """Plotly's script from its Python package, imported here because it takes a tenth of a second."""
+    from plotly.offline import get_plotlyjs
 
     script: str = get_plotlyjs()
     return script
 
 
 def _remove(path: Path) -> None:
-    try:
+    """Removes what is there. A second error is kept back: the first is the one to tell."""
+    with contextlib.suppress(OSError):
         path.unlink(missing_ok=True)
-    except OSError:
-        pass  # the folder is gone or not a folder: there is nothing to remove, and the first error is the one to tell

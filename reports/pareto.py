@@ -1,4 +1,4 @@
-"""The outcome of a design-space exploration: a terminal table of its front and an HTML page with the plot of all points."""
+"""The outcome of a design-space exploration: a terminal table of its front, an HTML page with a plot of all points."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich import box
 from rich.table import Table
 
 from reports.exploration import ExplorationPoint, front_first, varying_parameters
-from reports.figures import Figure, Grid, Key, place_labels
+from reports.figures import Figure, Grid, Key, log_ticks, place_labels
 from reports.page import cards_html, figure_html, rows_html, table_html, write_page
 from reports.summary import NONE, count, nanojoules, percent, square_millimetres
 from reports.tables import cell
@@ -22,6 +22,7 @@ HEIGHT = 520
 AREA = (860.0, 440.0)
 LABELLED = 60
 LOG_FROM = 8.0
+DOT = 4.0
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,9 @@ def write_exploration(
     title: str = "Exploration",
     explanation: str = "",
 ) -> None:
-    """Writes a page with the points plotted by ``x`` and ``y`` (names of ``OBJECTIVES``) and listed, whole or not at all.
+    """Writes a page with the points listed and plotted by ``x`` and ``y`` (names of ``OBJECTIVES``), whole or not at all.
 
-    ValueError for another name; OSError where ``path`` can't be written.
+    ``explanation`` is plain text for the summary. ValueError for another name; OSError where ``path`` can't be written.
     """
     figure = pareto_figure(points, x, y)
     front = [point for point in points if point.on_front]
@@ -110,7 +111,7 @@ def write_exploration(
         if name not in (*varying, "name", "description")
     ]
     sections = [
-        ("summary", "Summary", cards_html(cards) + (f'<p class="explanation">{html.escape(explanation)}</p>' if explanation else "")),
+        ("summary", "Summary", cards_html(cards) + f'<p class="explanation">{html.escape(explanation)}</p>'),
         (figure.name, figure.title, figure_html(figure)),
         ("points", "Points on the front", table_html(_grid(front_first(front), varying), "Points on the front")),
         *(
@@ -127,7 +128,9 @@ def write_exploration(
         ),
         *([("shared", "Parameters that all points share", rows_html(shared))] if shared else []),
     ]  # fmt: skip
-    header = f'<h1>{html.escape(title)}</h1><p class="lead">{len(points):,} points, {len(front):,} of them on the front.</p>'
+    header = (
+        f'<h1>{html.escape(title)}</h1><p class="lead">{len(points):,} points, {len(front):,} of them on the front.</p>'
+    )
     write_page(path, f"{title}: Skipstone", sections, header, [figure])
 
 
@@ -151,12 +154,16 @@ def pareto_figure(points: Sequence[ExplorationPoint], x: str, y: str) -> Figure:
     others = [(point, left, high) for point, left, high in placed if not point.on_front]
     texts = [("", "top center")] * len(front)
     if len(front) <= LABELLED:
-        places = [
-            (_share(left, axes[0]) * AREA[0], _share(high, axes[1]) * AREA[1]) for _, left, high in front
-        ]  # fmt: skip
-        texts = place_labels(places, [(str(point.number),) for point, *_ in front], *AREA)
+        places, taken = (
+            [(_share(left, axes[0]) * AREA[0], _share(high, axes[1]) * AREA[1]) for _, left, high in group]
+            for group in (front, others)
+        )
+        blocked = [(left - DOT, high - DOT, left + DOT, high + DOT) for left, high in taken]
+        texts = place_labels(places, [(str(point.number),) for point, *_ in front], *AREA, blocked)
     traces = [
-        _scatter("other", others, [("", "top center")] * len(others), {"size": 8, "symbol": "circle", "opacity": 0.55}, 5),
+        _scatter(
+            "other", others, [("", "top center")] * len(others), {"size": 8, "symbol": "circle", "opacity": 0.55}, 5
+        ),
         _scatter("on the front", front, texts, {"size": 12, "symbol": "diamond"}, 0),
     ]
     for trace in traces:
@@ -164,12 +171,16 @@ def pareto_figure(points: Sequence[ExplorationPoint], x: str, y: str) -> Figure:
     return Figure(
         name="pareto",
         title=f"{up.title.split(',')[0].capitalize()} against {across.title.split(',')[0]}".replace(" (proxy)", ""),
-        caption="Each mark is one costed design and pruning. A point is on the front if no other is better in every objective "
-        "searched, which may be more than the two shown."
+        caption="Each mark is one costed design and pruning. A point is on the front if no other is better in every "
+        "objective searched, which may be more than the two shown."
         + (f" {missing:,} points without accuracy are not shown." if missing else ""),
         height=HEIGHT,
         traces=traces,
-        layout={"margin": {"l": 8, "r": 24, "t": 16, "b": 48}, "xaxis": axes[0], "yaxis": axes[1] | {"automargin": True}},
+        layout={
+            "margin": {"l": 8, "r": 24, "t": 16, "b": 48},
+            "xaxis": axes[0],
+            "yaxis": axes[1] | {"automargin": True},
+        },
         keys=(Key("on the front", 0, (1,)), Key("other", 5, (0,))),
         table=Grid(
             ("no.", "design", "pruning", across.title, up.title, "on the front"),
@@ -223,8 +234,9 @@ def _axis(title: str, values: Sequence[float]) -> dict[str, Any]:
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     axis: dict[str, Any] = {"title": {"text": title}, "fixedrange": True, "separatethousands": True}
     if low > 0 and high / low >= LOG_FROM:
-        room = 0.06 * math.log10(high / low)
-        return axis | {"type": "log", "dtick": "D2", "range": [math.log10(low) - room, math.log10(high) + room]}
+        room = (high / low) ** 0.06
+        first, last = low / room, high * room
+        return axis | {"type": "log", "range": [math.log10(first), math.log10(last)], **log_ticks(first, last)}
     room = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
     return axis | {"type": "linear", "range": [low - room, high + room]}
 
@@ -235,9 +247,7 @@ def _share(value: float, axis: dict[str, Any]) -> float:
     return float((place - low) / (high - low))
 
 
-def _best(
-    points: Sequence[ExplorationPoint], name: str, best: Callable[..., ExplorationPoint]
-) -> tuple[str, str, str]:
+def _best(points: Sequence[ExplorationPoint], name: str, best: Callable[..., ExplorationPoint]) -> tuple[str, str, str]:
     objective = OBJECTIVES[name]
     known = [point for point in points if objective.value(point) is not None]
     if not known:

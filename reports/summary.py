@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from mapper.results import LayerResult, NetworkResult
 
-NONE = "–"
+NONE = "\u2013"
 
 CAUSE_DEFINITIONS = {
     "compute": "useful multiply-accumulates",
@@ -96,8 +96,8 @@ def energy_by_part(result: NetworkResult) -> dict[str, float]:
 
 
 def verified(result: NetworkResult) -> bool | None:
-    """True: on every layer of the array, the RTL's cycles and outputs were the model's. False: on some layer, or in total, they
-    were not. None: the RTL did not run on every layer, and where it ran all was equal."""
+    """True: on every layer of the array, the RTL's cycles and outputs were the model's. False: on some layer, or in
+    total, they were not. None: the RTL did not run on every layer, and where it ran all was equal."""
     on_array = [layer for layer in result.layers if not layer.on_host]
     if any(
         layer.outputs_equal is False or (layer.rtl_cycles is not None and layer.rtl_cycles != layer.model_cycles)
@@ -135,7 +135,8 @@ def host_text(result: NetworkResult) -> str:
         return "nothing"
     total = macs(result.layers)
     share = percent(macs(on_host) / total, 2) if total else NONE
-    return f"{', '.join(f'{layer.name} ({layer.kind})' for layer in on_host)}: {share} of the MACs, not in cycles or energy"
+    names = ", ".join(f"{layer.name} ({layer.kind})" for layer in on_host)
+    return f"{names}: {share} of the MACs, not in cycles or energy"
 
 
 def accuracy_text(result: NetworkResult) -> str:

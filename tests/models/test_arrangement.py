@@ -12,8 +12,13 @@ LAST = IMAGE.rearranged(IMAGE.index.transpose(0, 2, 3, 1), exclusive=True)
 
 
 def test_what_is_seen() -> None:
-    assert IMAGE.is_image() and IMAGE.is_flat() and not IMAGE.is_rows() and not IMAGE.is_vector()
-    assert LAST.is_rows() and not LAST.is_image() and not LAST.is_flat()
+    assert IMAGE.is_image()
+    assert IMAGE.is_flat()
+    assert not IMAGE.is_rows()
+    assert not IMAGE.is_vector()
+    assert LAST.is_rows()
+    assert not LAST.is_image()
+    assert not LAST.is_flat()
     assert LAST.rearranged(LAST.index.reshape(1, -1), True).is_vector()
     assert View("t", SHAPE, rows_index((20,), 3), True).is_rows()
 

@@ -41,7 +41,8 @@ def test_percentile_leaves_out_both_ends() -> None:
 def test_random_input_is_seeded_and_said() -> None:
     first, again, other = (calibrate(doubled(), seed=seed, low=-2, high=3) for seed in (1, 1, 2))
     assert first == again != other
-    assert -2 <= first.limits["x"][0] < -1.9 and 2.9 < first.limits["x"][1] < 3
+    assert -2 <= first.limits["x"][0] < -1.9
+    assert 2.9 < first.limits["x"][1] < 3
     assert first.description == "min-max on 16 seeded random inputs in -2,3"
 
 
@@ -65,10 +66,12 @@ def test_methods_that_are_none(method: str, message: str) -> None:
 
 def test_other_errors() -> None:
     with pytest.raises(
-        SkipstoneError, match="^images of shape 1x10x9 don't fit network 'test', whose input is 1x10x10$"
+        SkipstoneError, match=r"^images of shape 1x10x9 don't fit network 'test', whose input is 1x10x10$"
     ):
         calibrate(doubled(), np.zeros((2, 1, 10, 9), np.float32))
-    with pytest.raises(SkipstoneError, match="^random input needs low below high, not 1 and 1$"):
+    with pytest.raises(SkipstoneError, match=r"^random input needs low below high, not 1 and 1$"):
         calibrate(doubled(), low=1, high=1)
-    with pytest.raises(SkipstoneError, match="^layer 'a' gives NaN or infinity on the calibration input; is the input"):
+    with pytest.raises(
+        SkipstoneError, match=r"^layer 'a' gives NaN or infinity on the calibration input; is the input"
+    ):
         calibrate(doubled(), np.full((1, 1, 10, 10), 3e38, np.float32))

@@ -28,8 +28,8 @@ def test_scores_and_accuracy_over_several_batches() -> None:
 
 def test_errors() -> None:
     images = random_images(GRAPH, 3)
-    with pytest.raises(SkipstoneError, match="^label 4 is out of range; the network has 4 classes, 0 to 3$"):
+    with pytest.raises(SkipstoneError, match=r"^label 4 is out of range; the network has 4 classes, 0 to 3$"):
         float_accuracy(GRAPH, images, np.array([0, 1, 4]))
     single = graph_of(Conv(name="g", inputs=("x",), weights=floats(1, 3, 2, 2), bias=floats(1)), shape=(3, 2, 2))
-    with pytest.raises(SkipstoneError, match="^network 'test' has one output value, so it has no top-1 accuracy$"):
+    with pytest.raises(SkipstoneError, match=r"^network 'test' has one output value, so it has no top-1 accuracy$"):
         float_accuracy(single, images, np.zeros(3, np.int64))

@@ -49,7 +49,7 @@ def test_readers_count_a_tensor_read_twice_twice() -> None:
 def test_network_is_frozen_and_wired() -> None:
     network = residual().network
     assert set(network.edges) == {("x", "a"), ("a", "b"), ("b", "sum"), ("a", "sum")}
-    with pytest.raises(Exception, match="[Ff]rozen"):
+    with pytest.raises(Exception, match=r"[Ff]rozen"):
         network.add_node("c")
 
 

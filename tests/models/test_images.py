@@ -86,15 +86,15 @@ def test_fit_errors() -> None:
     with pytest.raises(SkipstoneError) as error:
         fit_images(graph, np.zeros((2, 4, 5, 3)))
     assert str(error.value) == "images of shape 4x5x3 don't fit network 'test', whose input is 3x4x5"
-    with pytest.raises(SkipstoneError, match="^images contain NaN or infinity$"):
+    with pytest.raises(SkipstoneError, match=r"^images contain NaN or infinity$"):
         fit_images(graph, np.full((1, 3, 4, 5), np.nan))
-    with pytest.raises(SkipstoneError, match="^there are no images$"):
+    with pytest.raises(SkipstoneError, match=r"^there are no images$"):
         fit_images(graph, np.zeros((0, 3, 4, 5)))
 
 
 def test_labels() -> None:
     check_labels(np.array([0, 9]), 2, 10)
-    with pytest.raises(SkipstoneError, match="^label 10 is out of range; the network has 10 classes, 0 to 9$"):
+    with pytest.raises(SkipstoneError, match=r"^label 10 is out of range; the network has 10 classes, 0 to 9$"):
         check_labels(np.array([0, 10]), 2, 10)
     with pytest.raises(SkipstoneError, match=r"^3 images need 3 labels, there are 2 of shape \(2,\)$"):
         check_labels(np.array([0, 1]), 3, 10)

@@ -75,5 +75,5 @@ def test_bias_beyond_int32_without_its_zero_point() -> None:
     network = quantized(residual())
     layer = network.layers[0]
     wide = replace(network, layers=(replace(layer, bias=layer.bias + (1 << 33)),))
-    with pytest.raises(SkipstoneError, match="^layer 'a': its bias needs more than the 32 bits of a QDQ file$"):
+    with pytest.raises(SkipstoneError, match=r"^layer 'a': its bias needs more than the 32 bits of a QDQ file$"):
         to_qdq(wide)

@@ -72,7 +72,7 @@ def test_bias_contains_the_inputs_zero_point() -> None:
 def test_requantization_approximates_its_ratios(ratios: list[float], other: float | None) -> None:
     ratio = np.array(ratios)
     multiplier, shift, other_multiplier = requantization(ratio, other, "c")
-    assert ((1 <= shift) & (shift <= 47) & (0 <= multiplier) & (multiplier < 1 << 16)).all()
+    assert ((shift >= 1) & (shift <= 47) & (multiplier >= 0) & (multiplier < 1 << 16)).all()
     # Half a unit of the multiplier.
     assert (np.abs(multiplier / 2.0**shift - ratio) <= 0.5 / 2.0**shift).all()
     if other is None:
@@ -230,7 +230,7 @@ def test_clamps_become_integer_bounds() -> None:
 
 
 def test_a_fused_add_is_clamped_as_the_add() -> None:
-    ranges = Ranges({name: (-1.0, 1.0) for name in "xas"}, "")
+    ranges = Ranges(dict.fromkeys("xas", (-1.0, 1.0)), "")
     fused = quantize(chain(a(), Add(name="s", inputs=("a", "x"), clamp=(-0.5, 0.25))), ranges).layers[0]
     assert (fused.low, fused.high) == (fused.zero_point - 64, fused.zero_point + 32)
 
@@ -251,13 +251,15 @@ def test_a_channel_of_tiny_weights_keeps_its_bias_in_range() -> None:
 
 
 def test_errors() -> None:
-    with pytest.raises(SkipstoneError, match="^weight_bits must be from 2 to 16, not 1$"):
+    with pytest.raises(SkipstoneError, match=r"^weight_bits must be from 2 to 16, not 1$"):
         single([1.0], 0.0, weight_bits=1)
-    with pytest.raises(SkipstoneError, match="^activation_bits must be from 2 to 16, not 17$"):
+    with pytest.raises(SkipstoneError, match=r"^activation_bits must be from 2 to 16, not 17$"):
         single([1.0], 0.0, activation_bits=17)
-    with pytest.raises(SkipstoneError, match="^tensor 'a' has no range; calibrate the same network that is quantized$"):
+    with pytest.raises(
+        SkipstoneError, match=r"^tensor 'a' has no range; calibrate the same network that is quantized$"
+    ):
         quantize(chain(a()), Ranges({"x": (0, 1)}, ""))
-    with pytest.raises(SkipstoneError, match="^network 'test' has no layer that the array computes$"):
+    with pytest.raises(SkipstoneError, match=r"^network 'test' has no layer that the array computes$"):
         quantized(graph_of(Softmax(name="o", inputs=("x",)), shape=(3, 1, 1)))
 
 

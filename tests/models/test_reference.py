@@ -130,5 +130,5 @@ def test_errors() -> None:
         reference.quantize_input(network, np.zeros((1, 3, 6, 7), np.float32))
     assert str(error.value) == "images of shape 3x6x7 don't fit network 'test', whose input is 3x6x6"
     x = random_integers(network, "x", 1)
-    with pytest.raises(SkipstoneError, match="layer 'c' adds no tensor"):
+    with pytest.raises(SkipstoneError, match=r"layer 'c' adds no tensor"):
         reference.run_layer(network, network.layers[0], x, x)

@@ -142,6 +142,7 @@ def network(layers: tuple[LayerResult, ...], **changes: Any) -> NetworkResult:
 def resnet8(rtl: bool = True, **changes: Any) -> NetworkResult:
     """Eleven layers on the array and one on the host."""
     layers = [
-        layer(name, kind, macs, weights, nnz, bound, causes, rtl) for name, kind, macs, weights, nnz, bound, causes in RESNET
+        layer(name, kind, macs, weights, nnz, bound, causes, rtl)
+        for name, kind, macs, weights, nnz, bound, causes in RESNET
     ]
     return network((*layers, host_layer()), **changes)
