@@ -1,9 +1,10 @@
-"""Energy of a layer: its action counts times the energy of each action, part by part; and a proxy for the design's area.
+"""Energy of a layer: its action counts times the energy of each action, part by part; and a proxy for the design's
+area.
 
-Takes what ``mapper.actions`` counts and what ``mapper.technology`` knows. Nothing here is measured on this project's own
-gateware: memories are CACTI's, arithmetic is Horowitz's, and what neither of them gives is left out and named here: clock
-tree, pipeline registers, wires between blocks, the control of rows, the shifter and clamp of the requantizer, and off-chip
-memory. Numbers are for comparing designs and networks, not for signing off.
+Takes what ``mapper.actions`` counts and what ``mapper.technology`` knows. Nothing here is measured on this project's
+own gateware: memories are CACTI's, arithmetic is Horowitz's, and what neither of them gives is left out and named here:
+clock tree, pipeline registers, wires between blocks, the control of rows, the shifter and clamp of the requantizer, and
+off-chip memory. Numbers are for comparing designs and networks, not for signing off.
 """
 
 from __future__ import annotations
@@ -105,24 +106,25 @@ def layer_energy(actions: Actions, design: Design, technology: Technology) -> di
     """Energy of one layer in pJ for each of ``PARTS``.
 
     - ``multiply``: ``macs`` products of ``weight_bits`` x ``activation_bits``.
-    - ``accumulate``: ``macs`` additions of ``accumulator_bits`` (the first of a tile overwrites and is charged as an addition),
-      and reads and writes of the PE's accumulators, ``2 * bank_depth`` words of ``accumulator_bits``.
-    - ``windows``: a read fetches one activation, as from a memory of the same capacity with one activation a word (the rest of
-      the word is not charged: optimistic where the window is read word by word); a write writes a whole word of
+    - ``accumulate``: ``macs`` additions of ``accumulator_bits`` (the first of a tile overwrites and is charged as an
+      addition), and reads and writes of the PE's accumulators, ``2 * bank_depth`` words of ``accumulator_bits``.
+    - ``windows``: a read fetches one activation, as from a memory of the same capacity with one activation a word (the
+      rest of the word is not charged: optimistic where the window is read word by word); a write writes a whole word of
       ``load_width`` activations into a memory of ``windows * slots`` words.
     - ``weights``: reads of a row's weight memory, ``weight_entries`` words of one entry.
-    - ``activations``: reads of whole words of activation memory; a write writes ``requantizer_lanes`` activations, as into a
-      memory of the same capacity with words of that width.
+    - ``activations``: reads of whole words of activation memory; a write writes ``requantizer_lanes`` activations, as
+      into a memory of the same capacity with words of that width.
     - ``requantize``: for each lane and step the bias' addition (``accumulator_bits + 1``), the product with the 16-bit
-      multiplier, the rounding and the zero point (additions of the product's width); for each lane and step of a residual
-      Add also the zero point's subtraction, the product with the 32-bit multiplier and its addition; and the parameter
-      memory's reads. Steps of a residual Add are those that read activation memory beyond the load list.
-    - ``control``: reads of the load list, with two coordinate additions and one address addition each, and one read of the
-      layer's descriptor.
+      multiplier, the rounding and the zero point (additions of the product's width); for each lane and step of a
+      residual Add also the zero point's subtraction, the product with the 32-bit multiplier and its addition; and the
+      parameter memory's reads. Steps of a residual Add are those that read activation memory beyond the load list.
+    - ``control``: reads of the load list, with two coordinate additions and one address addition each, and one read of
+      the layer's descriptor.
     - ``leakage``: all memories' leakage for ``cycles / frequency``; that of logic is not known and not counted.
 
-    Every part but ``control`` (its descriptor) is linear in the counts. The energies themselves are from ``technology``; its
-    ``sources`` name them. Memories that the gateware reads at more than one port are charged as with one.
+    Every part but ``control`` (its descriptor) is linear in the counts. The energies themselves are from
+    ``technology``; its ``sources`` name them. Memories that the gateware reads at more than one port are charged as
+    with one.
     """
     e = action_energy(design, technology)
     other_steps = max(0, actions.activation_reads - actions.load_list_reads)
@@ -147,12 +149,14 @@ def layer_energy(actions: Actions, design: Design, technology: Technology) -> di
 def area_um2_proxy(design: Design, technology: Technology) -> float:
     """Area of the design's memories and arithmetic in um2: a proxy, for comparing designs.
 
-    Memories as CACTI lays them out, register files included; a multiplier and an adder a PE; two multipliers and five adders a
-    requantizer lane (as in ``layer_energy``); the loader's three adders. Control, pipeline registers, multiplexers and
-    wiring are left out, and second read ports cost nothing.
+    Memories as CACTI lays them out, register files included; a multiplier and an adder a PE; two multipliers and five
+    adders a requantizer lane (as in ``layer_energy``); the loader's three adders. Control, pipeline registers,
+    multiplexers and wiring are left out, and second read ports cost nothing.
     """
     total = sum(memory.count * technology.sram(memory.words, memory.bits).area_um2 for memory in memories(design))
-    pe = technology.multiply_um2(design.weight_bits, design.activation_bits) + technology.add_um2(design.accumulator_bits)
+    pe = technology.multiply_um2(design.weight_bits, design.activation_bits) + technology.add_um2(
+        design.accumulator_bits
+    )
     sum_bits, other_bits = design.accumulator_bits + 1, design.activation_bits + 1
     lane = (
         technology.multiply_um2(sum_bits, MULTIPLIER_BITS)

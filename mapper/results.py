@@ -60,7 +60,7 @@ class NetworkResult:
     """One network on one design. ``dense_total_cycles``: the same network, unpruned, on the same array.
 
     ``calibration`` says where activation ranges come from; ``technology`` names the source of energies.
-    ``images_verified`` is 0 unless the RTL ran.
+    ``images_verified`` is 0 unless the RTL ran. ``sources`` are (what, source) of the energies.
     """
 
     network: str
@@ -80,6 +80,7 @@ class NetworkResult:
     area_um2_proxy: float
     accuracy: Accuracy
     images_verified: int
+    sources: tuple[tuple[str, str], ...] = ()
 
     @property
     def speedup(self) -> float:

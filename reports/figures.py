@@ -129,8 +129,8 @@ def bar_height(labels: Sequence[str]) -> int:
 
 
 def log_ticks(low: float, high: float) -> dict[str, Any]:
-    """Ticks of a logarithmic axis from ``low`` to ``high`` at 1, 2 and 5 times the powers of ten, each labelled in full;
-    over more than three decades at the powers alone."""
+    """Ticks of a logarithmic axis from ``low`` to ``high`` at 1, 2 and 5 times the powers of ten, labelled in full; over
+    more than three decades at the powers alone."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = (1, 2, 5) if high / low <= 1000 else (1,)
     values = [step * 10.0**power for power in powers for step in steps]
@@ -166,10 +166,10 @@ def place_labels(
     height: float,
     blocked: Sequence[Box] = (),
 ) -> list[tuple[str, str]]:
-    """A text and a Plotly ``textposition`` for each point at ``places`` (pixels, y upwards) in an area ``width`` x ``height``.
+    """A text and a Plotly ``textposition`` for each point of ``places`` (pixels, y upwards) in ``width`` x ``height``.
 
-    ``labels`` gives each point's texts, the best first. A label that would leave the area, or cover another label, a marker
-    or what is ``blocked``, takes another side of its point, then the next text, and is empty where none fits.
+    ``labels`` gives each point's texts, the best first. A label that would leave the area, or cover another label, a
+    marker or what is ``blocked``, takes another side of its point, then the next text, and is empty where none fits.
     """
     taken = [*blocked, *((x - MARKER, y - MARKER, x + MARKER, y + MARKER) for x, y in places)]
     chosen = []

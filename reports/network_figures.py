@@ -203,8 +203,8 @@ def roofline_figure(result: NetworkResult) -> Figure:
         )
     left_out = [layer.name for layer in result.layers if not (layer.operations_per_byte and layer.utilization)]
     caption = (
-        f"The slope is the loader's ceiling ({bytes_per_cycle:g} bytes a cycle), the flat line the array's ({pes} PEs). "
-        "The closer a layer is to the line above it, the less it loses."
+        f"The slope is the loader's ceiling ({bytes_per_cycle:g} bytes a cycle), the flat line the array's ({pes} PEs)."
+        " The closer a layer is to the line above it, the less it loses."
         + (f" Not shown, without MACs on the array: {', '.join(left_out)}." if left_out else "")
     )
     return Figure(

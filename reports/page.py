@@ -1,4 +1,4 @@
-"""One self-contained HTML page: style, script and plots in one file, which loads nothing and is written whole or not."""
+"""One self-contained HTML page: style, script and plots in one file that loads nothing and is written whole."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def write_page(
 ) -> None:
     """Writes a page with ``sections`` (id, heading, HTML); ``header`` (HTML) stands before them.
 
-    ``figures`` are those whose ``figure_html`` is in a section. OSError where the page can't be written; no part of it is
-    then left.
+    ``figures`` are those whose ``figure_html`` is in a section. OSError where the page can't be written; no part of it
+    is then left.
     """
     files = resources.files("reports")
     links = "".join(f'<li><a href="#{name}">{html.escape(heading)}</a></li>' for name, heading, _ in sections)
@@ -35,9 +35,7 @@ def write_page(
         f'<section aria-labelledby="{name}"><h2 id="{name}">{html.escape(heading)}</h2>{content}</section>\n'
         for name, heading, content in sections
     )
-    drawn = [
-        {"name": f.name, "height": f.height, "traces": f.traces, "layout": f.layout} for f in figures
-    ]  # fmt: skip
+    drawn = [{"name": f.name, "height": f.height, "traces": f.traces, "layout": f.layout} for f in figures]
     write_whole(
         path,
         f"""<!DOCTYPE html>
@@ -96,7 +94,7 @@ def figure_html(figure: Figure) -> str:
     return (
         f'<figure aria-label="{title}"><figcaption>{html.escape(figure.caption)}</figcaption>'
         f'<ul class="keys{defined}" aria-label="Show or hide in the plot">{keys}</ul>'
-        f'<div id="{figure.name}-plot" class="plot" role="img" aria-label="Plot: {title}. Its numbers are in the table below."'
+        f'<div id="{figure.name}-plot" class="plot" role="img" aria-label="Plot: {title}. The numbers are below."'
         f' style="height: {figure.height}px"></div>'
         f"<details><summary>{title}: the numbers</summary>{table_html(figure.table, figure.title)}</details></figure>"
     )

@@ -90,7 +90,7 @@ def write_exploration(
     title: str = "Exploration",
     explanation: str = "",
 ) -> None:
-    """Writes a page with the points listed and plotted by ``x`` and ``y`` (names of ``OBJECTIVES``), whole or not at all.
+    """Writes a page with the points listed and plotted by ``x`` and ``y`` (of ``OBJECTIVES``), whole or not at all.
 
     ``explanation`` is plain text for the summary. ValueError for another name; OSError where ``path`` can't be written.
     """
@@ -127,7 +127,7 @@ def write_exploration(
             else []
         ),
         *([("shared", "Parameters that all points share", rows_html(shared))] if shared else []),
-    ]  # fmt: skip
+    ]
     header = (
         f'<h1>{html.escape(title)}</h1><p class="lead">{len(points):,} points, {len(front):,} of them on the front.</p>'
     )

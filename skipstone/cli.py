@@ -118,7 +118,9 @@ def verify(
         )
         chosen = _design(design, weight_bits, activation_bits)
         if simulator not in ("verilator", "icarus"):
-            raise ValueError(f"unknown simulator '{simulator}'; there are verilator and icarus")
+            from sim.errors import SimulationError
+
+            raise SimulationError(f"unknown simulator '{simulator}'; there are verilator and icarus")
         _make_folder(out)
         if waves is not None:
             _make_folder(waves.parent)

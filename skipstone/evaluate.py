@@ -11,7 +11,7 @@ from hw.design import Design
 from mapper.actions import count_actions
 from mapper.compile import compile_network
 from mapper.cycles import LayerCycles, network_cycles
-from mapper.energy import area_um2_proxy, layer_energy
+from mapper.energy import area_um2_proxy, energy_sources, layer_energy
 from mapper.program import LayerProgram, Program
 from mapper.results import CAUSES, Accuracy, LayerResult, NetworkResult
 from mapper.technology import Technology, load_technology
@@ -90,7 +90,8 @@ def assemble_result(
         activation_bits=prepared.options.activation_bits,
         density=prepared.density,
         calibration=prepared.compressed.calibration,
-        technology=technology.description,
+        technology=technology.name,
+        sources=tuple(energy_sources(technology)),
         layers=tuple(layers),
         total_cycles=costed.total_cycles,
         rtl_total_cycles=None,
