@@ -128,9 +128,8 @@ def configuration(words: int, bits: int, node_nm: int, device: str) -> str:
 
 
 def parse_output(text: str) -> dict[str, float] | None:
-    """CACTI's answer in the table's units, ``None`` where it found no organization. Leakage is that of the channels and
-    of
-    the gates together."""
+    """CACTI's answer in the table's units, ``None`` where it found no organization. Leakage is that of channels
+    and gates together."""
     found = {name: re.search(pattern, text) for name, pattern in READINGS.items()}
     if any(match is None for match in found.values()):
         return None
@@ -145,9 +144,8 @@ def parse_output(text: str) -> dict[str, float] | None:
 
 
 def run_cacti(cacti: Path, words: int, bits: int, node_nm: int, device: str) -> dict[str, float] | None:
-    """One memory. CACTI finds its technology files beside the binary, so it runs in that folder; it writes a file
-    beside its
-    configuration, which goes with the temporary folder."""
+    """One memory. CACTI finds its technology files beside the binary, so it runs in that folder; what it writes beside
+    its configuration goes with the temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "memory.cfg"
         file.write_text(configuration(words, bits, node_nm, device))

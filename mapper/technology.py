@@ -57,9 +57,8 @@ class Line:
 @dataclass(frozen=True)
 class Curve:
     """One quantity of the memories of one width against the number of words: straight lines between the table's points,
-    both
-    axes logarithmic. Beyond either end the last line goes on, never falling with size, and below the first point never
-    steeper than ``words_exponent``."""
+    both axes logarithmic. Beyond either end the last line goes on, never falling with size, and below the first point
+    never steeper than ``words_exponent``."""
 
     log_words: tuple[float, ...]
     log_values: tuple[float, ...]

@@ -129,7 +129,7 @@ def bar_height(labels: Sequence[str]) -> int:
 
 
 def log_ticks(low: float, high: float) -> dict[str, Any]:
-    """Ticks of a logarithmic axis from ``low`` to ``high`` at 1, 2 and 5 times the powers of ten, labelled in full; over
+    """Ticks of a logarithmic axis from ``low`` to ``high`` at 1, 2 and 5 times powers of ten, labelled in full; over
     more than three decades at the powers alone."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = (1, 2, 5) if high / low <= 1000 else (1,)

@@ -161,7 +161,7 @@ def _layers(result: NetworkResult) -> str:
 
     footer = (
         *("total", "", "", "", count(macs(result.layers)), count(sum(layer.nnz for layer in result.layers))),
-        *(percent(result.density), count(result.total_cycles)),
+        *(percent(density(*result.layers)), count(result.total_cycles)),
         *((count(result.rtl_total_cycles), "") if rtl else ()),
         *(count(result.dense_total_cycles), percent(utilization(result)), nanojoules(result.total_energy_pj)),
         *("", "", "", ""),

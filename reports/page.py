@@ -75,6 +75,11 @@ def write_whole(path: Path, text: str) -> None:
         with open(temporary, "x", encoding="utf-8") as file:
             file.write(text)
         os.replace(temporary, path)
+    except OSError as error:
+        _remove(temporary)
+        raise OSError(
+            error.errno, error.strerror, str(path)
+        ) from None  # names what was asked for, not the file beside it
     except BaseException:
         _remove(temporary)
         raise

@@ -56,9 +56,10 @@ def square_millimetres(area_um2: float) -> str:
     return f"{area_um2 / 1e6:,.3f}"
 
 
-def density(layer: LayerResult) -> float | None:
-    """Nonzeros over weights; None for a layer without weights."""
-    return layer.nnz / layer.weights if layer.weights else None
+def density(*layers: LayerResult) -> float | None:
+    """Nonzeros over weights as the array stores them; None for layers without weights."""
+    weights = sum(layer.weights for layer in layers)
+    return sum(layer.nnz for layer in layers) / weights if weights else None
 
 
 def tile_text(layer: LayerResult) -> str:
@@ -99,13 +100,13 @@ def verified(result: NetworkResult) -> bool | None:
     """True: on every layer of the array, the RTL's cycles and outputs were the model's. False: on some layer, or in
     total, they were not. None: the RTL did not run on every layer, and where it ran all was equal."""
     on_array = [layer for layer in result.layers if not layer.on_host]
-    if any(
-        layer.outputs_equal is False or (layer.rtl_cycles is not None and layer.rtl_cycles != layer.model_cycles)
-        for layer in on_array
-    ) or (result.rtl_total_cycles is not None and result.rtl_total_cycles != result.total_cycles):
+    if any(layer.outputs_equal is False or layer.rtl_cycles not in (None, layer.model_cycles) for layer in on_array):
         return False
-    complete = on_array and all(layer.rtl_cycles is not None and layer.outputs_equal for layer in on_array)
-    return True if complete and result.images_verified else None
+    if not on_array or any(layer.rtl_cycles is None for layer in on_array):
+        return None
+    if result.rtl_total_cycles not in (None, result.total_cycles):
+        return False
+    return True if result.images_verified and all(layer.outputs_equal for layer in on_array) else None
 
 
 def verification_text(result: NetworkResult) -> str:

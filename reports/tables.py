@@ -37,7 +37,7 @@ def layer_table(result: NetworkResult) -> Table:
     table.add_column("kind", overflow="fold", min_width=7, max_width=9)
     table.add_column("MACs", count(macs(result.layers)), justify="right", no_wrap=True)
     table.add_column("nnz", count(sum(layer.nnz for layer in result.layers)), justify="right", no_wrap=True)
-    table.add_column("dens.", percent(result.density, 0), justify="right", no_wrap=True)
+    table.add_column("dens.", percent(density(*result.layers), 0), justify="right", no_wrap=True)
     table.add_column("cycles", count(result.total_cycles), justify="right", no_wrap=True)
     if rtl:
         table.add_column("RTL", count(result.rtl_total_cycles), justify="right", no_wrap=True)

@@ -17,15 +17,12 @@ from typing import TYPE_CHECKING
 
 from hw.design import Design
 from hw.export import SHARED_MODULES, to_verilog
+from sim.benches.ports import DESIGN_VARIABLE
 from sim.build import build, runner_of, simulator_environment
 from sim.errors import SimulationError
 
 if TYPE_CHECKING:
     from amaranth.lib.wiring import Component
-
-DESIGN_VARIABLE = "SKIPSTONE_BENCH_DESIGN"
-"""Environment variable that hands the design's parameters (JSON) to a bench."""
-
 
 def run_bench(
     component: Component,
@@ -93,11 +90,6 @@ def check_results(results: Path, test_module: str, tests: int) -> None:
 def design_environment(design: Design) -> dict[str, str]:
     """The environment that lets a bench know its design."""
     return {DESIGN_VARIABLE: json.dumps(design.to_dict())}
-
-
-def design_of_bench() -> Design:
-    """Inside the simulator: the design that the bench runs on."""
-    return Design(**json.loads(os.environ[DESIGN_VARIABLE]))
 
 
 def _tail(log: Path, lines: int = 40) -> str:

@@ -1,5 +1,4 @@
-"""Energy is counts times energies: each part from the counts it depends on and no others, checked against numbers that
-are
+"""Energy is counts times energies: each part from the counts it depends on and no others, checked against numbers
 worked out by hand from the technology."""
 
 from __future__ import annotations

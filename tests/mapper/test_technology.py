@@ -134,6 +134,13 @@ def test_wide_words_are_split_in_banks() -> None:
     assert wide.access_ns == one.access_ns
 
 
+def test_banks_are_not_narrower_than_the_smallest() -> None:
+    """63 bits take two whole banks of 32 bits, as 64 do; 32 bits take one."""
+    assert TECHNOLOGY.sram(4096, 63) == TECHNOLOGY.sram(4096, 64)
+    assert TECHNOLOGY.sram(4096, 64).banks == 2
+    assert TECHNOLOGY.sram(4096, 32).banks == 1
+
+
 def test_a_narrow_memory_is_one_bank() -> None:
     assert TECHNOLOGY.sram(1, 1).banks == 1
     assert TECHNOLOGY.sram(1024, 15).banks == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mapper.results import CAUSES
+from mapper.results import CAUSES, LayerResult
 from reports import page
 from reports.html import write_report
 from tests.reports.networks import CALIBRATION, TECHNOLOGY, host_layer, layer, network, resnet8
@@ -142,13 +142,18 @@ def test_every_plot_has_its_numbers_as_a_table(target: Path) -> None:
         ((layer("a"), layer("b", outputs_equal=False)), "NO"),
         ((layer("a", rtl_cycles=101),), "NO"),
         ((layer("a", rtl=False),), "not run"),
-        ((layer("a"), layer("b", rtl=False, outputs_equal=None)), "NO"),  # the RTL's total then lacks b's cycles
+        ((layer("a"), layer("b", rtl=False, outputs_equal=None)), "in part"),
         ((layer("a"), host_layer()), "yes"),
     ],
 )
-def test_verdict(target: Path, layers: tuple[layer, ...], verdict: str) -> None:  # type: ignore[valid-type]
+def test_verdict(target: Path, layers: tuple[LayerResult, ...], verdict: str) -> None:
     write_report(network(layers), target)
     assert [t for t in Page(target).texts() if t in ("yes", "NO", "in part", "not run")] == [verdict]
+
+
+def test_verdict_on_a_differing_total(target: Path) -> None:
+    write_report(network((layer("a"),), rtl_total_cycles=107), target)
+    assert any("NO: total cycles differ: RTL 107, model 100" in text for text in Page(target).texts())
 
 
 def test_everything_on_the_host(target: Path) -> None:
@@ -164,7 +169,7 @@ def test_explanation_is_plain_text(target: Path) -> None:
 
 
 def test_a_folder_that_is_none_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"none/report\.html'$"):
         write_report(resnet8(), tmp_path / "none" / "report.html")
     (tmp_path / "file").write_text("mine")
     with pytest.raises(NotADirectoryError):

@@ -8,6 +8,7 @@ import pytest
 
 from reports.exploration import ExplorationPoint, front_first, varying_parameters
 from reports.pareto import pareto_table, write_exploration
+from reports.summary import NONE
 from tests.reports.pages import Page
 from tests.reports.test_tables import drawn, line_of
 
@@ -30,7 +31,7 @@ def test_order_and_varying_parameters() -> None:
 def test_table() -> None:
     lines = drawn(pareto_table(POINTS))
     assert [line.split() for line in lines if line.startswith("*")] == [
-        ["*", "2", "d2", "rows", "8", "80%", "4,000", "250.0", "2.000", "–"],
+        ["*", "2", "d2", "rows", "8", "80%", "4,000", "250.0", "2.000", NONE],
         ["*", "1", "d1", "rows", "4", "80%", "9,000", "111.1", "2.000", "90.00%"],
     ]
     assert not any("d3" in line for line in lines)

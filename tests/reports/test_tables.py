@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mapper.results import Accuracy
+from reports.summary import NONE
 from reports.tables import energy_table, layer_table, summary_table
 from tests.reports.networks import CALIBRATION, TECHNOLOGY, host_layer, layer, network, resnet8
 
@@ -71,7 +72,7 @@ def test_a_differing_layer_says_so() -> None:
 def test_a_host_layer_is_listed_and_marked() -> None:
     result = network((layer("conv1", macs=900), host_layer("product", "multiply", macs=100)))
     assert line_of(drawn(layer_table(result)), "product") == [
-        *("product", "multiply", "100", "0", "–", "–", "–", "–", "host", "–", "–", "–")
+        *("product", "multiply", "100", "0", NONE, NONE, NONE, NONE, "host", NONE, NONE, NONE)
     ]
     summary = " ".join(" ".join(drawn(summary_table(result))).split())
     assert "product (multiply): 10.00% of the MACs" in summary
