@@ -111,11 +111,24 @@ class Drain(wiring.Component):
             pixel_row.eq(config.out_base),
         ]
         with m.If(busy):
-            m.d.sync += [parameter_address.eq(parameter_address + 1), step.eq(step + 1), word.eq(next_word), block.eq(next_block), part.eq(part + 1)]
+            m.d.sync += [
+                parameter_address.eq(parameter_address + 1),
+                step.eq(step + 1),
+                word.eq(next_word),
+                block.eq(next_block),
+                part.eq(part + 1),
+            ]
             with m.If(part == design.steps_per_accumulator - 1):
                 m.d.sync += [part.eq(0), accumulator.eq(accumulator + design.accumulators_per_step)]
             with m.If(last_step):
-                m.d.sync += [parameter_address.eq(pass_parameter), step.eq(0), part.eq(0), accumulator.eq(0), word.eq(pass_word), block.eq(pass_block)]
+                m.d.sync += [
+                    parameter_address.eq(pass_parameter),
+                    step.eq(0),
+                    part.eq(0),
+                    accumulator.eq(0),
+                    word.eq(pass_word),
+                    block.eq(pass_block),
+                ]
                 m.d.sync += [tx.eq(tx + 1), pixel.eq(pixel + config.out_pixel_step)]
                 with m.If(last_x):
                     m.d.sync += [

@@ -56,7 +56,10 @@ class Capture(wiring.Component):
             exists = Array(config[f"tap_{axis}{i}_valid"] for i in range(design.reach))
             hits.append((distance >= 0) & (distance < design.reach) & exists[index])
             parts.append(taps[index])
-        m.d.sync += [self.load.enable.eq(valid & hits[0] & hits[1]), self.load.address.eq(address + parts[0] + parts[1])]
+        m.d.sync += [
+            self.load.enable.eq(valid & hits[0] & hits[1]),
+            self.load.address.eq(address + parts[0] + parts[1]),
+        ]
         return m
 
 
@@ -106,7 +109,11 @@ class Loader(wiring.Component):
         m.d.sync += pointer.eq(next_pointer)
 
         running, in_window = Signal(), Signal()
-        passes_left, tiles_y_left, tiles_x_left = Signal(16), Signal(design.dimension_bits), Signal(design.dimension_bits)
+        passes_left, tiles_y_left, tiles_x_left = (
+            Signal(16),
+            Signal(design.dimension_bits),
+            Signal(design.dimension_bits),
+        )
         y, x = Signal(signed(design.dimension_bits + 1)), Signal(signed(design.dimension_bits + 1))
         tile_address, row_address = Signal(design.address_bits), Signal(design.address_bits)
         take = Signal()

@@ -50,9 +50,7 @@ class Pe(wiring.Component):
         m = Module()
         design = self.design
 
-        window = Memory(
-            shape=unsigned(design.activation_word_bits), depth=design.windows * design.slots, init=[]
-        )
+        window = Memory(shape=unsigned(design.activation_word_bits), depth=design.windows * design.slots, init=[])
         m.submodules.window = window
         write = window.write_port()
         m.d.comb += [write.en.eq(self.load.enable), write.addr.eq(self.load.address), write.data.eq(self.load_word)]

@@ -74,7 +74,12 @@ def count_actions(layer: LayerProgram, design: Design, cycles: int) -> Actions:
 
 
 def count_captures(
-    dy: np.ndarray, dx: np.ndarray, tile: tuple[int, int], stride: tuple[int, int], taps_y: np.ndarray, taps_x: np.ndarray
+    dy: np.ndarray,
+    dx: np.ndarray,
+    tile: tuple[int, int],
+    stride: tuple[int, int],
+    taps_y: np.ndarray,
+    taps_x: np.ndarray,
 ) -> int:
     """How many (word, column) pairs of one tile's load list are written into windows: those whose offset from the column's
     pixel is a tap. ``taps_y``/``taps_x`` (reach) say which offsets are taps."""

@@ -43,10 +43,7 @@ def assign_channels(design: Design, load: NDArray[np.float64], order_key: Ints |
     depth = -(-per_pass // design.rows)
     total = load.sum(axis=1)
     heaviest = np.argsort(-total, kind="stable")
-    if order_key is None:
-        order = heaviest
-    else:
-        order = np.argsort(order_key, kind="stable")
+    order = heaviest if order_key is None else np.argsort(order_key, kind="stable")
     channel_pass, row, accumulator = (np.zeros(channels, np.int64) for _ in range(3))
     for index in range(passes):
         members = order[index * per_pass : (index + 1) * per_pass]

@@ -64,9 +64,7 @@ def compile_network(network: QuantizedNetwork, design: Design) -> Program:
 
     placements, used = _place_tensors(network, design, assignments)
     _check_memories(mapped, design)
-    layers = tuple(
-        _link(one, placements, design, last=index == len(mapped) - 1) for index, one in enumerate(mapped)
-    )
+    layers = tuple(_link(one, placements, design, last=index == len(mapped) - 1) for index, one in enumerate(mapped))
     return Program(
         network.name, design, layers, placements[network.input], tuple(placements[n] for n in network.outputs), used
     )
@@ -335,9 +333,7 @@ def _captures(one: _MappedLayer, layer: QuantizedLayer, taps: dict[str, int], de
     tap_y, tap_x = (
         np.array([bool(taps[f"tap_{axis}{index}_valid"]) for index in range(design.reach)]) for axis in "yx"
     )
-    return sum(
-        count_captures(words.dy, words.dx, one.schedule.tile, layer.stride, tap_y, tap_x) for words in one.words
-    )
+    return sum(count_captures(words.dy, words.dx, one.schedule.tile, layer.stride, tap_y, tap_x) for words in one.words)
 
 
 def _parameters(layer: QuantizedLayer, assignment: Assignment, design: Design) -> tuple[int, ...]:
@@ -364,7 +360,9 @@ def _parameters(layer: QuantizedLayer, assignment: Assignment, design: Design) -
 def _check_shapes(layer: QuantizedLayer, network: QuantizedNetwork, design: Design) -> None:
     source, target = network.tensors[layer.input].shape, network.tensors[layer.output].shape
     if max(layer.stride) > design.max_stride:
-        raise MappingError.too_small(layer.name, f"stride {max(layer.stride)}", max(layer.stride), "max_stride", design.max_stride)
+        raise MappingError.too_small(
+            layer.name, f"stride {max(layer.stride)}", max(layer.stride), "max_stride", design.max_stride
+        )
     largest = max(*source[1:], *target[1:])
     if largest > design.max_dimension:
         raise MappingError.too_small(layer.name, f"size {largest}", largest, "max_dimension", design.max_dimension)
@@ -383,9 +381,13 @@ def _check_shapes(layer: QuantizedLayer, network: QuantizedNetwork, design: Desi
     if not 0 <= int(layer.multiplier.min()) <= int(layer.multiplier.max()) < 1 << MULTIPLIER_BITS:
         raise MappingError(f"layer '{layer.name}': requantization multipliers must fit {MULTIPLIER_BITS} bits")
     if not 0 <= int(layer.other_multiplier.min()) <= int(layer.other_multiplier.max()) < 1 << OTHER_MULTIPLIER_BITS:
-        raise MappingError(f"layer '{layer.name}': multipliers of the added tensor must fit {OTHER_MULTIPLIER_BITS} bits")
+        raise MappingError(
+            f"layer '{layer.name}': multipliers of the added tensor must fit {OTHER_MULTIPLIER_BITS} bits"
+        )
     low, high = accumulator_range(layer, network)
-    bits = max(max(-low - 1, high, 0).bit_length() + 1, *(_signed_bits(int(b)) for b in (layer.bias.min(), layer.bias.max())))
+    bits = max(
+        max(-low - 1, high, 0).bit_length() + 1, *(_signed_bits(int(b)) for b in (layer.bias.min(), layer.bias.max()))
+    )
     if bits > design.accumulator_bits:
         raise MappingError.too_small(
             layer.name, f"an accumulator range of {low} to {high}", bits, "accumulator_bits", design.accumulator_bits

@@ -113,9 +113,7 @@ def layer_cycles(schedule: LayerSchedule, design: Design) -> LayerCycles:
     cold = _cold_wait(schedule)
     for counts, words in zip(schedule.counts, schedule.words, strict=True):
 
-        def tile_row(
-            state: _State, height: int, counts: Ints = counts, words: Ints = words
-        ) -> _State:
+        def tile_row(state: _State, height: int, counts: Ints = counts, words: Ints = words) -> _State:
             def tile(state: _State, width: int) -> _State:
                 return _tile(state, counts, words, height * width * schedule.steps, design)
 

@@ -86,9 +86,7 @@ def encode_pass(
         },
     )
     bounds = np.searchsorted(row, np.arange(design.rows + 1))
-    return EncodedPass(
-        tuple(words[bounds[r] : bounds[r + 1]] for r in range(design.rows)), counts.astype(np.int64)
-    )
+    return EncodedPass(tuple(words[bounds[r] : bounds[r + 1]] for r in range(design.rows)), counts.astype(np.int64))
 
 
 def encode_loads(design: Design, words: Words, width: int, groups: int) -> NDArray[Any]:

@@ -6,4 +6,6 @@ class MappingError(ValueError):
 
     @classmethod
     def too_small(cls, layer: str, what: str, need: int, parameter: str, have: int) -> "MappingError":
-        return cls(f"layer '{layer}': {what} needs {parameter} {need}, the design has {have}; raise {parameter} to {need}")
+        return cls(
+            f"layer '{layer}': {what} needs {parameter} {need}, the design has {have}; raise {parameter} to {need}"
+        )

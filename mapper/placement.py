@@ -5,7 +5,9 @@ from __future__ import annotations
 from mapper.errors import MappingError
 
 
-def place(sizes: dict[str, int], spans: dict[str, tuple[int, int]], words: int, design: str) -> tuple[dict[str, int], int]:
+def place(
+    sizes: dict[str, int], spans: dict[str, tuple[int, int]], words: int, design: str
+) -> tuple[dict[str, int], int]:
     """First-fit by size: returns the base address of every tensor and the number of words used.
 
     ``sizes`` are words, ``spans`` the first and last layer (inclusive) during which the tensor must be kept. Tensors whose

@@ -60,9 +60,10 @@ class LayerSchedule:
 class LayerProgram:
     """One descriptor and what it points to.
 
-    ``weights[r]`` are row r's packed entries and ``loads`` the packed load list, pass after pass; ``parameters`` are the packed requantization words and ``descriptor`` the packed layer descriptor (Python integers).
-    ``nnz`` counts nonzero weights once (not per tile), of ``stored_weights`` in all; ``macs`` are the dense layer's
-    multiply-accumulates; ``captures`` are the (word, column) pairs of one tile that the loader writes into windows.
+    ``weights[r]`` are row r's packed entries and ``loads`` the packed load list, pass after pass; ``parameters`` are the
+    packed requantization words and ``descriptor`` the packed layer descriptor (Python integers). ``nnz`` counts nonzero
+    weights once (not per tile), of ``stored_weights`` in all; ``macs`` are the dense layer's multiply-accumulates;
+    ``captures`` are the (word, column) pairs of one tile that the loader writes into windows.
     """
 
     name: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import dataclasses
 from dataclasses import dataclass
 from typing import Any
@@ -49,9 +50,9 @@ class Accuracy:
     """Top-1 accuracy (0 to 1) of the float, the quantized and the compressed (pruned and quantized) network; None
     without data."""
 
-    float: float | None = None
-    quantized: float | None = None
-    compressed: float | None = None
+    float: builtins.float | None = None
+    quantized: builtins.float | None = None
+    compressed: builtins.float | None = None
     images: int = 0
 
 

@@ -57,7 +57,9 @@ def load_space(path: Path | None) -> SearchSpace:
         try:
             text = path.read_text()
         except (OSError, UnicodeDecodeError) as error:
-            raise MappingError(f"cannot read search space {path}: {getattr(error, 'strerror', None) or 'not text'}") from None
+            raise MappingError(
+                f"cannot read search space {path}: {getattr(error, 'strerror', None) or 'not text'}"
+            ) from None
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

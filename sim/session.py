@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 import threading
@@ -98,10 +99,8 @@ class RtlSession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._connection is not None:
-            try:
+            with contextlib.suppress(OSError):
                 self._connection.send(Stop())
-            except OSError:
-                pass
             self._thread.join(START_SECONDS)
             self._connection.close()
         self._listener.close()
@@ -127,9 +126,7 @@ class RtlSession:
         placed = self.program.input
         words = pack_words(placed, self.design, x)
         reads = tuple((layer.output.base, layer.output.words) for layer in self.program.layers)
-        result: RunResult = self._ask(
-            Run(tuple(enumerate(words, placed.base)), reads, 2 * expected_cycles + 1_000_000)
-        )
+        result: RunResult = self._ask(Run(tuple(enumerate(words, placed.base)), reads, 2 * expected_cycles + 1_000_000))
         return result
 
     def _ask(self, job: Any) -> Any:
@@ -149,12 +146,10 @@ class RtlSession:
         raise SimulationError(f"the {self.simulator} simulation {what}; see {kept}") from self._failure
 
     def _accept(self) -> None:
-        try:
+        with contextlib.suppress(EOFError, OSError):
             connection = self._listener.accept()
             if connection.recv() == "ready":
                 self._connection = connection
-        except (EOFError, OSError):
-            pass
 
     def _simulate(self) -> None:
         try:

@@ -1,8 +1,8 @@
 """Skipstone: compressed networks on a zero-skipping array, exact to the bit and the cycle.
 
-    from skipstone import CompressionOptions, evaluate_network, load_design, verify_network
+from skipstone import CompressionOptions, evaluate_network, load_design, verify_network
 
-    result = evaluate_network("resnet8_fashion", load_design("edge"), CompressionOptions(prune="unstructured:0.8"))
+result = evaluate_network("resnet8_fashion", load_design("edge"), CompressionOptions(prune="unstructured:0.8"))
 """
 
 from __future__ import annotations

@@ -29,7 +29,9 @@ app = typer.Typer(
 )
 
 Network = Annotated[str, typer.Argument(metavar="NETWORK", help="An ONNX file, or the name of a carried network.")]
-DesignOption = Annotated[str, typer.Option("--design", metavar="NAME|FILE.toml", help="A built-in design, or a TOML file.")]
+DesignOption = Annotated[
+    str, typer.Option("--design", metavar="NAME|FILE.toml", help="A built-in design, or a TOML file.")
+]
 Prune = Annotated[
     str,
     typer.Option("--prune", metavar="METHOD:AMOUNT", help="unstructured:0.8, global:0.8, 2:4 (any N:M), or none."),
@@ -50,7 +52,8 @@ InputRange = Annotated[
     typer.Option("--input-range", metavar="LOW,HIGH", help="Range of the random input used where there are no images."),
 ]
 InputShape = Annotated[
-    str | None, typer.Option("--input-shape", metavar="N,C,H,W", help="Shape of the input, where the file leaves it open.")
+    str | None,
+    typer.Option("--input-shape", metavar="N,C,H,W", help="Shape of the input, where the file leaves it open."),
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for what is written; made if missing.")]
 Json = Annotated[
@@ -194,9 +197,12 @@ def export(
             files = export_files(prepared, chosen, costed)
             write_export(files, out)
         console = _console(None)
-        console.print(f"{len(files)} files in {out}: activation ranges from {prepared.compressed.calibration}", markup=False)
         console.print(
-            f"try: cd {out} && iverilog -g2005 -o testbench skipstone_array.v testbench.v && vvp testbench", markup=False
+            f"{len(files)} files in {out}: activation ranges from {prepared.compressed.calibration}", markup=False
+        )
+        console.print(
+            f"try: cd {out} && iverilog -g2005 -o testbench skipstone_array.v testbench.v && vvp testbench",
+            markup=False,
         )
 
 
@@ -206,7 +212,9 @@ def explore(
     space: Annotated[
         Path | None, typer.Option("--space", metavar="FILE.toml", help="Search space; without it, the default one.")
     ] = None,
-    trials: Annotated[int, typer.Option("--trials", metavar="N", min=1, help="Finished trials the study shall hold.")] = 100,
+    trials: Annotated[
+        int, typer.Option("--trials", metavar="N", min=1, help="Finished trials the study shall hold.")
+    ] = 100,
     jobs: Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Worker processes.")] = 1,
     study: Annotated[
         Path | None, typer.Option("--study", metavar="FILE.db", help="SQLite study; continued if it exists.")
@@ -259,7 +267,8 @@ def explore(
         console.print(pareto_table(points))
         write_exploration(points, out / "exploration.html")
         console.print(
-            f"{len(points)} points of {loaded.size:,}; study in {storage}, plot in {out / 'exploration.html'}", markup=False
+            f"{len(points)} points of {loaded.size:,}; study in {storage}, plot in {out / 'exploration.html'}",
+            markup=False,
         )
 
 
@@ -272,7 +281,17 @@ def designs() -> None:
         from hw.design import built_in_designs
 
         table = Table()
-        for heading in ("design", "PEs", "windows", "accumulators", "load", "lanes", "activations", "weights", "what for"):
+        for heading in (
+            "design",
+            "PEs",
+            "windows",
+            "accumulators",
+            "load",
+            "lanes",
+            "activations",
+            "weights",
+            "what for",
+        ):
             table.add_column(heading, justify="left" if heading in ("design", "what for") else "right")
         for design in built_in_designs().values():
             table.add_row(

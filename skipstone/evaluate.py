@@ -55,7 +55,8 @@ def cost_network(prepared: PreparedNetwork, design: Design) -> CostedNetwork:
     else:
         # The dense program only serves as the yardstick: it may be larger than the design's weight memory.
         roomy = design.replace(
-            weight_entries=max(design.weight_entries, prepared.dense_weights), load_entries=max(design.load_entries, 1 << 20)
+            weight_entries=max(design.weight_entries, prepared.dense_weights),
+            load_entries=max(design.load_entries, 1 << 20),
         )
         dense = tuple(layer.cycles for layer in network_cycles(compile_network(prepared.dense, roomy)))
     return CostedNetwork(program, cycles, dense)
@@ -172,5 +173,8 @@ def host_result(layer: HostLayer) -> LayerResult:
         passes=None,
         windows=None,
         operations_per_byte=None,
-        note=f"{layer.operator} of {layer.elements} values runs on the host, not on the array; its time and energy are not counted",
+        note=(
+            f"{layer.operator} of {layer.elements} values runs on the host, not on the array; "
+            "its time and energy are not counted"
+        ),
     )

@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hw.errors import DesignError
 from mapper.actions import count_actions
@@ -103,7 +103,9 @@ def explore(
     for method in space.prune:
         parse(method)
     with_accuracy = _prepared(network, _with_prune(options, space.prune[0])).evaluation is not None
-    directions = ["minimize", "minimize", "minimize", *(["maximize"] if with_accuracy else [])]
+    directions: list[Literal["minimize", "maximize"]] = ["minimize", "minimize", "minimize"]
+    if with_accuracy:
+        directions.append("maximize")
     storage.parent.mkdir(parents=True, exist_ok=True)
     try:
         database = optuna.storages.RDBStorage(f"sqlite:///{storage}", engine_kwargs={"connect_args": {"timeout": 60}})
@@ -118,11 +120,13 @@ def explore(
     except Exception as error:
         # SQLAlchemy wraps whatever SQLite says; what matters to the user is the file.
         if isinstance(error, sqlite3.Error) or "sqlite" in repr(error).lower() or "database" in repr(error).lower():
-            raise SkipstoneError(f"{storage} is not a usable study ({_last_line(error)}); name another file with --study") from None
+            raise SkipstoneError(
+                f"{storage} is not a usable study ({_last_line(error)}); name another file with --study"
+            ) from None
         raise
-    for trial in existing:
-        if trial.state == optuna.trial.TrialState.RUNNING:
-            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    for old in existing:
+        if old.state == optuna.trial.TrialState.RUNNING:
+            study.tell(old.number, state=optuna.trial.TrialState.FAIL)
     complete = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
     done = sum(trial.state in complete for trial in study.get_trials(deepcopy=False))
     pending: dict[Future[Point], Any] = {}

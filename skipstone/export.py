@@ -52,7 +52,12 @@ def export_files(prepared: PreparedNetwork, design: Design, costed: CostedNetwor
 def program_json(prepared: PreparedNetwork, design: Design, costed: CostedNetwork) -> dict[str, Any]:
     """The program in words: parameters, memory fields, where tensors lie, and each layer's decoded descriptor."""
     program = costed.program
-    selects = {"loads": SELECT_LOADS, "parameters": SELECT_PARAMETERS, "descriptors": SELECT_DESCRIPTORS, "weights0": SELECT_WEIGHTS}
+    selects = {
+        "loads": SELECT_LOADS,
+        "parameters": SELECT_PARAMETERS,
+        "descriptors": SELECT_DESCRIPTORS,
+        "weights0": SELECT_WEIGHTS,
+    }
     return {
         "network": program.network,
         "design": design.to_dict(),
@@ -86,7 +91,8 @@ def program_json(prepared: PreparedNetwork, design: Design, costed: CostedNetwor
             for layer, cycles in zip(program.layers, costed.cycles, strict=True)
         ],
         "host_layers": [
-            {"name": layer.name, "operator": layer.operator, "input": layer.input} for layer in prepared.compressed.host_layers
+            {"name": layer.name, "operator": layer.operator, "input": layer.input}
+            for layer in prepared.compressed.host_layers
         ],
     }
 

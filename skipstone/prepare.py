@@ -84,18 +84,14 @@ def prepare_network(network: str, options: CompressionOptions, progress: Progres
     low, high = options.input_range
 
     def quantized(source: Graph) -> QuantizedNetwork:
-        ranges = calibrate.calibrate(
-            source, images, options.calibration_method, seed=options.seed, low=low, high=high
-        )
+        ranges = calibrate.calibrate(source, images, options.calibration_method, seed=options.seed, low=low, high=high)
         return quantize(source, ranges, options.weight_bits, options.activation_bits)
 
     pruned = prune.prune(graph, pruning)
     dense = quantized(graph)
     compressed = dense if pruning.method == "none" else quantized(pruned)
     shown = evaluation_images if evaluation_path else images
-    return PreparedNetwork(
-        options, graph, dense, compressed, str(pruning), prune.density(pruned), shown, evaluation
-    )
+    return PreparedNetwork(options, graph, dense, compressed, str(pruning), prune.density(pruned), shown, evaluation)
 
 
 def measure_accuracy(prepared: PreparedNetwork, progress: Progress = lambda _: None) -> Accuracy:

@@ -97,7 +97,9 @@ def verify_prepared(
     expected = reference.run(compressed, inputs)
     session = RtlSession(design, simulator=simulator, waves=waves)
     progress("generating the Verilog")
-    session.compile(building=lambda: progress(f"compiling the RTL of {design.pes} PEs with {simulator}, once per design"))
+    session.compile(
+        building=lambda: progress(f"compiling the RTL of {design.pes} PEs with {simulator}, once per design")
+    )
     runs: list[RunResult] = []
     with session:
         progress("loading the program")
@@ -137,13 +139,19 @@ def compare_runs(
                 first = tuple(int(v) for v in wrong[0])
                 differences.setdefault(
                     layer.name,
-                    Difference(layer.name, image, (first[0], first[1], first[2]), int(want[first]), int(got[first]), len(wrong)),
+                    Difference(
+                        layer.name, image, (first[0], first[1], first[2]), int(want[first]), int(got[first]), len(wrong)
+                    ),
                 )
         # Of several counts (they should all be the same) the one that differs from the model is shown.
         model = costed.cycles[index].cycles
         shown = next(iter(sorted(cycles - {model})), model if cycles else None)
         layers[index] = dataclasses.replace(layers[index], rtl_cycles=shown, outputs_equal=equal)
-    unfinished = [f"image {image}: {run.error or 'done did not rise'}" for image, run in enumerate(runs) if run.error or not run.done]
+    unfinished = [
+        f"image {image}: {run.error or 'done did not rise'}"
+        for image, run in enumerate(runs)
+        if run.error or not run.done
+    ]
     counted = [layer.rtl_cycles for layer in layers if not layer.on_host]
     total = sum(c for c in counted if c is not None) if all(c is not None for c in counted) else None
     seconds = sum(run.seconds for run in runs)

@@ -76,7 +76,11 @@ class LayerMonitor:
 
 def _bits(value) -> int:
     """Unknown bits (never written) read as 0; a comparison looks only at written ones and would find the difference."""
-    return value.to_unsigned() if value.is_resolvable else int(str(value).translate(str.maketrans("XZUWxzuw", "00000000")), 2)
+    return (
+        value.to_unsigned()
+        if value.is_resolvable
+        else int(str(value).translate(str.maketrans("XZUWxzuw", "00000000")), 2)
+    )
 
 
 async def run_network(dut, driver: HostDriver, monitor: LayerMonitor, job: Run) -> RunResult:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, ReadOnly
+from cocotb.types import Logic
 
 from hw.design import Design
 
@@ -60,7 +61,8 @@ class Ports:
         self.cycle += 1
 
     def read(self, name: str) -> int:
-        return self.dut[name].value.to_unsigned()
+        value = self.dut[name].value
+        return int(value) if isinstance(value, Logic) else value.to_unsigned()
 
     def read_signed(self, name: str) -> int:
         return self.dut[name].value.to_signed()

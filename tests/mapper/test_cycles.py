@@ -26,12 +26,7 @@ def schedule(counts, words, tile=(1, 4), tiles=(1, 1), out=None, steps=1) -> Lay
 
 def walk(one: LayerSchedule, design: Design) -> int:
     """The same machine, event by event: one list of loads, one list of entries a row, nothing skipped, no period."""
-    windows = [
-        (p, tile, w)
-        for p in range(one.passes)
-        for tile in range(one.tiles)
-        for w in range(len(one.words[p]))
-    ]
+    windows = [(p, tile, w) for p in range(one.passes) for tile in range(one.tiles) for w in range(len(one.words[p]))]
     pixels = []
     for _ in range(one.passes):
         for y in range(one.tiles_y):
@@ -83,7 +78,14 @@ def schedules(draw):
     tile = draw(st.sampled_from(design.tile_shapes))
     height, width = draw(st.integers(1, 30)), draw(st.integers(1, 30))
     one = LayerSchedule(
-        tuple(counts), tuple(words), tile, -(-height // tile[0]), -(-width // tile[1]), height, width, draw(st.integers(1, 4))
+        tuple(counts),
+        tuple(words),
+        tile,
+        -(-height // tile[0]),
+        -(-width // tile[1]),
+        height,
+        width,
+        draw(st.integers(1, 4)),
     )
     return one, design
 

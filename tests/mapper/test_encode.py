@@ -47,7 +47,9 @@ def test_a_row_without_work_takes_one_entry_for_as_many_windows_as_leave_can_say
 
 def test_load_list_addresses_count_from_the_regions_origin():
     one = np.array([0, 0, 1])
-    words = Words(window=one, group=np.array([0, 2, 1]), slot=one, y=np.array([0, 1, 3]), x=np.array([0, 2, 1]), dy=one, dx=one)
+    words = Words(
+        window=one, group=np.array([0, 2, 1]), slot=one, y=np.array([0, 1, 3]), x=np.array([0, 2, 1]), dy=one, dx=one
+    )
     entries = [DESIGN.load_entry.unpack(int(word)) for word in encode_loads(DESIGN, words, width=10, groups=3)]
     assert [entry["offset"] for entry in entries] == [0, (1 * 10 + 2) * 3 + 2, (3 * 10 + 1) * 3 + 1]
     assert [(entry["last_of_window"], entry["last_of_tile"]) for entry in entries] == [(0, 0), (1, 0), (1, 1)]

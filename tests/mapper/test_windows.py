@@ -16,7 +16,9 @@ def layers(draw):
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     kernel = draw(st.integers(1, 5)), draw(st.integers(1, 5))
     channels, inputs = draw(st.integers(1, 6)), draw(st.integers(1, 20))
-    weights = rng.integers(1, 9, (channels, inputs, *kernel)) * (rng.random((channels, inputs, *kernel)) < draw(st.sampled_from([0, 0.05, 0.5, 1])))
+    weights = rng.integers(1, 9, (channels, inputs, *kernel)) * (
+        rng.random((channels, inputs, *kernel)) < draw(st.sampled_from([0, 0.05, 0.5, 1]))
+    )
     k, c, ky, kx = np.nonzero(weights)
     nonzeros = Nonzeros(k, c, ky, kx, weights[k, c, ky, kx])
     stride = draw(st.integers(1, 3)), draw(st.integers(1, 3))

@@ -20,7 +20,17 @@ POOL = {
         # More lanes than rows, and more than the accumulators need; many windows, not a power of two; narrow numbers.
         Design("lanes2x5", 2, 5, 32, 5, 3, 8, 8, weight_bits=4, activation_bits=5, **COMMON),
         # One column, one channel a word, one accumulator: everything is a pass, a tile, a window of its own.
-        Design("thin5x1", 5, 1, 7, 2, 1, 1, 1, **{**COMMON, "activation_words": 65536, "load_entries": 16384, "parameter_words": 256}),
+        Design(
+            "thin5x1",
+            5,
+            1,
+            7,
+            2,
+            1,
+            1,
+            1,
+            **{**COMMON, "activation_words": 65536, "load_entries": 16384, "parameter_words": 256},
+        ),
         Design("broad2x12", 2, 12, 18, 4, 6, 2, 2, weight_bits=16, activation_bits=16, accumulator_bits=48, **COMMON),
         Design("two_bits", 3, 4, 24, 3, 5, 6, 6, weight_bits=2, activation_bits=2, accumulator_bits=16, **COMMON),
     )

@@ -85,7 +85,9 @@ def weight_arrays(draw, shape: tuple[int, int, int, int], bits: int, rng: np.ran
 
 
 @st.composite
-def networks(draw, weight_bits: int, activation_bits: int, max_channels: int = 40, max_size: int = 40) -> QuantizedNetwork:
+def networks(
+    draw, weight_bits: int, activation_bits: int, max_channels: int = 40, max_size: int = 40
+) -> QuantizedNetwork:
     """One layer; or two that read the same input, the second adding the first's output in its drain; or a chain of two."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     sizes = st.one_of(st.integers(1, 9), st.integers(1, max_size))
@@ -125,14 +127,21 @@ def networks(draw, weight_bits: int, activation_bits: int, max_channels: int = 4
 
     tensors = {"x": tensor("x", (channels, height, width), activation_bits)}
     tensors["a"] = tensor("a", (outputs, *out), activation_bits)
-    layers = [
-        layer("first", "x", "a", weights(), rng, activation_bits, groups=groups, maximum=maximum, **geometry)
-    ]
+    layers = [layer("first", "x", "a", weights(), rng, activation_bits, groups=groups, maximum=maximum, **geometry)]
     if shape == "added":
         tensors["b"] = tensor("b", (outputs, *out), activation_bits)
         layers.append(
             layer(
-                "second", "x", "b", weights(), rng, activation_bits, groups=groups, maximum=maximum, other="a", **geometry
+                "second",
+                "x",
+                "b",
+                weights(),
+                rng,
+                activation_bits,
+                groups=groups,
+                maximum=maximum,
+                other="a",
+                **geometry,
             )
         )
     elif shape == "chain":

@@ -13,8 +13,6 @@ import types
 import numpy as np
 import pytest
 
-import hw.array
-import hw.drain
 import mapper.cycles
 from hw.design import Design
 from hw.export import array_verilog

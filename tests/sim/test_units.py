@@ -1,9 +1,58 @@
+"""Every unit bench on at least two odd designs, through the simulator; the benches say what they prove."""
+
 import pytest
-from sim.unit import design_environment, run_bench
+
+from hw.array import SkipstoneArray
+from hw.design import Design
+from hw.loader import Loader
+from hw.pe import Pe
 from hw.requantizer import Requantizer
+from hw.row import Row
+from sim.errors import SimulationError
+from sim.unit import check_results, design_environment, run_bench
 from tests.sim.designs import POOL
 
-@pytest.mark.rtl
+pytestmark = pytest.mark.rtl
+
+SMALL = {"activation_words": 64, "weight_entries": 32, "load_entries": 32, "parameter_words": 4, "layers": 2}
+# The hand-made program of sim.benches.array fits both: 2x2, and three rows, columns and lanes with narrow, odd numbers.
+HAND = {
+    design.name: design
+    for design in (
+        Design("hand2x2", 2, 2, 4, 2, 1, 2, 2, accumulator_bits=16, reach=2, max_stride=2, max_dimension=7, **SMALL),
+        Design(
+            "hand3x3", 3, 3, 9, 3, 2, 3, 3, weight_bits=3, activation_bits=5, accumulator_bits=11, reach=3, leave_bits=1,
+            max_stride=2, max_dimension=5, **SMALL,
+        ),
+    )
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("name", ["two_bits", "odd3x6", "broad2x12"])
 def test_requantizer(name):
+    """2, 8 and 16 bits."""
     run_bench(Requantizer(POOL[name]), "requantizer", "sim.benches.requantizer", 3, design_environment(POOL[name]))
+
+
+@pytest.mark.parametrize("name", ["two_bits", "lanes2x5"])
+def test_pe(name):
+    """2-bit numbers with one accumulator read at once; 4-bit weights, 5-bit activations, three accumulators at once."""
+    run_bench(Pe(POOL[name]), "pe", "sim.benches.pe", 4, design_environment(POOL[name]))
+
+
+@pytest.mark.parametrize("name", ["odd3x6", "lanes2x5"])
+def test_row(name):
+    """Two windows with lists that leave one at a time; five windows with lists that leave up to seven."""
+    design = POOL[name]
+    run_bench(Row(design), "row", "sim.benches.row", 5, design_environment(design), public=(("row", "issue"),))
+
+
+@pytest.mark.parametrize("name", ["odd3x6", "lanes2x5"])
+def test_loader(name):
+    """Six columns, five slots and a reach of three; five columns, four slots in five windows and a reach of eight."""
+    run_bench(Loader(POOL[name]), "loader", "sim.benches.loader", 5, design_environment(POOL[name]))
+
+
+@pytest.mark.parametrize("name", list(HAND))
+def test_array(name):
+    run_bench(SkipstoneArray(HAND[name]), "array", "sim.benches.array", 4, design_environment(HAND[name]))

@@ -1,0 +1,451 @@
+"""The row's bench: random lists, tiles and passes; the bench plays the loader and the drain at random speeds.
+
+Two models stand beside the RTL, both written from the documents and not from the gateware. ``IssueModel`` is the max-plus
+rule of ``mapper.cycles``: from the recorded times of the loader's and the drain's events it says in which cycle every entry
+issues. ``ValueModel`` sums products per tile, with windows as plain arrays that belong to one window only.
+"""
+
+import random
+from dataclasses import dataclass, field as dataclass_field
+
+import cocotb
+
+from hw import timing
+from hw.design import Design
+from hw.fields import width_of
+from sim.benches.ports import Ports, design_of_bench, field, signed
+
+INPUTS = (
+    "begin", "tiles", "passes", "maximum", "restart", "load_begun", "load_done", "load", "load_word", "taken", "released",
+    "drain_bank", "drain_accumulator", "drain_column", "host_write", "host_address", "host_data",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One list entry in the terms of its tile: it reads window ``window`` of the tile."""
+
+    window: int
+    value: int
+    slot: int
+    lane: int
+    accumulator: int
+    leave: int
+    last: int
+
+
+@dataclass
+class Layer:
+    """What the row runs through: each pass has a list, replayed for each tile, and its number of windows a tile."""
+
+    passes: list[list[Entry]]
+    windows: list[int]
+    tiles: int
+    maximum: int
+
+    def tile_windows(self) -> list[tuple[int, int, int]]:
+        """(pass, tile, window of the tile) of every window in the order in which the loader fills them."""
+        return [
+            (p, tile, window)
+            for p, count in enumerate(self.windows)
+            for tile in range(self.tiles)
+            for window in range(count)
+        ]
+
+
+@dataclass
+class Recording:
+    """Cycles in which things happened, as the bench drove or saw them."""
+
+    begun: list[int] = dataclass_field(default_factory=list)
+    done: list[int] = dataclass_field(default_factory=list)
+    released: list[int] = dataclass_field(default_factory=list)
+    taken: list[int] = dataclass_field(default_factory=list)
+    issued: list[int] = dataclass_field(default_factory=list)
+    held: dict[int, int] = dataclass_field(default_factory=dict)
+    finished: dict[int, int] = dataclass_field(default_factory=dict)
+
+
+class Stimulus:
+    """Random layers, legal for the design: a list begins in the tile's first window and leaves all of them."""
+
+    def __init__(self, design: Design, rng: random.Random) -> None:
+        self.design = design
+        self.rng = rng
+
+    def layer(self, tiles: int) -> Layer:
+        windows = [self.rng.randint(1, 2 * self.design.windows) for _ in range(self.rng.randint(1, 3))]
+        return Layer([self.tile_list(count) for count in windows], windows, tiles, int(self.rng.random() < 0.3))
+
+    def tile_list(self, windows: int) -> list[Entry]:
+        rng, longest = self.rng, (1 << self.design.leave_bits) - 1
+        stops = [0]
+        while windows - stops[-1] > longest or (rng.random() < 0.7 and stops[-1] < windows - 1):
+            stops.append(rng.randint(stops[-1] + 1, min(stops[-1] + longest, windows - 1)))
+        entries = []
+        for stop, following in zip(stops, [*stops[1:], windows], strict=True):
+            count = rng.choice((1, 1, 2, 5, 9))
+            for index in range(count):
+                ends = index == count - 1
+                leave = following - stop if ends else 0
+                entries.append(self.entry(stop, leave, int(ends and following == windows)))
+        return entries
+
+    def entry(self, window: int, leave: int, last: int) -> Entry:
+        rng, half = self.rng, 1 << (self.design.weight_bits - 1)
+        value = 0 if rng.random() < 0.15 else rng.choice((-half, half - 1, rng.randrange(-half, half)))
+        return Entry(
+            window, value, rng.randrange(self.design.slots), rng.randrange(self.design.load_width),
+            rng.randrange(self.design.accumulators), leave, last,
+        )  # fmt: skip
+
+
+class IssueModel:
+    """``issue = max(previous + 1, the window's done + 1, for a tile's first entry: released(t - 2) + BANK_LATENCY)``."""
+
+    def __init__(self, layer: Layer) -> None:
+        self.layer = layer
+
+    def issues(self, recording: Recording, begin: int) -> tuple[list[int], list[int], list[int]]:
+        """Issue cycle and ``leave`` of every entry, and the last issue of every tile (over all passes)."""
+        issued, leaves, tile_ends = [], [], []
+        previous, first_window, tile_number = begin, 0, 0
+        for entries, windows in zip(self.layer.passes, self.layer.windows, strict=True):
+            for _ in range(self.layer.tiles):
+                bank_free = recording.released[tile_number - 2] + timing.BANK_LATENCY if tile_number >= 2 else 0
+                for index, entry in enumerate(entries):
+                    # ``done`` comes ISSUE_LATENCY before the window may be used.
+                    ready = recording.done[first_window + entry.window] + 1
+                    previous = max(previous + 1, ready, bank_free if index == 0 else 0)
+                    issued.append(previous)
+                    leaves.append(entry.leave)
+                tile_ends.append(previous)
+                first_window += windows
+                tile_number += 1
+        return issued, leaves, tile_ends
+
+
+class ValueModel:
+    """The accumulators of every tile, from the contents that every window had when it was complete."""
+
+    def __init__(self, design: Design, layer: Layer) -> None:
+        self.design = design
+        self.layer = layer
+
+    def tile(self, number: int, contents: list[list[list[int]]]) -> list[list[int]]:
+        """``contents[window][column][slot]`` are words; the result is ``[column][accumulator]``, untouched ones zero."""
+        design, bits = self.design, self.design.activation_bits
+        p, tile = divmod(number, self.layer.tiles)
+        first = sum(self.layer.windows[:p]) * self.layer.tiles + tile * self.layer.windows[p]
+        result = []
+        for column in range(design.cols):
+            terms: dict[int, list[int]] = {}
+            for entry in self.layer.passes[p]:
+                if entry.value:
+                    word = contents[first + entry.window][column][entry.slot]
+                    terms.setdefault(entry.accumulator, []).append(entry.value * signed(field(word, entry.lane, bits), bits))
+            combine = max if self.layer.maximum else sum
+            result.append(
+                [signed(combine(terms[a]), design.accumulator_bits) if a in terms else 0 for a in range(design.bank_depth)]
+            )
+        return result
+
+
+class LoaderDriver:
+    """Plays the loader: begins a window while the row holds fewer than there are, sends its words, and tells when done.
+
+    As in the loader, the word taken in cycle u is on the load port in u + LOAD_LATENCY and ``done`` comes one cycle before
+    the port carries the window's last word.
+    """
+
+    def __init__(self, design: Design, rng: random.Random, recording: Recording, pause: float) -> None:
+        self.design = design
+        self.rng = rng
+        self.recording = recording
+        self.pause = pause
+        self.memory = [[0] * (design.windows * design.slots) for _ in range(design.cols)]
+        self.contents: list[list[list[int]]] = []
+        self.total = 0
+        self.first_slot = 0
+        self.words_left = 0
+        self.loads: dict[int, dict[str, int]] = {}
+
+    def cycle(self, now: int, held: int) -> dict[str, int]:
+        values = {"load_begun": 0, "load_done": int(now in self.recording.done), "load": 0, "load_word": self.word()}
+        if self.words_left == 0:
+            may_begin = held < self.design.windows and len(self.recording.begun) < self.total
+            if may_begin and self.rng.random() >= self.pause:
+                self.recording.begun.append(now)
+                values["load_begun"] = 1
+                self.words_left = self.rng.choice((1, 1, 2, 3, 7))
+        if self.words_left:
+            self.words_left -= 1
+            self.take(now + timing.LOAD_LATENCY)
+            if self.words_left == 0:
+                self.recording.done.append(now + timing.LOAD_LATENCY - 1)
+                # What the window holds from now on is what its entries must read, whatever is loaded afterwards.
+                slots = range(self.first_slot, self.first_slot + self.design.slots)
+                self.contents.append([[column[slot] for slot in slots] for column in self.memory])
+                self.first_slot = (self.first_slot + self.design.slots) % (self.design.windows * self.design.slots)
+        return values | self.loads.pop(now, {})
+
+    def take(self, at: int) -> None:
+        """One word for a random part of the columns, at a random slot of the window in each."""
+        word = self.word()
+        load = {}
+        for column in range(self.design.cols):
+            if self.rng.random() < 0.7:
+                address = self.first_slot + self.rng.randrange(self.design.slots)
+                load[column] = address
+                self.memory[column][address] = word
+        self.loads[at] = {"load": self.pack(load), "load_word": word}
+
+    def fill(self, address: int) -> dict[str, int]:
+        """Before the start: one word for all columns, so that no slot is unknown."""
+        word = self.word()
+        for column in self.memory:
+            column[address] = word
+        return {"load": self.pack(dict.fromkeys(range(self.design.cols), address)), "load_word": word}
+
+    def pack(self, addresses: dict[int, int]) -> int:
+        """The load port: ``enable`` and ``address`` for each column."""
+        width = 1 + width_of(self.design.windows * self.design.slots)
+        return sum((1 | address << 1) << (column * width) for column, address in addresses.items())
+
+    def word(self) -> int:
+        return self.rng.getrandbits(self.design.activation_word_bits)
+
+
+class DrainDriver:
+    """Plays the drain: takes a finished tile, reads accumulators for a while and releases the bank with the last read."""
+
+    def __init__(self, design: Design, rng: random.Random, recording: Recording, slow: bool) -> None:
+        self.design = design
+        self.rng = rng
+        self.recording = recording
+        self.slow = slow
+        self.left = 0
+        self.bank = 1
+
+    def cycle(self, now: int, finished: int) -> tuple[dict[str, int], tuple[int, int] | None]:
+        """The ports' values, and the (column, accumulator) that is read in this cycle."""
+        values = {"taken": 0, "released": 0}
+        read = None
+        idle = self.left == 0
+        if not idle:
+            column = self.rng.randrange(self.design.cols)
+            step = self.design.accumulators_per_step
+            accumulator = self.rng.randrange(self.design.bank_depth // step) * step
+            read = column, accumulator
+            values |= {"drain_bank": self.bank, "drain_column": column, "drain_accumulator": accumulator}
+            self.left -= 1
+            if self.left == 0:
+                values["released"] = 1
+                self.recording.released.append(now)
+                idle = True
+        if idle and finished and self.rng.random() < (0.3 if self.slow else 0.9):
+            values["taken"] = 1
+            self.recording.taken.append(now)
+            self.left = self.rng.randint(1, 40 if self.slow else 6)
+            if read is None:
+                self.bank = 1 - self.bank
+            else:
+                # The bank changes with the first step, one cycle from now.
+                self.flip = True
+        return values, read
+
+    flip = False
+
+    def after_cycle(self) -> None:
+        if self.flip:
+            self.bank, self.flip = 1 - self.bank, False
+
+
+class Monitor:
+    """Reads what the row says of itself; ``issue`` is an inner signal."""
+
+    def __init__(self, ports: Ports, design: Design) -> None:
+        self.ports = ports
+        self.design = design
+
+    def held(self) -> int:
+        return self.ports.read_signed("held")
+
+    def finished(self) -> int:
+        return self.ports.read("finished")
+
+    def issue(self) -> int:
+        return self.ports.read("issue")
+
+    def values(self) -> list[int]:
+        bits, values = self.design.accumulator_bits, self.ports.read("values")
+        return [signed(field(values, index, bits), bits) for index in range(self.design.accumulators_per_step)]
+
+
+class Checker:
+    """Compares a finished layer's recording with the models."""
+
+    def __init__(self, design: Design, layer: Layer, recording: Recording) -> None:
+        self.design = design
+        self.layer = layer
+        self.recording = recording
+
+    def check_issues(self, begin: int) -> list[int]:
+        """Order and cycle of all issues, then ``held`` and ``finished`` of every cycle; gives the ends of the tiles."""
+        recording = self.recording
+        issued, leaves, tile_ends = IssueModel(self.layer).issues(recording, begin)
+        assert recording.issued == issued, f"issued in {recording.issued}, expected {issued}"
+        for now, held in recording.held.items():
+            begun = sum(cycle < now for cycle in recording.begun)
+            left = sum(leave for cycle, leave in zip(issued, leaves, strict=True) if cycle + timing.ISSUE_LATENCY <= now)
+            assert held == begun - left, f"cycle {now}: held {held}, expected {begun} - {left}"
+            assert held <= self.design.windows
+        for now, finished in recording.finished.items():
+            waiting = sum(end + timing.PE_LATENCY <= now for end in tile_ends) - sum(t < now for t in recording.taken)
+            assert finished == int(waiting > 0), f"cycle {now}: finished {finished}, but {waiting} tiles wait"
+            assert waiting <= 2
+        return tile_ends
+
+    def check_values(self, reads: list[tuple[int, int, int, list[int]]], contents: list[list[list[int]]]) -> None:
+        """``reads`` are (tile, column, accumulator, values)."""
+        model, tiles = ValueModel(self.design, self.layer), {}
+        for tile, column, accumulator, seen in reads:
+            if tile not in tiles:
+                tiles[tile] = model.tile(tile, contents)
+            expected = tiles[tile][column][accumulator : accumulator + len(seen)]
+            assert seen == expected, f"tile {tile}, column {column}, from {accumulator}: {seen}, expected {expected}"
+
+
+class Testbench:
+    def __init__(self, dut, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.design = design_of_bench()
+        self.ports = Ports(dut, INPUTS)
+        self.monitor = Monitor(self.ports, self.design)
+        self.stimulus = Stimulus(self.design, self.rng)
+        # The row's first window follows on the last one of the layer before.
+        self.loader = LoaderDriver(self.design, self.rng, Recording(), 0.0)
+
+    async def start(self, layers: list[Layer]) -> None:
+        """Resets, writes the lists one after the other and fills the windows."""
+        await self.ports.reset()
+        entries = [entry for layer in layers for entries in layer.passes for entry in entries]
+        for address, entry in enumerate(entries):
+            values = {name: value for name, value in vars(entry).items() if name != "window"}
+            word = self.design.weight_entry.pack(values)
+            await self.cycle({"host_write": 1, "host_address": address, "host_data": word})
+        await self.cycle({"host_write": 0})
+        for address in range(self.design.windows * self.design.slots):
+            await self.cycle(self.loader.fill(address))
+        await self.cycle({"load": 0})
+
+    async def cycle(self, values: dict[str, int]) -> None:
+        await self.ports.drive(values)
+        await self.ports.next()
+
+    async def restart(self) -> None:
+        """As the controller does: ``restart`` two cycles before ``begin``."""
+        await self.cycle({"restart": 1})
+        await self.cycle({"restart": 0})
+
+    async def run(self, layer: Layer, pause: float, slow_drain: bool) -> Recording:
+        """Begins the layer and plays loader and drain until the last tile is released, then checks everything."""
+        recording = Recording()
+        loader, drain = self.loader, DrainDriver(self.design, self.rng, recording, slow_drain)
+        loader.recording, loader.pause, loader.contents = recording, pause, []
+        loader.total = len(layer.tile_windows())
+        begin = self.ports.cycle
+        await self.cycle(
+            {"begin": 1, "tiles": layer.tiles - 1, "passes": len(layer.passes) - 1, "maximum": layer.maximum}
+        )
+        reads = []
+        tiles = layer.tiles * len(layer.passes)
+        held = finished = 0
+        limit = begin + 200 * (loader.total + tiles) + 30 * sum(map(len, layer.passes)) * layer.tiles
+        # A row may leave windows that are not loaded yet; other rows, which are not here, would wait for them.
+        while len(recording.released) < tiles or len(recording.done) < loader.total or loader.loads:
+            now = self.ports.cycle
+            assert now < limit, f"only {len(recording.released)} of {tiles} tiles finished"
+            # Registers show their value from the start of the cycle, so the bench may answer in the same cycle.
+            held, finished = self.monitor.held(), self.monitor.finished()
+            recording.held[now], recording.finished[now] = held, finished
+            tile = len(recording.released)
+            values, read = drain.cycle(now, finished)
+            await self.ports.drive({"begin": 0, **loader.cycle(now, held), **values})
+            if self.monitor.issue():
+                recording.issued.append(now)
+            if read is not None:
+                reads.append((tile, *read, self.monitor.values()))
+            drain.after_cycle()
+            await self.ports.next()
+        assert self.monitor.held() == 0, "the row keeps windows after its last tile"
+        checker = Checker(self.design, layer, recording)
+        checker.check_issues(begin)
+        checker.check_values(reads, loader.contents)
+        for _ in range(self.rng.randint(1, 4)):
+            assert not self.monitor.issue()
+            await self.cycle({"load_done": 0, "load_begun": 0, "load": 0, "released": 0, "taken": 0})
+        return recording
+
+
+@cocotb.test()
+@cocotb.parametrize(seed=[1, 2, 3])
+async def random_lists(dut, seed: int) -> None:
+    """Layers one behind the other, at every mixture of fast and slow loader and drain, and the same again after a restart:
+    every issue, ``held``, ``finished`` and every drained value is the model's."""
+    bench = Testbench(dut, seed)
+    layers = [bench.stimulus.layer(tiles) for tiles in (1, 2, 5, 4, 3)]
+    await bench.start(layers)
+    for _ in range(2):
+        await bench.restart()
+        for index, layer in enumerate(layers):
+            await bench.run(layer, pause=(0.0, 0.7)[index % 2], slow_drain=index % 3 == 1)
+
+
+@cocotb.test()
+async def banks(dut) -> None:
+    """With a drain that is far behind, exactly two tiles are open, and the third begins BANK_LATENCY after a release."""
+    bench = Testbench(dut, 7)
+    entry = bench.stimulus.entry(0, 1, 1)
+    layer = Layer([[entry]], [1], 6, 0)
+    await bench.start([layer])
+    await bench.restart()
+    recording = await bench.run(layer, pause=0.0, slow_drain=True)
+    for index in range(2, 6):
+        ready = max(recording.released[index - 2] + timing.BANK_LATENCY, recording.done[index] + 1)
+        assert recording.issued[index] == ready
+    assert any(recording.issued[i] == recording.released[i - 2] + timing.BANK_LATENCY for i in range(2, 6))
+
+
+@cocotb.test()
+async def latency(dut) -> None:
+    """Measured on one entry: ``done`` to issue 1, issue to the accumulator PE_LATENCY, issue to ``held`` ISSUE_LATENCY, and
+    issue of a tile's last entry to the cycle after ``taken`` (the drain's first step) DRAIN_START_LATENCY."""
+    bench = Testbench(dut, 8)
+    design, ports, monitor = bench.design, bench.ports, bench.monitor
+    entry = Entry(0, 1, 0, 0, 0, 1, 1)
+    await bench.start([Layer([[entry]], [1], 1, 0)])
+    all_ones = dict.fromkeys(range(design.cols), 0)
+    await bench.cycle({"load": bench.loader.pack(all_ones), "load_word": 1})
+    await bench.cycle({"load": 0})
+    await bench.restart()
+    await bench.cycle({"begin": 1, "tiles": 0, "passes": 0, "drain_bank": 0, "drain_column": 0, "drain_accumulator": 0})
+    await bench.cycle({"begin": 0, "load_begun": 1})
+    seen: dict[str, list[int]] = {"issue": [], "value": [], "held": [], "finished": []}
+    done = ports.cycle
+    for _ in range(14):
+        await ports.drive({"load_begun": 0, "load_done": int(ports.cycle == done)})
+        for name, happened in (
+            ("issue", monitor.issue()),
+            ("value", monitor.values()[0] == 1),
+            ("held", monitor.held() == 0),
+            ("finished", monitor.finished()),
+        ):
+            if happened:
+                seen[name].append(ports.cycle)
+        await ports.next()
+    (issue,) = seen["issue"]
+    assert issue == done + 1
+    assert seen["value"][0] - issue == timing.PE_LATENCY
+    assert seen["held"][0] - issue == timing.ISSUE_LATENCY
+    assert seen["finished"][0] + 1 - issue == timing.DRAIN_START_LATENCY
