@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -82,8 +82,7 @@ def run(
             prune, weight_bits, activation_bits, calibration, calibration_method, evaluation, input_range, input_shape
         )
         chosen = _design(design, weight_bits, activation_bits)
-        _make_folder(out)
-        with _progress(json_file) as progress:
+        with _writable(out, json_file), _progress(json_file) as progress:
             from skipstone.evaluate import evaluate_network
 
             result = evaluate_network(network, chosen, options, progress)
@@ -124,10 +123,7 @@ def verify(
             from sim.errors import SimulationError
 
             raise SimulationError(f"unknown simulator '{simulator}'; there are verilator and icarus")
-        _make_folder(out)
-        if waves is not None:
-            _make_folder(waves.parent)
-        with _progress(json_file) as progress:
+        with _writable(out, json_file, waves), _progress(json_file) as progress:
             from skipstone.verify import verify_network
 
             verification = verify_network(
@@ -184,8 +180,7 @@ def export(
             prune, weight_bits, activation_bits, calibration, calibration_method, None, input_range, input_shape
         )
         chosen = _design(design, weight_bits, activation_bits)
-        _make_folder(out)
-        with _progress(None) as progress:
+        with _writable(out), _progress(None) as progress:
             from skipstone.evaluate import cost_network
             from skipstone.export import export_files, write_export
             from skipstone.prepare import prepare_network
@@ -236,7 +231,6 @@ def explore(
         options = _options(
             "none", weight_bits, activation_bits, calibration, calibration_method, evaluation, input_range, input_shape
         )
-        _make_folder(out)
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         from mapper.space import load_space
@@ -248,7 +242,7 @@ def explore(
         console = _console(None)
         errors = _console("-")
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=errors, transient=True) as bar:
+        with _writable(out, storage), Progress(*columns, console=errors, transient=True) as bar:
             task = bar.add_task("exploring", total=trials)
 
             def finished(done: int, front: int) -> None:
@@ -398,12 +392,26 @@ def _design(name: str, weight_bits: int, activation_bits: int) -> Design:
     )
 
 
-def _make_folder(folder: Path) -> None:
-    """Makes ``folder`` and tries it out, before any long work."""
-    folder.mkdir(parents=True, exist_ok=True)
-    probe = folder / ".skipstone-probe"
-    probe.touch()
-    probe.unlink()
+@contextmanager
+def _writable(folder: Path, *files: Path | str | None) -> Iterator[None]:
+    """Makes ``folder`` and tries it and the folders of ``files`` out before any long work; what a failed command made
+    and left empty is removed again."""
+    made = []
+    for missing in [*reversed(folder.parents), folder]:
+        if not missing.exists():
+            missing.mkdir()
+            made.append(missing)
+    try:
+        for place in {folder, *(Path(file).parent for file in files if file is not None and str(file) != "-")}:
+            probe = place / ".skipstone-probe"
+            probe.touch()
+            probe.unlink()
+        yield
+    except BaseException:
+        for empty in reversed(made):
+            with suppress(OSError):
+                empty.rmdir()
+        raise
 
 
 def _console(json_file: str | None) -> Console:

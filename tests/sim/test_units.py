@@ -19,7 +19,7 @@ SMALL = {"activation_words": 64, "weight_entries": 32, "load_entries": 32, "para
 HAND = {
     design.name: design
     for design in (
-        Design("hand2x2", 2, 2, 4, 2, 1, 2, 2, accumulator_bits=16, reach=2, max_stride=2, max_dimension=7, **SMALL),
+        Design("hand2x2", 2, 2, 4, 2, 1, 2, 2, accumulator_bits=16, reach=4, max_stride=2, max_dimension=7, **SMALL),
         Design(
             "hand3x3", 3, 3, 9, 3, 2, 3, 3, weight_bits=3, activation_bits=5, accumulator_bits=11, reach=3, leave_bits=1,
             max_stride=2, max_dimension=5, **SMALL,

@@ -9,7 +9,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 
-def small_network(path: Path, *, weights: np.ndarray | None = None, extra: str | None = None, batch: int | str = 1) -> Path:
+def small_network(
+    path: Path, *, weights: np.ndarray | None = None, extra: str | None = None, batch: int | str = 1
+) -> Path:
     """Two convolutions with a residual Add, pool, Gemm, Softmax on a 2x9x7 input; ``extra`` adds an operator at the end."""
     rng = np.random.default_rng(0)
     first = rng.normal(0, 0.3, (5, 2, 3, 3)).astype(np.float32) if weights is None else weights
