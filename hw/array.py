@@ -22,6 +22,22 @@ SELECT_ACTIVATIONS, SELECT_LOADS, SELECT_PARAMETERS, SELECT_DESCRIPTORS, SELECT_
 """Memories on the host port; the weights of row r are ``SELECT_WEIGHTS + r``."""
 
 
+def host_port_bits(design: Design) -> tuple[int, int, int]:
+    """Widths of ``host_data``, ``host_address`` and ``host_select``: the widest word, the deepest memory, all memories."""
+    memories = (
+        (design.activation_words, design.activation_word_bits),
+        (design.load_entries, design.load_entry.width),
+        (design.parameter_words, design.parameter.width * design.requantizer_lanes),
+        (design.layers, design.descriptor.width),
+        (design.weight_entries, design.weight_entry.width),
+    )
+    return (
+        max(width for _, width in memories),
+        max(width_of(depth) for depth, _ in memories),
+        width_of(SELECT_WEIGHTS + design.rows),
+    )
+
+
 class SkipstoneArray(wiring.Component):
     """Runs the network in its memories: one cycle of ``start``, then ``busy`` until ``done``; ``layer`` counts layers done.
 
@@ -31,32 +47,16 @@ class SkipstoneArray(wiring.Component):
 
     def __init__(self, design: Design) -> None:
         self.design = design
-        self.host_data_bits = max(
-            design.activation_word_bits,
-            design.load_entry.width,
-            design.parameter.width * design.requantizer_lanes,
-            design.descriptor.width,
-            design.weight_entry.width,
-        )
-        self.host_address_bits = max(
-            width_of(depth)
-            for depth in (
-                design.activation_words,
-                design.load_entries,
-                design.parameter_words,
-                design.layers,
-                design.weight_entries,
-            )
-        )
+        data_bits, address_bits, select_bits = host_port_bits(design)
         super().__init__(
             {
                 "start": In(1),
                 "busy": Out(1),
                 "done": Out(1),
                 "layer": Out(width_of(design.layers + 1)),
-                "host_select": In(width_of(SELECT_WEIGHTS + design.rows)),
-                "host_address": In(self.host_address_bits),
-                "host_data": In(self.host_data_bits),
+                "host_select": In(select_bits),
+                "host_address": In(address_bits),
+                "host_data": In(data_bits),
                 "host_write": In(1),
                 "host_read": Out(design.activation_word_bits),
             }

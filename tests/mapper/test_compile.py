@@ -1,0 +1,150 @@
+"""Compiling networks: what does not fit names the parameter and the value that would do; orders and addresses hold."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hw.design import Design
+from mapper.compile import accumulator_range, compile_network
+from mapper.cycles import network_cycles
+from mapper.errors import MappingError
+from models.quantized import QuantizedNetwork
+from tests.sim.networks import layer, tensor
+
+DESIGN = Design(
+    "small",
+    2,
+    4,
+    18,
+    2,
+    3,
+    2,
+    2,
+    activation_words=512,
+    weight_entries=512,
+    load_entries=256,
+    parameter_words=16,
+    layers=2,
+    max_stride=2,
+)
+
+
+def residual(channels: int = 5, stride: int = 1) -> QuantizedNetwork:
+    """x -> a; x -> b with a added in b's drain."""
+    rng = np.random.default_rng(1)
+    out = -(-6 // stride)
+    tensors = {"x": tensor("x", (3, 6, 6), 8)}
+    tensors |= {name: tensor(name, (channels, out, out), 8) for name in "ab"}
+    weights = rng.integers(-127, 128, (2, channels, 3, 3, 3))
+    geometry = {"padding": (1, 1, 1, 1), "stride": (stride, stride)}
+    layers = (
+        layer("first", "x", "a", weights[0], rng, 8, **geometry),
+        layer("second", "x", "b", weights[1], rng, 8, other="a", **geometry),
+    )
+    return QuantizedNetwork("residual", "x", ("b",), tensors, layers, (), 8, 8, "none")
+
+
+def refused(network: QuantizedNetwork, design: Design = DESIGN) -> str:
+    with pytest.raises(MappingError) as caught:
+        compile_network(network, design)
+    return str(caught.value)
+
+
+def needed(message: str, parameter: str) -> int:
+    return int(message.split(f"raise {parameter} to ")[1].split()[0])
+
+
+@pytest.mark.parametrize("parameter", ["weight_entries", "load_entries", "parameter_words", "activation_words"])
+def test_memories_too_small_by_one_are_refused_and_the_named_value_fits(parameter):
+    """The value in the message is the smallest that does: it compiles, one less does not."""
+    message = refused(residual(), DESIGN.replace(**{parameter: 4}))
+    value = needed(message, parameter)
+    compile_network(residual(), DESIGN.replace(**{parameter: value}))
+    assert needed(refused(residual(), DESIGN.replace(**{parameter: value - 1})), parameter) == value
+
+
+def test_stride_beyond_the_design():
+    assert refused(residual(stride=3)) == (
+        "layer 'first': stride 3 needs max_stride 3, the design has 2; raise max_stride to 3"
+    )
+
+
+def test_size_beyond_the_design():
+    assert refused(residual(), DESIGN.replace(max_dimension=5)) == (
+        "layer 'first': size 6 needs max_dimension 6, the design has 5; raise max_dimension to 6"
+    )
+
+
+def test_too_many_layers():
+    assert refused(residual(), DESIGN.replace(layers=1)) == (
+        "the network has 2 layers, the design 1; raise layers to 2"
+    )
+
+
+def test_bits_that_do_not_match():
+    network = replace(residual(), activation_bits=6)
+    assert "has 6-bit activations, design 'small' 8-bit ones; quantize with --activation-bits 8" in refused(network)
+    network = replace(residual(), weight_bits=10)
+    assert "has 10-bit weights, design 'small' takes 8; quantize with --weight-bits 8" in refused(network)
+
+
+def test_accumulators_are_proved_from_the_actual_weights():
+    """One filter of 27 weights of 127: 27 * 127 * 128 = 438,912 below zero, which 20 bits hold and 19 do not."""
+    network = residual(1)
+    weights = np.full((1, 3, 3, 3), 127)
+    first = replace(network.layers[0], weights=weights)
+    network = replace(network, layers=(first, replace(network.layers[1], weights=weights)))
+    assert accumulator_range(first, network) == (-27 * 127 * 128, 27 * 127 * 127)
+    compile_network(network, DESIGN.replace(accumulator_bits=20))
+    message = refused(network, DESIGN.replace(accumulator_bits=19))
+    assert message == (
+        "layer 'first': an accumulator range of -438912 to 435483 needs accumulator_bits 20, the design has 19; "
+        "raise accumulator_bits to 20"
+    )
+
+
+def test_tensors_that_meet_in_an_add_share_their_order():
+    program = compile_network(residual(), DESIGN)
+    first, second = program.layers
+    assert second.other is not None
+    assert first.output.positions.tolist() == second.output.positions.tolist() == second.other.positions.tolist()
+    assert sorted(first.output.positions.tolist()) == sorted(set(first.output.positions.tolist()))
+
+
+def test_compiling_is_deterministic():
+    a, b = (compile_network(residual(), DESIGN).memory_images() for _ in range(2))
+    assert a == b
+
+
+def test_a_zero_costs_no_cycle_and_no_storage():
+    """Of a fully dense layer, every second weight becomes zero: half the entries, and about half the cycles."""
+    network = residual()
+    weights = np.full_like(network.layers[0].weights, 3)
+    dense = replace(network, layers=(replace(network.layers[0], weights=weights),), outputs=("a",))
+    mask = np.arange(weights.size).reshape(weights.shape) % 2
+    sparse = replace(dense, layers=(replace(dense.layers[0], weights=weights * mask),))
+    programs = [compile_network(one, DESIGN) for one in (dense, sparse)]
+    entries = [sum(len(row) for row in program.layers[0].weights) for program in programs]
+    assert entries == [weights.size, int(mask.sum())]
+    cycles = [network_cycles(program)[0].cycles for program in programs]
+    assert cycles[1] < 0.65 * cycles[0]
+
+
+def test_all_zero_filters_take_no_entries():
+    network = residual()
+    weights = network.layers[0].weights.copy()
+    weights[weights == 0] = 1
+    weights[2] = 0
+    one = replace(network, layers=(replace(network.layers[0], weights=weights),), outputs=("a",))
+    program = compile_network(one, DESIGN)
+    assert sum(len(row) for row in program.layers[0].weights) == int(np.count_nonzero(weights))
+
+
+def test_the_stride_of_a_global_pool_does_not_matter():
+    """A kernel as large as the image has one output pixel; a stride of 8 needs no max_stride of 8."""
+    rng = np.random.default_rng(0)
+    tensors = {"x": tensor("x", (3, 8, 8), 8), "a": tensor("a", (3, 1, 1), 8)}
+    pool = layer("pool", "x", "a", np.ones((3, 1, 8, 8), int), rng, 8, groups=3, stride=(8, 8))
+    program = compile_network(QuantizedNetwork("pool", "x", ("a",), tensors, (pool,), (), 8, 8, "none"), DESIGN)
+    assert program.layers[0].schedule.tiles == 1

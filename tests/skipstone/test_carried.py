@@ -1,0 +1,70 @@
+"""Whole trained networks through the RTL: every layer's cycles and every output equal."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hw.design import load_design
+from skipstone.prepare import CompressionOptions
+from skipstone.verify import verify_network
+
+MLPERF = Path(os.environ.get("SKIPSTONE_MODELS", Path(__file__).parents[3] / "shared" / "models")) / "mlperf_tiny_resnet8.onnx"
+
+
+def assert_exact(network: str, design: str, options: CompressionOptions, images: int) -> None:
+    done = verify_network(network, load_design(design), options, images=images)
+    assert done.error is None
+    assert done.differences == {}
+    for layer in done.result.layers:
+        if not layer.on_host:
+            assert layer.rtl_cycles == layer.model_cycles, layer.name
+            assert layer.outputs_equal, layer.name
+    assert done.exact
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize(
+    ("design", "prune"),
+    [("tiny", "none"), ("tiny", "2:4"), ("edge", "unstructured:0.8"), ("edge", "global:0.9"), ("wide", "unstructured:0.5")],
+)
+def test_carried_network_is_exact(design, prune):
+    assert_exact("resnet8_fashion", design, CompressionOptions(prune=prune), images=2)
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize(("design", "prune"), [("tiny", "unstructured:0.9"), ("edge", "none"), ("wide", "unstructured:0.8")])
+def test_mlperf_tiny_resnet8_is_exact(design, prune):
+    if not MLPERF.exists():
+        pytest.skip(f"{MLPERF} is not here; SKIPSTONE_MODELS names the folder that holds it")
+    assert_exact(str(MLPERF), design, CompressionOptions(prune=prune, input_range=(0.0, 255.0)), images=1)
+
+
+@pytest.mark.rtl
+def test_icarus_is_a_second_opinion():
+    """The same bench on another simulator, which also knows unknown values: a layer at 90% zeros on 4x4 PEs."""
+    import shutil
+
+    from sim.session import RtlSession, unpack_words
+    from tests.sim.test_mutations import DESIGN, network
+
+    if shutil.which("iverilog") is None:
+        pytest.skip("Icarus Verilog is not installed (Debian package iverilog)")
+    import numpy as np
+
+    from mapper.compile import compile_network
+    from mapper.cycles import network_cycles
+    from models import reference
+
+    quantized = network()
+    program = compile_network(quantized, DESIGN)
+    x = np.random.default_rng(6).integers(-128, 128, quantized.tensors["x"].shape)
+    expected = reference.run(quantized, x[None])
+    with RtlSession(DESIGN, simulator="icarus") as session:
+        session.load(program)
+        result = session.run(x)
+    assert list(result.cycles) == [layer.cycles for layer in network_cycles(program)]
+    for layer, words in zip(program.layers, result.words, strict=True):
+        assert (unpack_words(layer.output, DESIGN, words) == expected[layer.output.name][0]).all()
