@@ -226,7 +226,8 @@ class Design:
     def descriptor(self) -> Fields:
         """One layer. Counts are stored less one. ``tap_y``/``tap_x`` give, for each offset below ``reach``, the tap's part
         of the slot number and whether there is a tap at all; addresses are in words, modulo the address space."""
-        dimension, address, region = self.dimension_bits, self.address_bits, self.region_bits
+        dimension, address = self.dimension_bits, self.address_bits
+        tile_step = width_of(self.cols * self.max_stride + 1)
         taps = [
             field
             for axis in "yx"
@@ -252,8 +253,8 @@ class Design:
                 Field("origin_y", dimension, signed=True),
                 Field("origin_x", dimension, signed=True),
                 Field("origin", address),
-                Field("tile_step_y", region),
-                Field("tile_step_x", region),
+                Field("tile_step_y", tile_step),
+                Field("tile_step_x", tile_step),
                 Field("tile_address_step_y", address),
                 Field("tile_address_step_x", address),
                 Field("pad_value", self.activation_bits, signed=True),

@@ -69,7 +69,8 @@ class Loader(wiring.Component):
     A list entry taken in cycle u is read from activation memory in u + 1 (``read_address``), arrives in u + 2 and is written
     into the windows at the end of u + 3; a row may issue an entry that reads it in u + ``LATENCY``. Words outside the
     image become ``pad_value`` and cost the same cycle. ``begun``/``done`` pulse with the first and the last word of each
-    window; the first word of a window is taken only while ``may_begin``.
+    window; the first word of a window is taken only while ``may_begin``. Every window is waited for by some row, so that a layer
+    cannot end while the loader still works for it.
     """
 
     LATENCY = timing.LOAD_LATENCY

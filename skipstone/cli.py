@@ -248,7 +248,7 @@ def explore(
             def finished(done: int, front: int) -> None:
                 bar.update(task, completed=done, description=f"exploring, {front} on the front")
 
-            points = search(
+            found = search(
                 network,
                 loaded,
                 options,
@@ -258,10 +258,14 @@ def explore(
                 images=accuracy_images,
                 finished=finished,
             )
-        console.print(pareto_table(points))
-        write_exploration(points, out / "exploration.html")
+        explanation = f"Activation ranges: {found.calibration}. Memories of each design are sized to the network."
+        if found.problems:
+            explanation += f" {len(found.problems)} choices cannot be built or mapped; the first: {found.problems[0]}"
+        console.print(pareto_table(found.points))
+        console.print(explanation, markup=False, highlight=False)
+        write_exploration(found.points, out / "exploration.html", explanation=explanation)
         console.print(
-            f"{len(points)} points of {loaded.size:,}; study in {storage}, plot in {out / 'exploration.html'}",
+            f"{len(found.points)} points of {loaded.size:,}; study in {storage}, plot in {out / 'exploration.html'}",
             markup=False,
         )
 

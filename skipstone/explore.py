@@ -42,6 +42,15 @@ class Point:
     problem: str | None = None
 
 
+@dataclass(frozen=True)
+class Exploration:
+    """All finished trials: ``points`` with a cost, and why the others have none; ``calibration`` as in a run's result."""
+
+    points: tuple[ExplorationPoint, ...]
+    problems: tuple[str, ...]
+    calibration: str
+
+
 @lru_cache(maxsize=32)
 def _prepared(network: str, options: CompressionOptions) -> PreparedNetwork:
     return prepare_network(network, options)
@@ -90,7 +99,7 @@ def explore(
     storage: Path,
     images: int = 200,
     finished: Callable[[int, int], None] = lambda done, front: None,
-) -> list[ExplorationPoint]:
+) -> Exploration:
     """Runs until the study in ``storage`` holds ``trials`` finished trials, then returns all of them, the front marked.
 
     ``options.prune`` is replaced by the space's choices. A study that exists is continued; trials that an interrupt left
@@ -102,7 +111,8 @@ def explore(
     logging.getLogger("optuna").setLevel(logging.ERROR)
     for method in space.prune:
         parse(method)
-    with_accuracy = _prepared(network, _with_prune(options, space.prune[0])).evaluation is not None
+    first = _prepared(network, _with_prune(options, space.prune[0]))
+    with_accuracy = first.evaluation is not None
     directions: list[Literal["minimize", "maximize"]] = ["minimize", "minimize", "minimize"]
     if with_accuracy:
         directions.append("maximize")
@@ -152,7 +162,11 @@ def explore(
             with contextlib.suppress(Exception):
                 pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return _points(study, space)
+    problems = [
+        trial.user_attrs.get("problem", "")
+        for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.PRUNED,))
+    ]
+    return Exploration(tuple(_points(study, space)), tuple(problems), first.compressed.calibration)
 
 
 def _with_prune(options: CompressionOptions, prune: str) -> CompressionOptions:

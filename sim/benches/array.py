@@ -75,7 +75,16 @@ class Program:
                 last = int(x == count - 1)
                 words.append(
                     self.design.load_entry.pack(
-                        {"y": 0, "x": x, "dy": 0, "dx": x, "offset": x, "slot": 0, "last_of_window": last, "last_of_tile": last}
+                        {
+                            "y": 0,
+                            "x": x,
+                            "dy": 0,
+                            "dx": x,
+                            "offset": x,
+                            "slot": 0,
+                            "last_of_window": last,
+                            "last_of_tile": last,
+                        }
                     )
                 )
         return words
@@ -97,7 +106,14 @@ class Program:
         shape = self.design.tile_shapes.index((1, cols))
         layers = (
             (len(INPUT), len(INPUT), 1, INPUT_BASE, MIDDLE_BASE, {"zero_point": 3, "low": -8, "high": 15}),
-            (len(INPUT), len(OUTPUT), 2, MIDDLE_BASE, OUTPUT_BASE, {"zero_point": 0, "low": -16, "high": 15, "maximum": 1}),
+            (
+                len(INPUT),
+                len(OUTPUT),
+                2,
+                MIDDLE_BASE,
+                OUTPUT_BASE,
+                {"zero_point": 0, "low": -16, "high": 15, "maximum": 1},
+            ),
         )
         words = []
         for index, (width, out_width, stride, base, out_base, more) in enumerate(layers):
@@ -216,7 +232,9 @@ class Checker:
         # ``start`` is answered one cycle later; a layer counts one cycle after its last result was written.
         expected = [(1, 0, 0)] * first + [(1, 0, 1)] * second + [(0, 1, 2)] * (len(trace) - 1 - first - second)
         for now, (seen, wanted) in enumerate(zip(trace[1:], expected, strict=True), 1):
-            assert seen == wanted, f"cycle {now}: (busy, done, layer) is {seen}, expected {wanted} of {first} + {second} cycles"
+            assert seen == wanted, (
+                f"cycle {now}: (busy, done, layer) is {seen}, expected {wanted} of {first} + {second} cycles"
+            )
 
     def check_words(self, name: str, seen: list[int], expected: list[int]) -> None:
         bits = self.model.design.activation_bits

@@ -236,7 +236,10 @@ class Checker:
     def check(self, monitor: Monitor, words: list[Expected], takes: list[int]) -> int:
         """Returns the number of captures compared."""
         bits = self.design.activation_bits
-        pad = sum((self.layer.config["pad_value"] & ((1 << bits) - 1)) << (lane * bits) for lane in range(self.design.load_width))
+        pad = sum(
+            (self.layer.config["pad_value"] & ((1 << bits) - 1)) << (lane * bits)
+            for lane in range(self.design.load_width)
+        )
         begun = [at for at, word in zip(takes, words, strict=True) if word.first]
         assert monitor.begun == begun, f"windows begun in {monitor.begun}, expected {begun}"
         # ``done`` allows an issue one cycle later, which is LOAD_LATENCY after the take.
@@ -331,7 +334,15 @@ async def latency(dut) -> None:
     LOAD_LATENCY each."""
     bench = Testbench(dut, 5, 0.0)
     layer = bench.stimulus.layer(at_the_end=False)
-    layer.config |= {"passes": 0, "tiles_y": 0, "tiles_x": 0, "tap_y0": 0, "tap_y0_valid": 1, "tap_x0": 0, "tap_x0_valid": 1}
+    layer.config |= {
+        "passes": 0,
+        "tiles_y": 0,
+        "tiles_x": 0,
+        "tap_y0": 0,
+        "tap_y0_valid": 1,
+        "tap_x0": 0,
+        "tap_x0_valid": 1,
+    }
     layer.taps["y"][0] = layer.taps["x"][0] = 0
     layer.lists = [[Word(0, 0, 0, 0, 0, 0, 1, 1)]]
     await bench.start([layer])

@@ -140,7 +140,9 @@ class Stimulus:
 
     def number(self, bits: int) -> int:
         low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
-        return self.rng.choice((low, low, high, high, -1, 1)) if self.rng.random() < 0.35 else self.rng.randint(low, high)
+        return (
+            self.rng.choice((low, low, high, high, -1, 1)) if self.rng.random() < 0.35 else self.rng.randint(low, high)
+        )
 
     def load(self, address: int | None = None) -> Load:
         bits, word = self.design.activation_bits, 0
@@ -176,7 +178,9 @@ class Testbench:
         self.checker = Checker(self.model)
         self.stimulus = Stimulus(self.design, self.rng)
 
-    async def cycle(self, load: Load | None = None, entry: Entry | None = None, drain_address: int | None = None) -> None:
+    async def cycle(
+        self, load: Load | None = None, entry: Entry | None = None, drain_address: int | None = None
+    ) -> None:
         if drain_address is None:
             steps = 2 * self.design.bank_depth // self.design.accumulators_per_step
             drain_address = self.rng.randrange(steps) * self.design.accumulators_per_step

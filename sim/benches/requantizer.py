@@ -91,7 +91,10 @@ class Model:
         columns = {name: np.array([vars(o)[name] for o in operands], object) for name in vars(operands[0])}
         other = {}
         if setting.add_other:
-            other = {"other": columns["other"] - setting.other_zero_point, "other_multiplier": columns["other_multiplier"]}
+            other = {
+                "other": columns["other"] - setting.other_zero_point,
+                "other_multiplier": columns["other_multiplier"],
+            }
         q = requantize(
             columns["accumulator"], columns["bias"], columns["multiplier"], columns["shift"],
             setting.zero_point, setting.low, setting.high, **other,

