@@ -56,9 +56,12 @@ def compile_network(network: QuantizedNetwork, design: Design) -> Program:
     partners = _tied_tensors(network)
     assignments: dict[str, Assignment] = {}
     mapped: list[_MappedLayer] = []
+    if len(partners[network.input]) == 1:
+        assignments[network.input] = _identity(design, network.tensors[network.input].shape[0])
+    else:
+        # An Add takes the network's input itself: the host writes it in the order of what it is added to.
+        _assign(network.input, None, network, design, assignments, partners)
     for layer in network.layers:
-        if layer.input not in assignments:
-            assignments[layer.input] = _identity(design, network.tensors[layer.input].shape[0])
         one = _map_layer(layer, network, design, assignments, partners)
         mapped.append(one)
 
@@ -123,33 +126,29 @@ def _work(layer: QuantizedLayer, design: Design, assignments: dict[str, Assignme
 
 
 def _assign(
-    layer: QuantizedLayer,
+    tensor: str,
+    layer: QuantizedLayer | None,
     network: QuantizedNetwork,
     design: Design,
     assignments: dict[str, Assignment],
     partners: dict[str, frozenset[str]],
 ) -> Assignment:
-    """The output's channel order, found for all layers whose outputs are tied to it; an input that is tied takes it too."""
-    if layer.output in assignments:
-        return assignments[layer.output]
-    tied = partners[layer.output]
-    writers = [other for other in network.layers if other.output in tied]
+    """The channel order of ``tensor``, which ``layer`` writes (None: the host): one for all tensors that are tied to it."""
+    if tensor in assignments:
+        return assignments[tensor]
     works = []
-    for writer in writers:
-        _, height, width = network.tensors[writer.output].shape
-        works.append(_work(writer, design, assignments, height * width))
+    for writer in network.layers:
+        if writer.output in partners[tensor]:
+            _, height, width = network.tensors[writer.output].shape
+            works.append(_work(writer, design, assignments, height * width))
     order_key = None
-    if layer.groups > 1 and layer.input in assignments:
+    if layer is not None and layer.groups > 1:
         per_group = layer.weights.shape[1]
         per_output = layer.weights.shape[0] // layer.groups
         first_input = np.arange(layer.weights.shape[0]) // per_output * per_group
         order_key = assignments[layer.input].position[first_input]
     assignment = assign_channels(design, np.concatenate(works, axis=1), order_key)
-    for name in tied:
-        if name in assignments and name != layer.output:
-            raise MappingError(
-                f"layer '{layer.name}': the channel order of '{name}' is already fixed; this network's Adds cannot be fused"
-            )
+    for name in partners[tensor]:
         assignments[name] = assignment
     return assignment
 
@@ -162,7 +161,7 @@ def _map_layer(
     partners: dict[str, frozenset[str]],
 ) -> _MappedLayer:
     kernel = (layer.weights.shape[2], layer.weights.shape[3])
-    assignment = _assign(layer, network, design, assignments, partners)
+    assignment = _assign(layer.output, layer, network, design, assignments, partners)
     nonzeros = nonzeros_of(layer, assignments[layer.input].position)
     split = split_kernel(design, kernel, layer.dilation)
     _, out_height, out_width = network.tensors[layer.output].shape
@@ -311,6 +310,10 @@ def _link(one: _MappedLayer, placements: dict[str, Placement], design: Design, l
         "low": layer.low,
         "high": layer.high,
     }
+    try:
+        packed = design.descriptor.pack(descriptor)
+    except ValueError as error:
+        raise MappingError(f"layer '{layer.name}' cannot be described to the array: {error}") from None
     return LayerProgram(
         name=layer.name,
         kind=layer.kind,
@@ -321,7 +324,7 @@ def _link(one: _MappedLayer, placements: dict[str, Placement], design: Design, l
         weights=tuple(np.concatenate([part.weights[r] for part in one.passes]) for r in range(design.rows)),
         loads=np.concatenate([encode_loads(design, words, source.width, source.groups) for words in one.words]),
         parameters=_parameters(layer, assignment, design),
-        descriptor=design.descriptor.pack(descriptor),
+        descriptor=packed,
         schedule=schedule,
         input=source,
         output=target,

@@ -110,9 +110,10 @@ def measure_accuracy(prepared: PreparedNetwork, progress: Progress = lambda _: N
 
 
 def sample_inputs(prepared: PreparedNetwork, count: int) -> NDArray[np.float32]:
-    """``count`` inputs for the RTL: the first evaluation (or calibration) images, else seeded random ones."""
-    if prepared.images is not None and len(prepared.images) >= count:
-        return prepared.images[:count]
+    """``count`` inputs for the RTL: the evaluation (or calibration) images in order, over again if they are too few; without
+    images, seeded random ones."""
+    if prepared.images is not None:
+        return prepared.images[np.arange(count) % len(prepared.images)]
     low, high = prepared.options.input_range
     rng = np.random.default_rng(prepared.options.seed)
     shape = prepared.compressed.tensors[prepared.compressed.input].shape

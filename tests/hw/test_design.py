@@ -234,7 +234,9 @@ def test_unknown_names():
 
 def test_unreadable_files(tmp_path):
     missing, binary = tmp_path / "no.toml", tmp_path / "binary.toml"
-    with pytest.raises(DesignError, match=rf"^cannot read design file {re.escape(str(missing))}: No such file or directory$"):
+    with pytest.raises(
+        DesignError, match=rf"^cannot read design file {re.escape(str(missing))}: No such file or directory$"
+    ):
         load_design(str(missing))
     binary.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DesignError, match=rf"^design file {re.escape(str(binary))} is not text$"):

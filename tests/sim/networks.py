@@ -88,12 +88,14 @@ def weight_arrays(draw, shape: tuple[int, int, int, int], bits: int, rng: np.ran
 def networks(
     draw, weight_bits: int, activation_bits: int, max_channels: int = 40, max_size: int = 40
 ) -> QuantizedNetwork:
-    """One layer; or two that read the same input, the second adding the first's output in its drain; or a chain of two."""
+    """One layer; or two that read the same input, the second adding the first's output in its drain; or a chain of two; or
+    one whose drain adds the network's input itself.
+    """
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     sizes = st.one_of(st.integers(1, 9), st.integers(1, max_size))
     channel_counts = st.one_of(st.integers(1, 9), st.integers(1, max_channels))
     channels, height, width = draw(channel_counts), draw(sizes), draw(sizes)
-    shape = draw(st.sampled_from(["single", "added", "chain"]))
+    shape = draw(st.sampled_from(["single", "added", "chain", "input_added"]))
     kind = draw(st.sampled_from(["conv", "conv", "conv", "depthwise", "grouped", "max"]))
 
     def axis(size: int) -> tuple[int, int, int, int, int]:
@@ -144,6 +146,10 @@ def networks(
                 **geometry,
             )
         )
+    elif shape == "input_added":
+        tensors["b"] = tensor("b", (channels, height, width), activation_bits)
+        pointwise = draw(weight_arrays((channels, channels, 1, 1), weight_bits, rng))
+        layers.append(layer("second", "x", "b", pointwise, rng, activation_bits, other="x"))
     elif shape == "chain":
         last = draw(st.integers(1, 12))
         tensors["b"] = tensor("b", (last, *out), activation_bits)

@@ -70,14 +70,20 @@ def test_array(name):
     [
         (4, {}, r"^sim\.benches\.requantizer ran 3 tests, not 4: corners, random_operands, latency$"),
         (1, {"COCOTB_TEST_FILTER": "no_such_test"}, r"^sim\.benches\.requantizer ran 0 tests, not 1: none$"),
-        (3, {"SKIPSTONE_BENCH_DESIGN": "{}"}, r"^3 of 3 tests of sim\.benches\.requantizer failed:\ncorners \(failure\): "),
+        (
+            3,
+            {"SKIPSTONE_BENCH_DESIGN": "{}"},
+            r"^3 of 3 tests of sim\.benches\.requantizer failed:\ncorners \(failure\): ",
+        ),
     ],
 )
 def test_a_bench_that_does_not_run_fails(tests, env, text):
     """Too few tests, a filter that matches nothing, and tests that raise: none of them passes."""
     design = POOL["two_bits"]
     with pytest.raises(SimulationError, match=text):
-        run_bench(Requantizer(design), "requantizer", "sim.benches.requantizer", tests, design_environment(design) | env)
+        run_bench(
+            Requantizer(design), "requantizer", "sim.benches.requantizer", tests, design_environment(design) | env
+        )
 
 
 @pytest.mark.parametrize(
