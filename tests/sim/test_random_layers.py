@@ -20,7 +20,7 @@ from sim.session import RtlSession, unpack_words
 from tests.sim.designs import POOL
 from tests.sim.networks import networks
 
-EXAMPLES = int(os.environ.get("SKIPSTONE_RANDOM_PAIRS", "60"))
+EXAMPLES = int(os.environ.get("SKIPSTONE_RANDOM_PAIRS", "70"))
 
 
 @pytest.fixture(scope="module", params=sorted(POOL))
@@ -31,7 +31,7 @@ def session(request):
 
 @pytest.mark.rtl
 def test_random_networks_are_exact(session):
-    """60 networks on each of 6 designs, 360 pairs (SKIPSTONE_RANDOM_PAIRS changes the number per design)."""
+    """70 networks on each of 6 designs, 420 pairs (SKIPSTONE_RANDOM_PAIRS changes the number per design)."""
     design = session.design
     ran: list[int] = []
     too_large: list[str] = []
