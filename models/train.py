@@ -125,7 +125,14 @@ def export_onnx(network: Any, path: Path, input_shape: tuple[int, ...]) -> None:
     model = program.model_proto
     model.ir_version = 10
     # The exporter notes where each node came from, with this machine's paths.
-    for noted in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
+    for noted in (
+        model,
+        model.graph,
+        *model.graph.node,
+        *model.graph.value_info,
+        *model.graph.input,
+        *model.graph.output,
+    ):
         del noted.metadata_props[:]
     onnx.checker.check_model(model, full_check=True)
     path.write_bytes(model.SerializeToString())

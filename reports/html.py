@@ -185,7 +185,7 @@ def _about(result: NetworkResult) -> str:
     parameters = Grid(("parameter", "value"), tuple((name, str(value)) for name, value in result.parameters.items()))
     return (
         f"<h3>Calibration</h3><p>{html.escape(result.calibration or 'not stated')}</p>"
-        f"<h3>Technology</h3><p>{html.escape(result.technology or 'not stated')}</p>"
+        f"<h3>Technology</h3><p>{html.escape(result.technology or 'not stated')}</p>{rows_html(list(result.sources))}"
         f"<h3>Definitions</h3>{rows_html(DEFINITIONS)}"
         f"<h3>Causes of cycles</h3>{rows_html([(cause, CAUSE_DEFINITIONS[cause]) for cause in CAUSES])}"
         f"<h3>Bounds</h3>{rows_html(list(BOUND_DEFINITIONS.items()))}"

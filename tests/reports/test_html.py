@@ -54,6 +54,7 @@ def test_a_hostile_name_stays_a_name(target: Path) -> None:
         pruning=HOSTILE,
         calibration=HOSTILE,
         technology=HOSTILE,
+        sources=((HOSTILE, HOSTILE),),
     )
     write_report(hostile, target, HOSTILE)
     text = target.read_text(encoding="utf-8")
@@ -62,7 +63,7 @@ def test_a_hostile_name_stays_a_name(target: Path) -> None:
     read = Page(target)
     assert not list(read.all("b"))
     assert len(list(read.all("script"))) == 3
-    assert read.texts().count(HOSTILE) >= 8
+    assert read.texts().count(HOSTILE) >= 10
     figures = read.figures()
     assert figures["cycles"]["layout"]["yaxis"]["ticktext"][0] == "&lt;b&gt;x&amp;y"
     assert "<b>" not in str(figures)
