@@ -20,6 +20,32 @@ from hw.fields import Field, Fields, width_of
 MULTIPLIER_BITS = 16
 OTHER_MULTIPLIER_BITS = 32
 SHIFT_BITS = 6
+MAX_ACCUMULATOR_BITS = 46
+"""With it, an accumulator and its bias times the multiplier stay within 63 bits, which the reference computes in."""
+
+RANGES = {
+    "rows": (1, 256),
+    "cols": (1, 1024),
+    "window_depth": (1, 1 << 16),
+    "windows": (2, 64),
+    "accumulators": (1, 128),
+    "load_width": (1, 1024),
+    "requantizer_lanes": (1, 1024),
+    "weight_bits": (2, 16),
+    "activation_bits": (2, 16),
+    "accumulator_bits": (8, MAX_ACCUMULATOR_BITS),
+    "activation_words": (2, 1 << 28),
+    "weight_entries": (2, 1 << 28),
+    "load_entries": (2, 1 << 28),
+    "parameter_words": (2, 1 << 24),
+    "layers": (1, 1 << 16),
+    "reach": (1, 64),
+    "leave_bits": (1, 8),
+    "max_stride": (1, 16),
+    "max_dimension": (1, 1 << 15),
+}
+"""Least and greatest value of every parameter."""
+LIMITS = {name: high for name, (_, high) in RANGES.items()}
 
 
 @dataclass(frozen=True)
@@ -64,27 +90,7 @@ class Design:
                 raise DesignError(f"{field.name} must be an integer, not {value!r}")
             if field.type == "str" and not isinstance(value, str):
                 raise DesignError(f"{field.name} must be a string, not {value!r}")
-        for name, low, high in (
-            ("rows", 1, 256),
-            ("cols", 1, 1024),
-            ("window_depth", 1, 1 << 16),
-            ("windows", 2, 64),
-            ("accumulators", 1, 1024),
-            ("load_width", 1, 1024),
-            ("requantizer_lanes", 1, 1024),
-            ("weight_bits", 2, 16),
-            ("activation_bits", 2, 16),
-            ("accumulator_bits", 8, 48),
-            ("activation_words", 2, 1 << 28),
-            ("weight_entries", 2, 1 << 28),
-            ("load_entries", 2, 1 << 28),
-            ("parameter_words", 2, 1 << 24),
-            ("layers", 1, 1 << 16),
-            ("reach", 1, 64),
-            ("leave_bits", 1, 8),
-            ("max_stride", 1, 16),
-            ("max_dimension", 1, 1 << 15),
-        ):
+        for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             if not low <= value <= high:
                 raise DesignError(f"{name} must be {low} to {high}, not {value}")

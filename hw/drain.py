@@ -77,7 +77,8 @@ class Drain(wiring.Component):
         ty, tx, column_row = Signal(width_of(design.cols)), Signal(width_of(design.cols)), Signal(width_of(design.cols))
         step, part = Signal(16), Signal(width_of(design.steps_per_accumulator))
         accumulator = Signal(width_of(design.bank_depth))
-        word, block, pass_word, pass_block = Signal(16), Signal(width_of(blocks)), Signal(16), Signal(width_of(blocks))
+        word, pass_word = Signal(design.address_bits), Signal(design.address_bits)
+        block, pass_block = Signal(width_of(blocks)), Signal(width_of(blocks))
         parameter_address, pass_parameter = (Signal(width_of(design.parameter_words)) for _ in range(2))
 
         last_step = step == config.steps

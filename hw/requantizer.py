@@ -1,4 +1,4 @@
-"""One lane of the requantizer: 32-bit sums in, clamped activations out, with an optional second tensor added."""
+"""One lane of the requantizer: accumulators in, clamped activations out, with an optional second tensor added."""
 
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import wiring

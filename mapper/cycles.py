@@ -32,10 +32,10 @@ Ints = NDArray[np.int64]
 class LayerCycles:
     """Cycles of one layer, and where the cycles of its rows went (``rows * cycles`` row cycles in all).
 
-    ``issue``: entries issued; ``filler``: of these, entries of value zero are not told apart here. ``load_wait``: a row waited
-    for the loader; ``balance_wait``: it waited for a window that the loader could not begin because a slower row still
-    held the slot; ``drain_wait``: it waited for a bank of accumulators; ``fill``: the rest, from the layer's start to its
-    first entries and from its last entries to its last result.
+    ``issue``: entries issued, fillers among them; ``load_wait``: a row waited for the loader; ``balance_wait``: it waited for
+    a window that the loader could not begin because a slower row still held the slot; ``drain_wait``: it waited for a bank
+    of accumulators; ``fill``: the rest, from the layer's start to its first entries and from its last entries to its last
+    result.
     """
 
     cycles: int

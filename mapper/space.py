@@ -66,6 +66,8 @@ def load_space(path: Path | None) -> SearchSpace:
         raise MappingError(f"{where} is not TOML: {error}") from None
     unknown = sorted(set(tables) - {"design", "compression"})
     design, compression = tables.get("design", {}), tables.get("compression", {})
+    if not isinstance(design, dict) or not isinstance(compression, dict):
+        raise MappingError(f"{where}: [design] and [compression] must be tables")
     unknown += [f"design.{key}" for key in sorted(set(design) - set(DESIGN_CHOICES))]
     unknown += [f"compression.{key}" for key in sorted(set(compression) - {"prune"})]
     if unknown:

@@ -25,13 +25,17 @@ def run_onnx(model: onnx.ModelProto, feeds: dict[str, Array], optimize: bool = T
     options.log_severity_level = 3
     if not optimize:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
     images = len(next(iter(feeds.values())))
-    batches = [
-        session.run(None, {name: array[start : start + BATCH] for name, array in feeds.items()})
-        for start in range(0, images, BATCH)
-    ]
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
+        batches = [
+            session.run(None, {name: array[start : start + BATCH] for name, array in feeds.items()})
+            for start in range(0, images, BATCH)
+        ]
+    except Exception as error:  # its errors have no base class of their own
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise SkipstoneError(f"ONNX Runtime cannot run the network: {reason}") from None
     return {name: np.concatenate([batch[index] for batch in batches]) for index, name in enumerate(names)}
 
 

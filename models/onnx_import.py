@@ -59,7 +59,7 @@ def load(path_or_name: str | Path, input_shape: tuple[int, ...] | None = None) -
 def _read(path: Path) -> onnx.ModelProto:
     """The parsed file, external data loaded."""
     try:
-        model = onnx.load_model(str(path), load_external_data=False)
+        model = onnx.load_model(str(path), format="protobuf", load_external_data=False)
     except (DecodeError, UnicodeDecodeError, ValueError) as error:
         raise SkipstoneError(f"{path} is not an ONNX file, or it is truncated ({_first_line(error)})") from None
     except OSError as error:

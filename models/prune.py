@@ -70,6 +70,8 @@ def prune(graph: Graph, pruning: str | Pruning) -> Graph:
     if isinstance(pruning, str):
         pruning = parse(pruning)
     weights = {layer.name: layer.weights for layer in graph.convs}
+    if not weights:
+        return graph
     match pruning.method:
         case "none":
             return graph

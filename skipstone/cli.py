@@ -5,7 +5,9 @@ A user's mistake ends with one message on standard error and exit code 2; ``veri
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -195,6 +197,8 @@ def export(
         console.print(
             f"{len(files)} files in {out}: activation ranges from {prepared.compressed.calibration}", markup=False
         )
+        if note := files.get("quantized.onnx.missing.txt"):
+            console.print(str(note).strip(), markup=False)
         console.print(
             f"try: cd {out} && iverilog -g2005 -o testbench skipstone_array.v testbench.v && vvp testbench",
             markup=False,
@@ -329,6 +333,8 @@ def _errors() -> Iterator[None]:
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         message = f"cannot read or write{where}: {error.strerror or error}"
+    except MemoryError:
+        message = "not enough memory for this network or input shape"
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         raise typer.Exit(130) from None
@@ -355,8 +361,8 @@ def _options(
         if not 2 <= bits <= 16:
             raise SkipstoneError(f"{name} must be 2 to 16, not {bits}")
     low, high = _numbers("--input-range", input_range, float, "LOW,HIGH", 2)
-    if not low < high:
-        raise SkipstoneError(f"--input-range must be LOW,HIGH with LOW below HIGH, not {input_range}")
+    if not -1e30 <= low < high <= 1e30:
+        raise SkipstoneError(f"--input-range must be LOW,HIGH with LOW below HIGH, both within 1e30, not {input_range}")
     shape = tuple(_numbers("--input-shape", input_shape, int, "N,C,H,W", None)) if input_shape else None
     return CompressionOptions(
         prune=prune,
@@ -384,7 +390,7 @@ def _numbers(option: str, text: str, kind: Callable[[str], Any], form: str, coun
 
 def _design(name: str, weight_bits: int, activation_bits: int) -> Design:
     """The design; a built-in one takes the widths that are asked for."""
-    from hw.design import load_design
+    from hw.design import MAX_ACCUMULATOR_BITS, load_design
 
     design = load_design(name)
     if name.endswith(".toml"):
@@ -392,7 +398,9 @@ def _design(name: str, weight_bits: int, activation_bits: int) -> Design:
     return design.replace(
         weight_bits=weight_bits,
         activation_bits=activation_bits,
-        accumulator_bits=max(design.accumulator_bits, min(48, weight_bits + activation_bits + 8)),
+        accumulator_bits=design.accumulator_bits
+        if weight_bits + activation_bits <= 16
+        else min(MAX_ACCUMULATOR_BITS, weight_bits + activation_bits + 12),
     )
 
 
@@ -406,6 +414,9 @@ def _writable(folder: Path, *files: Path | str | None) -> Iterator[None]:
             missing.mkdir()
             made.append(missing)
     try:
+        for file in files:
+            if file is not None and Path(file).is_dir():
+                raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
         for place in {folder, *(Path(file).parent for file in files if file is not None and str(file) != "-")}:
             probe = place / ".skipstone-probe"
             try:
@@ -463,5 +474,9 @@ def _show(result: NetworkResult, out: Path, json_file: str | None) -> None:
         return
     path = Path(json_file)
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
-    partial.replace(path)
+    try:
+        partial.write_text(text)
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.design import Design
+from hw.design import MAX_ACCUMULATOR_BITS, Design
 from mapper.actions import count_actions
 from mapper.compile import compile_network
 from mapper.cycles import LayerCycles, network_cycles
@@ -53,10 +53,11 @@ def cost_network(prepared: PreparedNetwork, design: Design) -> CostedNetwork:
     if prepared.dense is prepared.compressed:
         dense = tuple(layer.cycles for layer in cycles)
     else:
-        # The dense program only serves as the yardstick: it may be larger than the design's weight memory.
+        # The dense program only serves as the yardstick, and cycles do not depend on these sizes: it may need more of them.
         roomy = design.replace(
-            weight_entries=max(design.weight_entries, prepared.dense_weights),
-            load_entries=max(design.load_entries, 1 << 20),
+            accumulator_bits=MAX_ACCUMULATOR_BITS,
+            weight_entries=max(design.weight_entries, 1 << 28),
+            load_entries=max(design.load_entries, 1 << 28),
         )
         dense = tuple(layer.cycles for layer in network_cycles(compile_network(prepared.dense, roomy)))
     return CostedNetwork(program, cycles, dense)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import logging
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,13 +23,14 @@ from mapper.energy import area_um2_proxy, layer_energy
 from mapper.errors import MappingError
 from mapper.space import SearchSpace, fitted_design, roomy_design
 from mapper.technology import load_technology
-from models import reference
+from models import reference, zoo
 from models.errors import SkipstoneError
 from models.prune import parse
 from reports.exploration import ExplorationPoint
 from skipstone.prepare import CompressionOptions, PreparedNetwork, prepare_network, short_name
 
 SEED = 0
+POPULATION = 24
 
 
 @dataclass(frozen=True)
@@ -68,13 +71,13 @@ def _accuracy(network: str, options: CompressionOptions, images: int) -> float |
 
 def evaluate_point(network: str, options: CompressionOptions, choice: dict[str, int], images: int) -> Point:
     """Exact cycles and energy, proxy area and accuracy of one choice."""
-    prepared = _prepared(network, options)
     technology = load_technology()
     try:
+        prepared = _prepared(network, options)
         design = roomy_design(choice, options.weight_bits, options.activation_bits)
         design = fitted_design(design, compile_network(prepared.compressed, design))
         program = compile_network(prepared.compressed, design)
-    except (DesignError, MappingError) as error:
+    except (DesignError, MappingError, SkipstoneError) as error:
         return Point("", 0, 0.0, 0.0, None, str(error))
     cycles = network_cycles(program)
     energy = 0.0
@@ -121,12 +124,13 @@ def explore(
         database = optuna.storages.RDBStorage(f"sqlite:///{storage}", engine_kwargs={"connect_args": {"timeout": 60}})
         study = optuna.create_study(
             storage=database,
-            study_name=f"{short_name(network)}-{options.weight_bits}-{options.activation_bits}-{space.digest}",
-            sampler=optuna.samplers.NSGAIISampler(seed=SEED, population_size=min(50, max(4, trials // 4))),
+            study_name=f"{short_name(network)}-{_identity(network, space, options, images)}",
             directions=directions,
             load_if_exists=True,
         )
         existing = study.trials
+        # Seeded by what is there already: a continued search goes on and does not draw the same points again.
+        study.sampler = optuna.samplers.NSGAIISampler(seed=SEED + len(existing), population_size=POPULATION)
     except Exception as error:
         # SQLAlchemy wraps whatever SQLite says; what matters to the user is the file.
         if isinstance(error, sqlite3.Error) or "sqlite" in repr(error).lower() or "database" in repr(error).lower():
@@ -152,7 +156,14 @@ def explore(
                     pending[task] = trial
                 ready, _ = wait(pending, return_when=FIRST_COMPLETED)
                 for task in ready:
-                    trial, point = pending.pop(task), task.result()
+                    trial = pending.pop(task)
+                    try:
+                        point = task.result()
+                    except BrokenProcessPool:
+                        raise SkipstoneError(
+                            f"a worker process died (out of memory?); {done} trials are kept in {storage}: "
+                            "run the same command again, with fewer --jobs"
+                        ) from None
                     _tell(study, trial, point, with_accuracy)
                     done += 1
                     finished(done, len(study.best_trials))
@@ -167,6 +178,19 @@ def explore(
         for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.PRUNED,))
     ]
     return Exploration(tuple(_points(study, space)), tuple(problems), first.compressed.calibration)
+
+
+def _identity(network: str, space: SearchSpace, options: CompressionOptions, images: int) -> str:
+    """What a study's results depend on: the network, the data, the options and the space, all by content."""
+    digest = hashlib.sha256(repr((space.digest, images, dataclasses.replace(options, prune="none"))).encode())
+    carried = zoo.carried_networks().get(network)
+    data = (
+        options.calibration or (carried and carried.calibration),
+        options.evaluation or (carried and carried.evaluation),
+    )
+    for path in (zoo.find(network), *data):
+        digest.update(Path(path).read_bytes() if path else b"-")
+    return digest.hexdigest()[:16]
 
 
 def _with_prune(options: CompressionOptions, prune: str) -> CompressionOptions:

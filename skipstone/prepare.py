@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mapper.results import Accuracy
 from models import calibrate, onnx_import, prune, reference, zoo
+from models.errors import SkipstoneError
 from models.evaluate import float_accuracy
 from models.graph import Graph
 from models.images import fit_images, load_images
@@ -54,11 +55,6 @@ class PreparedNetwork:
     images: NDArray[np.float32] | None
     evaluation: tuple[NDArray[np.float32], NDArray[np.int64]] | None = field(default=None)
 
-    @property
-    def dense_weights(self) -> int:
-        """Weights of the network without pruning, zeros included."""
-        return sum(int(layer.weights.size) for layer in self.dense.layers)
-
 
 def prepare_network(network: str, options: CompressionOptions, progress: Progress = lambda _: None) -> PreparedNetwork:
     """Imports, prunes, calibrates and quantizes ``network`` (a path, or the name of a carried network).
@@ -69,8 +65,8 @@ def prepare_network(network: str, options: CompressionOptions, progress: Progres
     progress("reading the network")
     graph = onnx_import.load(network, options.input_shape)
     carried = zoo.carried_networks().get(network)
-    calibration_path = options.calibration or (str(carried.calibration) if carried and carried.calibration else None)
-    evaluation_path = options.evaluation or (str(carried.evaluation) if carried and carried.evaluation else None)
+    calibration_path = options.calibration or (str(carried.calibration) if carried else None)
+    evaluation_path = options.evaluation or (str(carried.evaluation) if carried else None)
     images = None
     if calibration_path:
         images = fit_images(graph, load_images(calibration_path)[0])
@@ -78,8 +74,11 @@ def prepare_network(network: str, options: CompressionOptions, progress: Progres
     if evaluation_path:
         evaluation_images, labels = load_images(evaluation_path)
         evaluation_images = fit_images(graph, evaluation_images)
-        if labels is not None:
-            evaluation = evaluation_images, labels
+        if labels is None:
+            raise SkipstoneError(
+                f"{evaluation_path} has no array 'labels'; without them there is no accuracy to measure"
+            )
+        evaluation = evaluation_images, labels
     progress("calibrating")
     low, high = options.input_range
 

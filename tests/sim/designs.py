@@ -31,7 +31,7 @@ POOL = {
             1,
             **{**COMMON, "activation_words": 65536, "load_entries": 16384, "parameter_words": 256},
         ),
-        Design("broad2x12", 2, 12, 18, 4, 6, 2, 2, weight_bits=16, activation_bits=16, accumulator_bits=48, **COMMON),
+        Design("broad2x12", 2, 12, 18, 4, 6, 2, 2, weight_bits=16, activation_bits=16, accumulator_bits=46, **COMMON),
         Design("two_bits", 3, 4, 24, 3, 5, 6, 6, weight_bits=2, activation_bits=2, accumulator_bits=16, **COMMON),
     )
 }

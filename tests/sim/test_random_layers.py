@@ -70,4 +70,5 @@ def test_random_networks_are_exact(session):
 
     exact()
     assert all("raise " in message for message in too_large), too_large
-    assert len(ran) >= EXAMPLES * 0.8, f"only {len(ran)} of {EXAMPLES} examples fit the design"
+    # Six designs with at least 50 each are 300 pairs.
+    assert len(ran) >= min(50, EXAMPLES), f"only {len(ran)} of {EXAMPLES} examples fit the design"

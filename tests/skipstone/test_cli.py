@@ -283,7 +283,7 @@ def test_nan_weights_are_named(place):
         (("--prune", "5:4"), "N:M keeps N of M weights, so N must be from 1 to M"),
         (("--prune", "hope:0.5"), "no pruning method 'hope:0.5'"),
         (("--weight-bits", "1"), "--weight-bits must be 2 to 16, not 1"),
-        (("--input-range", "1,0"), "--input-range must be LOW,HIGH with LOW below HIGH, not 1,0"),
+        (("--input-range", "1,0"), "--input-range must be LOW,HIGH with LOW below HIGH, both within 1e30, not 1,0"),
         (("--input-range", "0"), "--input-range must be LOW,HIGH, not '0'"),
         (("--calibration", "absent.npz"), "no file 'absent.npz'"),
         (("--calibration", "wrong.npz"), "images of shape 3x9x7 don't fit network 'small', whose input is 2x9x7"),
@@ -331,4 +331,4 @@ def test_start_up_is_quick():
     started = time.monotonic()
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.strip() == "[]"
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 2
