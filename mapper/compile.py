@@ -393,7 +393,12 @@ def _check_shapes(layer: QuantizedLayer, network: QuantizedNetwork, design: Desi
     )
     if bits > design.accumulator_bits:
         raise MappingError.too_small(
-            layer.name, f"an accumulator range of {low} to {high}", bits, "accumulator_bits", design.accumulator_bits
+            layer.name,
+            f"an accumulator range of {low} to {high} with biases of {int(layer.bias.min())} to {int(layer.bias.max())} "
+            f"(activation ranges: {network.calibration})",
+            bits,
+            "accumulator_bits",
+            design.accumulator_bits,
         )
 
 

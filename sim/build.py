@@ -121,6 +121,9 @@ def cached_verilog(design: Design) -> str:
 
 def _compile(wanted: Build, source: Path, public: tuple[tuple[str, str], ...], shared: tuple[str, ...]) -> None:
     log = wanted.folder / "build.log"
+    missing = [program for program in ("g++", "make") if shutil.which(program) is None]
+    if missing:
+        raise SimulationError(f"{' and '.join(missing)} not found; the simulation is compiled with g++ and make")
     try:
         if wanted.simulator == "verilator":
             control = wanted.folder / "public.vlt"

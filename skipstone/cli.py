@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -61,6 +62,23 @@ Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for what
 Json = Annotated[
     str | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON; - is standard output.")
 ]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"skipstone {version('skipstone')}")
+        raise typer.Exit()
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Compressed neural networks on a zero-skipping MAC array: every output bit, every cycle, energy and Verilog."""
 
 
 @app.command()
@@ -125,6 +143,10 @@ def verify(
             from sim.errors import SimulationError
 
             raise SimulationError(f"unknown simulator '{simulator}'; there are verilator and icarus")
+        if waves is not None and waves.suffix != ".fst":
+            raise OSError(
+                errno.EINVAL, "waves are written in the FST format; name a file that ends in .fst", str(waves)
+            )
         with _writable(out, json_file, waves), _progress(json_file) as progress:
             from skipstone.verify import verify_network
 
@@ -153,7 +175,7 @@ def verify(
             console.print(verification.error, highlight=False, markup=False)
         verdict = "EXACT" if verification.exact else "NOT EXACT"
         console.print(
-            f"{verdict}: {verification.result.images_verified} images, "
+            f"{verdict}: {verification.result.images_verified} image{'s' * (verification.result.images_verified != 1)}, "
             f"{verification.result.rtl_total_cycles} RTL cycles each, {verification.cycles_per_second:,.0f} cycles/s",
             highlight=False,
         )
@@ -250,6 +272,8 @@ def explore(
             task = bar.add_task("exploring", total=trials)
 
             def finished(done: int, front: int) -> None:
+                if not errors.is_terminal and done % max(1, trials // 10) == 0:
+                    errors.print(f"{done} of {trials} trials ...", style="dim", highlight=False)
                 bar.update(task, completed=done, description=f"exploring, {front} on the front")
 
             found = search(
@@ -263,6 +287,8 @@ def explore(
                 finished=finished,
             )
         explanation = f"Activation ranges: {found.calibration}. Memories of each design are sized to the network."
+        if any(point.accuracy is not None for point in found.points):
+            explanation += f" Accuracy on at most {accuracy_images} evaluation images (--accuracy-images)."
         if found.problems:
             explanation += f" {len(found.problems)} choices cannot be built or mapped; the first: {found.problems[0]}"
         console.print(pareto_table(found.points))
@@ -335,8 +361,8 @@ def _errors() -> Iterator[None]:
         message = f"cannot read or write{where}: {error.strerror or error}"
     except MemoryError:
         message = "not enough memory for this network or input shape"
-    except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
+    except KeyboardInterrupt as interrupt:
+        typer.echo(f"skipstone: {interrupt or 'interrupted'}", err=True)
         raise typer.Exit(130) from None
     else:
         return
@@ -389,12 +415,16 @@ def _numbers(option: str, text: str, kind: Callable[[str], Any], form: str, coun
 
 
 def _design(name: str, weight_bits: int, activation_bits: int) -> Design:
-    """The design; a built-in one takes the widths that are asked for."""
+    """The design, with the widths that are asked for unless its file names its own."""
     from hw.design import MAX_ACCUMULATOR_BITS, load_design
 
     design = load_design(name)
-    if name.endswith(".toml"):
-        return design
+    # What a file says about widths holds; where it says nothing, the options do, as for a built-in design.
+    said = tomllib.loads(Path(name).read_text()) if name.endswith(".toml") else {}
+    weight_bits = said.get("weight_bits", weight_bits)
+    activation_bits = said.get("activation_bits", activation_bits)
+    if "accumulator_bits" in said:
+        return design.replace(weight_bits=weight_bits, activation_bits=activation_bits)
     return design.replace(
         weight_bits=weight_bits,
         activation_bits=activation_bits,

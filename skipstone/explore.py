@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import logging
+import signal
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -145,7 +146,7 @@ def explore(
     done = sum(trial.state in complete for trial in study.get_trials(deepcopy=False))
     pending: dict[Future[Point], Any] = {}
     finished(done, 0)
-    with ProcessPoolExecutor(max_workers=jobs) as pool:
+    with ProcessPoolExecutor(max_workers=jobs, initializer=_leave_interrupts_to_the_parent) as pool:
         try:
             while done < trials or pending:
                 while len(pending) < jobs and done + len(pending) < trials:
@@ -167,17 +168,24 @@ def explore(
                     _tell(study, trial, point, with_accuracy)
                     done += 1
                     finished(done, len(study.best_trials))
-        except BaseException:
+        except BaseException as error:
             for task in pending:
                 task.cancel()
             with contextlib.suppress(Exception):
                 pool.shutdown(wait=False, cancel_futures=True)
+            if isinstance(error, KeyboardInterrupt):
+                kept = f"interrupted: {done} trials are kept in {storage}; the same command goes on from there"
+                raise KeyboardInterrupt(kept) from None
             raise
     problems = [
         trial.user_attrs.get("problem", "")
         for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.PRUNED,))
     ]
     return Exploration(tuple(_points(study, space)), tuple(problems), first.compressed.calibration)
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _identity(network: str, space: SearchSpace, options: CompressionOptions, images: int) -> str:
@@ -220,7 +228,12 @@ def _points(study: Any, space: SearchSpace) -> list[ExplorationPoint]:
 
     front = {trial.number for trial in study.best_trials}
     points = []
+    seen: set[tuple[Any, ...]] = set()
     for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)):
+        choice = tuple(sorted(trial.params.items()))
+        if choice in seen:  # NSGA-II may draw a point again; it is one point
+            continue
+        seen.add(choice)
         points.append(
             ExplorationPoint(
                 number=trial.number,

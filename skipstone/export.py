@@ -199,7 +199,11 @@ endmodule
 
 
 def write_export(files: dict[str, str | bytes], folder: Path) -> None:
-    """Writes all files into ``folder``, each under a temporary name first; an error leaves no half-written file."""
+    """Writes all files into ``folder``, each under a temporary name first; an error leaves no half-written file.
+    Memory images of an earlier export with more rows are removed."""
+    for stale in folder.glob("memories/*.hex"):
+        if f"memories/{stale.name}" not in files:
+            stale.unlink()
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -41,3 +41,13 @@ def test_sums_of_latencies():
 def test_the_cycle_model_does_not_need_amaranth():
     code = "import sys, hw.timing, hw.design, mapper.cycles; sys.exit('amaranth' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_requantizer_widths_are_the_quantizers() -> None:
+    """The quantizer chooses multipliers and shifts for exactly the fields that the gateware has."""
+    from hw import design
+    from models import quantized
+
+    for name in ("MULTIPLIER_BITS", "OTHER_MULTIPLIER_BITS", "SHIFT_BITS"):
+        assert getattr(design, name) == getattr(quantized, name)
+    assert quantized.MAX_SHIFT < 1 << design.SHIFT_BITS

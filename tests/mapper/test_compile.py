@@ -70,6 +70,12 @@ def test_stride_beyond_the_design():
     )
 
 
+def test_what_no_design_can_have_is_not_asked_for():
+    assert str(MappingError.too_small("a", "stride 20", 20, "max_stride", 4)) == (
+        "layer 'a': stride 20 needs max_stride 20; no design can have more than 16"
+    )
+
+
 def test_size_beyond_the_design():
     assert refused(residual(), DESIGN.replace(max_dimension=5)) == (
         "layer 'first': size 6 needs max_dimension 6, the design has 5; raise max_dimension to 6"
@@ -98,9 +104,9 @@ def test_accumulators_are_proved_from_the_actual_weights():
     assert accumulator_range(first, network) == (-27 * 127 * 128, 27 * 127 * 127)
     compile_network(network, DESIGN.replace(accumulator_bits=20))
     message = refused(network, DESIGN.replace(accumulator_bits=19))
-    assert message == (
-        "layer 'first': an accumulator range of -438912 to 435483 needs accumulator_bits 20, the design has 19; "
-        "raise accumulator_bits to 20"
+    assert message.startswith("layer 'first': an accumulator range of -438912 to 435483 with biases of ")
+    assert message.endswith(
+        "(activation ranges: none) needs accumulator_bits 20, the design has 19; raise accumulator_bits to 20"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,12 +14,12 @@ from models.errors import SkipstoneError
 from models.onnx_export import to_onnx
 from models.onnx_import import load
 from models.zoo import find
+from tests.elsewhere import ABSENT, MLPERF
 from tests.models.builders import floats, node, onnx_model, run_ort, save
 
 IMAGE = (1, 4, 9, 8)
 WEIGHTS = {"w": floats(4, 4, 1, 1)}
 CONV = node("Conv", ["x", "w"])
-SHARED = Path(os.environ.get("SKIPSTONE_SHARED", Path(__file__).parents[3] / "shared")) / "models"
 
 
 def refusal(path: Path | str, input_shape: tuple[int, ...] | None = None) -> str:
@@ -149,11 +148,10 @@ def test_external_data_truncated(tmp_path: Path) -> None:
 
 
 def resnets() -> list[object]:
-    shared = SHARED / "mlperf_tiny_resnet8.onnx"
-    skip = pytest.mark.skipif(not shared.is_file(), reason=f"{shared} is not there (set SKIPSTONE_SHARED)")
+    skip = pytest.mark.skipif(not MLPERF.is_file(), reason=ABSENT)
     return [
         pytest.param(lambda: find("resnet8_fashion"), 1.0, 9345920, id="fashion"),
-        pytest.param(lambda: shared, 255.0, 12501632, id="mlperf", marks=skip),
+        pytest.param(lambda: MLPERF, 255.0, 12501632, id="mlperf", marks=skip),
     ]
 
 

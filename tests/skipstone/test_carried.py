@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 
 from hw.design import load_design
 from skipstone.prepare import CompressionOptions
 from skipstone.verify import verify_network
-
-MLPERF = (
-    Path(os.environ.get("SKIPSTONE_MODELS", Path(__file__).parents[3] / "shared" / "models"))
-    / "mlperf_tiny_resnet8.onnx"
-)
+from tests.elsewhere import ABSENT, MLPERF
 
 
 def assert_exact(network: str, design: str, options: CompressionOptions, images: int) -> None:
@@ -49,7 +42,7 @@ def test_carried_network_is_exact(design, prune):
 )
 def test_mlperf_tiny_resnet8_is_exact(design, prune):
     if not MLPERF.exists():
-        pytest.skip(f"{MLPERF} is not here; SKIPSTONE_MODELS names the folder that holds it")
+        pytest.skip(ABSENT)
     assert_exact(str(MLPERF), design, CompressionOptions(prune=prune, input_range=(0.0, 255.0)), images=1)
 
 

@@ -218,6 +218,67 @@ def test_explore_resumes_and_finds_a_front(place):
     assert (place / "o" / "exploration.html").exists()
 
 
+def test_an_interrupted_exploration_says_how_to_go_on(place, monkeypatch):
+    """Ctrl-C while trials run: exit code 130, one line, and the trials that finished are in the study."""
+    (place / "space.toml").write_text(SPACE)
+    arguments = ("explore", "small.onnx", "--space", "space.toml", "--out", "o", "--trials", 12)
+    import skipstone.explore
+
+    real, told = skipstone.explore._tell, []
+
+    def interrupted(*given):
+        real(*given)
+        told.append(1)
+        if len(told) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(skipstone.explore, "_tell", interrupted)
+    done = invoke(*arguments)
+    assert done.exit_code == 130
+    assert "trials are kept in o/study.db; the same command goes on from there" in done.stderr
+    monkeypatch.undo()
+    monkeypatch.chdir(place)
+    assert invoke(*arguments).exit_code == 0
+
+
+def test_a_study_belongs_to_its_data(place):
+    """The same folder, without and then with labelled images: two studies, and the second has all its points."""
+    (place / "space.toml").write_text(SPACE)
+    arguments = ("explore", "small.onnx", "--space", "space.toml", "--out", "o", "--trials", 4)
+    assert invoke(*arguments).exit_code == 0
+    done = invoke(*arguments, "--evaluation", "data.npz")
+    assert done.exit_code == 0, done.output
+    import optuna
+
+    assert len(optuna.get_all_study_names(f"sqlite:///{place / 'o' / 'study.db'}")) == 2
+
+
+def test_design_files_take_the_widths_of_the_options_where_they_name_none(place):
+    assert invoke("run", "small.onnx", "--design", "small.toml", "--activation-bits", 6).exit_code == 0
+    (place / "small.toml").write_text(TINY_DESIGN + "activation_bits = 8\n")
+    message = mistake(place, "run", "small.onnx", "--design", "small.toml", "--activation-bits", 6, "--out", "p")
+    assert "6-bit activations, design 'small' 8-bit ones" in message
+
+
+@pytest.mark.rtl
+def test_sixteen_bits_on_both_sides_are_exact(place):
+    done = invoke("verify", "small.onnx", "--design", "small.toml", "--weight-bits", 16, "--activation-bits", 16)
+    assert done.exit_code == 0, done.output
+    assert "EXACT: 1 image," in done.output
+
+
+def test_biases_beyond_32_bits_are_exported_without_a_qdq_file(place):
+    """The array takes them, a QDQ file cannot, and the export says so."""
+    done = invoke("export", "resnet8_fashion", "--weight-bits", 16, "--activation-bits", 16, "--out", "e")
+    assert done.exit_code == 0, done.output
+    assert "no quantized.onnx: layer" in done.output
+    assert not (place / "e" / "quantized.onnx").exists()
+
+
+def test_version():
+    assert invoke("--version").output.startswith("skipstone 0.")
+
+
 # Mistakes -------------------------------------------------------------------------------------------------------------
 
 
@@ -284,6 +345,9 @@ def test_nan_weights_are_named(place):
         (("--prune", "hope:0.5"), "no pruning method 'hope:0.5'"),
         (("--weight-bits", "1"), "--weight-bits must be 2 to 16, not 1"),
         (("--input-range", "1,0"), "--input-range must be LOW,HIGH with LOW below HIGH, both within 1e30, not 1,0"),
+        (("--input-range", "0,inf"), "--input-range must be LOW,HIGH with LOW below HIGH, both within 1e30, not 0,inf"),
+        (("--evaluation", "unlabelled.npz"), "unlabelled.npz has no array 'labels'"),
+        (("--json", "."), "cannot read or write .: Is a directory"),
         (("--input-range", "0"), "--input-range must be LOW,HIGH, not '0'"),
         (("--calibration", "absent.npz"), "no file 'absent.npz'"),
         (("--calibration", "wrong.npz"), "images of shape 3x9x7 don't fit network 'small', whose input is 2x9x7"),
@@ -293,6 +357,7 @@ def test_nan_weights_are_named(place):
 )
 def test_wrong_options(place, arguments, message):
     small_data(place / "wrong.npz", shape=(3, 9, 7))
+    small_data(place / "unlabelled.npz", labels=False)
     np.savez(place / "labels.npz", images=np.zeros((2, 2, 9, 7), np.float32), labels=np.array([1, 9]))
     assert message in mistake(place, "run", "small.onnx", *arguments)
 
