@@ -22,6 +22,17 @@ SELECT_ACTIVATIONS, SELECT_LOADS, SELECT_PARAMETERS, SELECT_DESCRIPTORS, SELECT_
 """Memories on the host port; the weights of row r are ``SELECT_WEIGHTS + r``."""
 
 
+def host_selects(design: Design) -> dict[str, int]:
+    """The ``host_select`` code of every memory, by the memory's name (``weights0`` ... one per row)."""
+    selects = {
+        "activations": SELECT_ACTIVATIONS,
+        "loads": SELECT_LOADS,
+        "parameters": SELECT_PARAMETERS,
+        "descriptors": SELECT_DESCRIPTORS,
+    }
+    return selects | {f"weights{row}": SELECT_WEIGHTS + row for row in range(design.rows)}
+
+
 def host_port_bits(design: Design) -> tuple[int, int, int]:
     """Widths of ``host_data``, ``host_address`` and ``host_select``: the widest word, the deepest memory, all memories."""
     memories = (

@@ -1,7 +1,6 @@
 """Verilog of any component, shared modules written once."""
 
 import re
-from pathlib import Path
 
 from amaranth.back import verilog
 from amaranth.lib import wiring
@@ -46,7 +45,3 @@ def to_verilog(component: wiring.Component, name: str) -> str:
 def array_verilog(design: Design) -> str:
     """Verilog of the whole accelerator, top module ``skipstone_array``."""
     return to_verilog(SkipstoneArray(design), TOP)
-
-
-def write_verilog(design: Design, path: Path) -> None:
-    path.write_text(array_verilog(design))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.array import SELECT_DESCRIPTORS, SELECT_LOADS, SELECT_PARAMETERS, SELECT_WEIGHTS
+from hw.array import host_selects
 from hw.design import Design
 from hw.export import SHARED_MODULES, TOP
 from mapper.program import Placement, Program
@@ -117,9 +117,7 @@ class RtlSession:
 
     def load(self, program: Program) -> None:
         """Writes a program into the memories; what was there is gone."""
-        images = program.memory_images()
-        selects = {"loads": SELECT_LOADS, "parameters": SELECT_PARAMETERS, "descriptors": SELECT_DESCRIPTORS}
-        selects |= {f"weights{row}": SELECT_WEIGHTS + row for row in range(self.design.rows)}
+        images, selects = program.memory_images(), host_selects(self.design)
         self._ask(Load(tuple((selects[name], tuple(words)) for name, words in images.items())))
         self.program = program
 

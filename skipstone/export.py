@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.array import SELECT_DESCRIPTORS, SELECT_LOADS, SELECT_PARAMETERS, SELECT_WEIGHTS, host_port_bits
+from hw.array import host_port_bits, host_selects
 from hw.design import Design
 from hw.export import TOP
 from mapper.program import Placement
@@ -59,17 +59,11 @@ def export_files(prepared: PreparedNetwork, design: Design, costed: CostedNetwor
 def program_json(prepared: PreparedNetwork, design: Design, costed: CostedNetwork) -> dict[str, Any]:
     """The program in words: parameters, memory fields, where tensors lie, and each layer's decoded descriptor."""
     program = costed.program
-    selects = {
-        "loads": SELECT_LOADS,
-        "parameters": SELECT_PARAMETERS,
-        "descriptors": SELECT_DESCRIPTORS,
-        "weights0": SELECT_WEIGHTS,
-    }
     return {
         "network": program.network,
         "calibration": prepared.compressed.calibration,
         "design": design.to_dict(),
-        "host_select": {"activations": 0, **selects},
+        "host_select": host_selects(design),
         "fields": {
             name: [{"name": f.name, "bits": f.width, "signed": f.signed} for f in fields.fields]
             for name, fields in (
@@ -123,10 +117,9 @@ def _hex(words: NDArray[Any] | list[int]) -> str:
 
 
 def testbench(design: Design, counts: dict[str, int], source: Placement, outputs: int, cycles: int) -> str:
-    """A Verilog-2001 testbench around ``skipstone_array``; prints PASS or FAIL and ends with $finish or $fatal."""
+    """A Verilog-2001 testbench around ``skipstone_array``; prints PASS or FAIL and ends with $finish."""
     data, address, select = host_port_bits(design)
-    selects = {"loads": SELECT_LOADS, "parameters": SELECT_PARAMETERS, "descriptors": SELECT_DESCRIPTORS}
-    selects |= {f"weights{row}": SELECT_WEIGHTS + row for row in range(design.rows)}
+    selects = host_selects(design)
     loads = "\n".join(
         f'    load("memories/{name}.hex", {selects[name]}, 0, {count});' for name, count in counts.items()
     )
