@@ -26,15 +26,16 @@ def to_qdq(network: QuantizedNetwork) -> onnx.ModelProto:
     writer.quantize(source, source.name, _limits(source))
     for layer in network.layers:
         writer.layer(layer)
-    finals = {host.input: host for host in network.host_layers}
+    real = {name: writer.dequantize(network.tensors[name], result=name) for name in network.outputs}
+    hosts = {host.output: host for host in network.host_layers}
     outputs = []
-    for name in network.outputs:
-        tensor = network.tensors[name]
-        host = finals.get(name)
-        real = writer.dequantize(tensor, result=name)
-        if host is not None:
-            real = writer.node(host.operator, [real], host.output, axis=1)
-        outputs.append(tensor_info(real, tensor.shape))
+    for name in network.results or network.outputs:
+        host = hosts.get(name)
+        if host is None:
+            outputs.append(tensor_info(real[name], network.tensors[name].shape))
+        else:
+            result = writer.node(host.operator, [real[host.input]], host.output, axis=1)
+            outputs.append(tensor_info(result, network.tensors[host.input].shape))
     return writer.model([tensor_info(network.input, source.shape)], outputs)
 
 

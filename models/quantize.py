@@ -78,6 +78,7 @@ def quantize(graph: Graph, ranges: Ranges, weight_bits: int = 8, activation_bits
         weight_bits,
         activation_bits,
         ranges.description,
+        tuple(graph.outputs),
     )
 
 

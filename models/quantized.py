@@ -96,7 +96,8 @@ class HostLayer:
 class QuantizedNetwork:
     """Layers in execution order, all tensors by name, and how the network's float input and output relate to them.
 
-    ``outputs`` are array tensors; ``host_layers`` run on them afterwards. ``calibration`` says where the ranges come
+    ``outputs`` are array tensors; ``host_layers`` run on them afterwards; ``results`` are the network's own outputs in order,
+    each one of the outputs or what a host layer makes of it (empty: the outputs). ``calibration`` says where the ranges come
     from, in words for reports (for example "min-max on 128 images" or "seeded random input in 0,1").
     """
 
@@ -109,6 +110,7 @@ class QuantizedNetwork:
     weight_bits: int
     activation_bits: int
     calibration: str
+    results: tuple[str, ...] = ()
 
 
 def output_size(size: int, kernel: int, stride: int, before: int, after: int, dilation: int) -> int:

@@ -57,6 +57,19 @@ def test_float_in_float_out_any_batch() -> None:
     assert np.abs(got.reshape(5, 4) - expected).max() < 3 * network.tensors["g"].scale
 
 
+def test_scores_and_softmax_are_both_kept_where_both_are_outputs() -> None:
+    """The network shows its scores and their softmax; so does the file, in the network's order."""
+    graph = residual()
+    both = Graph(graph.name, graph.input, graph.input_shape, graph.layers, ("o", "g"))
+    images = random_images(both, 4)
+    network = quantize(both, calibrate(both, images))
+    assert network.outputs == ("g",)
+    results = run_onnx(to_qdq(network), {"x": images})
+    assert list(results) == ["o", "g"]
+    exponentials = np.exp(results["g"] - results["g"].max(axis=1, keepdims=True))
+    np.testing.assert_allclose(results["o"], exponentials / exponentials.sum(axis=1, keepdims=True), rtol=1e-5)
+
+
 def test_one_layer_is_integers_in_and_out() -> None:
     network = quantized(residual(), 8, 5)
     layer = network.layers[1]
