@@ -18,7 +18,7 @@ from mapper.errors import MappingError
 from mapper.placement import place
 from mapper.program import LayerProgram, LayerSchedule, Placement, Program
 from mapper.windows import KernelSplit, Nonzeros, WindowPlan, Words, count_words, list_words, plan_windows, split_kernel
-from models.quantized import MAX_SHIFT, QuantizedLayer, QuantizedNetwork, QuantizedTensor
+from models.quantized import MAX_SHIFT, QuantizedLayer, QuantizedNetwork
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,11 +79,6 @@ def nonzeros_of(layer: QuantizedLayer, input_position: Ints) -> Nonzeros:
     channels, per_group = layer.weights.shape[:2]
     group = channel // (channels // layer.groups)
     return Nonzeros(channel, input_position[group * per_group + inner], ky, kx, layer.weights[channel, inner, ky, kx])
-
-
-def dense_macs(layer: QuantizedLayer, output: QuantizedTensor) -> int:
-    """Multiply-accumulates of the layer without skipping: output pixels x weights."""
-    return int(layer.weights.size) * output.shape[1] * output.shape[2]
 
 
 # Steps ----------------------------------------------------------------------------------------------------------------

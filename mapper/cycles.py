@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,17 +113,10 @@ def layer_cycles(schedule: LayerSchedule, design: Design) -> LayerCycles:
     full_h, edge_h = divmod(schedule.out_height, tile_h)
     cold = _cold_wait(schedule)
     for counts, words in zip(schedule.counts, schedule.words, strict=True):
-
-        def tile_row(state: _State, height: int, counts: Ints = counts, words: Ints = words) -> _State:
-            def tile(state: _State, width: int) -> _State:
-                return _tile(state, counts, words, height * width * schedule.steps, design)
-
-            state = _repeat(state, full_w, lambda s: tile(s, tile_w))
-            return tile(state, edge_w) if edge_w else state
-
-        state = _repeat(state, full_h, lambda s, row=tile_row: row(s, tile_h))  # type: ignore[misc]
+        one_pass = _Pass(counts, words, schedule.steps, design)
+        state = _repeat(state, full_h, partial(_tile_row, one_pass, tile_h, tile_w, full_w, edge_w))
         if edge_h:
-            state = tile_row(state, edge_h)
+            state = _tile_row(one_pass, edge_h, tile_w, full_w, edge_w, state)
     cycles = state.drained + timing.REQUANTIZER_LATENCY
     sums = state.sums.tolist()
     # Before its first window is loaded a row fills the pipeline; it does not wait for anybody.
@@ -135,6 +129,22 @@ def layer_cycles(schedule: LayerSchedule, design: Design) -> LayerCycles:
         drain_wait_row_cycles=sums[DRAIN_WAIT],
         fill_row_cycles=cycles * design.rows - sum(sums),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Pass:
+    """What all tiles of a pass share."""
+
+    counts: Ints
+    words: Ints
+    steps: int
+    design: Design
+
+
+def _tile_row(one: _Pass, height: int, width: int, full: int, edge: int, state: _State) -> _State:
+    """A row of tiles ``height`` pixels high inside the image: ``full`` tiles of ``width`` pixels, then one of ``edge``."""
+    state = _repeat(state, full, partial(_tile, one, height * width))
+    return _tile(one, height * edge, state) if edge else state
 
 
 def _cold_wait(schedule: LayerSchedule) -> int:
@@ -167,11 +177,11 @@ def _repeat(state: _State, count: int, step: Callable[[_State], _State]) -> _Sta
     return state
 
 
-def _tile(state: _State, counts: Ints, words: Ints, drain_steps: int, design: Design) -> _State:
-    """One tile: all its windows, then its drain."""
+def _tile(one: _Pass, pixels: int, state: _State) -> _State:
+    """One tile: all its windows, then its drain, of the ``pixels`` that lie inside the image."""
     next_take, issued, left, sums = state.next_take, state.issued, list(state.left), state.sums.copy()
     bank_free = state.drained_before + timing.BANK_LATENCY
-    for window, (row_counts, word_count) in enumerate(zip(counts, words.tolist(), strict=True)):
+    for window, (row_counts, word_count) in enumerate(zip(one.counts, one.words.tolist(), strict=True)):
         slot_free = left.pop(0) + timing.ISSUE_LATENCY
         begin = max(next_take, slot_free)
         blocked = begin - next_take
@@ -194,6 +204,6 @@ def _tile(state: _State, counts: Ints, words: Ints, drain_steps: int, design: De
             sums[LOAD_WAIT] += waited - balance
         issued = np.where(busy, start + row_counts - 1, issued)
         left.append(int(issued.max()))
-    sums[ISSUE] += int(counts.sum())
+    sums[ISSUE] += int(one.counts.sum())
     drain_begin = max(int(issued.max()) + timing.DRAIN_START_LATENCY, state.drained + 1)
-    return _State(next_take, issued, left, drain_begin + drain_steps - 1, state.drained, sums)
+    return _State(next_take, issued, left, drain_begin + pixels * one.steps - 1, state.drained, sums)

@@ -53,7 +53,8 @@ def unpack_words(placement: Placement, design: Design, words: tuple[int, ...]) -
 class RtlSession:
     """Use as a context manager: ``with RtlSession(design) as rtl: rtl.load(program); rtl.run(x)``.
 
-    ``build`` may be given to reuse a compiled simulation; with ``waves`` a wave file is written there when the session ends.
+    ``verilog`` replaces the text that ``design`` generates (to simulate a changed one); with ``waves`` a wave file is written
+    there when the session ends.
     """
 
     def __init__(

@@ -130,7 +130,7 @@ def explore(
             load_if_exists=True,
         )
         existing = study.trials
-        # Seeded by what is there already: a continued search goes on and does not draw the same points again.
+        # Seeded by what is there already: a continued search goes on instead of repeating its first draws.
         study.sampler = optuna.samplers.NSGAIISampler(seed=SEED + len(existing), population_size=POPULATION)
     except Exception as error:
         # SQLAlchemy wraps whatever SQLite says; what matters to the user is the file.

@@ -193,10 +193,11 @@ endmodule
 
 def write_export(files: dict[str, str | bytes], folder: Path) -> None:
     """Writes all files into ``folder``, each under a temporary name first; an error leaves no half-written file.
-    Memory images of an earlier export with more rows are removed."""
-    for stale in folder.glob("memories/*.hex"):
-        if f"memories/{stale.name}" not in files:
-            stale.unlink()
+    What an earlier export left there and this one does not write is removed."""
+    for pattern in ("memories/*.hex", "quantized.onnx*"):
+        for stale in folder.glob(pattern):
+            if stale.relative_to(folder).as_posix() not in files:
+                stale.unlink()
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -124,12 +124,17 @@ def test_waves_are_written(place):
 
 
 def test_export_is_complete(place):
+    (place / "e" / "memories").mkdir(parents=True)
+    (place / "e" / "memories" / "weights9.hex").write_text("0\n")
+    (place / "e" / "mine.txt").write_text("stays")
     done = invoke("export", "small.onnx", "--design", "small.toml", "--out", "e")
     assert done.exit_code == 0, done.output
     program = json.loads((place / "e" / "program.json").read_text())
     assert [layer["name"] for layer in program["layers"]] == ["first", "second", "pool", "dense"]
     assert program["host_layers"][0]["operator"] == "Softmax"
     names = {path.name for path in (place / "e").rglob("*") if path.is_file()}
+    assert "weights9.hex" not in names, "a row that only an earlier, larger design had"
+    assert "mine.txt" in names
     assert "random" in program["calibration"]
     assert names >= {
         "quantized.onnx",
