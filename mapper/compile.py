@@ -49,8 +49,8 @@ def compile_network(network: QuantizedNetwork, design: Design) -> Program:
         raise MappingError(
             f"the network has {len(network.layers)} layers, the design {design.layers}; raise layers to {len(network.layers)}"
         )
-    network = replace(network, layers=tuple(_with_needed_stride(layer, network) for layer in network.layers))
-    for layer in network.layers:
+    network = replace(network, layers=tuple(_with_needed_stride(layer, network) for layer in network.array_layers))
+    for layer in network.array_layers:
         _check_shapes(layer, network, design)
 
     partners = _tied_tensors(network)
@@ -61,7 +61,7 @@ def compile_network(network: QuantizedNetwork, design: Design) -> Program:
     else:
         # An Add takes the network's input itself: the host writes it in the order of what it is added to.
         _assign(network.input, None, network, design, assignments, partners)
-    for layer in network.layers:
+    for layer in network.array_layers:
         one = _map_layer(layer, network, design, assignments, partners)
         mapped.append(one)
 
@@ -99,7 +99,7 @@ def _identity(design: Design, channels: int) -> Assignment:
 def _tied_tensors(network: QuantizedNetwork) -> dict[str, frozenset[str]]:
     """Tensors that meet in an Add share one channel order: for each tensor, all those tied to it."""
     groups: dict[str, set[str]] = {name: {name} for name in network.tensors}
-    for layer in network.layers:
+    for layer in network.array_layers:
         if layer.other is not None:
             merged = groups[layer.output] | groups[layer.other]
             for name in merged:
@@ -132,7 +132,7 @@ def _assign(
     if tensor in assignments:
         return assignments[tensor]
     works = []
-    for writer in network.layers:
+    for writer in network.array_layers:
         if writer.output in partners[tensor]:
             _, height, width = network.tensors[writer.output].shape
             works.append(_work(writer, design, assignments, height * width))
@@ -228,7 +228,7 @@ def _place_tensors(
     network: QuantizedNetwork, design: Design, assignments: dict[str, Assignment]
 ) -> tuple[dict[str, Placement], int]:
     spans: dict[str, tuple[int, int]] = {network.input: (0, 0)}
-    for index, layer in enumerate(network.layers):
+    for index, layer in enumerate(network.array_layers):
         spans[layer.output] = (index, index)
         for name in (layer.input, layer.other):
             if name is not None:

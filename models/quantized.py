@@ -7,13 +7,17 @@ windows of one input tensor, a requantization, and optionally a second tensor ad
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Operation = Literal["multiply_add", "max"]
+
+WeightCode = Literal["linear", "power_of_two", "ternary", "codebook"]
+"""How a network's weights are coded: any integer, plus or minus a power of two, plus or minus one, or one of a few values
+per layer (a pruned weight is zero in all of them). ``weights`` always holds the integers that the code stands for."""
 
 MULTIPLIER_BITS = 16
 """Bits of the unsigned requantization multiplier; the relative rounding error of a scale is at most 2**-16."""
@@ -35,6 +39,17 @@ class QuantizedTensor:
     bits: int
 
 
+@dataclass(frozen=True)
+class Lattice:
+    """The output pixels that one layer writes: ``size`` (height, width) pixels, the first at ``offset``, ``step`` apart. The
+    phases of a transposed convolution, the copies of an upsampling and the borders of a pool are layers that write
+    one tensor together."""
+
+    offset: tuple[int, int]
+    step: tuple[int, int]
+    size: tuple[int, int]
+
+
 @dataclass(frozen=True, eq=False)
 class QuantizedLayer:
     """One layer: ``q = clamp(zero_point + ((acc + bias) * multiplier + (other - other_zero_point) * other_multiplier
@@ -48,7 +63,11 @@ class QuantizedLayer:
     ``multiplier`` (K, 0 to 2**16 - 1), ``shift`` (K, 1 to 47) and ``other_multiplier`` (K, 0 to 2**32 - 1) are int64.
     ``padding`` is (top, left, bottom, right); ``stride`` and ``dilation`` are (vertical, horizontal).
     ``other`` names the tensor added in the drain (same shape as the output), or is None (``other_multiplier`` 0).
-    ``kind`` is the word reports show: conv, depthwise, gemm, average_pool, max_pool, add, affine, clamp.
+    ``lattice`` says which pixels of the output tensor the layer computes (None: all of them); with one, ``padding`` may be
+    negative, the input then being cropped. ``table`` (2**bits integers, or None) is looked up after the clamp, at
+    ``q + 2**(bits - 1)``: any pointwise function of the clamped value.
+    ``kind`` is the word reports show: conv, depthwise, gemm, average_pool, max_pool, add, affine, clamp, table,
+    transposed_conv, upsample, copy.
     ``sources`` are the names of the float graph's layers that this layer computes.
     """
 
@@ -74,11 +93,34 @@ class QuantizedLayer:
     other_multiplier: NDArray[np.int64]
     weight_scale: NDArray[np.float64]
     sources: tuple[str, ...]
+    lattice: Lattice | None = None
+    table: NDArray[np.int64] | None = None
 
     @property
     def nnz(self) -> int:
         """Nonzero weights."""
         return int(np.count_nonzero(self.weights))
+
+
+@dataclass(frozen=True)
+class HostProduct:
+    """The product of two activation tensors, which the host computes in integers between two runs of the array:
+    ``q = clamp(zero_point + (((a - zero_a) * (b - zero_b)) * multiplier + (1 << (shift - 1))) >> shift, low, high)``.
+
+    ``inputs`` are (a, b); ``b`` has a's shape, or one pixel for each channel.
+    """
+
+    name: str
+    inputs: tuple[str, str]
+    output: str
+    multiplier: int
+    shift: int
+    zero_points: tuple[int, int]
+    zero_point: int
+    low: int
+    high: int
+    elements: int
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,6 +138,9 @@ class HostLayer:
 class QuantizedNetwork:
     """Layers in execution order, all tensors by name, and how the network's float input and output relate to them.
 
+    ``layers`` run in order, those that the host computes between them. ``concats`` are tensors that are only a name for
+    several others side by side (name -> parts, in channel order): all parts have the scale and zero point of the whole, lie
+    in one place in memory, and each belongs to one whole at most. ``weight_code``: the code that all weights keep to.
     ``outputs`` are array tensors; ``host_layers`` run on them afterwards; ``results`` are the network's own outputs in order,
     each one of the outputs or what a host layer makes of it (empty: the outputs). ``calibration`` says where the ranges come
     from, in words for reports (for example "min-max on 128 images" or "seeded random input in 0,1").
@@ -105,12 +150,26 @@ class QuantizedNetwork:
     input: str
     outputs: tuple[str, ...]
     tensors: dict[str, QuantizedTensor]
-    layers: tuple[QuantizedLayer, ...]
+    layers: tuple[QuantizedLayer | HostProduct, ...]
     host_layers: tuple[HostLayer, ...]
     weight_bits: int
     activation_bits: int
     calibration: str
     results: tuple[str, ...] = ()
+    concats: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    weight_code: WeightCode = "linear"
+
+    @property
+    def array_layers(self) -> tuple[QuantizedLayer, ...]:
+        """The layers that the array computes, in order."""
+        return tuple(layer for layer in self.layers if isinstance(layer, QuantizedLayer))
+
+    def size_of(self, layer: QuantizedLayer) -> tuple[int, int]:
+        """Height and width of the pixels that ``layer`` computes."""
+        if layer.lattice is not None:
+            return layer.lattice.size
+        _, height, width = self.tensors[layer.output].shape
+        return height, width
 
 
 def output_size(size: int, kernel: int, stride: int, before: int, after: int, dilation: int) -> int:
