@@ -128,13 +128,16 @@ class SkipstoneArray(wiring.Component):
                 write_port.en.eq(host_activations.replicate(len(write_port.en))),
             ]
 
-        for unit in (loader, drain):
-            m.d.comb += [
-                unit.begin.eq(controller.begin),
-                unit.restart.eq(controller.restart),
-                unit.config.eq(controller.config),
-            ]
         m.d.comb += [
+            loader.begin.eq(controller.begin),
+            loader.restart.eq(controller.restart),
+            loader.config.eq(controller.config),
+            loader.ahead.eq(controller.ahead),
+            loader.tiles_written.eq(drain.tiles_written),
+            controller.loading.eq(loader.loading),
+            drain.begin.eq(controller.drain_begin),
+            drain.restart.eq(controller.restart),
+            drain.config.eq(controller.drain_config),
             loader.may_begin.eq(reduce(and_, (row.held < design.windows for row in rows))),
             drain.finished.eq(reduce(and_, (row.finished for row in rows))),
         ]

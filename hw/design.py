@@ -20,6 +20,9 @@ from hw.fields import Field, Fields, width_of
 MULTIPLIER_BITS = 16
 OTHER_MULTIPLIER_BITS = 32
 SHIFT_BITS = 6
+FREE_TILES_BITS = 8
+ALL_TILES_FREE = (1 << FREE_TILES_BITS) - 1
+"""``free_tiles`` of a layer that reads nothing of what the layer before writes."""
 MAX_ACCUMULATOR_BITS = 46
 """With it, an accumulator and its bias times the multiplier stay within 63 bits, which the reference computes in."""
 
@@ -230,7 +233,9 @@ class Design:
 
     @cached_property
     def descriptor(self) -> Fields:
-        """One layer. Counts are stored less one. ``tap_y``/``tap_x`` give, for each offset below ``reach``, the tap's part
+        """One layer. Counts are stored less one, but for two: the loader begins the layer once ``wait_tiles`` tiles of the
+        layer before are written, and its tiles from ``free_tiles`` on when all of them are (``ALL_TILES_FREE``: it never
+        waits). ``pause``: the array stops after this layer, and the next start goes on. ``tap_y``/``tap_x`` give, for each offset below ``reach``, the tap's part
         of the slot number and whether there is a tap at all; addresses are in words, modulo the address space."""
         dimension, address = self.dimension_bits, self.address_bits
         tile_step = width_of(self.cols * self.max_stride + 1)
@@ -243,6 +248,7 @@ class Design:
         return Fields(
             (
                 Field("last_layer", 1),
+                Field("pause", 1),
                 Field("maximum", 1),
                 Field("tile_shape", width_of(len(self.tile_shapes))),
                 Field("tile_h", width_of(self.cols)),
@@ -252,6 +258,8 @@ class Design:
                 Field("tiles", 2 * dimension),
                 Field("passes", 16),
                 # Loader
+                Field("wait_tiles", 2 * dimension + 16),
+                Field("free_tiles", FREE_TILES_BITS),
                 Field("stride_y", width_of(self.max_stride + 1)),
                 Field("stride_x", width_of(self.max_stride + 1)),
                 Field("height", dimension),
@@ -274,7 +282,11 @@ class Design:
                 Field("out_row_step", address),
                 Field("out_tile_step_y", address),
                 Field("out_tile_step_x", address),
-                Field("other_distance", address),
+                Field("other_base", address),
+                Field("other_pixel_step", address),
+                Field("other_row_step", address),
+                Field("other_tile_step_y", address),
+                Field("other_tile_step_x", address),
                 Field("add_other", 1),
                 Field("other_zero_point", self.activation_bits, signed=True),
                 Field("zero_point", self.activation_bits, signed=True),

@@ -13,13 +13,49 @@ from hw.fields import width_of
 from hw.requantizer import Requantizer
 
 
+class Walker(wiring.Component):
+    """Addresses of a tensor's pixels, in the order in which the drain comes to them: ``next_pixel`` within a row of the tile,
+    ``next_row`` to the tile's next row, ``next_tile`` to the right, ``next_tile_row`` to the leftmost of the tiles below,
+    ``first`` back to the first tile. ``pixel`` is the first word of the pixel at hand."""
+
+    STEPS = ("pixel_step", "row_step", "tile_step_y", "tile_step_x")
+    MOVES = ("next_pixel", "next_row", "next_tile", "next_tile_row", "first")
+
+    def __init__(self, design: Design) -> None:
+        address = design.address_bits
+        super().__init__(
+            {"base": In(address), "pixel": Out(address)}
+            | dict.fromkeys(self.STEPS, In(address))
+            | dict.fromkeys(self.MOVES, In(1))
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        row, tile, tile_row = Signal.like(self.pixel), Signal.like(self.pixel), Signal.like(self.pixel)
+        with m.If(self.first):
+            m.d.sync += [reached.eq(self.base) for reached in (self.pixel, row, tile, tile_row)]
+        with m.Elif(self.next_tile_row):
+            below = tile_row + self.tile_step_y
+            m.d.sync += [reached.eq(below) for reached in (self.pixel, row, tile, tile_row)]
+        with m.Elif(self.next_tile):
+            beside = tile + self.tile_step_x
+            m.d.sync += [reached.eq(beside) for reached in (self.pixel, row, tile)]
+        with m.Elif(self.next_row):
+            m.d.sync += [reached.eq(row + self.row_step) for reached in (self.pixel, row)]
+        with m.Elif(self.next_pixel):
+            m.d.sync += self.pixel.eq(self.pixel + self.pixel_step)
+        return m
+
+
 class Drain(wiring.Component):
     """One step a cycle: ``requantizer_lanes`` channels of one pixel. Only pixels inside the output image are drained.
 
     ``finished`` says that every row has finished the next tile; ``taken`` pulses in the cycle before the first step and
     ``released`` in the last step, whose accumulators are free one cycle later. A step in cycle d reads the accumulators
     (``values``), the parameters and the other tensor's word, and is written at the end of cycle d + ``LATENCY``.
-    ``layer_done`` is high in the cycle that writes the layer's last result.
+    ``layer_done`` is high in the cycle that writes the layer's last result, and ``tiles_written`` counts the layer's
+    tiles whose last result is written. ``config`` belongs to the layer that the last ``begin`` began; no tile of the next
+    layer is taken before the next one.
     """
 
     LATENCY = timing.REQUANTIZER_LATENCY
@@ -51,6 +87,7 @@ class Drain(wiring.Component):
                 "write_address": Out(design.address_bits),
                 "write_word": Out(design.activation_word_bits),
                 "layer_done": Out(1),
+                "tiles_written": Out(design.descriptor.width_of("wait_tiles")),
                 "host_write": In(1),
                 "host_address": In(width_of(design.parameter_words)),
                 "host_data": In(design.parameter.width * self.lanes),
@@ -69,11 +106,9 @@ class Drain(wiring.Component):
         m.d.comb += [host.en.eq(self.host_write), host.addr.eq(self.host_address), host.data.eq(self.host_data)]
 
         # Where the drain stands: layer > pass > tile > pixel > step.
-        busy = Signal()
+        busy, armed = Signal(), Signal()
         passes_left, tiles_y_left, tiles_x_left = Signal(16), Signal(pixel_bits), Signal(pixel_bits)
         rows_left, columns_left = Signal(pixel_bits), Signal(pixel_bits)
-        tile_base, tile_row_base = Signal(design.address_bits), Signal(design.address_bits)
-        pixel, pixel_row = Signal(design.address_bits), Signal(design.address_bits)
         ty, tx, column_row = Signal(width_of(design.cols)), Signal(width_of(design.cols)), Signal(width_of(design.cols))
         step, part = Signal(16), Signal(width_of(design.steps_per_accumulator))
         accumulator = Signal(width_of(design.bank_depth))
@@ -84,15 +119,25 @@ class Drain(wiring.Component):
         last_step = step == config.steps
         last_x = (tx == config.tile_w) | (tx + 1 == columns_left)
         last_y = (ty == config.tile_h) | (ty + 1 == rows_left)
-        tile_end = Signal()
+        tile_end, layer_end = Signal(), Signal()
         m.d.comb += [
             tile_end.eq(busy & last_step & last_x & last_y),
+            layer_end.eq(tile_end & (tiles_x_left == 0) & (tiles_y_left == 0) & (passes_left == 0)),
             self.released.eq(tile_end),
-            self.taken.eq(self.finished & (~busy | tile_end)),
+            self.taken.eq(self.finished & (self.begin | (armed & (~busy | (tile_end & ~layer_end))))),
             self.column.eq(column_row + tx),
             self.accumulator.eq(accumulator),
         ]
-        m.d.sync += busy.eq(self.taken | (busy & ~tile_end))
+        m.d.sync += [busy.eq(self.taken | (busy & ~tile_end)), armed.eq(self.begin | (armed & ~layer_end))]
+
+        walkers = {}
+        for name in ("out", "other"):
+            m.submodules[f"{name}_walker"] = walkers[name] = walker = Walker(design)
+            m.d.comb += [walker.base.eq(config[f"{name}_base"]), walker.first.eq(self.begin)]
+            m.d.comb += [getattr(walker, step).eq(config[f"{name}_{step}"]) for step in walker.STEPS]
+
+        def move(name: str) -> list:
+            return [getattr(walker, name).eq(1) for walker in walkers.values()]
 
         next_word, next_block = Signal.like(word), Signal.like(block)
         with m.If(block == blocks - 1):
@@ -106,10 +151,6 @@ class Drain(wiring.Component):
             tiles_x_left.eq(config.tiles_x),
             rows_left.eq(config.out_height),
             columns_left.eq(config.out_width),
-            tile_base.eq(config.out_base),
-            tile_row_base.eq(config.out_base),
-            pixel.eq(config.out_base),
-            pixel_row.eq(config.out_base),
         ]
         with m.If(busy):
             m.d.sync += [
@@ -130,39 +171,33 @@ class Drain(wiring.Component):
                     word.eq(pass_word),
                     block.eq(pass_block),
                 ]
-                m.d.sync += [tx.eq(tx + 1), pixel.eq(pixel + config.out_pixel_step)]
+                m.d.sync += tx.eq(tx + 1)
+                m.d.comb += move("next_pixel")
                 with m.If(last_x):
+                    m.d.comb += move("next_row")
                     m.d.sync += [
                         tx.eq(0),
                         ty.eq(ty + 1),
                         column_row.eq(column_row + config.tile_w + 1),
-                        pixel.eq(pixel_row + config.out_row_step),
-                        pixel_row.eq(pixel_row + config.out_row_step),
                     ]
             with m.If(tile_end):
                 m.d.sync += [self.bank.eq(~self.bank), *to_first_pixel]
                 with m.If(tiles_x_left != 0):
-                    following = tile_base + config.out_tile_step_x
+                    m.d.comb += move("next_tile")
                     m.d.sync += [
                         tiles_x_left.eq(tiles_x_left - 1),
                         columns_left.eq(columns_left - config.tile_w - 1),
-                        tile_base.eq(following),
-                        pixel.eq(following),
-                        pixel_row.eq(following),
                     ]
                 with m.Elif(tiles_y_left != 0):
-                    following = tile_row_base + config.out_tile_step_y
+                    m.d.comb += move("next_tile_row")
                     m.d.sync += [
                         tiles_x_left.eq(config.tiles_x),
                         tiles_y_left.eq(tiles_y_left - 1),
                         columns_left.eq(config.out_width),
                         rows_left.eq(rows_left - config.tile_h - 1),
-                        tile_base.eq(following),
-                        tile_row_base.eq(following),
-                        pixel.eq(following),
-                        pixel_row.eq(following),
                     ]
                 with m.Else():
+                    m.d.comb += move("first")
                     m.d.sync += [
                         parameter_address.eq(parameter_address + 1),
                         passes_left.eq(passes_left - 1),
@@ -178,7 +213,6 @@ class Drain(wiring.Component):
         with m.If(self.begin):
             m.d.sync += [
                 passes_left.eq(config.passes),
-                self.bank.eq(0),
                 step.eq(0),
                 part.eq(0),
                 accumulator.eq(0),
@@ -194,7 +228,10 @@ class Drain(wiring.Component):
         read = parameters.read_port(domain="sync")
         m.d.comb += read.addr.eq(parameter_address)
         address = Signal(design.address_bits)
-        m.d.comb += [address.eq(pixel + word), self.other_address.eq(address + config.other_distance)]
+        m.d.comb += [
+            address.eq(walkers["out"].pixel + word),
+            self.other_address.eq(walkers["other"].pixel + word),
+        ]
 
         chosen = Signal(data.ArrayLayout(signed(design.accumulator_bits), lanes))
         for lane in range(lanes):
@@ -231,12 +268,13 @@ class Drain(wiring.Component):
             results.append(requantizer.q)
 
         travelling = data.StructLayout(
-            {"valid": 1, "last": 1, "address": design.address_bits, "block": width_of(blocks)}
+            {"valid": 1, "last": 1, "tile_end": 1, "address": design.address_bits, "block": width_of(blocks)}
         )
         stages = [Signal(travelling, name=f"stage{index}") for index in range(self.LATENCY + 1)]
         m.d.comb += [
             stages[0].valid.eq(busy),
-            stages[0].last.eq(tile_end & (tiles_x_left == 0) & (tiles_y_left == 0) & (passes_left == 0)),
+            stages[0].last.eq(layer_end),
+            stages[0].tile_end.eq(tile_end),
             stages[0].address.eq(address),
             stages[0].block.eq(block),
         ]
@@ -248,4 +286,8 @@ class Drain(wiring.Component):
             self.write_word.eq(Cat(*(Cat(*results) for _ in range(blocks)))),
             self.layer_done.eq(written.last),
         ]
+        with m.If(self.begin):
+            m.d.sync += self.tiles_written.eq(0)
+        with m.Elif(written.tile_end):
+            m.d.sync += self.tiles_written.eq(self.tiles_written + 1)
         return m

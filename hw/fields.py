@@ -42,6 +42,10 @@ class Fields:
     def width(self) -> int:
         return sum(field.width for field in self.fields)
 
+    def width_of(self, name: str) -> int:
+        """Bits of the field ``name``."""
+        return next(field.width for field in self.fields if field.name == name)
+
     def pack(self, values: Mapping[str, int]) -> int:
         """Packs exactly these fields; a value that does not fit its field is refused with the field's name."""
         unknown = set(values) - {field.name for field in self.fields}

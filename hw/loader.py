@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw import timing
-from hw.design import Design
+from hw.design import ALL_TILES_FREE, FREE_TILES_BITS, Design
 from hw.fields import width_of
 from hw.pe import load_layout
 
@@ -71,6 +71,10 @@ class Loader(wiring.Component):
     image become ``pad_value`` and cost the same cycle. ``begun``/``done`` pulse with the first and the last word of each
     window; the first word of a window is taken only while ``may_begin``. Every window is waited for by some row, so that a layer
     cannot end while the loader still works for it.
+
+    While the loader is ``ahead`` of the drain, it waits at the start of a tile: until the drain has written
+    ``config.wait_tiles`` tiles of its layer (``tiles_written``), and from the layer's tile ``config.free_tiles`` on for as
+    long as it is ahead.
     """
 
     LATENCY = timing.LOAD_LATENCY
@@ -83,6 +87,9 @@ class Loader(wiring.Component):
                 "restart": In(1),
                 "config": In(design.descriptor.layout()),
                 "may_begin": In(1),
+                "ahead": In(1),
+                "tiles_written": In(design.descriptor.width_of("wait_tiles")),
+                "loading": Out(1),
                 "begun": Out(1),
                 "done": Out(1),
                 "read_address": Out(design.address_bits),
@@ -118,9 +125,19 @@ class Loader(wiring.Component):
         y, x = Signal(signed(design.dimension_bits + 1)), Signal(signed(design.dimension_bits + 1))
         tile_address, row_address = Signal(design.address_bits), Signal(design.address_bits)
         take = Signal()
-        m.d.comb += [take.eq(running & (in_window | self.may_begin)), self.begun.eq(take & ~in_window)]
+        in_tile, first_written = Signal(), Signal()
+        free_left = Signal(FREE_TILES_BITS)
+        input_ready = in_tile | ~self.ahead | (first_written & (free_left != 0))
+        m.d.comb += [
+            take.eq(running & (in_window | (self.may_begin & input_ready))),
+            self.begun.eq(take & ~in_window),
+            self.loading.eq(running),
+        ]
+        m.d.sync += first_written.eq(self.tiles_written >= config.wait_tiles)
         with m.If(take):
-            m.d.sync += in_window.eq(~entry.last_of_window)
+            m.d.sync += [in_window.eq(~entry.last_of_window), in_tile.eq(~entry.last_of_tile)]
+            with m.If(~in_tile & (free_left != 0) & (free_left != ALL_TILES_FREE)):
+                m.d.sync += free_left.eq(free_left - 1)
 
         to_first_tile = [
             tiles_y_left.eq(config.tiles_y),
@@ -158,7 +175,12 @@ class Loader(wiring.Component):
                             tile_address.eq(tile_address + config.tile_address_step_x),
                         ]
         with m.If(self.begin):
-            m.d.sync += [running.eq(1), passes_left.eq(config.passes), *to_first_tile]
+            m.d.sync += [
+                running.eq(1),
+                passes_left.eq(config.passes),
+                free_left.eq(config.free_tiles),
+                *to_first_tile,
+            ]
 
         # Stage 1: address and position. The window turns with its last word.
         window = Signal(range(design.windows))

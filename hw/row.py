@@ -18,7 +18,9 @@ class Row(wiring.Component):
     """Issues one nonzero weight a cycle to all columns, as long as its window is loaded and its bank is free.
 
     The weight memory holds, for each layer and pass in turn, the list of one tile; the list is replayed for every tile
-    and the next list follows behind it, so the row needs no addresses. An entry says how many windows the row leaves
+    and the next list follows behind it, so the row needs no addresses. ``begin`` comes with the next layer's ``tiles``,
+    ``passes`` and ``maximum``, which stay until the row has entered that layer: at once, if it has no other, or right behind
+    its last entry of the layer before. An entry says how many windows the row leaves
     behind it (``leave``) and whether the tile ends (``last``). A row's list always starts in the tile's first window; an
     entry of value zero takes its cycle and changes no accumulator.
 
@@ -74,10 +76,11 @@ class Row(wiring.Component):
         list_start = Signal.like(address)
         m.d.comb += read.addr.eq(address)
 
-        running = Signal()
-        tile_start = Signal()
+        # A layer that the loader has begun while this row still works on the one before is pending.
+        running, pending, enter = Signal(), Signal(), Signal()
+        tile_start = Signal(init=1)
         bank = Signal()
-        tiles_left = Signal.like(self.tiles)
+        tiles, tiles_left = Signal.like(self.tiles), Signal.like(self.tiles)
         passes_left = Signal.like(self.passes)
         open_tiles = Signal(range(3))
         credit = Signal(self.held_shape)
@@ -98,21 +101,26 @@ class Row(wiring.Component):
             with m.If(entry.last):
                 m.d.sync += [bank.eq(~bank), tiles_left.eq(tiles_left - 1)]
                 with m.If(tiles_left == 0):
-                    m.d.sync += [list_start.eq(address + 1), tiles_left.eq(self.tiles), passes_left.eq(passes_left - 1)]
+                    m.d.sync += [list_start.eq(address + 1), tiles_left.eq(tiles), passes_left.eq(passes_left - 1)]
                     with m.If(passes_left == 0):
+                        m.d.comb += enter.eq(self.begin | pending)
                         m.d.sync += running.eq(0)
                 with m.Else():
                     m.d.comb += next_address.eq(list_start)
             m.d.sync += tile_start.eq(entry.last)
+        with m.If(~running):
+            m.d.comb += enter.eq(self.begin | pending)
         m.d.comb += read.addr.eq(next_address)
         m.d.sync += address.eq(next_address)
-        with m.If(self.begin):
+        maximum = Signal()
+        m.d.sync += pending.eq((pending | self.begin) & ~enter)
+        with m.If(enter):
             m.d.sync += [
                 running.eq(1),
-                tile_start.eq(1),
-                bank.eq(0),
+                tiles.eq(self.tiles),
                 tiles_left.eq(self.tiles),
                 passes_left.eq(self.passes),
+                maximum.eq(self.maximum),
             ]
         m.d.sync += open_tiles.eq(open_tiles + begin_tile - self.released)
 
@@ -143,7 +151,7 @@ class Row(wiring.Component):
         m.d.sync += touched.eq((touched & keep) | touch)
 
         # Control pipeline, one copy for all PEs.
-        x_valid, x_first, x_last = Signal(), Signal(), Signal()
+        x_valid, x_first, x_last, x_maximum = Signal(), Signal(), Signal(), Signal()
         x_address = Signal(width_of(design.windows * design.slots))
         x_lane = Signal(width_of(design.load_width))
         x_weight = Signal(signed(design.weight_bits))
@@ -152,23 +160,31 @@ class Row(wiring.Component):
             x_valid.eq(useful),
             x_first.eq(~touched.bit_select(accumulator, 1)),
             x_last.eq(issue & entry.last),
+            x_maximum.eq(maximum),
             x_address.eq(base[window] + entry.slot),
             x_lane.eq(entry.lane),
             x_weight.eq(entry.value),
             x_accumulator.eq(accumulator),
         ]
-        m_valid, m_first, m_last = Signal(), Signal(), Signal()
+        m_valid, m_first, m_last, m_maximum = Signal(), Signal(), Signal(), Signal()
         m_weight, m_accumulator = Signal.like(x_weight), Signal.like(accumulator)
         m.d.sync += [
             m_valid.eq(x_valid),
             m_first.eq(x_first),
             m_last.eq(x_last),
+            m_maximum.eq(x_maximum),
             m_weight.eq(x_weight),
             m_accumulator.eq(x_accumulator),
         ]
-        a_valid, a_first, a_last = Signal(), Signal(), Signal()
+        a_valid, a_first, a_last, a_maximum = Signal(), Signal(), Signal(), Signal()
         a_accumulator = Signal.like(accumulator)
-        m.d.sync += [a_valid.eq(m_valid), a_first.eq(m_first), a_last.eq(m_last), a_accumulator.eq(m_accumulator)]
+        m.d.sync += [
+            a_valid.eq(m_valid),
+            a_first.eq(m_first),
+            a_last.eq(m_last),
+            a_maximum.eq(m_maximum),
+            a_accumulator.eq(m_accumulator),
+        ]
 
         finished_tiles = Signal(range(4))
         m.d.sync += finished_tiles.eq(finished_tiles + a_last - self.taken)
@@ -191,7 +207,7 @@ class Row(wiring.Component):
                 pe.m_weight.eq(m_weight),
                 pe.a_valid.eq(a_valid),
                 pe.a_first.eq(a_first),
-                pe.a_maximum.eq(self.maximum),
+                pe.a_maximum.eq(a_maximum),
                 pe.a_address.eq(a_accumulator),
                 pe.drain_address.eq(drain_address),
             ]

@@ -20,8 +20,22 @@ BANK_LATENCY = 1
 REQUANTIZER_LATENCY = 6
 """From a drain step to the cycle whose end writes its result to activation memory."""
 
-LAYER_SETUP_LATENCY = 2
-"""From the cycle that writes a layer's last result to the first cycle in which the loader takes an entry of the next layer."""
+LAYER_DONE_LATENCY = 1
+"""From the cycle that writes a layer's last result to the first cycle in which the loader may take a word that reads it."""
 
-START_LATENCY = 1
-"""From the cycle in which ``start`` is seen to the cycle that stands for the last result of a layer before the first."""
+TILE_DONE_LATENCY = 2
+"""From the cycle that writes a tile's last result to the first cycle in which the loader may take a word, where it waited
+for this tile."""
+
+NEXT_LAYER_LATENCY = 4
+"""From the cycle in which the loader takes a layer's last entry to the first cycle in which it takes one of the next layer."""
+
+LAYER_AHEAD_LATENCY = 3
+"""From the cycle that writes a layer's last result to the first cycle in which the loader takes an entry of the layer after
+the next: it is never more than one layer ahead of the drain."""
+
+DRAIN_SETUP_LATENCY = 2
+"""From the cycle that writes a layer's last result to the first drain step of the next layer."""
+
+START_LATENCY = 3
+"""From the cycle in which ``start`` is seen to the first cycle in which the loader takes an entry."""

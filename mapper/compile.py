@@ -7,14 +7,17 @@ fit the design is refused with the parameter to raise.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
-from hw.design import MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS, Design
+from hw.design import ALL_TILES_FREE, MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS, Design
 from mapper.actions import count_captures
 from mapper.balance import Assignment, Ints, assign_channels
+from mapper.cycles import history
 from mapper.encode import EncodedPass, encode_loads, encode_pass
 from mapper.errors import MappingError
+from mapper.overlap import INDEPENDENT, Footprint, overlap
 from mapper.placement import place
 from mapper.program import LayerProgram, LayerSchedule, Placement, Program
 from mapper.windows import KernelSplit, Nonzeros, WindowPlan, Words, count_words, list_words, plan_windows, split_kernel
@@ -67,7 +70,11 @@ def compile_network(network: QuantizedNetwork, design: Design) -> Program:
 
     placements, used = _place_tensors(network, design, assignments)
     _check_memories(mapped, design)
-    layers = tuple(_link(one, placements, design, last=index == len(mapped) - 1) for index, one in enumerate(mapped))
+    mapped = _overlapped(mapped, design)
+    layers = tuple(
+        _link(one, placements, design, mapped[index - 1] if index else None, last=index == len(mapped) - 1)
+        for index, one in enumerate(mapped)
+    )
     return Program(
         network.name, design, layers, placements[network.input], tuple(placements[n] for n in network.outputs), used
     )
@@ -248,7 +255,30 @@ def _place_tensors(
     return placements, used
 
 
-def _link(one: _MappedLayer, placements: dict[str, Placement], design: Design, last: bool) -> LayerProgram:
+def _overlapped(mapped: list[_MappedLayer], design: Design) -> list[_MappedLayer]:
+    """The layers with what each may begin before the one ahead of it has ended."""
+    result = mapped[:1]
+    for before, after in pairwise(mapped):
+        found = INDEPENDENT
+        if after.layer.input == before.layer.output:
+            kernel, layer = after.layer.weights.shape[2:], after.layer
+            footprint = Footprint(
+                layer.stride,
+                (-layer.padding[0], -layer.padding[1]),
+                (
+                    (kernel[0] - 1) * layer.dilation[0] - layer.padding[0],
+                    (kernel[1] - 1) * layer.dilation[1] - layer.padding[1],
+                ),
+            )
+            found = overlap(before.schedule, after.schedule, footprint, history(design) - 1)
+        schedule = replace(after.schedule, unneeded_tiles=found.unneeded_tiles, free_tiles=found.free_tiles)
+        result.append(replace(after, schedule=schedule))
+    return result
+
+
+def _link(
+    one: _MappedLayer, placements: dict[str, Placement], design: Design, before: _MappedLayer | None, last: bool
+) -> LayerProgram:
     """Addresses, requantization words and the descriptor."""
     layer, schedule, assignment = one.layer, one.schedule, one.assignment
     source, target = placements[layer.input], placements[layer.output]
@@ -269,6 +299,7 @@ def _link(one: _MappedLayer, placements: dict[str, Placement], design: Design, l
             taps[f"tap_{axis}{index}_valid"] = int(valid)
     descriptor = {
         "last_layer": int(last),
+        "pause": 0,
         "maximum": int(layer.operation == "max"),
         "tile_shape": design.tile_shapes.index(schedule.tile),
         "tile_h": tile_h - 1,
@@ -277,6 +308,8 @@ def _link(one: _MappedLayer, placements: dict[str, Placement], design: Design, l
         "tiles_x": schedule.tiles_x - 1,
         "tiles": schedule.tiles - 1,
         "passes": schedule.passes - 1,
+        "wait_tiles": _wait_tiles(before.schedule, schedule) if before is not None else 0,
+        "free_tiles": schedule.free_tiles,
         "stride_y": layer.stride[0],
         "stride_x": layer.stride[1],
         "height": source.height,
@@ -298,7 +331,11 @@ def _link(one: _MappedLayer, placements: dict[str, Placement], design: Design, l
         "out_row_step": out_row % space,
         "out_tile_step_y": tile_h * out_row % space,
         "out_tile_step_x": tile_w * target.groups % space,
-        "other_distance": (other.base - target.base) % space if other is not None else 0,
+        "other_base": other.base if other is not None else 0,
+        "other_pixel_step": target.groups % space,
+        "other_row_step": out_row % space,
+        "other_tile_step_y": tile_h * out_row % space,
+        "other_tile_step_x": tile_w * target.groups % space,
         "add_other": int(other is not None),
         "other_zero_point": layer.other_zero_point if other is not None else 0,
         "zero_point": layer.zero_point,
@@ -325,6 +362,13 @@ def _link(one: _MappedLayer, placements: dict[str, Placement], design: Design, l
         output=target,
         other=other,
     )
+
+
+def _wait_tiles(before: LayerSchedule, schedule: LayerSchedule) -> int:
+    """Of all tiles and passes of the layer before, how many the loader waits for."""
+    if schedule.free_tiles == ALL_TILES_FREE:
+        return 0
+    return before.passes * before.tiles - schedule.unneeded_tiles
 
 
 def _captures(one: _MappedLayer, layer: QuantizedLayer, taps: dict[str, int], design: Design) -> int:

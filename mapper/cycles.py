@@ -1,6 +1,6 @@
 """The exact cycle model: a max-plus recurrence over (tile, window), equal to the RTL cycle for cycle.
 
-For window n of a layer (counted over tiles and passes), with the latencies of ``hw.timing``:
+For window n (counted over tiles, passes and layers), with the latencies of ``hw.timing``:
 
 - The loader takes the window's first word at ``begin(n) = max(end(n - 1) + 1, left(n - windows) + ISSUE_LATENCY)``, where
   ``left(m)`` is the cycle in which the last row leaves window m, and the last word at ``end(n) = begin(n) + words(n) - 1``.
@@ -9,34 +9,38 @@ For window n of a layer (counted over tiles and passes), with the latencies of `
 - The drain of tile t takes its first step at ``max(last issue of the tile + DRAIN_START_LATENCY, drained(t - 1) + 1)`` and its
   last, ``drained(t)``, after one cycle for each pixel inside the image and step.
 
+Layers overlap. With ``done(l)``, the cycle that writes the last result of layer l, ``REQUANTIZER_LATENCY`` after its last drain
+step:
+
+- The loader begins layer l + 1 at ``max(end of l + NEXT_LAYER_LATENCY, done(l - 1) + LAYER_AHEAD_LATENCY)``; its first tile also
+  waits for ``wait_tiles`` tiles of layer l to be written, and tile ``free_tiles`` for ``done(l)``.
+- The rows go on without a break, and the drain begins a layer no earlier than ``done(l) + DRAIN_SETUP_LATENCY``.
+
 Tiles repeat, so the state at the start of a tile, taken relative to the loader, soon returns: from then on whole periods
-are added at once, over the tiles of an image row and again over the rows of tiles.
+are added at once, over the tiles of an image row and again over the rows of tiles. Rows are few and times are small
+numbers: plain Python integers are quicker here than arrays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hw import timing
-from hw.design import Design
+from hw.design import ALL_TILES_FREE, Design
 from mapper.program import LayerSchedule, Program
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class LayerCycles:
-    """Cycles of one layer, and where the cycles of its rows went (``rows * cycles`` row cycles in all).
+    """Cycles of one layer, from the cycle that writes the last result of the layer before to the one that writes its own last,
+    and where the cycles of its rows went (``rows * cycles`` row cycles in all).
 
     ``issue``: entries issued, fillers among them; ``load_wait``: a row waited for the loader; ``balance_wait``: it waited for
     a window that the loader could not begin because a slower row still held the slot; ``drain_wait``: it waited for a bank
     of accumulators; ``fill``: the rest, from the layer's start to its first entries and from its last entries to its last
-    result.
+    result. ``fill`` is negative where a layer did part of its work before the layer before it had ended.
     """
 
     cycles: int
@@ -47,163 +51,200 @@ class LayerCycles:
     fill_row_cycles: int
 
 
-ISSUE, LOAD_WAIT, BALANCE_WAIT, DRAIN_WAIT = range(4)
+ISSUE, LOAD_WAIT, BALANCE_WAIT, DRAIN_WAIT, START_WAIT = range(5)
 FAR_PAST = -(1 << 40)
+WRITTEN = timing.REQUANTIZER_LATENCY + timing.TILE_DONE_LATENCY
+"""From a tile's last drain step to the loader's first word that may wait for it."""
+NO_GATE = -1
+
+
+def history(design: Design) -> int:
+    """How many of a layer's last tiles can be unwritten when the loader has taken all its words, and some more: no layer
+    waits for a tile before them."""
+    return design.windows + 4
 
 
 @dataclass
 class _State:
-    """Times of the events that later events depend on, relative to any common origin."""
+    """Times of the events that later events depend on. ``drained`` are the last tiles' drains, the latest last. The loader
+    takes ``free_tiles`` more tiles (``NO_GATE``: any number) before it waits for ``gate``; the layer's first drain waits for
+    ``drain_ready``. ``starting``: the layer's first window is still to come."""
 
     next_take: int
-    issued: Ints
+    issued: list[int]
     left: list[int]
-    drained: int
-    drained_before: int
-    sums: Ints = field(default_factory=lambda: np.zeros(4, np.int64))
+    drained: list[int]
+    free_tiles: int = NO_GATE
+    gate: int = FAR_PAST
+    drain_ready: int = FAR_PAST
+    starting: bool = True
+    sums: list[int] = field(default_factory=lambda: [0] * 5)
 
-    def shifted(self, offset: int) -> _State:
-        return _State(
-            self.next_take + offset,
-            self.issued + offset,
-            [time + offset for time in self.left],
-            self.drained + offset,
-            self.drained_before + offset,
-            self.sums.copy(),
+    def shift(self, offset: int) -> None:
+        self.next_take += offset
+        self.issued = [time + offset for time in self.issued]
+        self.left = [time + offset for time in self.left]
+        self.drained = [time + offset for time in self.drained]
+
+    def key(self) -> tuple[int, ...]:
+        """The state relative to the loader. Slots and banks that became free before it are free, whenever that was, and so
+        are tiles that were written before it."""
+        floor = self.next_take
+        oldest, written = floor - 1, floor - WRITTEN
+        return (
+            self.free_tiles,
+            self.starting,
+            *[time - floor for time in self.issued],
+            *[time - floor if time > oldest else -1 for time in self.left],
+            *[time - floor if time > written else -WRITTEN for time in self.drained],
         )
-
-    def key(self) -> bytes:
-        """The state relative to the loader. Slots and banks that became free before it are free, whenever that was."""
-        floor = self.next_take - 1
-        free = np.maximum(np.array([*self.left, self.drained, self.drained_before]) - floor, 0)
-        return bytes(np.concatenate([self.issued - floor, free]).tobytes())
 
 
 def network_cycles(program: Program) -> tuple[LayerCycles, ...]:
-    """Cycles of every layer; the first one's include the start. Their sum is the time from ``start`` to ``done``."""
-    layers = []
-    for index, layer in enumerate(program.layers):
-        cycles = layer_cycles(layer.schedule, program.design)
-        if index == 0:
-            start = timing.START_LATENCY
-            cycles = LayerCycles(
-                cycles.cycles + start,
-                cycles.issue_row_cycles,
-                cycles.load_wait_row_cycles,
-                cycles.balance_wait_row_cycles,
-                cycles.drain_wait_row_cycles,
-                cycles.fill_row_cycles + start * program.design.rows,
-            )
-        layers.append(cycles)
-    return tuple(layers)
+    """Cycles of every layer; the first one's include the start, as do those of the first one after a pause. Their sum is the
+    time from ``start`` to ``done``, without the host's own time in pauses."""
+    return schedule_cycles([layer.schedule for layer in program.layers], program.design)
 
 
 def layer_cycles(schedule: LayerSchedule, design: Design) -> LayerCycles:
-    """From the cycle that writes the last result of the layer before to the cycle that writes this layer's last."""
-    first = timing.LAYER_SETUP_LATENCY
-    state = _State(
-        next_take=first,
-        issued=np.full(design.rows, first - 1, np.int64),
-        left=[first - 1] * design.windows,
-        drained=FAR_PAST,
-        drained_before=FAR_PAST,
-    )
-    tile_h, tile_w = schedule.tile
-    full_w, edge_w = divmod(schedule.out_width, tile_w)
-    full_h, edge_h = divmod(schedule.out_height, tile_h)
-    cold = _cold_wait(schedule)
-    for counts, words in zip(schedule.counts, schedule.words, strict=True):
-        one_pass = _Pass(counts, words, schedule.steps, design)
-        state = _repeat(state, full_h, partial(_tile_row, one_pass, tile_h, tile_w, full_w, edge_w))
-        if edge_h:
-            state = _tile_row(one_pass, edge_h, tile_w, full_w, edge_w, state)
-    cycles = state.drained + timing.REQUANTIZER_LATENCY
-    sums = state.sums.tolist()
-    # Before its first window is loaded a row fills the pipeline; it does not wait for anybody.
-    sums[LOAD_WAIT] -= cold * design.rows
-    return LayerCycles(
-        cycles,
-        issue_row_cycles=sums[ISSUE],
-        load_wait_row_cycles=sums[LOAD_WAIT],
-        balance_wait_row_cycles=sums[BALANCE_WAIT],
-        drain_wait_row_cycles=sums[DRAIN_WAIT],
-        fill_row_cycles=cycles * design.rows - sum(sums),
-    )
+    """A layer that runs alone."""
+    return schedule_cycles([schedule], design)[0]
+
+
+def schedule_cycles(schedules: Iterable[LayerSchedule], design: Design) -> tuple[LayerCycles, ...]:
+    """Cycles of layers that run one after the other."""
+    layers: list[LayerCycles] = []
+    state: _State | None = None
+    done = before = tail = 0
+    for schedule in schedules:
+        if state is None:
+            done = before = tail = 0
+            first = timing.START_LATENCY
+            state = _State(first, [0] * design.rows, [0] * design.windows, [FAR_PAST] * history(design))
+        else:
+            _begin(state, schedule, done, before)
+        _walk(state, schedule)
+        before, done = done, state.drained[-1] + timing.REQUANTIZER_LATENCY
+        tail_before, tail = tail, sum(done - time for time in state.issued)
+        sums, state.sums = state.sums, [0] * 5
+        layers.append(
+            LayerCycles(
+                done - before,
+                issue_row_cycles=sums[ISSUE],
+                load_wait_row_cycles=sums[LOAD_WAIT],
+                balance_wait_row_cycles=sums[BALANCE_WAIT],
+                drain_wait_row_cycles=sums[DRAIN_WAIT],
+                fill_row_cycles=sums[START_WAIT] + tail - tail_before,
+            )
+        )
+        if schedule.pause:
+            state = None
+    return tuple(layers)
+
+
+def _begin(state: _State, schedule: LayerSchedule, done: int, before: int) -> None:
+    """The loader turns to a layer; ``done`` and ``before`` say when the two layers ahead of it are written."""
+    written = done + timing.LAYER_DONE_LATENCY
+    state.next_take = max(state.next_take - 1 + timing.NEXT_LAYER_LATENCY, before + timing.LAYER_AHEAD_LATENCY)
+    state.free_tiles, state.gate = NO_GATE, FAR_PAST
+    if schedule.free_tiles == 0:
+        state.next_take = max(state.next_take, written)
+    elif schedule.free_tiles < ALL_TILES_FREE:
+        # Of the layer before, the last ``unneeded_tiles`` tiles may still be missing.
+        waited = state.drained[-1 - schedule.unneeded_tiles] + WRITTEN
+        state.next_take = max(state.next_take, min(waited, written))
+        state.free_tiles, state.gate = schedule.free_tiles, written
+    state.drain_ready = done + timing.DRAIN_SETUP_LATENCY
+    state.starting = True
 
 
 @dataclass(frozen=True, eq=False)
 class _Pass:
-    """What all tiles of a pass share."""
+    """What all tiles of a pass share: the words and the rows' entries of each window."""
 
-    counts: Ints
-    words: Ints
+    windows: tuple[tuple[int, list[int]], ...]
+    issues: int
     steps: int
-    design: Design
 
 
-def _tile_row(one: _Pass, height: int, width: int, full: int, edge: int, state: _State) -> _State:
+def _walk(state: _State, schedule: LayerSchedule) -> None:
+    """All tiles of all passes of a layer."""
+    tile_h, tile_w = schedule.tile
+    full_w, edge_w = divmod(schedule.out_width, tile_w)
+    full_h, edge_h = divmod(schedule.out_height, tile_h)
+    for counts, words in zip(schedule.counts, schedule.words, strict=True):
+        windows = tuple(zip(words.tolist(), counts.tolist(), strict=True))
+        one_pass = _Pass(windows, int(counts.sum()), schedule.steps)
+        _repeat(state, full_h, partial(_tile_row, one_pass, tile_h, tile_w, full_w, edge_w))
+        if edge_h:
+            _tile_row(one_pass, edge_h, tile_w, full_w, edge_w, state)
+
+
+def _tile_row(one: _Pass, height: int, width: int, full: int, edge: int, state: _State) -> None:
     """A row of tiles ``height`` pixels high inside the image: ``full`` tiles of ``width`` pixels, then one of ``edge``."""
-    state = _repeat(state, full, partial(_tile, one, height * width))
-    return _tile(one, height * edge, state) if edge else state
+    _repeat(state, full, partial(_tile, one, height * width))
+    if edge:
+        _tile(one, height * edge, state)
 
 
-def _cold_wait(schedule: LayerSchedule) -> int:
-    """Cycles that every row waits for the very first window, counted from the loader's first word."""
-    return int(schedule.words[0][0]) - 1 + timing.LOAD_LATENCY
-
-
-def _repeat(state: _State, count: int, step: Callable[[_State], _State]) -> _State:
+def _repeat(state: _State, count: int, step: Callable[[_State], None]) -> None:
     """Applies ``step`` ``count`` times; once the relative state has returned, whole periods at once."""
-    seen: dict[bytes, tuple[int, int, Ints]] = {}
+    seen: dict[tuple[int, ...], tuple[int, int, list[int]]] = {}
     done = 0
     while done < count:
-        key = state.key()
+        key = state.key() if count > 2 else ()
         if key in seen:
             at, time, sums = seen[key]
             period = done - at
             whole = (count - done) // period
             if whole:
-                advance, more = state.next_take - time, state.sums - sums
-                state = state.shifted(advance * whole)
-                state.sums += more * whole
+                state.sums = [now + whole * (now - then) for now, then in zip(state.sums, sums, strict=True)]
+                state.shift((state.next_take - time) * whole)
                 done += whole * period
                 # What is left is shorter than a period: walk it.
                 seen.clear()
                 continue
-        else:
-            seen[key] = done, state.next_take, state.sums.copy()
-        state = step(state)
+        elif key:
+            seen[key] = done, state.next_take, list(state.sums)
+        step(state)
         done += 1
-    return state
 
 
-def _tile(one: _Pass, pixels: int, state: _State) -> _State:
+def _tile(one: _Pass, pixels: int, state: _State) -> None:
     """One tile: all its windows, then its drain, of the ``pixels`` that lie inside the image."""
-    next_take, issued, left, sums = state.next_take, state.issued, list(state.left), state.sums.copy()
-    bank_free = state.drained_before + timing.BANK_LATENCY
-    for window, (row_counts, word_count) in enumerate(zip(one.counts, one.words.tolist(), strict=True)):
+    next_take, issued, left, sums = state.next_take, state.issued, state.left, state.sums
+    if state.free_tiles == 0:
+        state.free_tiles = NO_GATE
+        if state.gate > next_take:
+            next_take = state.gate
+            state.starting = True
+    elif state.free_tiles > 0:
+        state.free_tiles = state.free_tiles - 1 if state.gate > next_take else NO_GATE
+    # A row that last issued in cycle ``time`` does not wait for a bank or a window that it may enter in ``time + 1``.
+    bank = state.drained[-2] + timing.BANK_LATENCY - 1
+    for index, (words, counts) in enumerate(one.windows):
         slot_free = left.pop(0) + timing.ISSUE_LATENCY
-        begin = max(next_take, slot_free)
-        blocked = begin - next_take
-        next_take = begin + word_count
-        ready = next_take - 1 + timing.LOAD_LATENCY
-        busy = row_counts > 0
-        earliest = issued + 1
-        start = np.maximum(earliest, ready)
-        load_wait = start - earliest
-        if window == 0 and bank_free > ready:
-            start_in_bank = np.maximum(start, bank_free)
-            sums[DRAIN_WAIT] += int((start_in_bank - start).sum())
-            start = start_in_bank
-        if not busy.all():
-            load_wait = load_wait[busy]
-        waited = int(load_wait.sum())
-        if waited:
-            balance = int(np.minimum(load_wait, blocked).sum()) if blocked else 0
+        blocked = slot_free - next_take
+        if blocked > 0:
+            next_take = slot_free
+        next_take += words
+        ready = next_take - 1 + timing.LOAD_LATENCY - 1
+        if min(issued) < ready:
+            waits = [ready - time if time < ready and count else 0 for time, count in zip(issued, counts, strict=True)]
+            issued = [time + wait for time, wait in zip(issued, waits, strict=True)]
+            balance = sum(min(wait, blocked) for wait in waits) if blocked > 0 else 0
             sums[BALANCE_WAIT] += balance
-            sums[LOAD_WAIT] += waited - balance
-        issued = np.where(busy, start + row_counts - 1, issued)
-        left.append(int(issued.max()))
-    sums[ISSUE] += int(one.counts.sum())
-    drain_begin = max(int(issued.max()) + timing.DRAIN_START_LATENCY, state.drained + 1)
-    return _State(next_take, issued, left, drain_begin + pixels * one.steps - 1, state.drained, sums)
+            sums[START_WAIT if state.starting else LOAD_WAIT] += sum(waits) - balance
+        if index == 0:
+            state.starting = False
+            if min(issued) < bank:
+                sums[DRAIN_WAIT] += sum(bank - time for time in issued if time < bank)
+                issued = [max(time, bank) for time in issued]
+        issued = [time + count for time, count in zip(issued, counts, strict=True)]
+        left.append(max(issued))
+    sums[ISSUE] += one.issues
+    state.next_take, state.issued = next_take, issued
+    drained = state.drained
+    drain_begin = max(left[-1] + timing.DRAIN_START_LATENCY, drained[-1] + 1, state.drain_ready)
+    drained.pop(0)
+    drained.append(drain_begin + pixels * one.steps - 1)

@@ -36,6 +36,10 @@ class LayerSchedule:
     ``counts[p]`` (windows x rows) are the entries that each row issues in each window of pass p, ``words[p]`` (windows) the
     words the loader takes for it; both hold for every tile. ``tiles_y`` x ``tiles_x`` tiles of ``tile`` (height, width) pixels
     cover the ``out_height`` x ``out_width`` output; ``steps`` are the drain steps of one pixel in one pass.
+
+    The loader may begin the layer while the last ``unneeded_tiles`` tiles of the layer before are not yet written, and take the
+    first ``free_tiles`` tiles' words before all of them are (``hw.design.ALL_TILES_FREE``: it need not wait for that layer at
+    all). After a layer with ``pause`` the array waits for the host.
     """
 
     counts: tuple[NDArray[np.int64], ...]
@@ -46,6 +50,9 @@ class LayerSchedule:
     out_height: int
     out_width: int
     steps: int
+    unneeded_tiles: int = 0
+    free_tiles: int = 0
+    pause: bool = False
 
     @property
     def passes(self) -> int:
