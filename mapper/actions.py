@@ -51,13 +51,13 @@ def count_actions(layer: LayerProgram, design: Design, cycles: int) -> Actions:
     tiles = schedule.tiles
     pixels = schedule.out_height * schedule.out_width
     issued = sum(int(counts.sum()) for counts in schedule.counts)
-    macs = layer.nnz * tiles * design.cols
+    macs = layer.products * tiles * design.cols
     words = sum(int(count.sum()) for count in schedule.words) * tiles
     steps = pixels * schedule.steps * schedule.passes
     drained = steps * min(design.requantizer_lanes, design.rows * design.accumulators_per_step)
     return Actions(
         macs=macs,
-        useful_macs=layer.nnz * pixels,
+        useful_macs=layer.products * pixels,
         window_reads=macs,
         window_writes=layer.captures * tiles * design.rows,
         # The first product of an accumulator in a tile overwrites it, which the read port does not know.

@@ -19,13 +19,14 @@ Ints = NDArray[np.int64]
 @dataclass(frozen=True, eq=False)
 class Assignment:
     """Per output channel: ``channel_pass``, ``row``, ``accumulator`` and ``position`` (among the tensor's activations).
-    ``passes`` passes of ``steps`` drain steps a pixel each; ``groups`` words hold one pixel."""
+    ``passes`` passes of ``depth`` accumulators, which take ``steps`` drain steps a pixel; ``groups`` words hold one pixel."""
 
     channel_pass: Ints
     row: Ints
     accumulator: Ints
     position: Ints
     passes: int
+    depth: int
     steps: int
     groups: int
 
@@ -63,5 +64,5 @@ def assign_channels(design: Design, load: NDArray[np.float64], order_key: Ints |
     in_pass = np.array([[design.position(r, a) for a in range(depth)] for r in range(design.rows)], np.int64)
     position = channel_pass * steps * lanes + in_pass[row, accumulator]
     return Assignment(
-        channel_pass, row, accumulator, position, passes, steps, -(-passes * steps * lanes // design.load_width)
+        channel_pass, row, accumulator, position, passes, depth, steps, -(-passes * steps * lanes // design.load_width)
     )

@@ -9,12 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.design import Design
+from models.quantized import HostProduct
 
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """Where a tensor lies: pixel (y, x) takes ``groups`` words from ``base + (y * width + x) * groups``; channel ``c`` is
-    activation ``positions[c]`` of these words, counted over words of ``load_width`` activations."""
+    """Where a tensor lies. Folded by (fy, fx), it is a grid of ``height / fy`` x ``width / fx`` pixels of ``channels * fy * fx``
+    channels: channel c at row y and column x is folded channel ``(c * fy + y % fy) * fx + x % fx`` of folded pixel
+    ``(y // fy, x // fx)``. The folded pixels take ``groups`` words each from ``base`` on, row by row; folded channel k is
+    activation ``positions[k]`` of these words, counted over words of ``load_width`` activations. (Other tensors may lie in
+    the same words.)"""
 
     name: str
     channels: int
@@ -23,10 +27,16 @@ class Placement:
     base: int
     groups: int
     positions: NDArray[np.int64]
+    fold: tuple[int, int] = (1, 1)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Folded pixels: height and width."""
+        return self.height // self.fold[0], self.width // self.fold[1]
 
     @property
     def words(self) -> int:
-        return self.height * self.width * self.groups
+        return self.grid[0] * self.grid[1] * self.groups
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,15 +78,19 @@ class LayerProgram:
     """One descriptor and what it points to.
 
     ``weights[r]`` are row r's packed entries and ``loads`` the packed load list, pass after pass; ``parameters`` are the
-    packed requantization words and ``descriptor`` the packed layer descriptor (Python integers). ``nnz`` counts nonzero
-    weights once (not per tile), of ``stored_weights`` in all; ``macs`` are the dense layer's multiply-accumulates;
-    ``captures`` are the (word, column) pairs of one tile that the loader writes into windows.
+    packed requantization words and ``descriptor`` the packed layer descriptor (Python integers). ``layers`` are the names of
+    the network's layers that run together here. ``nnz`` counts nonzero weights once (not per tile), of ``stored_weights`` in
+    all, and ``products`` the entries that stand for them in the rows' lists: as often as the output is folded. ``macs`` are
+    the dense layers' multiply-accumulates; ``captures`` are the (word, column) pairs of one tile that the loader writes
+    into windows. ``outputs`` are the tensors written, ``complete`` those of them that are whole now.
     """
 
     name: str
     kind: str
+    layers: tuple[str, ...]
     macs: int
     nnz: int
+    products: int
     stored_weights: int
     captures: int
     weights: tuple[NDArray[Any], ...]
@@ -85,13 +99,25 @@ class LayerProgram:
     descriptor: int
     schedule: LayerSchedule
     input: Placement
-    output: Placement
+    outputs: tuple[Placement, ...]
+    complete: tuple[Placement, ...]
     other: Placement | None
 
 
 @dataclass(frozen=True, eq=False)
+class HostStep:
+    """What the host computes when ``after`` layers have run: it reads ``inputs``, and writes ``output``."""
+
+    after: int
+    product: HostProduct
+    inputs: tuple[Placement, ...]
+    output: Placement
+
+
+@dataclass(frozen=True, eq=False)
 class Program:
-    """The whole network on one design. ``activation_words`` is the highest word used, plus one."""
+    """The whole network on one design. ``activation_words`` is the highest word used, plus one. The array stops for every
+    group of ``host_steps`` and is started again."""
 
     network: str
     design: Design
@@ -99,6 +125,7 @@ class Program:
     input: Placement
     outputs: tuple[Placement, ...]
     activation_words: int
+    host_steps: tuple[HostStep, ...] = ()
 
     def memory_images(self) -> dict[str, list[int]]:
         """The words of every program memory, by the memory's name (``weights0`` ... one per row)."""

@@ -18,7 +18,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Nonzeros:
-    """The nonzero weights of a layer, in parallel arrays: output channel, position of the input channel, tap, value."""
+    """The nonzero weights of a layer, in parallel arrays: output channel, input channel (or its position in memory), tap, value."""
 
     channel: Ints
     position: Ints
@@ -28,6 +28,10 @@ class Nonzeros:
 
     def select(self, mask: NDArray[np.bool_]) -> Nonzeros:
         return Nonzeros(self.channel[mask], self.position[mask], self.ky[mask], self.kx[mask], self.value[mask])
+
+    def at(self, positions: Ints) -> Nonzeros:
+        """The same with ``positions[channel]`` in place of the input's channel."""
+        return Nonzeros(self.channel, positions[self.position], self.ky, self.kx, self.value)
 
 
 @dataclass(frozen=True)

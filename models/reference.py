@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from models.errors import SkipstoneError
 from models.images import Labels, check_labels
-from models.quantized import QuantizedLayer, QuantizedNetwork, QuantizedTensor, output_size, requantize
+from models.quantized import HostProduct, QuantizedLayer, QuantizedNetwork, QuantizedTensor, output_size, requantize
 
 Integers = NDArray[np.int64]
 
@@ -102,6 +102,14 @@ def run_layer(network: QuantizedNetwork, layer: QuantizedLayer, x: Integers, oth
         other - layer.other_zero_point if other is not None else None,
         column(layer.other_multiplier),
     )
+
+
+def multiply(product: HostProduct, a: Integers, b: Integers) -> Integers:
+    """The host's product of two tensors (N x channels x height x width; ``b`` may be one pixel)."""
+    total = (a - product.zero_points[0]) * (b - product.zero_points[1]) * product.multiplier
+    shifted = (total + (np.int64(1) << (product.shift - 1))) >> product.shift
+    result: Integers = np.clip(product.zero_point + shifted, product.low, product.high)
+    return result
 
 
 def accumulate(layer: QuantizedLayer, x: Integers) -> Integers:

@@ -6,6 +6,8 @@ import contextlib
 import shutil
 import tempfile
 import threading
+from dataclasses import dataclass
+from itertools import pairwise
 from multiprocessing.connection import Connection, Listener
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +20,7 @@ from hw.array import host_selects
 from hw.design import Design
 from hw.export import SHARED_MODULES, TOP
 from mapper.program import Placement, Program
+from models.reference import multiply
 from sim.build import Build, build, cached_verilog, runner_of, simulator_environment
 from sim.errors import SimulationError
 from sim.jobs import Load, Run, RunResult, Stop
@@ -27,9 +30,9 @@ START_SECONDS = 120.0
 
 def pack_words(placement: Placement, design: Design, values: NDArray[np.int64]) -> list[int]:
     """The memory words of a tensor (channels x height x width), pixel after pixel."""
-    channels, height, width = values.shape
-    lanes = np.zeros((height * width, placement.groups * design.load_width), np.int64)
-    lanes[:, placement.positions] = values.reshape(channels, -1).T
+    grid = (placement.grid[0] * placement.grid[1], placement.groups * design.load_width)
+    lanes = np.zeros(grid, np.int64)
+    lanes[:, placement.positions] = folded(values, placement.fold)
     mask = (1 << design.activation_bits) - 1
     words = []
     for row in (lanes.reshape(-1, design.load_width) & mask).tolist():
@@ -40,14 +43,50 @@ def pack_words(placement: Placement, design: Design, values: NDArray[np.int64]) 
     return words
 
 
+def write_words(placement: Placement, design: Design, values: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Addresses and words that the host writes: only those words of a pixel that hold the tensor."""
+    mine = set(np.unique(placement.positions // design.load_width).tolist())
+    words = pack_words(placement, design, values)
+    return [(placement.base + at, word) for at, word in enumerate(words) if at % placement.groups in mine]
+
+
 def unpack_words(placement: Placement, design: Design, words: tuple[int, ...]) -> NDArray[np.int64]:
     """The tensor (channels x height x width) in memory words read back."""
     bits, mask, sign = design.activation_bits, (1 << design.activation_bits) - 1, 1 << (design.activation_bits - 1)
     lanes = np.array(
         [[(word >> (lane * bits)) & mask for lane in range(design.load_width)] for word in words], np.int64
-    ).reshape(placement.height * placement.width, -1)
+    ).reshape(placement.grid[0] * placement.grid[1], -1)
     lanes = np.where(lanes & sign, lanes - (mask + 1), lanes)
-    return np.asarray(lanes[:, placement.positions].T.reshape(placement.channels, placement.height, placement.width))
+    return unfolded(lanes[:, placement.positions], placement)
+
+
+def folded(values: NDArray[np.int64], fold: tuple[int, int]) -> NDArray[np.int64]:
+    """A tensor (channels x height x width) as folded pixels x folded channels."""
+    channels, height, width = values.shape
+    split = values.reshape(channels, height // fold[0], fold[0], width // fold[1], fold[1])
+    return split.transpose(1, 3, 0, 2, 4).reshape(-1, channels * fold[0] * fold[1])
+
+
+def unfolded(values: NDArray[np.int64], placement: Placement) -> NDArray[np.int64]:
+    """Folded pixels x folded channels as a tensor (channels x height x width)."""
+    (rows, columns), (fy, fx) = placement.grid, placement.fold
+    split = values.reshape(rows, columns, placement.channels, fy, fx)
+    return split.transpose(2, 0, 3, 1, 4).reshape(placement.channels, placement.height, placement.width)
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkRun:
+    """One run: ``cycles`` of every layer that finished and the tensors that it completed (``layers``), read from activation memory
+    when it ended; ``tensors``: all tensors by name, the input and the host's among them. ``from_host``: the last tensor read
+    through the host port was the same. ``seconds``: wall time of the cycles alone."""
+
+    cycles: tuple[int, ...]
+    layers: tuple[dict[str, NDArray[np.int64]], ...]
+    tensors: dict[str, NDArray[np.int64]]
+    from_host: bool
+    done: bool
+    seconds: float
+    error: str | None = None
 
 
 class RtlSession:
@@ -122,15 +161,47 @@ class RtlSession:
         self._ask(Load(tuple((selects[name], tuple(words)) for name, words in images.items())))
         self.program = program
 
-    def run(self, x: NDArray[np.int64], expected_cycles: int = 0) -> RunResult:
-        """Runs the loaded program on one quantized input (channels x height x width)."""
-        if self.program is None:
+    def run(self, x: NDArray[np.int64], expected_cycles: int = 0) -> NetworkRun:
+        """Runs the loaded program on one quantized input (channels x height x width), and the host's steps between."""
+        program = self.program
+        if program is None:
             raise SimulationError("no program is loaded")
-        placed = self.program.input
-        words = pack_words(placed, self.design, x)
-        reads = tuple((layer.output.base, layer.output.words) for layer in self.program.layers)
-        result: RunResult = self._ask(Run(tuple(enumerate(words, placed.base)), reads, 2 * expected_cycles + 1_000_000))
-        return result
+        tensors = {program.input.name: x}
+        layers: list[dict[str, NDArray[np.int64]]] = []
+        cycles: list[int] = []
+        seconds = 0.0
+        writes = write_words(program.input, self.design, x)
+        limit = 2 * expected_cycles + 1_000_000
+        stops = sorted({0, len(program.layers), *(step.after for step in program.host_steps)})
+        self._host_steps(program, 0, tensors, writes)
+        done, from_host, error = True, False, None
+        for start, stop in pairwise(stops):
+            segment = program.layers[start:stop]
+            reads = tuple(tuple((placed.base, placed.words) for placed in layer.complete) for layer in segment)
+            result: RunResult = self._ask(Run(tuple(writes), reads, limit))
+            cycles += result.cycles
+            seconds += result.seconds
+            for layer, words in zip(segment, result.words, strict=False):
+                placed = zip(layer.complete, words, strict=True)
+                layers.append({one.name: unpack_words(one, self.design, read) for one, read in placed})
+                tensors.update(layers[-1])
+            error, done = result.error, result.done
+            if error is not None or not done:
+                break
+            from_host = result.host_words == result.last_words
+            writes = []
+            self._host_steps(program, stop, tensors, writes)
+        return NetworkRun(tuple(cycles), tuple(layers), tensors, from_host, done, seconds, error)
+
+    def _host_steps(
+        self, program: Program, after: int, tensors: dict[str, NDArray[np.int64]], writes: list[tuple[int, int]]
+    ) -> None:
+        """What the host computes after ``after`` layers, from tensors read back, and what it then writes."""
+        for step in program.host_steps:
+            if step.after == after:
+                a, b = (tensors[name][None] for name in step.product.inputs)
+                tensors[step.output.name] = multiply(step.product, a, b)[0]
+                writes += write_words(step.output, self.design, tensors[step.output.name])
 
     def _ask(self, job: Any) -> Any:
         if self._connection is None:

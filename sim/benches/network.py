@@ -90,12 +90,12 @@ async def run_network(dut, driver: HostDriver, monitor: LayerMonitor, job: Run) 
     await RisingEdge(dut.busy)
     before = int(get_sim_time("ns"))
     cycles: list[int] = []
-    words: list[tuple[int, ...]] = []
+    words: list[tuple[tuple[int, ...], ...]] = []
     # ``start`` stays high through the first cycle only; the layers' times do not depend on it.
     lowered = cocotb.start_soon(_lower_start(dut))
     # ``layer`` goes back to 0 together with ``busy``; that change is not the end of a layer.
     await FallingEdge(dut.clk)
-    for base, count in job.reads:
+    for complete in job.reads:
         wall = time.perf_counter()
         at = await monitor.next_layer(job.limit)
         seconds += time.perf_counter() - wall
@@ -107,10 +107,10 @@ async def run_network(dut, driver: HostDriver, monitor: LayerMonitor, job: Run) 
         cycles.append((at - before) // PERIOD_NS)
         before = at
         await FallingEdge(dut.clk)
-        words.append(tuple(monitor.words(base, count)))
+        words.append(tuple(tuple(monitor.words(base, count)) for base, count in complete))
     await lowered
     done = int(dut.done.value) == 1 and int(dut.busy.value) == 0
-    host_words = tuple(await driver.read(*job.reads[-1])) if done else ()
+    host_words = tuple(await driver.read(*job.reads[-1][-1])) if done else ()
     return RunResult(tuple(cycles), tuple(words), host_words, done, seconds)
 
 

@@ -1,0 +1,131 @@
+"""What a design can't hold or compute, said with the parameter to change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from hw.design import MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS, Design
+from mapper.errors import MappingError
+from mapper.tiling import MappedWorkload
+from mapper.workload import Workload
+from models.quantized import MAX_SHIFT, QuantizedLayer, QuantizedNetwork
+
+
+def check_widths(network: QuantizedNetwork, design: Design) -> None:
+    """Bits of activations and weights, and the number of layers."""
+    if network.activation_bits != design.activation_bits:
+        raise MappingError(
+            f"the network has {network.activation_bits}-bit activations, design '{design.name}' {design.activation_bits}-bit "
+            f"ones; quantize with --activation-bits {design.activation_bits} or set activation_bits = {network.activation_bits}"
+        )
+    if network.weight_bits > design.weight_bits:
+        raise MappingError(
+            f"the network has {network.weight_bits}-bit weights, design '{design.name}' takes {design.weight_bits}; "
+            f"quantize with --weight-bits {design.weight_bits} or set weight_bits = {network.weight_bits}"
+        )
+    layers = len(network.array_layers)
+    if layers > design.layers:
+        raise MappingError(f"the network has {layers} layers, the design {design.layers}; raise layers to {layers}")
+
+
+def check_geometry(workload: Workload, source: tuple[int, int], design: Design) -> None:
+    """Sizes and strides; ``source`` is the (folded) input's height and width."""
+    layer, geometry = workload.layer, workload.geometry
+    if max(geometry.stride) > design.max_stride:
+        raise MappingError.too_small(
+            layer.name, f"stride {max(geometry.stride)}", max(geometry.stride), "max_stride", design.max_stride
+        )
+    largest = max(*source, *workload.size)
+    if largest > design.max_dimension:
+        raise MappingError.too_small(layer.name, f"size {largest}", largest, "max_dimension", design.max_dimension)
+    spans = [
+        max(geometry.padding[axis], 0)
+        + max(source[axis], (workload.size[axis] - 1) * geometry.stride[axis] + geometry.high[axis] + 1)
+        for axis in (0, 1)
+    ]
+    reached = max(spans) + design.region_extent
+    if (
+        reached.bit_length() > design.dimension_bits
+        or max(map(abs, geometry.padding)) >= 1 << (design.dimension_bits - 1)
+    ):
+        raise MappingError.too_small(
+            layer.name, f"padded size {max(spans)}", max(spans), "max_dimension", design.max_dimension
+        )
+
+
+def check_numbers(layer: QuantizedLayer, network: QuantizedNetwork, design: Design) -> None:
+    """Requantization constants and the range of the accumulators."""
+    if int(layer.shift.min()) < 1 or int(layer.shift.max()) > MAX_SHIFT:
+        raise MappingError(f"layer '{layer.name}': requantization shifts must be 1 to {MAX_SHIFT}")
+    if not 0 <= int(layer.multiplier.min()) <= int(layer.multiplier.max()) < 1 << MULTIPLIER_BITS:
+        raise MappingError(f"layer '{layer.name}': requantization multipliers must fit {MULTIPLIER_BITS} bits")
+    if not 0 <= int(layer.other_multiplier.min()) <= int(layer.other_multiplier.max()) < 1 << OTHER_MULTIPLIER_BITS:
+        raise MappingError(
+            f"layer '{layer.name}': multipliers of the added tensor must fit {OTHER_MULTIPLIER_BITS} bits"
+        )
+    low, high = accumulator_range(layer, network)
+    bits = max(
+        max(-low - 1, high, 0).bit_length() + 1, *(_signed_bits(int(b)) for b in (layer.bias.min(), layer.bias.max()))
+    )
+    if bits > design.accumulator_bits:
+        raise MappingError.too_small(
+            layer.name,
+            f"an accumulator range of {low} to {high} with biases of {int(layer.bias.min())} to {int(layer.bias.max())} "
+            f"(activation ranges: {network.calibration})",
+            bits,
+            "accumulator_bits",
+            design.accumulator_bits,
+        )
+
+
+def accumulator_range(layer: QuantizedLayer, network: QuantizedNetwork) -> tuple[int, int]:
+    """Least and greatest value any accumulator can take at any time, from the actual weights and the input's bits."""
+    bits = network.tensors[layer.input].bits
+    lowest, highest = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    flat = layer.weights.reshape(layer.weights.shape[0], -1).astype(np.int64)
+    if layer.operation == "max":
+        return lowest, highest
+    positive = np.where(flat > 0, flat, 0).sum(axis=1)
+    negative = np.where(flat < 0, flat, 0).sum(axis=1)
+    return int((positive * lowest + negative * highest).min()), int((positive * highest + negative * lowest).max())
+
+
+def _signed_bits(value: int) -> int:
+    return (value if value >= 0 else -value - 1).bit_length() + 1
+
+
+def check_memories(mapped: list[MappedWorkload], design: Design) -> None:
+    """Lists and tables of all workloads together."""
+
+    def fullest_row(ones: list[MappedWorkload]) -> int:
+        return int(
+            max(sum(len(part.weights[row]) for one in ones for part in one.passes) for row in range(design.rows))
+        )
+
+    def load_words(ones: list[MappedWorkload]) -> int:
+        return sum(len(words.window) for one in ones for words in one.words)
+
+    def parameter_words(ones: list[MappedWorkload]) -> int:
+        return sum(one.schedule.passes * one.schedule.steps for one in ones)
+
+    memories: tuple[tuple[str, Callable[[list[MappedWorkload]], int], str, int], ...] = (
+        (
+            "nonzero weights (with fillers) of the fullest row",
+            fullest_row,
+            "weight_entries",
+            design.weight_entries,
+        ),
+        ("load list", load_words, "load_entries", design.load_entries),
+        ("requantization table", parameter_words, "parameter_words", design.parameter_words),
+    )
+    for what, size, parameter, have in memories:
+        need = size(mapped)
+        if need > have:
+            share = [size([one]) for one in mapped]
+            largest = int(np.argmax(share))
+            raise MappingError(
+                f"the network's {what} needs {parameter} {need}, design '{design.name}' has {have}; raise {parameter} to "
+                f"{need} (layer '{mapped[largest].workload.name}' takes the most, {share[largest]})"
+            )
