@@ -19,7 +19,8 @@ class Drain(wiring.Component):
     ``finished`` says that every row has finished the next tile; ``taken`` pulses in the cycle before the first step and
     ``released`` in the last step, whose accumulators are free one cycle later. A step in cycle d reads the accumulators
     (``values``), the parameters and the other tensor's word, and is written at the end of cycle d + ``LATENCY``.
-    ``layer_done`` is high in the cycle that writes the layer's last result.
+    ``layer_done`` is high in the cycle that writes the layer's last result. The host writes the parameters (``host_write``) and
+    the requantizers' tables, all lanes at once (``host_tables``).
     """
 
     LATENCY = timing.REQUANTIZER_LATENCY
@@ -52,7 +53,8 @@ class Drain(wiring.Component):
                 "write_word": Out(design.activation_word_bits),
                 "layer_done": Out(1),
                 "host_write": In(1),
-                "host_address": In(width_of(design.parameter_words)),
+                "host_tables": In(1),
+                "host_address": In(width_of(max(design.parameter_words, design.table_words))),
                 "host_data": In(design.parameter.width * self.lanes),
             }
         )
@@ -224,10 +226,13 @@ class Drain(wiring.Component):
                 requantizer.other.eq(other.word_select(lane, design.activation_bits).as_signed()),
                 requantizer.add_other.eq(config.add_other),
                 requantizer.other_zero_point.eq(config.other_zero_point),
-                requantizer.zero_point.eq(config.zero_point),
-                requantizer.low.eq(config.low),
-                requantizer.high.eq(config.high),
             ]
+            if design.tables:
+                m.d.comb += [
+                    requantizer.table_write.eq(self.host_tables),
+                    requantizer.table_address.eq(self.host_address),
+                    requantizer.table_data.eq(self.host_data),
+                ]
             results.append(requantizer.q)
 
         travelling = data.StructLayout(

@@ -15,6 +15,7 @@ from mapper.actions import count_captures
 from mapper.balance import Assignment, Ints, assign_channels
 from mapper.encode import EncodedPass, encode_loads, encode_pass
 from mapper.errors import MappingError
+from mapper.lookups import Lookups, collect_lookups
 from mapper.placement import place
 from mapper.program import LayerProgram, LayerSchedule, Placement, Program
 from mapper.windows import KernelSplit, Nonzeros, WindowPlan, Words, count_words, list_words, plan_windows, split_kernel
@@ -40,11 +41,6 @@ def compile_network(network: QuantizedNetwork, design: Design) -> Program:
             f"the network has {network.activation_bits}-bit activations, design '{design.name}' {design.activation_bits}-bit "
             f"ones; quantize with --activation-bits {design.activation_bits} or set activation_bits = {network.activation_bits}"
         )
-    if network.weight_bits > design.weight_bits:
-        raise MappingError(
-            f"the network has {network.weight_bits}-bit weights, design '{design.name}' takes {design.weight_bits}; "
-            f"quantize with --weight-bits {design.weight_bits} or set weight_bits = {network.weight_bits}"
-        )
     if len(network.layers) > design.layers:
         raise MappingError(
             f"the network has {len(network.layers)} layers, the design {design.layers}; raise layers to {len(network.layers)}"
@@ -52,6 +48,7 @@ def compile_network(network: QuantizedNetwork, design: Design) -> Program:
     network = replace(network, layers=tuple(_with_needed_stride(layer, network) for layer in network.array_layers))
     for layer in network.array_layers:
         _check_shapes(layer, network, design)
+    lookups = collect_lookups(network, design)
 
     partners = _tied_tensors(network)
     assignments: dict[str, Assignment] = {}
@@ -62,14 +59,23 @@ def compile_network(network: QuantizedNetwork, design: Design) -> Program:
         # An Add takes the network's input itself: the host writes it in the order of what it is added to.
         _assign(network.input, None, network, design, assignments, partners)
     for layer in network.array_layers:
-        one = _map_layer(layer, network, design, assignments, partners)
+        one = _map_layer(layer, network, design, assignments, partners, lookups)
         mapped.append(one)
 
     placements, used = _place_tensors(network, design, assignments)
     _check_memories(mapped, design)
-    layers = tuple(_link(one, placements, design, last=index == len(mapped) - 1) for index, one in enumerate(mapped))
+    layers = tuple(
+        _link(one, placements, design, lookups, last=index == len(mapped) - 1) for index, one in enumerate(mapped)
+    )
     return Program(
-        network.name, design, layers, placements[network.input], tuple(placements[n] for n in network.outputs), used
+        network.name,
+        design,
+        layers,
+        placements[network.input],
+        tuple(placements[n] for n in network.outputs),
+        used,
+        lookups.tables,
+        lookups.codebooks,
     )
 
 
@@ -154,6 +160,7 @@ def _map_layer(
     design: Design,
     assignments: dict[str, Assignment],
     partners: dict[str, frozenset[str]],
+    lookups: Lookups,
 ) -> _MappedLayer:
     kernel = (layer.weights.shape[2], layer.weights.shape[3])
     assignment = _assign(layer.output, layer, network, design, assignments, partners)
@@ -177,7 +184,7 @@ def _map_layer(
                 plan.slot,
                 part.position % design.load_width,
                 assignment.accumulator[part.channel],
-                part.value,
+                lookups.codes(layer, part.value),
             )
         )
     tile = _choose_tile(layer, design, passes, plans, assignment.steps, out_height, out_width)
@@ -248,7 +255,9 @@ def _place_tensors(
     return placements, used
 
 
-def _link(one: _MappedLayer, placements: dict[str, Placement], design: Design, last: bool) -> LayerProgram:
+def _link(
+    one: _MappedLayer, placements: dict[str, Placement], design: Design, lookups: Lookups, last: bool
+) -> LayerProgram:
     """Addresses, requantization words and the descriptor."""
     layer, schedule, assignment = one.layer, one.schedule, one.assignment
     source, target = placements[layer.input], placements[layer.output]
@@ -301,9 +310,7 @@ def _link(one: _MappedLayer, placements: dict[str, Placement], design: Design, l
         "other_distance": (other.base - target.base) % space if other is not None else 0,
         "add_other": int(other is not None),
         "other_zero_point": layer.other_zero_point if other is not None else 0,
-        "zero_point": layer.zero_point,
-        "low": layer.low,
-        "high": layer.high,
+        **lookups.descriptor(layer),
     }
     try:
         packed = design.descriptor.pack(descriptor)
@@ -318,12 +325,14 @@ def _link(one: _MappedLayer, placements: dict[str, Placement], design: Design, l
         captures=_captures(one, layer, taps, design),
         weights=tuple(np.concatenate([part.weights[r] for part in one.passes]) for r in range(design.rows)),
         loads=np.concatenate([encode_loads(design, words, source.width, source.groups) for words in one.words]),
-        parameters=_parameters(layer, assignment, design),
+        parameters=_parameters(layer, assignment, design, lookups),
         descriptor=packed,
         schedule=schedule,
         input=source,
         output=target,
         other=other,
+        entry_bits=design.weight_entry.width,
+        uses_table=layer.table is not None,
     )
 
 
@@ -334,7 +343,9 @@ def _captures(one: _MappedLayer, layer: QuantizedLayer, taps: dict[str, int], de
     return sum(count_captures(words.dy, words.dx, one.schedule.tile, layer.stride, tap_y, tap_x) for words in one.words)
 
 
-def _parameters(layer: QuantizedLayer, assignment: Assignment, design: Design) -> tuple[int, ...]:
+def _parameters(
+    layer: QuantizedLayer, assignment: Assignment, design: Design, lookups: Lookups
+) -> tuple[int, ...]:
     """Requantization words, step after step of every pass; lanes without a channel are zero."""
     width = design.parameter.width
     words = [0] * (assignment.passes * assignment.steps)
@@ -346,6 +357,10 @@ def _parameters(layer: QuantizedLayer, assignment: Assignment, design: Design) -
                 "multiplier": int(layer.multiplier[channel]),
                 "shift": int(layer.shift[channel]),
                 "other_multiplier": int(layer.other_multiplier[channel]) if layer.other is not None else 0,
+                "zero_point": layer.zero_point,
+                "low": layer.low,
+                "high": layer.high,
+                **lookups.parameter(layer),
             }
         )
         words[step] |= packed << (lane * width)

@@ -63,7 +63,8 @@ class LayerProgram:
     ``weights[r]`` are row r's packed entries and ``loads`` the packed load list, pass after pass; ``parameters`` are the
     packed requantization words and ``descriptor`` the packed layer descriptor (Python integers). ``nnz`` counts nonzero
     weights once (not per tile), of ``stored_weights`` in all; ``macs`` are the dense layer's multiply-accumulates;
-    ``captures`` are the (word, column) pairs of one tile that the loader writes into windows.
+    ``captures`` are the (word, column) pairs of one tile that the loader writes into windows; ``entry_bits`` is the width of a
+    row's entry; ``uses_table`` says whether results are looked up in a table.
     """
 
     name: str
@@ -80,11 +81,19 @@ class LayerProgram:
     input: Placement
     output: Placement
     other: Placement | None
+    entry_bits: int = 0
+    uses_table: bool = False
+
+    @property
+    def encoded_bits(self) -> int:
+        """Bits that the layer takes in the rows' weight memories, fillers included."""
+        return sum(len(row) for row in self.weights) * self.entry_bits
 
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """The whole network on one design. ``activation_words`` is the highest word used, plus one."""
+    """The whole network on one design. ``activation_words`` is the highest word used, plus one. ``tables`` and ``codebooks``
+    hold the integers of each, in the order of their numbers."""
 
     network: str
     design: Design
@@ -92,14 +101,23 @@ class Program:
     input: Placement
     outputs: tuple[Placement, ...]
     activation_words: int
+    tables: tuple[tuple[int, ...], ...] = ()
+    codebooks: tuple[tuple[int, ...], ...] = ()
 
     def memory_images(self) -> dict[str, list[int]]:
-        """The words of every program memory, by the memory's name (``weights0`` ... one per row)."""
+        """The words of every program memory, by the memory's name (``weights0`` ... one per row); without ``tables`` or
+        ``codebooks`` where the program has none."""
         images: dict[str, list[int]] = {
             "loads": [int(word) for layer in self.layers for word in layer.loads],
             "parameters": [word for layer in self.layers for word in layer.parameters],
             "descriptors": [layer.descriptor for layer in self.layers],
         }
+        for name, lists, bits in (
+            ("tables", self.tables, self.design.activation_bits),
+            ("codebooks", self.codebooks, self.design.weight_bits),
+        ):
+            if lists:
+                images[name] = [value & ((1 << bits) - 1) for values in lists for value in values]
         for row in range(self.design.rows):
             images[f"weights{row}"] = [int(word) for layer in self.layers for word in layer.weights[row]]
         return images
