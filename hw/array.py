@@ -18,8 +18,17 @@ from hw.shared import Shared
 
 ROW_MODULE = "skipstone_row"
 
-SELECT_ACTIVATIONS, SELECT_LOADS, SELECT_PARAMETERS, SELECT_DESCRIPTORS, SELECT_WEIGHTS = range(5)
-"""Memories on the host port; the weights of row r are ``SELECT_WEIGHTS + r``."""
+(
+    SELECT_ACTIVATIONS,
+    SELECT_LOADS,
+    SELECT_PARAMETERS,
+    SELECT_DESCRIPTORS,
+    SELECT_TABLES,
+    SELECT_CODEBOOKS,
+    SELECT_WEIGHTS,
+) = range(7)
+"""Memories on the host port; the weights of row r are ``SELECT_WEIGHTS + r``. The tables of all requantizers are written at
+once, and so are the codebooks of all rows."""
 
 
 def host_selects(design: Design) -> dict[str, int]:
@@ -30,6 +39,10 @@ def host_selects(design: Design) -> dict[str, int]:
         "parameters": SELECT_PARAMETERS,
         "descriptors": SELECT_DESCRIPTORS,
     }
+    if design.table_words:
+        selects["tables"] = SELECT_TABLES
+    if design.codebook_words:
+        selects["codebooks"] = SELECT_CODEBOOKS
     return selects | {f"weights{row}": SELECT_WEIGHTS + row for row in range(design.rows)}
 
 
@@ -41,6 +54,8 @@ def host_port_bits(design: Design) -> tuple[int, int, int]:
         (design.parameter_words, design.parameter.width * design.requantizer_lanes),
         (design.layers, design.descriptor.width),
         (design.weight_entries, design.weight_entry.width),
+        (design.table_words, design.activation_bits),
+        (design.codebook_words, design.weight_bits),
     )
     return (
         max(width for _, width in memories),
@@ -92,13 +107,15 @@ class SkipstoneArray(wiring.Component):
 
         for unit in (controller, loader, drain, *rows):
             m.d.comb += [unit.host_address.eq(self.host_address), unit.host_data.eq(self.host_data)]
-        for select, unit in (
-            (SELECT_LOADS, loader),
-            (SELECT_PARAMETERS, drain),
-            (SELECT_DESCRIPTORS, controller),
-            *((SELECT_WEIGHTS + index, row) for index, row in enumerate(rows)),
+        for select, enable in (
+            (SELECT_LOADS, loader.host_write),
+            (SELECT_PARAMETERS, drain.host_write),
+            (SELECT_TABLES, drain.host_tables),
+            (SELECT_DESCRIPTORS, controller.host_write),
+            *((SELECT_CODEBOOKS, row.host_codebooks) for row in rows if design.codebook_words),
+            *((SELECT_WEIGHTS + index, row.host_write) for index, row in enumerate(rows)),
         ):
-            m.d.comb += unit.host_write.eq(self.host_write & ~controller.busy & (self.host_select == select))
+            m.d.comb += enable.eq(self.host_write & ~controller.busy & (self.host_select == select))
         host_activations = Signal()
         m.d.comb += host_activations.eq(self.host_write & (self.host_select == SELECT_ACTIVATIONS))
 
@@ -148,6 +165,7 @@ class SkipstoneArray(wiring.Component):
                 row.tiles.eq(controller.config.tiles),
                 row.passes.eq(controller.config.passes),
                 row.maximum.eq(controller.config.maximum),
+                *([row.codebook.eq(controller.config.codebook)] if design.codebook_words else []),
                 row.load_begun.eq(loader.begun),
                 row.load_done.eq(loader.done),
                 row.load_word.eq(loader.load_word),

@@ -16,6 +16,7 @@ from typing import Any
 
 from hw.errors import DesignError
 from hw.fields import Field, Fields, width_of
+from hw.multipliers import MULTIPLIERS, SHIFT_WEIGHT_BITS, Multiplier
 
 MULTIPLIER_BITS = 16
 OTHER_MULTIPLIER_BITS = 32
@@ -46,9 +47,16 @@ RANGES = {
     "leave_bits": (1, 8),
     "max_stride": (1, 16),
     "max_dimension": (1, 1 << 15),
+    "codebook_entries": (4, 256),
+    "codebooks": (1, 64),
+    "delta_bits": (1, 24),
+    "tables": (0, 64),
 }
 """Least and greatest value of every parameter."""
 LIMITS = {name: high for name, (_, high) in RANGES.items()}
+CHOICES = {"multiplier": tuple(MULTIPLIERS), "index_coding": ("absolute", "delta")}
+"""The values of every parameter that is a word."""
+MAX_TABLE_BITS = 10
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,13 @@ class Design:
     ``parameter_words`` requantization words (``requantizer_lanes`` channels each), ``layers`` descriptors. ``reach`` bounds
     the extent of the kernel part held by one window (larger kernels are split over windows); ``leave_bits`` is the width of
     the number of windows a row leaves behind one entry; ``max_stride`` and ``max_dimension`` bound strides and image sizes.
+
+    ``multiplier`` is how PEs multiply (``hw.multipliers``): ``linear`` by integers of ``weight_bits``; ``shift`` by plus or minus
+    a power of two, whose sign and exponent have ``weight_bits`` together (2 to 5); ``sign`` by plus or minus one
+    (``weight_bits`` does not matter); ``codebook`` by one of ``codebook_entries`` integers of ``weight_bits``, which each row
+    looks up in one of ``codebooks`` codebooks, one a layer. ``index_coding`` is how an entry names its activation and
+    accumulator: ``absolute``, or ``delta``, the distance from the row's entry before in ``delta_bits``. ``tables`` is the number
+    of tables of ``2**activation_bits`` entries in which each requantizer lane can look up its result.
     """
 
     name: str
@@ -84,6 +99,12 @@ class Design:
     leave_bits: int = 3
     max_stride: int = 4
     max_dimension: int = 1023
+    multiplier: str = "linear"
+    codebook_entries: int = 16
+    codebooks: int = 16
+    index_coding: str = "absolute"
+    delta_bits: int = 6
+    tables: int = 0
     description: str = ""
 
     def __post_init__(self) -> None:
@@ -107,13 +128,42 @@ class Design:
                 f"requantizer_lanes {self.requantizer_lanes} must divide load_width {self.load_width}, "
                 "so that a result fits one activation word"
             )
-        if self.accumulator_bits < self.weight_bits + self.activation_bits:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise DesignError(f"{name} must be {' or '.join(choices)}, not '{getattr(self, name)}'")
+        low, high = SHIFT_WEIGHT_BITS
+        if self.multiplier == "shift" and not low <= self.weight_bits <= high:
             raise DesignError(
-                f"accumulator_bits {self.accumulator_bits} cannot hold one product; raise it to "
-                f"{self.weight_bits + self.activation_bits}"
+                f"weight_bits must be {low} to {high} with multiplier shift (a sign and an exponent), not {self.weight_bits}"
+            )
+        if self.codebook_entries & (self.codebook_entries - 1):
+            raise DesignError(f"codebook_entries must be a power of two, not {self.codebook_entries}")
+        if self.accumulator_bits < self.products.product_bits:
+            raise DesignError(
+                f"accumulator_bits {self.accumulator_bits} cannot hold one product; raise it to {self.products.product_bits}"
+            )
+        if self.tables and self.activation_bits > MAX_TABLE_BITS:
+            raise DesignError(
+                f"tables {self.tables} needs activation_bits {MAX_TABLE_BITS} or fewer, not {self.activation_bits}: every "
+                f"requantizer lane would hold {1 << self.activation_bits} entries a table"
             )
 
     # Derived sizes ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def products(self) -> Multiplier:
+        """The kind of multiplier: codes, widths and gateware."""
+        return MULTIPLIERS[self.multiplier](self.weight_bits, self.activation_bits, self.codebook_entries)
+
+    @property
+    def codebook_words(self) -> int:
+        """Integers in a row's codebook memory; 0 where nothing is looked up."""
+        return self.codebooks * self.codebook_entries if self.products.looked_up else 0
+
+    @property
+    def table_words(self) -> int:
+        """Entries in a requantizer lane's table memory; 0 without tables."""
+        return self.tables << self.activation_bits
 
     @property
     def pes(self) -> int:
@@ -183,15 +233,33 @@ class Design:
         return self.load_width * self.activation_bits
 
     @cached_property
-    def weight_entry(self) -> Fields:
-        """One nonzero: its value, the activation (slot and lane of the window), the accumulator, and what comes after it:
-        how many windows the row leaves, and whether the tile's list ends."""
+    def weight_index(self) -> Fields:
+        """Where a nonzero belongs: the activation (lane and slot of the window) and the accumulator. As one number it rises
+        within a row's entries of a window."""
         return Fields(
             (
-                Field("value", self.weight_bits, signed=True),
-                Field("slot", width_of(self.slots)),
                 Field("lane", width_of(self.load_width)),
+                Field("slot", width_of(self.slots)),
                 Field("accumulator", width_of(self.accumulators)),
+            )
+        )
+
+    @cached_property
+    def weight_entry(self) -> Fields:
+        """One nonzero: the code of its value, its index, and what comes after it: how many windows the row leaves, and whether
+        the tile's list ends. ``delta`` is the index less that of the row's entry before in the window, less one; before a
+        window's first entry stands -1. ``filler`` marks an entry that changes no accumulator; where a code says 0, that
+        does."""
+        kind = self.products
+        return Fields(
+            (
+                Field("value", kind.code_bits, signed=kind.zero_code),
+                *(() if kind.zero_code else (Field("filler", 1),)),
+                *(
+                    self.weight_index.fields
+                    if self.index_coding == "absolute"
+                    else (Field("delta", self.delta_bits),)
+                ),
                 Field("leave", self.leave_bits),
                 Field("last", 1),
             )
@@ -218,12 +286,17 @@ class Design:
     @cached_property
     def parameter(self) -> Fields:
         """Requantization constants of one output channel."""
+        table = (Field("table", width_of(self.tables)), Field("use_table", 1)) if self.tables else ()
         return Fields(
             (
                 Field("bias", self.accumulator_bits, signed=True),
                 Field("multiplier", MULTIPLIER_BITS),
                 Field("shift", SHIFT_BITS),
                 Field("other_multiplier", OTHER_MULTIPLIER_BITS),
+                Field("zero_point", self.activation_bits, signed=True),
+                Field("low", self.activation_bits, signed=True),
+                Field("high", self.activation_bits, signed=True),
+                *table,
             )
         )
 
@@ -250,6 +323,7 @@ class Design:
                 Field("last_layer", 1),
                 Field("pause", 1),
                 Field("maximum", 1),
+                *((Field("codebook", width_of(self.codebooks)),) if self.codebook_words else ()),
                 Field("tile_shape", width_of(len(self.tile_shapes))),
                 Field("tile_h", width_of(self.cols)),
                 Field("tile_w", width_of(self.cols)),
@@ -289,9 +363,6 @@ class Design:
                 Field("other_tile_step_x", address),
                 Field("add_other", 1),
                 Field("other_zero_point", self.activation_bits, signed=True),
-                Field("zero_point", self.activation_bits, signed=True),
-                Field("low", self.activation_bits, signed=True),
-                Field("high", self.activation_bits, signed=True),
             )
         )
 

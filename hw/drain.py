@@ -55,7 +55,8 @@ class Drain(wiring.Component):
     (``values``), the parameters and the other tensor's word, and is written at the end of cycle d + ``LATENCY``.
     ``layer_done`` is high in the cycle that writes the layer's last result, and ``tiles_written`` counts the layer's
     tiles whose last result is written. ``config`` belongs to the layer that the last ``begin`` began; no tile of the next
-    layer is taken before the next one.
+    layer is taken before the next one. The host writes the parameters (``host_write``) and the requantizers' tables, all
+    lanes at once (``host_tables``).
     """
 
     LATENCY = timing.REQUANTIZER_LATENCY
@@ -89,7 +90,8 @@ class Drain(wiring.Component):
                 "layer_done": Out(1),
                 "tiles_written": Out(design.descriptor.width_of("wait_tiles")),
                 "host_write": In(1),
-                "host_address": In(width_of(design.parameter_words)),
+                "host_tables": In(1),
+                "host_address": In(width_of(max(design.parameter_words, design.table_words))),
                 "host_data": In(design.parameter.width * self.lanes),
             }
         )
@@ -261,10 +263,13 @@ class Drain(wiring.Component):
                 requantizer.other.eq(other.word_select(lane, design.activation_bits).as_signed()),
                 requantizer.add_other.eq(config.add_other),
                 requantizer.other_zero_point.eq(config.other_zero_point),
-                requantizer.zero_point.eq(config.zero_point),
-                requantizer.low.eq(config.low),
-                requantizer.high.eq(config.high),
             ]
+            if design.tables:
+                m.d.comb += [
+                    requantizer.table_write.eq(self.host_tables),
+                    requantizer.table_address.eq(self.host_address),
+                    requantizer.table_data.eq(self.host_data),
+                ]
             results.append(requantizer.q)
 
         travelling = data.StructLayout(

@@ -1,4 +1,4 @@
-"""The processing element: a window memory, a multiplier and two banks of accumulators. Control comes from its row."""
+"""The processing element: a window memory, a multiplier (of any kind) and two banks of accumulators. Control comes from its row."""
 
 from amaranth.hdl import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
@@ -36,7 +36,7 @@ class Pe(wiring.Component):
                 "x_address": In(width_of(design.windows * design.slots)),
                 "x_lane": In(width_of(design.load_width)),
                 "m_valid": In(1),
-                "m_weight": In(signed(design.weight_bits)),
+                "m_weight": In(design.products.operand_bits),
                 "a_valid": In(1),
                 "a_first": In(1),
                 "a_maximum": In(1),
@@ -61,9 +61,9 @@ class Pe(wiring.Component):
         with m.If(self.x_valid):
             m.d.sync += activation.eq(read.data.word_select(self.x_lane, design.activation_bits).as_signed())
 
-        product = Signal(signed(design.weight_bits + design.activation_bits))
+        product = Signal(signed(design.products.product_bits))
         with m.If(self.m_valid):
-            m.d.sync += product.eq(self.m_weight * activation)
+            m.d.sync += product.eq(design.products.product(self.m_weight, activation))
 
         accumulators = Memory(shape=unsigned(design.accumulator_bits), depth=2 * design.bank_depth, init=[])
         m.submodules.accumulators = accumulators

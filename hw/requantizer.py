@@ -1,24 +1,36 @@
-"""One lane of the requantizer: accumulators in, clamped activations out, with an optional second tensor added."""
+"""One lane of the requantizer: accumulators in, clamped activations out, with an optional second tensor added and an
+optional table looked up."""
 
-from amaranth.hdl import Module, Mux, Signal, signed
-from amaranth.lib import wiring
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.design import MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS, SHIFT_BITS, Design
+from hw.fields import width_of
+
+LATE = ("zero_point", "low", "high", "table", "use_table")
 
 
 class Requantizer(wiring.Component):
-    """``q = clamp(zero_point + ((acc + bias) * multiplier + (other - other_zero_point) * other_multiplier
-    + (1 << (shift - 1))) >> shift, low, high)``, one value a cycle, after ``LATENCY`` cycles.
+    """``c = clamp(zero_point + ((acc + bias) * multiplier + (other - other_zero_point) * other_multiplier
+    + (1 << (shift - 1))) >> shift, low, high)``, then ``q = tables[table][c + 2**(bits - 1)]`` with ``use_table``, else
+    ``q = c``; one value a cycle, after ``LATENCY`` cycles.
 
-    ``shift`` must be 1 to 47. With ``add_other`` low the second term is zero.
+    All constants but ``other_zero_point`` belong to the value and come with it in ``parameter``. ``shift`` must be 1 to 47. With
+    ``add_other`` low the second term is zero. A design without tables has a register in their place.
     """
 
-    LATENCY = 5
+    LATENCY = 6
 
     def __init__(self, design: Design) -> None:
         self.design = design
         activation = signed(design.activation_bits)
+        tables = {
+            "table_write": In(1),
+            "table_address": In(width_of(design.table_words)),
+            "table_data": In(design.activation_bits),
+        }
         super().__init__(
             {
                 "accumulator": In(signed(design.accumulator_bits)),
@@ -26,16 +38,21 @@ class Requantizer(wiring.Component):
                 "other": In(activation),
                 "add_other": In(1),
                 "other_zero_point": In(activation),
-                "zero_point": In(activation),
-                "low": In(activation),
-                "high": In(activation),
                 "q": Out(activation),
+                **(tables if design.tables else {}),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
         design = self.design
+        # What the last stages take of the parameter word travels beside the value.
+        late = data.StructLayout(
+            {name: member.shape for name, member in design.parameter.layout() if name in LATE}
+        )
+        late1, late2, late3, late4 = (Signal(late, name=f"late{stage}") for stage in range(1, 5))
+        m.d.sync += [late1[name].eq(self.parameter[name]) for name in late.members]
+        m.d.sync += [late2.eq(late1), late3.eq(late2), late4.eq(late3)]
         # Stage 1: bias and zero point.
         sum1 = Signal(signed(design.accumulator_bits + 1))
         other1 = Signal(signed(design.activation_bits + 1))
@@ -66,12 +83,33 @@ class Requantizer(wiring.Component):
         shifted4 = Signal.like(total3)
         m.d.sync += shifted4.eq(total3 >> shift3)
         # Stage 5: zero point and clamp.
-        placed = Signal(signed(len(shifted4) + 1))
-        m.d.comb += placed.eq(shifted4 + self.zero_point)
-        with m.If(placed < self.low):
-            m.d.sync += self.q.eq(self.low)
-        with m.Elif(placed > self.high):
-            m.d.sync += self.q.eq(self.high)
+        placed, clamped5 = Signal(signed(len(shifted4) + 1)), Signal(signed(design.activation_bits))
+        m.d.comb += placed.eq(shifted4 + late4.zero_point)
+        with m.If(placed < late4.low):
+            m.d.sync += clamped5.eq(late4.low)
+        with m.Elif(placed > late4.high):
+            m.d.sync += clamped5.eq(late4.high)
         with m.Else():
-            m.d.sync += self.q.eq(placed)
+            m.d.sync += clamped5.eq(placed)
+        # Stage 6: the table, read synchronously, beside the value that passes it by.
+        clamped6 = Signal.like(clamped5)
+        m.d.sync += clamped6.eq(clamped5)
+        m.d.comb += self.q.eq(clamped6)
+        if design.tables:
+            table5, use5, use6 = Signal.like(late4.table), Signal(), Signal()
+            m.d.sync += [table5.eq(late4.table), use5.eq(late4.use_table), use6.eq(use5)]
+            tables = Memory(shape=design.activation_bits, depth=design.table_words, init=[])
+            m.submodules.tables = tables
+            host, read = tables.write_port(), tables.read_port(domain="sync")
+            # Adding half of the range to a two's complement number turns its sign bit.
+            place = Cat(clamped5[:-1], ~clamped5[-1], table5)
+            m.d.comb += [
+                host.en.eq(self.table_write),
+                host.addr.eq(self.table_address),
+                host.data.eq(self.table_data),
+                read.en.eq(use5),
+                read.addr.eq(place),
+            ]
+            with m.If(use6):
+                m.d.comb += self.q.eq(read.data)
         return m

@@ -6,6 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw import timing
+from hw.decode import Decoder, entry_index
 from hw.design import Design
 from hw.fields import width_of
 from hw.pe import Pe, load_layout
@@ -19,10 +20,11 @@ class Row(wiring.Component):
 
     The weight memory holds, for each layer and pass in turn, the list of one tile; the list is replayed for every tile
     and the next list follows behind it, so the row needs no addresses. ``begin`` comes with the next layer's ``tiles``,
-    ``passes`` and ``maximum``, which stay until the row has entered that layer: at once, if it has no other, or right behind
-    its last entry of the layer before. An entry says how many windows the row leaves
-    behind it (``leave``) and whether the tile ends (``last``). A row's list always starts in the tile's first window; an
-    entry of value zero takes its cycle and changes no accumulator.
+    ``passes``, ``maximum`` and, where there are any, ``codebook``, which stay until the row has entered that layer: at once,
+    if it has no other, or right behind its last entry of the layer before. An entry says how many windows the row leaves
+    behind it (``leave``) and whether the tile ends (``last``). A row's list always starts in the tile's first window; a
+    filler entry takes its cycle and changes no accumulator. The host writes codebooks with ``host_codebooks``, entries with
+    ``host_write``.
 
     ``held`` (signed) is the number of windows that the loader has begun and this row has not left; the loader may begin
     another while it is below ``windows`` in every row. ``finished`` says that a tile waits for the drain; ``taken`` takes it,
@@ -34,6 +36,7 @@ class Row(wiring.Component):
 
     def __init__(self, design: Design) -> None:
         self.design = design
+        codebook = {"codebook": In(width_of(design.codebooks)), "host_codebooks": In(1)}
         self.held_shape = signed(max(width_of(design.windows + 1), design.leave_bits) + 2)
         super().__init__(
             {
@@ -55,8 +58,9 @@ class Row(wiring.Component):
                 "drain_column": In(width_of(design.cols)),
                 "values": Out(data.ArrayLayout(signed(design.accumulator_bits), design.accumulators_per_step)),
                 "host_write": In(1),
-                "host_address": In(width_of(design.weight_entries)),
-                "host_data": In(design.weight_entry.width),
+                "host_address": In(width_of(max(design.weight_entries, design.codebook_words))),
+                "host_data": In(max(design.weight_entry.width, design.products.operand_bits)),
+                **(codebook if design.codebook_words else {}),
             }
         )
 
@@ -136,11 +140,13 @@ class Row(wiring.Component):
         # An accumulator that the tile has not touched yet is overwritten, not added to; the drain reads it as zero.
         touched = Signal(2 * depth)
         accumulator = Signal(range(2 * depth))
-        m.d.comb += accumulator.eq(Mux(bank, depth, 0) + entry.accumulator)
+        index = entry_index(m, design, entry, issue)
+        m.d.comb += accumulator.eq(Mux(bank, depth, 0) + index.accumulator)
         touch = Signal(2 * depth)
-        # An entry of value zero only passes the time: it stands where a row has no nonzero but must leave a window.
+        # A filler only passes the time: it stands where a row has no nonzero but must leave a window, or has a long way to go.
+        filler = entry.value == 0 if design.products.zero_code else entry.filler
         useful = Signal()
-        m.d.comb += useful.eq(issue & (entry.value != 0))
+        m.d.comb += useful.eq(issue & ~filler)
         with m.If(useful):
             m.d.comb += touch.eq(1 << accumulator)
         keep = Signal(2 * depth, init=-1)
@@ -154,26 +160,34 @@ class Row(wiring.Component):
         x_valid, x_first, x_last, x_maximum = Signal(), Signal(), Signal(), Signal()
         x_address = Signal(width_of(design.windows * design.slots))
         x_lane = Signal(width_of(design.load_width))
-        x_weight = Signal(signed(design.weight_bits))
         x_accumulator = Signal.like(accumulator)
         m.d.sync += [
             x_valid.eq(useful),
             x_first.eq(~touched.bit_select(accumulator, 1)),
             x_last.eq(issue & entry.last),
             x_maximum.eq(maximum),
-            x_address.eq(base[window] + entry.slot),
-            x_lane.eq(entry.lane),
-            x_weight.eq(entry.value),
+            x_address.eq(base[window] + index.slot),
+            x_lane.eq(index.lane),
             x_accumulator.eq(accumulator),
         ]
+        m.submodules.decoder = decoder = Decoder(design)
+        m.d.comb += decoder.code.eq(entry.value)
+        if design.codebook_words:
+            m.d.comb += [
+                decoder.begin.eq(enter),
+                decoder.codebook.eq(self.codebook),
+                decoder.host_write.eq(self.host_codebooks),
+                decoder.host_address.eq(self.host_address),
+                decoder.host_data.eq(self.host_data),
+            ]
         m_valid, m_first, m_last, m_maximum = Signal(), Signal(), Signal(), Signal()
-        m_weight, m_accumulator = Signal.like(x_weight), Signal.like(accumulator)
+        m_weight, m_accumulator = Signal(design.products.operand_bits), Signal.like(accumulator)
         m.d.sync += [
             m_valid.eq(x_valid),
             m_first.eq(x_first),
             m_last.eq(x_last),
             m_maximum.eq(x_maximum),
-            m_weight.eq(x_weight),
+            m_weight.eq(decoder.weight),
             m_accumulator.eq(x_accumulator),
         ]
         a_valid, a_first, a_last, a_maximum = Signal(), Signal(), Signal(), Signal()

@@ -17,7 +17,7 @@ DRAIN_START_LATENCY = PE_LATENCY + 1
 BANK_LATENCY = 1
 """From the last drain step of a tile to the first cycle in which a row may issue into the freed bank."""
 
-REQUANTIZER_LATENCY = 6
+REQUANTIZER_LATENCY = 7
 """From a drain step to the cycle whose end writes its result to activation memory."""
 
 LAYER_DONE_LATENCY = 1

@@ -24,7 +24,8 @@ class Actions:
     ``accumulator_reads``/``accumulator_writes``: accumulators, drain included. ``weight_reads``: entries read from the rows'
     weight memories. ``load_list_reads``: entries of the load list. ``activation_reads``/``activation_writes``: words
     (``load_width`` activations) read from, and parts of words (``requantizer_lanes`` activations) written to activation
-    memory. ``parameter_reads``: requantization words. ``requantizations``: lanes times steps. ``cycles``: for leakage.
+    memory. ``parameter_reads``: requantization words. ``requantizations``: lanes times steps. ``table_reads``: the same, in
+    layers that look up a table. ``cycles``: for leakage.
     """
 
     macs: int
@@ -39,6 +40,7 @@ class Actions:
     activation_writes: int
     parameter_reads: int
     requantizations: int
+    table_reads: int
     cycles: int
 
     def __add__(self, other: Actions) -> Actions:
@@ -69,6 +71,7 @@ def count_actions(layer: LayerProgram, design: Design, cycles: int) -> Actions:
         activation_writes=steps,
         parameter_reads=steps,
         requantizations=steps * design.requantizer_lanes,
+        table_reads=steps * design.requantizer_lanes if layer.uses_table else 0,
         cycles=cycles,
     )
 

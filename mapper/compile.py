@@ -10,12 +10,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hw.design import Design
-from mapper.cycles import history, network_cycles
+from mapper.cycles import history
 from mapper.errors import MappingError
 from mapper.folding import choose_folds, merge_candidates
 from mapper.layout import Layout
 from mapper.limits import check_geometry, check_memories, check_numbers, check_widths
 from mapper.link import link
+from mapper.lookups import Lookups, collect_lookups
 from mapper.overlap import INDEPENDENT, NOTHING, Footprint, Overlap, overlap
 from mapper.program import HostStep, Program
 from mapper.tiling import MappedWorkload, map_workload
@@ -30,20 +31,23 @@ def compile_network(network: QuantizedNetwork, design: Design) -> Program:
     one also where only it fits the memories.
     """
     check_widths(network, design)
+    lookups = collect_lookups(network, design)
     for layer in network.array_layers:
         check_numbers(layer, network, design)
     folds = choose_folds(network, design)
     merges = merge_candidates(network, design, folds)
     if folds or merges:
         try:
-            reshaped = _compile(network, design, folds, merges)
+            reshaped = _compile(network, design, lookups, folds, merges)
         except MappingError:
-            return _compile(network, design, {}, {})
+            return _compile(network, design, lookups, {}, {})
         return reshaped
-    return _compile(network, design, {}, {})
+    return _compile(network, design, lookups, {}, {})
 
 
-def _compile(network: QuantizedNetwork, design: Design, folds: dict[str, Fold], merges: dict[str, str]) -> Program:
+def _compile(
+    network: QuantizedNetwork, design: Design, lookups: Lookups, folds: dict[str, Fold], merges: dict[str, str]
+) -> Program:
     workloads = _workloads(network, folds, merges)
     for workload in workloads.values():
         _, height, width = folded_shape(
@@ -59,7 +63,7 @@ def _compile(network: QuantizedNetwork, design: Design, folds: dict[str, Fold], 
             layout.assign_host_tensor(layer.output)
             products.append((len(mapped), layer))
         elif layer.name in workloads:
-            mapped.append(map_workload(workloads[layer.name], layout, design))
+            mapped.append(map_workload(workloads[layer.name], layout, design, lookups))
     pauses = {after for after, _ in products}
     placements, used = layout.placements()
     check_memories(mapped, design)
@@ -69,6 +73,7 @@ def _compile(network: QuantizedNetwork, design: Design, folds: dict[str, Fold], 
         link(
             one,
             layout,
+            lookups,
             placements,
             design,
             mapped[index - 1] if index else None,
@@ -84,6 +89,8 @@ def _compile(network: QuantizedNetwork, design: Design, folds: dict[str, Fold], 
         placements[network.input],
         tuple(placements[name] for name in network.outputs),
         used,
+        lookups.tables,
+        lookups.codebooks,
         tuple(
             HostStep(after, product, tuple(placements[name] for name in product.inputs), placements[product.output])
             for after, product in products

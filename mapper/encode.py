@@ -38,13 +38,14 @@ class EncodedPass:
 
 
 def encode_pass(
-    design: Design, windows: int, row: Ints, window: Ints, slot: Ints, lane: Ints, accumulator: Ints, value: Ints
+    design: Design, windows: int, row: Ints, window: Ints, slot: Ints, lane: Ints, accumulator: Ints, code: Ints
 ) -> EncodedPass:
     """One tile's lists. An entry leaves as many windows as lie up to the row's next entry (or the end of the tile).
 
-    A filler entry of value zero is put where a row has no nonzero in the first window, and wherever it would have to leave
-    more windows at once than ``leave_bits`` can say.
+    A filler entry is put where a row has no nonzero in the first window, wherever it would have to leave more windows at once
+    than ``leave_bits`` can say, and wherever the next index is further away than ``delta_bits`` can say.
     """
+    filler = np.zeros(len(row), np.int64)
     longest = (1 << design.leave_bits) - 1
     counts = np.bincount(window * design.rows + row, minlength=windows * design.rows).reshape(windows, design.rows)
     filler_rows, filler_windows = [], []
@@ -67,26 +68,73 @@ def encode_pass(
         zero = np.zeros(len(extra_row), np.int64)
         row, window = np.concatenate([row, extra_row]), np.concatenate([window, extra_window])
         slot, lane = np.concatenate([slot, zero]), np.concatenate([lane, zero])
-        accumulator, value = np.concatenate([accumulator, zero]), np.concatenate([value, zero])
+        accumulator, code = np.concatenate([accumulator, zero]), np.concatenate([code, zero])
+        filler = np.concatenate([filler, zero + 1])
         counts = counts.copy()
         np.add.at(counts, (extra_window, extra_row), 1)
-    order = np.lexsort((slot * design.load_width + lane, accumulator, window, row))
-    row, window = row[order], window[order]
+    index = _joined(design, {"lane": lane, "slot": slot, "accumulator": accumulator})
+    order = np.lexsort((index, window, row))
+    row, window, index, code, filler = row[order], window[order], index[order], code[order], filler[order]
+    delta = np.zeros(len(row), np.int64)
+    if design.index_coding == "delta":
+        delta, escapes = _deltas(design, row, window, index)
+        # An escape is a filler that goes the longest way there is.
+        ends = np.cumsum(escapes + 1) - 1
+        counts = counts.copy()
+        np.add.at(counts, (window, row), escapes)
+        row, window, index = (np.repeat(column, escapes + 1) for column in (row, window, index))
+        longest_way = (1 << design.delta_bits) - 1
+        delta, code, filler = (
+            _spread(column, ends, len(row), of_escape)
+            for column, of_escape in ((delta, longest_way), (code, 0), (filler, 1))
+        )
     last = np.append(row[1:] != row[:-1], True)
     following = np.where(last, windows, np.append(window[1:], 0))
     words = pack(
         design.weight_entry,
         {
-            "value": value[order],
-            "slot": slot[order],
-            "lane": lane[order],
-            "accumulator": accumulator[order],
+            "value": code,
+            "filler": filler,
+            **_parted(design, index),
+            "delta": delta,
             "leave": following - window,
             "last": last.astype(np.int64),
         },
     )
     bounds = np.searchsorted(row, np.arange(design.rows + 1))
     return EncodedPass(tuple(words[bounds[r] : bounds[r + 1]] for r in range(design.rows)), counts.astype(np.int64))
+
+
+def _joined(design: Design, parts: dict[str, Ints]) -> Ints:
+    """The fields of an index as one number."""
+    joined, offset = np.zeros_like(parts["lane"]), 0
+    for field in design.weight_index.fields:
+        joined = joined | parts[field.name] << offset
+        offset += field.width
+    return joined
+
+
+def _parted(design: Design, index: Ints) -> dict[str, Ints]:
+    """The inverse of ``_joined``."""
+    parts, offset = {}, 0
+    for field in design.weight_index.fields:
+        parts[field.name] = index >> offset & (1 << field.width) - 1
+        offset += field.width
+    return parts
+
+
+def _deltas(design: Design, row: Ints, window: Ints, index: Ints) -> tuple[Ints, Ints]:
+    """The delta of each of the sorted entries, and how many escapes go before it."""
+    same = np.append(False, (row[1:] == row[:-1]) & (window[1:] == window[:-1]))
+    gap = index - np.where(same, np.append(0, index[:-1]) + 1, 0)
+    return gap & (1 << design.delta_bits) - 1, gap >> design.delta_bits
+
+
+def _spread(column: Ints, places: Ints, length: int, elsewhere: int) -> Ints:
+    """``column`` at ``places`` of an array of ``length``, ``elsewhere`` between them."""
+    wide = np.full(length, elsewhere, np.int64)
+    wide[places] = column
+    return wide
 
 
 def encode_loads(design: Design, words: Words, width: int, groups: int) -> NDArray[Any]:

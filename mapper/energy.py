@@ -2,7 +2,8 @@
 area.
 
 Takes what ``mapper.actions`` counts and what ``mapper.technology`` knows. Nothing here is measured on this project's
-own gateware: memories are CACTI's, arithmetic is Horowitz's, and what neither of them gives is left out and named here:
+own gateware but the size of a shifter against an adder: memories are CACTI's, arithmetic is Horowitz's, and what neither of
+them gives is left out and named here:
 clock tree, pipeline registers, wires between blocks, the control of rows, the shifter and clamp of the requantizer, and
 off-chip memory. Numbers are for comparing designs and networks, not for signing off.
 """
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from hw.design import MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS, Design
+from hw.multipliers import Linear, Shift
 from mapper.actions import Actions
 from mapper.technology import Sram, Technology
 
@@ -32,6 +34,11 @@ class Memory:
 def memories(design: Design) -> tuple[Memory, ...]:
     """All memories of the gateware, sized as it sizes them."""
     parameter_bits = design.parameter.width * design.requantizer_lanes
+    lookups = []
+    if design.codebook_words:
+        lookups.append(Memory("codebooks", design.rows, design.codebook_words, design.weight_bits))
+    if design.table_words:
+        lookups.append(Memory("tables", design.requantizer_lanes, design.table_words, design.activation_bits))
     return (
         Memory("windows", design.pes, design.windows * design.slots, design.activation_word_bits),
         Memory("accumulators", design.pes, 2 * design.bank_depth, design.accumulator_bits),
@@ -40,6 +47,32 @@ def memories(design: Design) -> tuple[Memory, ...]:
         Memory("parameters", 1, design.parameter_words, parameter_bits),
         Memory("load_lists", 1, design.load_entries, design.load_entry.width),
         Memory("descriptors", 1, design.layers, design.descriptor.width),
+        *lookups,
+    )
+
+
+@dataclass(frozen=True)
+class ProductCost:
+    """Energy and area of one product of a PE."""
+
+    pj: float
+    um2: float
+
+
+def product_cost(design: Design, technology: Technology) -> ProductCost:
+    """A multiplication of ``weight_bits`` x ``activation_bits``; or, where the weight is a sign, the addition that negates an
+    activation; and, where it is a power of two, the shifter behind that."""
+    kind = design.products
+    if isinstance(kind, Linear):
+        return ProductCost(
+            technology.multiply_pj(kind.operand_bits, kind.activation_bits),
+            technology.multiply_um2(kind.operand_bits, kind.activation_bits),
+        )
+    shifter = kind.multiplexer_bits if isinstance(kind, Shift) else 0
+    negated_bits = kind.activation_bits + 1
+    return ProductCost(
+        technology.add_pj(negated_bits) + technology.shift_pj(shifter),
+        technology.add_um2(negated_bits) + technology.shift_um2(shifter),
     )
 
 
@@ -59,6 +92,7 @@ class ActionEnergy:
     requantize_pj: float
     requantize_other_pj: float
     parameter_read_pj: float
+    table_read_pj: float
     load_list_pj: float
     descriptor_read_pj: float
     leakage_mw: float
@@ -78,13 +112,13 @@ def action_energy(design: Design, technology: Technology) -> ActionEnergy:
     other_bits = design.activation_bits + 1
     total_bits = sum_bits + MULTIPLIER_BITS
     return ActionEnergy(
-        multiply_pj=technology.multiply_pj(design.weight_bits, design.activation_bits),
+        multiply_pj=product_cost(design, technology).pj,
         add_pj=technology.add_pj(design.accumulator_bits),
         accumulator_read_pj=srams["accumulators"].read_pj,
         accumulator_write_pj=srams["accumulators"].write_pj,
         window_read_pj=part_of_word("windows", design.load_width).read_pj,
         window_write_pj=srams["windows"].write_pj,
-        weight_read_pj=srams["weights"].read_pj,
+        weight_read_pj=srams["weights"].read_pj + (srams["codebooks"].read_pj if "codebooks" in srams else 0.0),
         activation_read_pj=srams["activations"].read_pj,
         activation_write_pj=part_of_word("activations", design.load_width // design.requantizer_lanes).write_pj,
         requantize_pj=technology.add_pj(sum_bits)
@@ -94,6 +128,7 @@ def action_energy(design: Design, technology: Technology) -> ActionEnergy:
         + technology.multiply_pj(other_bits, OTHER_MULTIPLIER_BITS)
         + technology.add_pj(total_bits),
         parameter_read_pj=srams["parameters"].read_pj,
+        table_read_pj=srams["tables"].read_pj if "tables" in srams else 0.0,
         load_list_pj=srams["load_lists"].read_pj
         + 2 * technology.add_pj(design.dimension_bits)
         + technology.add_pj(design.address_bits),
@@ -105,19 +140,20 @@ def action_energy(design: Design, technology: Technology) -> ActionEnergy:
 def layer_energy(actions: Actions, design: Design, technology: Technology) -> dict[str, float]:
     """Energy of one layer in pJ for each of ``PARTS``.
 
-    - ``multiply``: ``macs`` products of ``weight_bits`` x ``activation_bits``.
+    - ``multiply``: ``macs`` products, of ``weight_bits`` x ``activation_bits`` where PEs multiply (see ``product_cost``).
     - ``accumulate``: ``macs`` additions of ``accumulator_bits`` (the first of a tile overwrites and is charged as an
       addition), and reads and writes of the PE's accumulators, ``2 * bank_depth`` words of ``accumulator_bits``.
     - ``windows``: a read fetches one activation, as from a memory of the same capacity with one activation a word (the
       rest of the word is not charged: optimistic where the window is read word by word); a write writes a whole word of
       ``load_width`` activations into a memory of ``windows * slots`` words.
-    - ``weights``: reads of a row's weight memory, ``weight_entries`` words of one entry.
+    - ``weights``: reads of a row's weight memory, ``weight_entries`` words of one entry, and, where weights are looked up,
+      as many of the row's codebook memory. The index of an entry costs nothing, nor does the adder that a delta needs.
     - ``activations``: reads of whole words of activation memory; a write writes ``requantizer_lanes`` activations, as
       into a memory of the same capacity with words of that width.
     - ``requantize``: for each lane and step the bias' addition (``accumulator_bits + 1``), the product with the 16-bit
       multiplier, the rounding and the zero point (additions of the product's width); for each lane and step of a
       residual Add also the zero point's subtraction, the product with the 32-bit multiplier and its addition; and the
-      parameter memory's reads. Steps of a residual Add are those that read activation memory beyond the load list.
+      parameter memory's reads; a read of the lane's tables for each lane and step of a layer with a table. Steps of a residual Add are those that read activation memory beyond the load list.
     - ``control``: reads of the load list, with two coordinate additions and one address addition each, and one read of
       the layer's descriptor.
     - ``leakage``: all memories' leakage for ``cycles / frequency``; that of logic is not known and not counted.
@@ -140,7 +176,8 @@ def layer_energy(actions: Actions, design: Design, technology: Technology) -> di
         + actions.activation_writes * e.activation_write_pj,
         "requantize": actions.requantizations * e.requantize_pj
         + other_steps * design.requantizer_lanes * e.requantize_other_pj
-        + actions.parameter_reads * e.parameter_read_pj,
+        + actions.parameter_reads * e.parameter_read_pj
+        + actions.table_reads * e.table_read_pj,
         "control": actions.load_list_reads * e.load_list_pj + e.descriptor_read_pj,
         "leakage": e.leakage_mw * actions.cycles / technology.frequency_mhz * milliwatt_microseconds_to_pj,
     }
@@ -149,14 +186,12 @@ def layer_energy(actions: Actions, design: Design, technology: Technology) -> di
 def area_um2_proxy(design: Design, technology: Technology) -> float:
     """Area of the design's memories and arithmetic in um2: a proxy, for comparing designs.
 
-    Memories as CACTI lays them out, register files included; a multiplier and an adder a PE; two multipliers and five
+    Memories as CACTI lays them out, register files included; a multiplier (see ``product_cost``) and an adder a PE; two multipliers and five
     adders a requantizer lane (as in ``layer_energy``); the loader's three adders. Control, pipeline registers,
     multiplexers and wiring are left out, and second read ports cost nothing.
     """
     total = sum(memory.count * technology.sram(memory.words, memory.bits).area_um2 for memory in memories(design))
-    pe = technology.multiply_um2(design.weight_bits, design.activation_bits) + technology.add_um2(
-        design.accumulator_bits
-    )
+    pe = product_cost(design, technology).um2 + technology.add_um2(design.accumulator_bits)
     sum_bits, other_bits = design.accumulator_bits + 1, design.activation_bits + 1
     lane = (
         technology.multiply_um2(sum_bits, MULTIPLIER_BITS)

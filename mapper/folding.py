@@ -177,6 +177,7 @@ def _alike(
         or first.pad_value != second.pad_value
         or effective_stride(network, first) != effective_stride(network, second)
         or folds.get(first.output, UNFOLDED) != folds.get(second.output, UNFOLDED)
+        or design.products.looked_up
         or first.groups > 1
         or second.groups > 1
     ):

@@ -14,16 +14,11 @@ from models.quantized import MAX_SHIFT, QuantizedLayer, QuantizedNetwork
 
 
 def check_widths(network: QuantizedNetwork, design: Design) -> None:
-    """Bits of activations and weights, and the number of layers."""
+    """Bits of activations, and the number of layers."""
     if network.activation_bits != design.activation_bits:
         raise MappingError(
             f"the network has {network.activation_bits}-bit activations, design '{design.name}' {design.activation_bits}-bit "
             f"ones; quantize with --activation-bits {design.activation_bits} or set activation_bits = {network.activation_bits}"
-        )
-    if network.weight_bits > design.weight_bits:
-        raise MappingError(
-            f"the network has {network.weight_bits}-bit weights, design '{design.name}' takes {design.weight_bits}; "
-            f"quantize with --weight-bits {design.weight_bits} or set weight_bits = {network.weight_bits}"
         )
     layers = len(network.array_layers)
     if layers > design.layers:

@@ -9,6 +9,7 @@ from mapper.actions import count_captures
 from mapper.encode import encode_loads
 from mapper.errors import MappingError
 from mapper.layout import Layout
+from mapper.lookups import Lookups
 from mapper.program import LayerProgram, LayerSchedule, Placement
 from mapper.tiling import MappedWorkload
 
@@ -16,6 +17,7 @@ from mapper.tiling import MappedWorkload
 def link(
     one: MappedWorkload,
     layout: Layout,
+    lookups: Lookups,
     placements: dict[str, Placement],
     design: Design,
     before: MappedWorkload | None,
@@ -70,9 +72,7 @@ def link(
         ),
         "add_other": int(added is not None),
         "other_zero_point": added.other_zero_point if added is not None else 0,
-        "zero_point": layer.zero_point,
-        "low": layer.low,
-        "high": layer.high,
+        **lookups.descriptor(layer),
     }
     try:
         packed = design.descriptor.pack(descriptor)
@@ -90,13 +90,15 @@ def link(
         captures=_captures(one, taps, design),
         weights=tuple(np.concatenate([part.weights[r] for part in one.passes]) for r in range(design.rows)),
         loads=np.concatenate([encode_loads(design, words, source_width, source.groups) for words in one.words]),
-        parameters=_parameters(one, layout, design),
+        parameters=_parameters(one, layout, lookups, design),
         descriptor=packed,
         schedule=schedule,
         input=source,
         outputs=tuple(placements[part.layer.output] for part in workload.parts),
         complete=tuple(placements[name] for name in complete),
         other=placements[added.other] if added is not None and added.other is not None else None,
+        entry_bits=design.weight_entry.width,
+        uses_table=any(part.layer.table is not None for part in workload.parts),
     )
 
 
@@ -164,7 +166,7 @@ def _captures(one: MappedWorkload, taps: dict[str, int], design: Design) -> int:
     return sum(count_captures(words.dy, words.dx, tile, stride, tap_y, tap_x) for words in one.words)
 
 
-def _parameters(one: MappedWorkload, layout: Layout, design: Design) -> tuple[int, ...]:
+def _parameters(one: MappedWorkload, layout: Layout, lookups: Lookups, design: Design) -> tuple[int, ...]:
     """Requantization words, step after step of every pass; lanes without a channel are zero."""
     width = design.parameter.width
     words = [0] * (one.schedule.passes * one.schedule.steps)
@@ -178,6 +180,10 @@ def _parameters(one: MappedWorkload, layout: Layout, design: Design) -> tuple[in
                     "multiplier": int(layer.multiplier[channel]),
                     "shift": int(layer.shift[channel]),
                     "other_multiplier": int(layer.other_multiplier[channel]) if layer.other is not None else 0,
+                    "zero_point": layer.zero_point,
+                    "low": layer.low,
+                    "high": layer.high,
+                    **lookups.parameter(layer),
                 }
             )
             for channel in range(layer.weights.shape[0])

@@ -82,7 +82,8 @@ class LayerProgram:
     the network's layers that run together here. ``nnz`` counts nonzero weights once (not per tile), of ``stored_weights`` in
     all, and ``products`` the entries that stand for them in the rows' lists: as often as the output is folded. ``macs`` are
     the dense layers' multiply-accumulates; ``captures`` are the (word, column) pairs of one tile that the loader writes
-    into windows. ``outputs`` are the tensors written, ``complete`` those of them that are whole now.
+    into windows; ``entry_bits`` is the width of a row's entry; ``uses_table`` says whether results are looked up in a table.
+    ``outputs`` are the tensors written, ``complete`` those of them that are whole now.
     """
 
     name: str
@@ -102,6 +103,13 @@ class LayerProgram:
     outputs: tuple[Placement, ...]
     complete: tuple[Placement, ...]
     other: Placement | None
+    entry_bits: int = 0
+    uses_table: bool = False
+
+    @property
+    def encoded_bits(self) -> int:
+        """Bits that the layer takes in the rows' weight memories, fillers included."""
+        return sum(len(row) for row in self.weights) * self.entry_bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,8 +124,9 @@ class HostStep:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """The whole network on one design. ``activation_words`` is the highest word used, plus one. The array stops for every
-    group of ``host_steps`` and is started again."""
+    """The whole network on one design. ``activation_words`` is the highest word used, plus one. ``tables`` and ``codebooks``
+    hold the integers of each, in the order of their numbers. The array stops for every group of ``host_steps`` and is started
+    again."""
 
     network: str
     design: Design
@@ -125,15 +134,24 @@ class Program:
     input: Placement
     outputs: tuple[Placement, ...]
     activation_words: int
+    tables: tuple[tuple[int, ...], ...] = ()
+    codebooks: tuple[tuple[int, ...], ...] = ()
     host_steps: tuple[HostStep, ...] = ()
 
     def memory_images(self) -> dict[str, list[int]]:
-        """The words of every program memory, by the memory's name (``weights0`` ... one per row)."""
+        """The words of every program memory, by the memory's name (``weights0`` ... one per row); without ``tables`` or
+        ``codebooks`` where the program has none."""
         images: dict[str, list[int]] = {
             "loads": [int(word) for layer in self.layers for word in layer.loads],
             "parameters": [word for layer in self.layers for word in layer.parameters],
             "descriptors": [layer.descriptor for layer in self.layers],
         }
+        for name, lists, bits in (
+            ("tables", self.tables, self.design.activation_bits),
+            ("codebooks", self.codebooks, self.design.weight_bits),
+        ):
+            if lists:
+                images[name] = [value & ((1 << bits) - 1) for values in lists for value in values]
         for row in range(self.design.rows):
             images[f"weights{row}"] = [int(word) for layer in self.layers for word in layer.weights[row]]
         return images

@@ -169,7 +169,8 @@ class Technology:
     Additions are linear in their bits: 8 and 32 bits as published, 2.9 fJ and 4.2 um2 for each bit at 45 nm.
     Multiplications are linear in the product of their widths. As published at 45 nm, 32x32 bits cost 15.5 times the
     energy of 8x8 bits and 12.4 times the area, where sixteen times the partial products would be 16: so both lines have
-    a small fixed part (3% and 24% of 8x8), which a multiplier narrower than 8x8 is charged too.
+    a small fixed part (3% and 24% of 8x8), which a multiplier narrower than 8x8 is charged too. A bit of a shifter's
+    multiplexers is ``shifter_adder_bits`` bits of an addition.
     """
 
     node_nm: int
@@ -179,6 +180,7 @@ class Technology:
     add_area: Line
     multiply_energy: Line
     multiply_area: Line
+    shifter_adder_bits: float
     sram_table: SramTable
     checks: Mapping[str, Mapping[str, Any]]
     sources: tuple[tuple[str, str], ...]
@@ -194,6 +196,12 @@ class Technology:
 
     def multiply_um2(self, bits: int, other_bits: int) -> float:
         return self.multiply_area.at(bits * other_bits)
+
+    def shift_pj(self, multiplexer_bits: int) -> float:
+        return self.add_energy.slope * self.shifter_adder_bits * multiplexer_bits
+
+    def shift_um2(self, multiplexer_bits: int) -> float:
+        return self.add_area.slope * self.shifter_adder_bits * multiplexer_bits
 
     def sram(self, words: int, bits_per_word: int) -> Sram:
         """A memory with one read/write port (see ``SramTable.memory``)."""
@@ -231,6 +239,7 @@ def load_technology(node_nm: int = DEFAULT_NODE_NM) -> Technology:
         add_area=line("add", "area_um2", 1),
         multiply_energy=line("multiply", "energy_pj", 2),
         multiply_area=line("multiply", "area_um2", 2),
+        shifter_adder_bits=values["shifter"]["adder_bits"],
     )
 
 

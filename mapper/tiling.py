@@ -10,6 +10,7 @@ from hw.design import Design
 from mapper.cycles import layer_cycles
 from mapper.encode import EncodedPass, encode_pass
 from mapper.layout import Layout
+from mapper.lookups import Lookups
 from mapper.program import LayerSchedule
 from mapper.windows import KernelSplit, WindowPlan, Words, count_words, list_words, plan_windows, split_kernel
 from mapper.workload import Workload
@@ -32,7 +33,7 @@ class MappedWorkload:
     steps: tuple[int, ...]
 
 
-def map_workload(workload: Workload, layout: Layout, design: Design) -> MappedWorkload:
+def map_workload(workload: Workload, layout: Layout, design: Design, lookups: Lookups) -> MappedWorkload:
     """Lists and schedule; assigns the channels of what the workload writes, if nothing tied to it has done so yet."""
     for part in workload.parts:
         layout.assign(part.layer.output, workload)
@@ -56,7 +57,7 @@ def map_workload(workload: Workload, layout: Layout, design: Design) -> MappedWo
                 plan.slot,
                 part_nonzeros.position % design.load_width,
                 accumulator[part_nonzeros.channel],
-                part_nonzeros.value,
+                lookups.codes(workload.layer, part_nonzeros.value),
             )
         )
     schedule, words = _choose_tile(workload, design, encoded, plans, sum(steps))

@@ -91,7 +91,7 @@ def run_layer(network: QuantizedNetwork, layer: QuantizedLayer, x: Integers, oth
     def column(values: Integers) -> Integers:
         return values[:, None, None]
 
-    return requantize(
+    clamped = requantize(
         accumulate(layer, x),
         column(layer.bias),
         column(layer.multiplier),
@@ -102,6 +102,7 @@ def run_layer(network: QuantizedNetwork, layer: QuantizedLayer, x: Integers, oth
         other - layer.other_zero_point if other is not None else None,
         column(layer.other_multiplier),
     )
+    return clamped if layer.table is None else layer.table[clamped + len(layer.table) // 2]
 
 
 def multiply(product: HostProduct, a: Integers, b: Integers) -> Integers:

@@ -16,7 +16,7 @@ the second takes the maximum of neighbouring pixels with stride 2::
              channel 1: max( 0, 11) = 11, max( 3, 15) = 15
 
 Row 0 computes channel 0 and row 1 channel 1; every further row and lane has nothing to do and its outputs are
-``requantize(0)`` with multiplier 0: the zero point, 3 in layer 1 and 0 in layer 2. Tiles are one pixel high and ``cols``
+``requantize(0)`` with all constants 0: 0. Tiles are one pixel high and ``cols``
 pixels wide, so a third column makes tiles that hang over the image.
 
 The cycles follow from the latencies of ``hw.timing``, ``_cycles`` adds them up for this program.
@@ -92,11 +92,11 @@ class Program:
     def parameters(self) -> list[int]:
         """One word for each layer: its lanes are the rows."""
         words = []
-        for constants in (((1, 1, 1), (-2, 3, 2)), ((0, 2, 1), (0, 2, 1))):
+        names = ("bias", "multiplier", "shift", "other_multiplier", "zero_point", "low", "high")
+        for constants in (((1, 1, 1, 0, 3, -8, 15), (-2, 3, 2, 0, 3, -8, 15)), ((0, 2, 1, 0, 0, -16, 15),) * 2):
             word = 0
             for lane in reversed(range(self.design.requantizer_lanes)):
-                bias, multiplier, shift = constants[lane] if lane < ROWS_USED else (0, 0, 1)
-                values = {"bias": bias, "multiplier": multiplier, "shift": shift, "other_multiplier": 0}
+                values = dict(zip(names, constants[lane] if lane < ROWS_USED else (0,) * 7, strict=True))
                 word = word << self.design.parameter.width | self.design.parameter.pack(values)
             words.append(word)
         return words
@@ -105,15 +105,8 @@ class Program:
         cols = self.design.cols
         shape = self.design.tile_shapes.index((1, cols))
         layers = (
-            (len(INPUT), len(INPUT), 1, INPUT_BASE, MIDDLE_BASE, {"zero_point": 3, "low": -8, "high": 15}),
-            (
-                len(INPUT),
-                len(OUTPUT),
-                2,
-                MIDDLE_BASE,
-                OUTPUT_BASE,
-                {"zero_point": 0, "low": -16, "high": 15, "maximum": 1},
-            ),
+            (len(INPUT), len(INPUT), 1, INPUT_BASE, MIDDLE_BASE, {}),
+            (len(INPUT), len(OUTPUT), 2, MIDDLE_BASE, OUTPUT_BASE, {"maximum": 1}),
         )
         words = []
         for index, (width, out_width, stride, base, out_base, more) in enumerate(layers):
@@ -276,7 +269,7 @@ class Testbench:
     async def check_results(self) -> None:
         for name, base, words in (
             ("input", INPUT_BASE, self.model.words(INPUT, 7)),
-            ("layer 1", MIDDLE_BASE, self.model.words(MIDDLE, 3)),
+            ("layer 1", MIDDLE_BASE, self.model.words(MIDDLE, 0)),
             ("layer 2", OUTPUT_BASE, self.model.words(OUTPUT, 0)),
         ):
             self.checker.check_words(name, await self.driver.read(base, len(words)), words)

@@ -12,7 +12,16 @@ import cocotb
 from hw import timing
 from hw.design import Design
 from hw.fields import width_of
-from sim.benches.ports import Ports, design_of_bench, field, signed
+from sim.benches.ports import (
+    Ports,
+    design_of_bench,
+    field,
+    operand_bits,
+    operand_ends,
+    operand_one,
+    signed,
+    weight_of,
+)
 
 INPUTS = (
     "load", "load_word", "x_valid", "x_address", "x_lane", "m_valid", "m_weight", "a_valid", "a_first", "a_maximum",
@@ -28,11 +37,11 @@ class Load:
 
 @dataclass(frozen=True)
 class Entry:
-    """One multiply-add (or maximum); ``address`` and ``lane`` name the activation."""
+    """One multiply-add (or maximum); ``address`` and ``lane`` name the activation, ``operand`` says the weight."""
 
     address: int
     lane: int
-    weight: int
+    operand: int
     accumulator: int
     first: int
     maximum: int
@@ -63,7 +72,7 @@ class Driver:
         if x is not None:
             values |= {"x_address": x.address, "x_lane": x.lane}
         if m is not None:
-            values["m_weight"] = m.weight
+            values["m_weight"] = m.operand
         if a is not None:
             values |= {"a_first": a.first, "a_maximum": a.maximum, "a_address": a.accumulator}
         await self.ports.drive(values)
@@ -99,7 +108,7 @@ class Model:
             self.windows[load.address] = load.word
         if entry is not None:
             bits = self.design.activation_bits
-            product = entry.weight * signed(field(self.windows[entry.address], entry.lane, bits), bits)
+            product = weight_of(self.design, entry.operand) * signed(field(self.windows[entry.address], entry.lane, bits), bits)
             old = self.sums.get(entry.accumulator)
             if entry.first or old is None:
                 new = product
@@ -144,6 +153,11 @@ class Stimulus:
             self.rng.choice((low, low, high, high, -1, 1)) if self.rng.random() < 0.35 else self.rng.randint(low, high)
         )
 
+    def operand(self) -> int:
+        if self.rng.random() < 0.35:
+            return self.rng.choice(operand_ends(self.design))
+        return self.rng.getrandbits(operand_bits(self.design))
+
     def load(self, address: int | None = None) -> Load:
         bits, word = self.design.activation_bits, 0
         for _ in range(self.design.load_width):
@@ -160,7 +174,7 @@ class Stimulus:
         return Entry(
             self.rng.choice(sorted(self.loaded)),
             self.rng.randrange(self.design.load_width),
-            self.number(self.design.weight_bits),
+            self.operand(),
             accumulator,
             first,
             maximum,
@@ -221,18 +235,18 @@ async def corner_products(dut) -> None:
     bench = Testbench(dut, 3)
     await bench.ports.reset()
     design = bench.design
-    a, w = 1 << (design.activation_bits - 1), 1 << (design.weight_bits - 1)
+    a = 1 << (design.activation_bits - 1)
     for activation in (-a, a - 1, -1, 0, 1):
         word = 0
         for _ in range(design.load_width):
             word = word << design.activation_bits | (activation & (2 * a - 1))
-        for weight in (-w, w - 1, -1, 1):
+        for operand in operand_ends(design):
             for first in (1, 0):
-                entry = Entry(0, design.load_width - 1, weight, 0, first, 0)
+                entry = Entry(0, design.load_width - 1, operand, 0, first, 0)
                 await bench.cycle(Load(0, word), entry, drain_address=0)
             for _ in range(timing.PE_LATENCY):
                 await bench.cycle(drain_address=0)
-            expected = 2 * weight * activation
+            expected = 2 * weight_of(design, operand) * activation
             assert bench.monitor.sample()[0] == signed(expected, design.accumulator_bits)
 
 
@@ -243,7 +257,7 @@ async def latency(dut) -> None:
     bench = Testbench(dut, 4)
     await bench.ports.reset()
     design, ports, driver = bench.design, bench.ports, bench.driver
-    entry = Entry(design.windows * design.slots - 1, 0, 1, 2 * design.bank_depth - 1, 1, 0)
+    entry = Entry(design.windows * design.slots - 1, 0, operand_one(design), 2 * design.bank_depth - 1, 1, 0)
     drain_address = 2 * design.bank_depth - design.accumulators_per_step
     lane_mask = (1 << design.activation_bits) - 1
     assert width_of(design.windows * design.slots) + 1 == len(ports.inputs["load"])

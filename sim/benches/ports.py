@@ -77,3 +77,28 @@ def signed(value: int, width: int) -> int:
     """``value`` modulo 2**width, as a two's complement number."""
     value &= (1 << width) - 1
     return value - (1 << width) if value >> (width - 1) else value
+
+
+def weight_of(design: Design, operand: int) -> int:
+    """The integer that a PE of ``design`` multiplies by when it is given ``operand``."""
+    if design.multiplier == "shift":
+        sign, exponent = divmod(operand, 1 << (design.weight_bits - 1))
+        return -(2**exponent) if sign else 2**exponent
+    if design.multiplier == "sign":
+        return (1, -1)[operand]
+    return signed(operand, design.weight_bits)
+
+
+def operand_bits(design: Design) -> int:
+    return 1 if design.multiplier == "sign" else design.weight_bits
+
+
+def operand_ends(design: Design) -> tuple[int, ...]:
+    """The operands at both ends of every field: of a number, of an exponent under either sign; and the one for 1 or -1."""
+    top = 1 << (operand_bits(design) - 1)
+    return tuple(sorted({0, 1, top, top - 1, 2 * top - 1}))
+
+
+def operand_one(design: Design) -> int:
+    """The operand that stands for 1."""
+    return 0 if design.multiplier in ("shift", "sign") else 1

@@ -1,7 +1,7 @@
 """The requantizer's bench: every legal edge of every operand and random ones, one a cycle, against plain integers.
 
 Two models answer: ``models.quantized.requantize``, which is what the rest of the project computes with, and the class's
-formula in unbounded integers. They must agree with each other and with the RTL.
+formula in unbounded integers. They must agree with each other and with the RTL. Tables hold random numbers.
 """
 
 import random
@@ -15,7 +15,8 @@ from hw import timing
 from models.quantized import MAX_SHIFT, requantize
 from sim.benches.ports import Ports, design_of_bench
 
-INPUTS = ("accumulator", "parameter", "other", "add_other", "other_zero_point", "zero_point", "low", "high")
+INPUTS = ("accumulator", "parameter", "other", "add_other", "other_zero_point")
+TABLE_INPUTS = ("table_write", "table_address", "table_data")
 LATENCY = timing.REQUANTIZER_LATENCY - 1
 """The drain spends one more cycle: it registers the accumulators."""
 
@@ -26,14 +27,21 @@ class Setting:
 
     add_other: int
     other_zero_point: int
+
+
+@dataclass(frozen=True)
+class Placing:
+    """Where a result is put: its zero point, its clamp, and the table it is looked up in (-1: none)."""
+
     zero_point: int
     low: int
     high: int
+    table: int = -1
 
 
 @dataclass(frozen=True)
 class Operand:
-    """What changes every cycle."""
+    """What changes every cycle, beside the placing."""
 
     accumulator: int
     bias: int
@@ -50,15 +58,19 @@ class Driver:
         self.ports = ports
         self.parameter = parameter
 
-    async def drive(self, setting: Setting, operand: Operand) -> None:
-        word = self.parameter.pack(
-            {
-                "bias": operand.bias,
-                "multiplier": operand.multiplier,
-                "shift": operand.shift,
-                "other_multiplier": operand.other_multiplier,
-            }
-        )
+    async def drive(self, setting: Setting, operand: Operand, placing: Placing) -> None:
+        values = {
+            "bias": operand.bias,
+            "multiplier": operand.multiplier,
+            "shift": operand.shift,
+            "other_multiplier": operand.other_multiplier,
+            "zero_point": placing.zero_point,
+            "low": placing.low,
+            "high": placing.high,
+            "table": max(placing.table, 0),
+            "use_table": int(placing.table >= 0),
+        }
+        word = self.parameter.pack({field.name: values[field.name] for field in self.parameter.fields})
         await self.ports.drive(
             {"accumulator": operand.accumulator, "parameter": word, "other": operand.other, **vars(setting)}
         )
@@ -76,19 +88,24 @@ class Monitor:
 
 
 class Model:
-    """The two roads to the expected value."""
+    """The two roads to the expected value, and the tables behind both."""
 
-    @staticmethod
-    def formula(setting: Setting, operand: Operand) -> int:
+    def __init__(self, tables: list[list[int]]) -> None:
+        self.tables = tables
+
+    def formula(self, setting: Setting, operand: Operand, placing: Placing) -> int:
         other = operand.other - setting.other_zero_point if setting.add_other else 0
         total = (operand.accumulator + operand.bias) * operand.multiplier + other * operand.other_multiplier
         # Adding half and flooring: halves are rounded upward.
         rounded = (total + 2 ** (operand.shift - 1)) // 2**operand.shift
-        return min(max(setting.zero_point + rounded, setting.low), setting.high)
+        return self.look_up(min(max(placing.zero_point + rounded, placing.low), placing.high), placing.table)
 
-    @staticmethod
-    def reference(setting: Setting, operands: list[Operand]) -> list[int]:
-        columns = {name: np.array([vars(o)[name] for o in operands], object) for name in vars(operands[0])}
+    def reference(self, setting: Setting, operands: list[Operand], placings: list[Placing]) -> list[int]:
+        columns = {
+            name: np.array([vars(one)[name] for one in group], object)
+            for group in (operands, placings)
+            for name in vars(group[0])
+        }
         other = {}
         if setting.add_other:
             other = {
@@ -97,51 +114,73 @@ class Model:
             }
         q = requantize(
             columns["accumulator"], columns["bias"], columns["multiplier"], columns["shift"],
-            setting.zero_point, setting.low, setting.high, **other,
+            columns["zero_point"], columns["low"], columns["high"], **other,
         )  # fmt: skip
-        return [int(value) for value in q]
+        return [self.look_up(int(value), placing.table) for value, placing in zip(q, placings, strict=True)]
+
+    def look_up(self, clamped: int, table: int) -> int:
+        """A table begins with the lowest activation."""
+        return clamped if table < 0 else self.tables[table][clamped + len(self.tables[table]) // 2]
 
 
 class Checker:
-    def __init__(self, latency: int) -> None:
+    def __init__(self, model: Model, latency: int) -> None:
+        self.model = model
         self.latency = latency
 
-    def check(self, setting: Setting, operands: list[Operand], seen: list[int]) -> None:
-        expected = Model.reference(setting, operands)
-        for index, (operand, value) in enumerate(zip(operands, expected, strict=True)):
-            formula = Model.formula(setting, operand)
-            assert value == formula, f"the models differ for {setting} {operand}: {value}, {formula}"
+    def check(self, setting: Setting, operands: list[Operand], placings: list[Placing], seen: list[int]) -> None:
+        expected = self.model.reference(setting, operands, placings)
+        for index, (operand, placing, value) in enumerate(zip(operands, placings, expected, strict=True)):
+            formula = self.model.formula(setting, operand, placing)
+            assert value == formula, f"the models differ for {setting} {operand} {placing}: {value}, {formula}"
             got = seen[index + self.latency]
-            assert got == value, f"{setting} {operand}: RTL {got}, expected {value}"
+            assert got == value, f"{setting} {operand} {placing}: RTL {got}, expected {value}"
 
 
 class Testbench:
     def __init__(self, dut) -> None:
         self.design = design_of_bench()
-        self.ports = Ports(dut, INPUTS)
+        self.ports = Ports(dut, INPUTS + TABLE_INPUTS * (self.design.tables > 0))
         self.driver = Driver(self.ports, self.design.parameter)
         self.activation = 1 << (self.design.activation_bits - 1)
         self.accumulator = 1 << (self.design.accumulator_bits - 1)
+        rng, a = random.Random(9), self.activation
+        self.model = Model([[rng.randrange(-a, a) for _ in range(2 * a)] for _ in range(self.design.tables)])
 
-    async def run(self, setting: Setting, operands: list[Operand]) -> None:
-        """The operands back to back, then garbage until the last has come out."""
+    async def start(self) -> None:
+        """Resets and writes the tables, one behind the other."""
+        await self.ports.reset()
+        for address, value in enumerate(value for table in self.model.tables for value in table):
+            await self.ports.drive({"table_write": 1, "table_address": address, "table_data": value})
+            await self.ports.next()
+        if self.design.tables:
+            await self.ports.drive({"table_write": 0})
+            await self.ports.next()
+
+    async def run(self, setting: Setting, operands: list[Operand], placings: list[Placing]) -> None:
+        """The operands back to back, then others until the last has come out."""
         monitor = Monitor(self.ports)
-        flush = [Operand(1, 1, 1, 1, 0, 0)] * LATENCY
-        for operand in operands + flush:
-            await self.driver.drive(setting, operand)
+        flush = [(Operand(1, 1, 1, 1, 0, 0), Placing(0, 0, 0))] * LATENCY
+        for operand, placing in [*zip(operands, placings, strict=True), *flush]:
+            await self.driver.drive(setting, operand, placing)
             monitor.sample()
             await self.ports.next()
-        Checker(LATENCY).check(setting, operands, monitor.seen)
+        Checker(self.model, LATENCY).check(setting, operands, placings, monitor.seen)
 
-    def settings(self, rng: random.Random) -> list[Setting]:
-        """Zero points and clamps at their ends, the narrowest clamps, and random ones."""
+    def settings(self) -> list[Setting]:
         a = self.activation
-        edges = [Setting(1, z, -1 - z, -a, a - 1) for z in (-a, a - 1)]
-        edges += [Setting(0, -a, 0, -a, a - 1), Setting(1, a - 1, a - 1, -a, -a), Setting(0, 0, -a, a - 1, a - 1)]
-        for _ in range(4):
+        return [Setting(1, -1), Setting(1, a - 1), Setting(0, 0), Setting(1, -a)]
+
+    def placings(self, rng: random.Random, count: int) -> list[Placing]:
+        """One after the other: zero points and clamps at their ends, the narrowest clamps, random ones; every table and none."""
+        a = self.activation
+        edges = [(-a, -a, a - 1), (a - 1, -a, a - 1), (0, -a, a - 1), (a - 1, -a, -a), (-a, a - 1, a - 1)]
+        found = []
+        for index in range(count):
             low, high = sorted(rng.choices(range(-a, a), k=2))
-            edges.append(Setting(rng.randrange(2), rng.randrange(-a, a), rng.randrange(-a, a), low, high))
-        return edges
+            drawn = rng.choice((edges[index % len(edges)], (rng.randrange(-a, a), low, high)))
+            found.append(Placing(*drawn, rng.randrange(-1, self.design.tables)))
+        return found
 
     def corners(self) -> list[Operand]:
         acc, a = self.accumulator, self.activation
@@ -170,11 +209,13 @@ class Testbench:
 
 @cocotb.test()
 async def corners(dut) -> None:
-    """Every combination of the operands' ends, under zero points and clamps at theirs, is exact."""
+    """Every combination of the operands' ends is exact, while zero points, clamps and tables change from value to value."""
     bench = Testbench(dut)
-    await bench.ports.reset()
-    for setting in bench.settings(random.Random(1))[:5]:
-        await bench.run(setting, bench.corners())
+    await bench.start()
+    rng = random.Random(1)
+    for setting in bench.settings():
+        operands = bench.corners()
+        await bench.run(setting, operands, bench.placings(rng, len(operands)))
 
 
 @cocotb.test()
@@ -182,21 +223,30 @@ async def random_operands(dut) -> None:
     """Random operands of every size, one a cycle, are exact; also ties, which round upward."""
     rng = random.Random(2)
     bench = Testbench(dut)
-    await bench.ports.reset()
+    await bench.start()
     ties = [Operand(odd, 0, 1, 1, 0, 0) for odd in (-5, -3, -1, 1, 3, 5)]
-    for setting in bench.settings(rng):
-        await bench.run(setting, ties + [bench.random_operand(rng) for _ in range(300)])
+    for setting in bench.settings() * 2:
+        operands = ties + [bench.random_operand(rng) for _ in range(300)]
+        await bench.run(setting, operands, bench.placings(rng, len(operands)))
 
 
 @cocotb.test()
 async def latency(dut) -> None:
-    """A single operand among zeros shows ``LATENCY`` cycles later, and for one cycle."""
+    """A single operand among zeros shows ``LATENCY`` cycles later, and for one cycle; so does a single wider clamp, and a single
+    use of a table whose entry for 0 is 1."""
     bench = Testbench(dut)
-    await bench.ports.reset()
-    setting = Setting(0, 0, 0, -bench.activation, bench.activation - 1)
-    monitor = Monitor(bench.ports)
-    for cycle in range(20):
-        await bench.driver.drive(setting, Operand(1 if cycle == 7 else 0, 0, 2, 1, 0, 0))
-        monitor.sample()
-        await bench.ports.next()
-    assert [cycle for cycle, q in enumerate(monitor.seen) if q == 1] == [7 + LATENCY]
+    a = bench.activation
+    for table in bench.model.tables:
+        table[a] = 1
+    await bench.start()
+    plain, zero, one = Placing(0, -a, a - 1), Operand(0, 0, 2, 1, 0, 0), Operand(1, 0, 2, 1, 0, 0)
+    cases = [((one, plain), (zero, plain)), ((one, plain), (one, Placing(0, -a, 0)))]
+    if bench.design.tables:
+        cases.append(((zero, Placing(0, -a, a - 1, bench.design.tables - 1)), (zero, plain)))
+    for single, others in cases:
+        monitor = Monitor(bench.ports)
+        for cycle in range(20):
+            await bench.driver.drive(Setting(0, 0), *(single if cycle == 7 else others))
+            monitor.sample()
+            await bench.ports.next()
+        assert [cycle for cycle, q in enumerate(monitor.seen) if q == 1 and cycle >= LATENCY] == [7 + LATENCY]

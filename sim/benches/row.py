@@ -6,7 +6,7 @@ issues. ``ValueModel`` sums products per tile, with windows as plain arrays that
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 
 import cocotb
@@ -14,25 +14,29 @@ import cocotb
 from hw import timing
 from hw.design import Design
 from hw.fields import width_of
-from sim.benches.ports import Ports, design_of_bench, field, signed
+from sim.benches.ports import Ports, design_of_bench, field, operand_bits, operand_one, signed, weight_of
 
 INPUTS = (
     "begin", "tiles", "passes", "maximum", "restart", "load_begun", "load_done", "load", "load_word", "taken", "released",
     "drain_bank", "drain_accumulator", "drain_column", "host_write", "host_address", "host_data",
 )  # fmt: skip
+CODEBOOK_INPUTS = ("codebook", "host_codebooks")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One list entry in the terms of its tile: it reads window ``window`` of the tile."""
+    """One list entry in the terms of its tile: it reads window ``window`` of the tile. ``value`` is the weight's code,
+    ``delta`` what stands for slot, lane and accumulator where indices are coded so."""
 
     window: int
     value: int
+    filler: int
     slot: int
     lane: int
     accumulator: int
     leave: int
     last: int
+    delta: int = 0
 
 
 @dataclass
@@ -43,6 +47,7 @@ class Layer:
     windows: list[int]
     tiles: int
     maximum: int
+    codebook: int = 0
 
     def tile_windows(self) -> list[tuple[int, int, int]]:
         """(pass, tile, window of the tile) of every window in the order in which the loader fills them."""
@@ -76,7 +81,8 @@ class Stimulus:
 
     def layer(self, tiles: int) -> Layer:
         windows = [self.rng.randint(1, 2 * self.design.windows) for _ in range(self.rng.randint(1, 3))]
-        return Layer([self.tile_list(count) for count in windows], windows, tiles, int(self.rng.random() < 0.3))
+        passes, codebook = [self.tile_list(count) for count in windows], self.rng.randrange(self.design.codebooks)
+        return Layer(passes, windows, tiles, int(self.rng.random() < 0.3), codebook)
 
     def tile_list(self, windows: int) -> list[Entry]:
         rng, longest = self.rng, (1 << self.design.leave_bits) - 1
@@ -86,19 +92,48 @@ class Stimulus:
         entries = []
         for stop, following in zip(stops, [*stops[1:], windows], strict=True):
             count = rng.choice((1, 1, 2, 5, 9))
+            before = -1
             for index in range(count):
-                ends = index == count - 1
+                drawn, before = self.entry(stop, before)
+                ends = index == count - 1 or before == self.highest
                 leave = following - stop if ends else 0
-                entries.append(self.entry(stop, leave, int(ends and following == windows)))
+                entries.append(replace(drawn, leave=leave, last=int(ends and following == windows)))
+                if ends:
+                    break
         return entries
 
-    def entry(self, window: int, leave: int, last: int) -> Entry:
-        rng, half = self.rng, 1 << (self.design.weight_bits - 1)
-        value = 0 if rng.random() < 0.15 else rng.choice((-half, half - 1, rng.randrange(-half, half)))
-        return Entry(
-            window, value, rng.randrange(self.design.slots), rng.randrange(self.design.load_width),
-            rng.randrange(self.design.accumulators), leave, last,
-        )  # fmt: skip
+    @property
+    def highest(self) -> int:
+        """The highest index."""
+        return (1 << self.design.weight_index.width) - 1
+
+    def entry(self, window: int, before: int) -> tuple[Entry, int]:
+        """An entry that leaves no window, and its index; ``before`` is the index before it in the window."""
+        rng, design = self.rng, self.design
+        slot, lane, accumulator = (
+            rng.randrange(count) for count in (design.slots, design.load_width, design.accumulators)
+        )
+        delta, index, legal = 0, before, True
+        if design.index_coding == "delta":
+            delta = rng.randint(0, min((1 << design.delta_bits) - 1, self.highest - before - 1))
+            index = before + delta + 1
+            rest, lane = divmod(index, 1 << width_of(design.load_width))
+            accumulator, slot = divmod(rest, 1 << width_of(design.slots))
+            # Indices between those of activations and accumulators that exist are passed by fillers only.
+            legal = lane < design.load_width and slot < design.slots and accumulator < design.accumulators
+        filler = int(not legal or rng.random() < 0.15)
+        return Entry(window, self.code(filler), filler, slot, lane, accumulator, 0, 0, delta), index
+
+    def code(self, filler: int) -> int:
+        """Any code; the linear kind has no bit that marks a filler, but a zero."""
+        rng, design = self.rng, self.design
+        if design.multiplier == "codebook":
+            return rng.randrange(design.codebook_entries)
+        bits = operand_bits(design)
+        if design.multiplier != "linear":
+            return rng.getrandbits(bits)
+        half = 1 << (bits - 1)
+        return 0 if filler else rng.choice((-half, half - 1, rng.randrange(1, half)))
 
 
 class IssueModel:
@@ -129,9 +164,15 @@ class IssueModel:
 class ValueModel:
     """The accumulators of every tile, from the contents that every window had when it was complete."""
 
-    def __init__(self, design: Design, layer: Layer) -> None:
+    def __init__(self, design: Design, layer: Layer, codebooks: list[list[int]]) -> None:
         self.design = design
         self.layer = layer
+        self.codebooks = codebooks
+
+    def weight(self, code: int) -> int:
+        if self.design.multiplier == "codebook":
+            return self.codebooks[self.layer.codebook][code]
+        return weight_of(self.design, code)
 
     def tile(self, number: int, contents: list[list[list[int]]]) -> list[list[int]]:
         """``contents[window][column][slot]`` are words; the result is ``[column][accumulator]``, untouched ones zero."""
@@ -142,10 +183,10 @@ class ValueModel:
         for column in range(design.cols):
             terms: dict[int, list[int]] = {}
             for entry in self.layer.passes[p]:
-                if entry.value:
+                if not entry.filler:
                     word = contents[first + entry.window][column][entry.slot]
                     terms.setdefault(entry.accumulator, []).append(
-                        entry.value * signed(field(word, entry.lane, bits), bits)
+                        self.weight(entry.value) * signed(field(word, entry.lane, bits), bits)
                     )
             combine = max if self.layer.maximum else sum
             result.append(
@@ -310,9 +351,14 @@ class Checker:
             assert waiting <= 2
         return tile_ends
 
-    def check_values(self, reads: list[tuple[int, int, int, list[int]]], contents: list[list[list[int]]]) -> None:
+    def check_values(
+        self,
+        reads: list[tuple[int, int, int, list[int]]],
+        contents: list[list[list[int]]],
+        codebooks: list[list[int]],
+    ) -> None:
         """``reads`` are (tile, column, accumulator, values)."""
-        model, tiles = ValueModel(self.design, self.layer), {}
+        model, tiles = ValueModel(self.design, self.layer, codebooks), {}
         for tile, column, accumulator, seen in reads:
             if tile not in tiles:
                 tiles[tile] = model.tile(tile, contents)
@@ -324,24 +370,38 @@ class Testbench:
     def __init__(self, dut, seed: int) -> None:
         self.rng = random.Random(seed)
         self.design = design_of_bench()
-        self.ports = Ports(dut, INPUTS)
+        self.ports = Ports(dut, INPUTS + CODEBOOK_INPUTS * (self.design.multiplier == "codebook"))
         self.monitor = Monitor(self.ports, self.design)
+        self.codebooks: list[list[int]] = []
+        if self.design.multiplier == "codebook":
+            half = 1 << (self.design.weight_bits - 1)
+            for _ in range(self.design.codebooks):
+                ends = [-half, half - 1, 1, -1]
+                inner = [self.rng.randrange(-half, half) for _ in range(self.design.codebook_entries - len(ends))]
+                self.rng.shuffle(ends)
+                self.codebooks.append(ends + inner)
         self.stimulus = Stimulus(self.design, self.rng)
         # The row's first window follows on the last one of the layer before.
         self.loader = LoaderDriver(self.design, self.rng, Recording(), 0.0)
 
     async def start(self, layers: list[Layer]) -> None:
-        """Resets, writes the lists one after the other and fills the windows."""
+        """Resets, writes the lists one after the other, and the codebooks, and fills the windows."""
         await self.ports.reset()
+        for address, value in enumerate(value for codebook in self.codebooks for value in codebook):
+            await self.cycle({"host_codebooks": 1, "host_address": address, "host_data": value})
+        if self.codebooks:
+            await self.cycle({"host_codebooks": 0})
         entries = [entry for layer in layers for entries in layer.passes for entry in entries]
         for address, entry in enumerate(entries):
-            values = {name: value for name, value in vars(entry).items() if name != "window"}
-            word = self.design.weight_entry.pack(values)
+            word = self.design.weight_entry.pack({f.name: vars(entry)[f.name] for f in self.design.weight_entry.fields})
             await self.cycle({"host_write": 1, "host_address": address, "host_data": word})
         await self.cycle({"host_write": 0})
         for address in range(self.design.windows * self.design.slots):
             await self.cycle(self.loader.fill(address))
         await self.cycle({"load": 0})
+
+    def codebook(self, number: int) -> dict[str, int]:
+        return {"codebook": number} if self.codebooks else {}
 
     async def cycle(self, values: dict[str, int]) -> None:
         await self.ports.drive(values)
@@ -360,7 +420,13 @@ class Testbench:
         loader.total = len(layer.tile_windows())
         begin = self.ports.cycle
         await self.cycle(
-            {"begin": 1, "tiles": layer.tiles - 1, "passes": len(layer.passes) - 1, "maximum": layer.maximum}
+            {
+                "begin": 1,
+                "tiles": layer.tiles - 1,
+                "passes": len(layer.passes) - 1,
+                "maximum": layer.maximum,
+                **self.codebook(layer.codebook),
+            }
         )
         reads = []
         tiles = layer.tiles * len(layer.passes)
@@ -374,7 +440,9 @@ class Testbench:
             recording.held[now], recording.finished[now] = held, finished
             tile = len(recording.released)
             values, read = drain.cycle(now, finished)
-            await self.ports.drive({"begin": 0, **loader.cycle(now, held), **values})
+            # The row has taken the codebook's number.
+            anything = self.codebook(self.rng.randrange(self.design.codebooks))
+            await self.ports.drive({"begin": 0, **anything, **loader.cycle(now, held), **values})
             if self.monitor.issue():
                 recording.issued.append(now)
             if read is not None:
@@ -384,7 +452,7 @@ class Testbench:
         assert self.monitor.held() == 0, "the row keeps windows after its last tile"
         checker = Checker(self.design, layer, recording)
         checker.check_issues(begin)
-        checker.check_values(reads, loader.contents)
+        checker.check_values(reads, loader.contents, self.codebooks)
         for _ in range(self.rng.randint(1, 4)):
             assert not self.monitor.issue()
             await self.cycle({"load_done": 0, "load_begun": 0, "load": 0, "released": 0, "taken": 0})
@@ -409,7 +477,7 @@ async def random_lists(dut, seed: int) -> None:
 async def banks(dut) -> None:
     """With a drain that is far behind, exactly two tiles are open, and the third begins BANK_LATENCY after a release."""
     bench = Testbench(dut, 7)
-    entry = bench.stimulus.entry(0, 1, 1)
+    entry = replace(bench.stimulus.entry(0, -1)[0], leave=1, last=1)
     layer = Layer([[entry]], [1], 6, 0)
     await bench.start([layer])
     await bench.restart()
@@ -426,13 +494,15 @@ async def latency(dut) -> None:
     issue of a tile's last entry to the cycle after ``taken`` (the drain's first step) DRAIN_START_LATENCY."""
     bench = Testbench(dut, 8)
     design, ports, monitor = bench.design, bench.ports, bench.monitor
-    entry = Entry(0, 1, 0, 0, 0, 1, 1)
+    one = bench.codebooks[0].index(1) if bench.codebooks else operand_one(design)
+    entry = Entry(0, one, 0, 0, 0, 0, 1, 1)
     await bench.start([Layer([[entry]], [1], 1, 0)])
     all_ones = dict.fromkeys(range(design.cols), 0)
     await bench.cycle({"load": bench.loader.pack(all_ones), "load_word": 1})
     await bench.cycle({"load": 0})
     await bench.restart()
-    await bench.cycle({"begin": 1, "tiles": 0, "passes": 0, "drain_bank": 0, "drain_column": 0, "drain_accumulator": 0})
+    at_zero = {"drain_bank": 0, "drain_column": 0, "drain_accumulator": 0}
+    await bench.cycle({"begin": 1, "tiles": 0, "passes": 0, **at_zero, **bench.codebook(0)})
     await bench.cycle({"begin": 0, "load_begun": 1})
     seen: dict[str, list[int]] = {"issue": [], "value": [], "held": [], "finished": []}
     done = ports.cycle

@@ -1,4 +1,5 @@
-"""A pool of small designs that stand at the edges: odd sizes, one column, one lane, more lanes than rows, 2 and 16 bits."""
+"""A pool of small designs that stand at the edges: odd sizes, one column, one lane, more lanes than rows, 2 and 16 bits, every
+kind of multiplier, both ways to code indices, tables."""
 
 from hw.design import Design
 
@@ -33,5 +34,21 @@ POOL = {
         ),
         Design("broad2x12", 2, 12, 18, 4, 6, 2, 2, weight_bits=16, activation_bits=16, accumulator_bits=46, **COMMON),
         Design("two_bits", 3, 4, 24, 3, 5, 6, 6, weight_bits=2, activation_bits=2, accumulator_bits=16, **COMMON),
+        # Exponents up to 15; deltas so short that most gaps need escapes.
+        Design(
+            "shift3x5", 3, 5, 30, 2, 3, 3, 3, multiplier="shift", weight_bits=5, activation_bits=6, accumulator_bits=34,
+            index_coding="delta", delta_bits=1, leave_bits=2, **COMMON,
+        ),
+        Design("sign4x4", 4, 4, 16, 3, 2, 4, 2, multiplier="sign", activation_bits=4, tables=2, **COMMON),
+        # Three codebooks and three tables: neither number is a power of two.
+        Design(
+            "codebook2x7", 2, 7, 20, 3, 4, 4, 4, multiplier="codebook", codebook_entries=4, codebooks=3, tables=3,
+            index_coding="delta", delta_bits=4, **COMMON,
+        ),
+        # A delta that is wider than any index.
+        Design(
+            "delta3x4", 3, 4, 9, 4, 2, 3, 3, weight_bits=6, activation_bits=10, tables=2, index_coding="delta",
+            delta_bits=9, leave_bits=1, accumulator_bits=28, **COMMON,
+        ),
     )
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
+from hw.design import Design
 from models.quantized import QuantizedLayer, QuantizedNetwork, QuantizedTensor, output_size
 
 
@@ -26,6 +27,7 @@ def layer(
     dilation: tuple[int, int] = (1, 1),
     maximum: bool = False,
     other: str | None = None,
+    table: np.ndarray | None = None,
 ) -> QuantizedLayer:
     """A layer with random requantization whose outputs spread over the activations' range."""
     channels = weights.shape[0]
@@ -60,15 +62,31 @@ def layer(
         else np.zeros(channels, np.int64),
         weight_scale=np.ones(channels),
         sources=(name,),
+        table=table,
     )
 
 
-@st.composite
-def weight_arrays(draw, shape: tuple[int, int, int, int], bits: int, rng: np.random.Generator) -> np.ndarray:
-    """Unstructured, N:M, whole-filter, whole-input-channel, whole-tap sparsity, or dense; densities 0 to 1."""
-    high = (1 << (bits - 1)) - 1
+def weight_values(rng: np.random.Generator, shape: tuple[int, ...], design: Design) -> np.ndarray:
+    """Nonzero integers that the multipliers of ``design`` can say: any, powers of two, signs, or a few for each layer."""
+    high = (1 << (design.weight_bits - 1)) - 1
+    if design.multiplier == "shift":
+        # The largest exponent but one fits every accumulator of the pool; the largest is drawn by the unit benches.
+        largest = min(1 << (design.weight_bits - 1), design.accumulator_bits - design.activation_bits - 10)
+        return rng.choice((-1, 1), shape) << rng.integers(0, largest, shape)
+    if design.multiplier == "sign":
+        return rng.choice((-1, 1), shape)
+    if design.multiplier == "codebook":
+        values = np.setdiff1d(rng.integers(-high - 1, high + 1, design.codebook_entries), [0])
+        return rng.choice(values, shape) if len(values) else np.ones(shape, np.int64)
     weights = rng.integers(-high, high + 1, shape)
     weights[weights == 0] = 1
+    return weights
+
+
+@st.composite
+def weight_arrays(draw, shape: tuple[int, int, int, int], design: Design, rng: np.random.Generator) -> np.ndarray:
+    """Unstructured, N:M, whole-filter, whole-input-channel, whole-tap sparsity, or dense; densities 0 to 1."""
+    weights = weight_values(rng, shape, design)
     density = draw(st.sampled_from([0.0, 0.02, 0.1, 0.3, 0.6, 1.0]))
     pattern = draw(st.sampled_from(["unstructured", "two_of_four", "filters", "inputs", "taps"]))
     if pattern == "unstructured":
@@ -85,12 +103,12 @@ def weight_arrays(draw, shape: tuple[int, int, int, int], bits: int, rng: np.ran
 
 
 @st.composite
-def networks(
-    draw, weight_bits: int, activation_bits: int, max_channels: int = 40, max_size: int = 40
-) -> QuantizedNetwork:
+def networks(draw, design: Design, max_channels: int = 40, max_size: int = 40) -> QuantizedNetwork:
     """One layer; or two that read the same input, the second adding the first's output in its drain; or a chain of two; or
-    one whose drain adds the network's input itself.
+    one whose drain adds the network's input itself. Weights are such as ``design`` can say; where it has tables, half of the
+    layers look up one.
     """
+    activation_bits = design.activation_bits
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     sizes = st.one_of(st.integers(1, 9), st.integers(1, max_size))
     channel_counts = st.one_of(st.integers(1, 9), st.integers(1, max_channels))
@@ -125,11 +143,17 @@ def networks(
     def weights() -> np.ndarray:
         if maximum:
             return np.ones((outputs, 1, ky, kx), np.int64)
-        return draw(weight_arrays((outputs, per_group, ky, kx), weight_bits, rng))
+        return draw(weight_arrays((outputs, per_group, ky, kx), design, rng))
+
+    def table() -> np.ndarray | None:
+        if not design.tables or draw(st.booleans()):
+            return None
+        half = 1 << (activation_bits - 1)
+        return rng.integers(-half, half, 2 * half)
 
     tensors = {"x": tensor("x", (channels, height, width), activation_bits)}
     tensors["a"] = tensor("a", (outputs, *out), activation_bits)
-    layers = [layer("first", "x", "a", weights(), rng, activation_bits, groups=groups, maximum=maximum, **geometry)]
+    layers = [layer("first", "x", "a", weights(), rng, activation_bits, groups=groups, maximum=maximum, table=table(), **geometry)]
     if shape == "added":
         tensors["b"] = tensor("b", (outputs, *out), activation_bits)
         layers.append(
@@ -143,18 +167,19 @@ def networks(
                 groups=groups,
                 maximum=maximum,
                 other="a",
+                table=table(),
                 **geometry,
             )
         )
     elif shape == "input_added":
         tensors["b"] = tensor("b", (channels, height, width), activation_bits)
-        pointwise = draw(weight_arrays((channels, channels, 1, 1), weight_bits, rng))
-        layers.append(layer("second", "x", "b", pointwise, rng, activation_bits, other="x"))
+        pointwise = draw(weight_arrays((channels, channels, 1, 1), design, rng))
+        layers.append(layer("second", "x", "b", pointwise, rng, activation_bits, other="x", table=table()))
     elif shape == "chain":
         last = draw(st.integers(1, 12))
         tensors["b"] = tensor("b", (last, *out), activation_bits)
-        chained = draw(weight_arrays((last, outputs, 1, 1), weight_bits, rng))
-        layers.append(layer("second", "a", "b", chained, rng, activation_bits))
+        chained = draw(weight_arrays((last, outputs, 1, 1), design, rng))
+        layers.append(layer("second", "a", "b", chained, rng, activation_bits, table=table()))
     return QuantizedNetwork(
         name="random",
         input="x",
@@ -162,7 +187,7 @@ def networks(
         tensors=tensors,
         layers=tuple(layers),
         host_layers=(),
-        weight_bits=weight_bits,
+        weight_bits=design.weight_bits,
         activation_bits=activation_bits,
         calibration="none",
     )

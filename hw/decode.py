@@ -1,0 +1,78 @@
+"""What a row makes of an entry of its list before the PEs see it: the index it stands for, and the weight behind its code."""
+
+from amaranth.hdl import Cat, Module, Signal, Value, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hw.design import Design
+from hw.fields import width_of
+
+
+def entry_index(m: Module, design: Design, entry: data.View, issue: Value) -> data.View:
+    """Lane, slot and accumulator of ``entry``, in the cycle in which it stands there; it is taken with ``issue``.
+
+    Absolute: they are fields of it. Delta: ``index = before + delta + 1``, ``before`` being that of the row's entry before in the
+    window, or -1.
+    """
+    layout = design.weight_index.layout()
+    if design.index_coding == "absolute":
+        return entry
+    index = Signal(layout)
+    # The least index that the entry can have.
+    least = Signal(design.weight_index.width)
+    m.d.comb += index.as_value().eq(least + entry.delta)
+    with m.If(issue):
+        m.d.sync += least.eq(index.as_value() + 1)
+        with m.If(entry.leave != 0):
+            m.d.sync += least.eq(0)
+    return index
+
+
+class Decoder(wiring.Component):
+    """``weight`` is what the code stands for, ``LATENCY`` cycles later; one a cycle.
+
+    With a kind that is looked up, ``weight = codebooks[codebook][code]``, where ``codebook`` is taken with ``begin`` and holds
+    from the next cycle on. With all others ``weight`` is the code.
+    """
+
+    LATENCY = 1
+
+    def __init__(self, design: Design) -> None:
+        self.design = design
+        codebook = {
+            "begin": In(1),
+            "codebook": In(width_of(design.codebooks)),
+            "host_write": In(1),
+            "host_address": In(width_of(design.codebook_words)),
+            "host_data": In(design.products.operand_bits),
+        }
+        super().__init__(
+            {
+                "code": In(design.products.code_bits),
+                "weight": Out(design.products.operand_bits),
+                **(codebook if design.codebook_words else {}),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        design = self.design
+        if not design.codebook_words:
+            m.d.sync += self.weight.eq(self.code)
+            return m
+        codebooks = Memory(shape=unsigned(design.products.operand_bits), depth=design.codebook_words, init=[])
+        m.submodules.codebooks = codebooks
+        host, read = codebooks.write_port(), codebooks.read_port(domain="sync")
+        chosen = Signal.like(self.codebook)
+        with m.If(self.begin):
+            m.d.sync += chosen.eq(self.codebook)
+        m.d.comb += [
+            host.en.eq(self.host_write),
+            host.addr.eq(self.host_address),
+            host.data.eq(self.host_data),
+            # The entries of a codebook are a power of two.
+            read.addr.eq(Cat(self.code, chosen)),
+            self.weight.eq(read.data),
+        ]
+        return m

@@ -1,0 +1,118 @@
+"""How the PEs multiply: for each kind, what a weight's code is, how wide the product is, and the gateware that makes it.
+
+A design names its kind (``Design.multiplier``); rows, PEs, mapper and energy model ask the object that stands for it. Plain
+integers, except for ``product``, which alone imports Amaranth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from amaranth.hdl import Value
+
+
+@dataclass(frozen=True)
+class Multiplier:
+    """One kind. ``code_bits``: width of the code in a list entry; ``operand_bits``: of what a PE is given, which is the code
+    itself unless the row looks it up (``looked_up``); ``product_bits``: of the signed product. ``values`` are the integers
+    of the codes 0, 1, ... where the kind fixes them. Only a kind with ``zero_code`` can say 0: the entries of the others have
+    a bit that says that they are fillers.
+    """
+
+    zero_code: ClassVar[bool] = False
+    looked_up: ClassVar[bool] = False
+
+    code_bits: int
+    operand_bits: int
+    activation_bits: int
+
+    @property
+    def product_bits(self) -> int:
+        raise NotImplementedError
+
+    @property
+    def values(self) -> tuple[int, ...] | None:
+        return None
+
+    def product(self, operand: Value, activation: Value) -> Value:
+        """The signed product of ``operand`` (unsigned bits) and ``activation`` (signed), combinationally."""
+        raise NotImplementedError
+
+
+class Linear(Multiplier):
+    """The code is the weight, a signed integer; one full multiplier in each PE."""
+
+    zero_code = True
+
+    @property
+    def product_bits(self) -> int:
+        return self.operand_bits + self.activation_bits
+
+    def product(self, operand: Value, activation: Value) -> Value:
+        return operand.as_signed() * activation
+
+
+class Codebook(Linear):
+    """The code is a place in the layer's codebook, which the row looks up once for all of its PEs; they multiply fully."""
+
+    zero_code = False
+    looked_up = True
+
+
+class Shift(Multiplier):
+    """The code is a sign above an exponent, the weight ``+-2**exponent``: a PE negates and shifts, nothing multiplies."""
+
+    @property
+    def largest_exponent(self) -> int:
+        return (1 << (self.code_bits - 1)) - 1
+
+    @property
+    def multiplexer_bits(self) -> int:
+        """Multiplexers of one bit in the shifter: a stage for each bit of the exponent, as wide as what it may have shifted."""
+        return sum(self.activation_bits + (2 << stage) for stage in range(self.code_bits - 1))
+
+    @property
+    def product_bits(self) -> int:
+        # One more than the exponent adds: the lowest activation, negated.
+        return self.activation_bits + 1 + self.largest_exponent
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        exponents = range(self.largest_exponent + 1)
+        return (*(1 << exponent for exponent in exponents), *(-(1 << exponent) for exponent in exponents))
+
+    def product(self, operand: Value, activation: Value) -> Value:
+        from amaranth.hdl import Mux
+
+        return Mux(operand[-1], -activation, activation) << operand[:-1]
+
+
+class Sign(Multiplier):
+    """The code is one bit, the weight +1 or -1: a PE adds or subtracts the activation."""
+
+    @property
+    def product_bits(self) -> int:
+        return self.activation_bits + 1
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        return (1, -1)
+
+    def product(self, operand: Value, activation: Value) -> Value:
+        from amaranth.hdl import Mux
+
+        return Mux(operand[0], -activation, activation)
+
+
+MULTIPLIERS: dict[str, Callable[[int, int, int], Multiplier]] = {
+    "linear": lambda weight, activation, entries: Linear(weight, weight, activation),
+    "shift": lambda weight, activation, entries: Shift(weight, weight, activation),
+    "sign": lambda weight, activation, entries: Sign(1, 1, activation),
+    "codebook": lambda weight, activation, entries: Codebook((entries - 1).bit_length(), weight, activation),
+}
+"""The kinds by name; each makes its object from ``weight_bits``, ``activation_bits`` and ``codebook_entries``."""
+SHIFT_WEIGHT_BITS = (2, 5)
+"""A sign and an exponent of 1 to 4 bits."""
