@@ -17,8 +17,11 @@ BATCH = 64
 """Images that ONNX Runtime sees at a time, which bounds memory."""
 
 
-def run_onnx(model: onnx.ModelProto, feeds: dict[str, Array], optimize: bool = True) -> dict[str, Array]:
-    """All outputs of an ONNX model by name; ``feeds`` are its inputs by name, each with all images."""
+def run_onnx(
+    model: onnx.ModelProto, feeds: dict[str, Array], optimize: bool = True, batch: int = BATCH
+) -> dict[str, Array]:
+    """All outputs of an ONNX model by name; ``feeds`` are its inputs by name, each with all images, which go in batches of
+    ``batch``."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -30,8 +33,8 @@ def run_onnx(model: onnx.ModelProto, feeds: dict[str, Array], optimize: bool = T
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         names = [output.name for output in session.get_outputs()]
         batches = [
-            session.run(None, {name: array[start : start + BATCH] for name, array in feeds.items()})
-            for start in range(0, images, BATCH)
+            session.run(None, {name: array[start : start + batch] for name, array in feeds.items()})
+            for start in range(0, images, batch)
         ]
     except Exception as error:  # its errors have no base class of their own
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import SkipstoneError
+from models.function import Function
 from models.quantized import output_size
 
 Shape = tuple[int, int, int]
@@ -106,6 +107,43 @@ class Conv(Layer):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class ConvTranspose(Conv):
+    """A transposed convolution: input pixels stand ``stride`` apart in the output, each spread by the kernel; ``padding``
+    is cut off the result, ``output_padding`` adds at its end. ``weights`` are K x C/groups x kh x kw as a Conv's
+    (ONNX has C x K/groups), and as there ``output[y] += weights[i] * input[x]`` where ``y = x * stride + i * dilation``.
+    """
+
+    output_padding: Pair = (0, 0)
+
+    @property
+    def kind(self) -> str:
+        return "transposed_conv"
+
+    def output_shape(self, shapes: tuple[Shape, ...]) -> Shape:
+        k, c, kh, kw = self.weights.shape
+        if c * self.groups != shapes[0][0]:
+            raise SkipstoneError(
+                f"layer '{self.name}': weights for {c * self.groups} input channels, input has {shapes[0][0]}"
+            )
+        height, width = (
+            self.stride[axis] * (shapes[0][axis + 1] - 1) + self._extra((kh, kw), axis) for axis in range(2)
+        )
+        if height < 1 or width < 1:
+            raise SkipstoneError(f"layer '{self.name}': padding {self.padding} leaves nothing of its output")
+        return (k, height, width)
+
+    def _extra(self, kernel: Pair, axis: int) -> int:
+        """Output pixels along one axis, less ``stride`` for each input pixel but the first."""
+        spread = self.dilation[axis] * (kernel[axis] - 1) + 1
+        return spread + self.output_padding[axis] - self.padding[axis] - self.padding[axis + 2]
+
+    def macs(self, output: Shape) -> int:
+        kernel = (self.weights.shape[2], self.weights.shape[3])
+        pixels = [(output[axis + 1] - self._extra(kernel, axis)) // self.stride[axis] + 1 for axis in range(2)]
+        return int(self.weights.size) * math.prod(pixels)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class _Pool(Layer):
     kernel: Pair
     stride: Pair = (1, 1)
@@ -118,7 +156,10 @@ class _Pool(Layer):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class AveragePool(_Pool):
-    """Mean over a window; padding counts as zeros (ONNX's ``count_include_pad=1``)."""
+    """Mean over a window; padding counts as zeros, but for its outermost ``uncounted`` pixels, which leave the mean's
+    divisor too: all of it for ONNX's ``count_include_pad=0``, what ``ceil_mode`` added for ``count_include_pad=1``."""
+
+    uncounted: Padding = (0, 0, 0, 0)
 
     @property
     def kind(self) -> str:
@@ -146,6 +187,69 @@ class Add(Layer):
         if shapes[0] != shapes[1]:
             raise SkipstoneError(f"layer '{self.name}': can't add tensors of shapes {shapes[0]} and {shapes[1]}")
         return shapes[0]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Product(Layer):
+    """Product of two tensors; the second has the first's shape, or one pixel for each channel."""
+
+    @property
+    def kind(self) -> str:
+        return "product"
+
+    def output_shape(self, shapes: tuple[Shape, ...]) -> Shape:
+        if shapes[1] not in (shapes[0], (shapes[0][0], 1, 1)):
+            raise SkipstoneError(f"layer '{self.name}': can't multiply tensors of shapes {shapes[0]} and {shapes[1]}")
+        return shapes[0]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Concat(Layer):
+    """Tensors side by side along the channels, in order."""
+
+    @property
+    def kind(self) -> str:
+        return "concat"
+
+    def output_shape(self, shapes: tuple[Shape, ...]) -> Shape:
+        if len({shape[1:] for shape in shapes}) > 1:
+            raise SkipstoneError(f"layer '{self.name}': can't put tensors of shapes {shapes} side by side")
+        return (sum(shape[0] for shape in shapes), *shapes[0][1:])
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Upsample(Layer):
+    """Every pixel repeated ``factor`` (vertically, horizontally) times: nearest-neighbour upsampling."""
+
+    factor: Pair
+
+    @property
+    def kind(self) -> str:
+        return "upsample"
+
+    def output_shape(self, shapes: tuple[Shape, ...]) -> Shape:
+        channels, height, width = shapes[0]
+        return (channels, height * self.factor[0], width * self.factor[1])
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Pointwise(Layer):
+    """``function`` of every element."""
+
+    function: Function
+
+    @property
+    def kind(self) -> str:
+        return "table"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Copy(Layer):
+    """Its input, elsewhere: the quantizer's, for tensors that can't lie where a Concat needs them."""
+
+    @property
+    def kind(self) -> str:
+        return "copy"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -12,11 +12,30 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from models.graph import Add, Affine, AveragePool, Conv, Graph, Layer, MaxPool, Shape, Softmax
+from models.graph import (
+    Add,
+    Affine,
+    AveragePool,
+    Concat,
+    Conv,
+    ConvTranspose,
+    Graph,
+    Layer,
+    MaxPool,
+    Pointwise,
+    Product,
+    Shape,
+    Softmax,
+    Upsample,
+)
 
 OPSET = 21
 IR_VERSION = 10
 BATCH = "N"
+RESIZE = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+"""Attributes of a Resize that repeats pixels."""
+
+Attributes = dict[str, int | list[int]]
 
 
 def to_onnx(graph: Graph, all_tensors: bool = False) -> onnx.ModelProto:
@@ -52,6 +71,44 @@ def make_model(graph: onnx.GraphProto) -> onnx.ModelProto:
     return model
 
 
+def add_attributes(node: onnx.NodeProto, attributes: Attributes) -> None:
+    """Gives ``node`` its ``attributes``."""
+    node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
+
+
+def average_attributes(layer: AveragePool) -> Attributes:
+    """ONNX's attributes of an average pool."""
+    pads = [whole - outer for whole, outer in zip(layer.padding, layer.uncounted, strict=True)]
+    excludes = not any(pads)
+    return {
+        "kernel_shape": list(layer.kernel),
+        "strides": list(layer.stride),
+        "pads": list(layer.padding) if excludes else pads,
+        "dilations": list(layer.dilation),
+        "count_include_pad": 0 if excludes else 1,
+        "ceil_mode": 0 if excludes or not any(layer.uncounted) else 1,
+    }
+
+
+def transposed_attributes(layer: ConvTranspose) -> Attributes:
+    """ONNX's attributes of a transposed convolution."""
+    return {
+        "kernel_shape": list(layer.weights.shape[2:]),
+        "strides": list(layer.stride),
+        "pads": list(layer.padding),
+        "dilations": list(layer.dilation),
+        "output_padding": list(layer.output_padding),
+        "group": layer.groups,
+    }
+
+
+def transposed_weights(weights: NDArray[np.float32], groups: int) -> NDArray[np.float32]:
+    """K x C/groups x kh x kw as ONNX's C x K/groups x kh x kw, or back."""
+    outputs, inputs, *kernel = weights.shape
+    grouped = weights.reshape(groups, outputs // groups, inputs, *kernel).swapaxes(1, 2)
+    return grouped.reshape(groups * inputs, outputs // groups, *kernel)
+
+
 def _write(layer: Layer, nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto]) -> None:
     def constant(what: str, array: NDArray[np.float32]) -> str:
         name = f"{layer.name}.{what}"
@@ -60,6 +117,12 @@ def _write(layer: Layer, nodes: list[onnx.NodeProto], constants: list[onnx.Tenso
 
     result = layer.name if layer.clamp is None else f"{layer.name}.unclamped"
     match layer:
+        case ConvTranspose():
+            weights = constant("weights", transposed_weights(layer.weights, layer.groups))
+            node = helper.make_node("ConvTranspose", [layer.inputs[0], weights], [result], name=layer.name)
+            node.input.append(constant("bias", layer.bias))
+            add_attributes(node, transposed_attributes(layer))
+            nodes.append(node)
         case Conv():
             inputs = [layer.inputs[0], constant("weights", layer.weights), constant("bias", layer.bias)]
             nodes.append(
@@ -75,22 +138,38 @@ def _write(layer: Layer, nodes: list[onnx.NodeProto], constants: list[onnx.Tenso
                     group=layer.groups,
                 )
             )
-        case AveragePool() | MaxPool():
-            node = helper.make_node(
-                "MaxPool" if isinstance(layer, MaxPool) else "AveragePool",
-                list(layer.inputs),
-                [result],
-                name=layer.name,
-                kernel_shape=list(layer.kernel),
-                strides=list(layer.stride),
-                pads=list(layer.padding),
-                dilations=list(layer.dilation),
-            )
-            if isinstance(layer, AveragePool):
-                node.attribute.append(helper.make_attribute("count_include_pad", 1))
+        case AveragePool():
+            node = helper.make_node("AveragePool", list(layer.inputs), [result], name=layer.name)
+            add_attributes(node, average_attributes(layer))
             nodes.append(node)
+        case MaxPool():
+            nodes.append(
+                helper.make_node(
+                    "MaxPool",
+                    list(layer.inputs),
+                    [result],
+                    name=layer.name,
+                    kernel_shape=list(layer.kernel),
+                    strides=list(layer.stride),
+                    pads=list(layer.padding),
+                    dilations=list(layer.dilation),
+                )
+            )
         case Add():
             nodes.append(helper.make_node("Add", list(layer.inputs), [result], name=layer.name))
+        case Product():
+            nodes.append(helper.make_node("Mul", list(layer.inputs), [result], name=layer.name))
+        case Concat():
+            nodes.append(helper.make_node("Concat", list(layer.inputs), [result], name=layer.name, axis=1))
+        case Upsample():
+            inputs = [layer.inputs[0], "", constant("factors", np.array((1, 1, *layer.factor), np.float32))]
+            nodes.append(helper.make_node("Resize", inputs, [result], name=layer.name, **RESIZE))
+        case Pointwise():
+
+            def named(name: str, array: NDArray[np.float32]) -> str:
+                return constant(name.removeprefix(f"{layer.name}."), array)
+
+            nodes.extend(layer.function.nodes(layer.inputs[0], result, named, layer.name))
         case Affine():
             scaled = f"{layer.name}.scaled"
             scale = constant("scale", layer.scale.reshape(-1, 1, 1))

@@ -1,121 +1,264 @@
 """Post-training quantization: a float graph and its tensors' ranges become the integers that the array computes with.
 
 Weights are symmetric with one scale per output channel, activations affine with one scale per tensor and 0 exactly
-representable. Every layer becomes a sparse linear map (or a maximum over windows); ReLU and Clip become the bounds of
-the requantization, and an Add is done in the drain of a layer that makes one of its operands, where there is one.
+representable. Every layer becomes a sparse linear map (or a maximum over windows), or several that write one tensor; ReLU
+and Clip become the bounds of the requantization, an Add is done in the drain of a layer that makes one of its operands,
+and a pointwise function is the table of the layer before it, where there is such a layer.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.calibrate import Ranges
 from models.errors import SkipstoneError
-from models.graph import Add, Affine, AveragePool, Clamp, Conv, Graph, Layer, MaxPool, Padding, Pair, Softmax
+from models.graph import (
+    Add,
+    Affine,
+    AveragePool,
+    Clamp,
+    ClampLayer,
+    Concat,
+    Conv,
+    ConvTranspose,
+    Graph,
+    Layer,
+    Pointwise,
+    Product,
+    Softmax,
+)
+from models.linear import Coding, Linear, linear_layers, writes_alone
 from models.quantized import (
     MAX_SHIFT,
     MULTIPLIER_BITS,
     OTHER_MULTIPLIER_BITS,
     HostLayer,
-    Operation,
+    HostProduct,
     QuantizedLayer,
     QuantizedNetwork,
     QuantizedTensor,
+    WeightCode,
 )
+from models.side_by_side import shared_ranges, with_copies
+from models.tables import lookup_table
+from models.weight_codes import check_code
 
 _log = logging.getLogger(__name__)
 
-_BIAS_ROOM_BITS = 4
-"""A channel's weight scale is raised until its bias is at most ``2**(weight bits + activation bits + 4)``, which costs
-nothing: the weights of such a channel are that small beside its bias, and accumulators stay as narrow as other channels
-need them."""
 
-
-def quantize(graph: Graph, ranges: Ranges, weight_bits: int = 8, activation_bits: int = 8) -> QuantizedNetwork:
+def quantize(
+    graph: Graph,
+    ranges: Ranges,
+    weight_bits: int = 8,
+    activation_bits: int = 8,
+    weight_code: WeightCode = "linear",
+    codebook_entries: int = 16,
+) -> QuantizedNetwork:
     """The network in integers; ``ranges`` come from :func:`models.calibrate.calibrate` on the same graph.
 
-    Raises SkipstoneError for bit widths outside 2 to 16, a tensor without a range, and a layer whose scales leave what
-    the requantizer can multiply by. Whether a bias fits the accumulators is the mapper's question.
+    ``weight_code`` is explained at :func:`models.weight_codes.code_weights`, ``codebook_entries`` counts a codebook's
+    nonzero values. Raises SkipstoneError for bit widths outside 2 to 16, a tensor without a range, and a layer whose scales
+    leave what the requantizer can multiply by. Whether a bias fits the accumulators is the mapper's question.
     """
     for what, bits in (("weight_bits", weight_bits), ("activation_bits", activation_bits)):
         if not 2 <= bits <= 16:
             raise SkipstoneError(f"{what} must be from 2 to 16, not {bits}")
-    hosts = _fused_adds(graph)
-    fused = {host for host, _ in hosts.values()}
-    tensors = _tensors(graph, ranges, activation_bits, fused)
-    layers: list[QuantizedLayer] = []
+    check_code(weight_code, codebook_entries)
+    placed = with_copies(graph)
+    quantizer = _Quantizer(
+        placed, _tensors(placed, ranges, activation_bits), Coding(weight_code, weight_bits, codebook_entries)
+    )
+    layers: list[QuantizedLayer | HostProduct] = []
     host_layers: list[HostLayer] = []
-    for layer in graph.order:
-        if layer.name in fused:
-            continue
-        if isinstance(layer, Softmax):
-            elements = math.prod(graph.shapes[layer.name])
-            host_layers.append(HostLayer(layer.name, "Softmax", layer.inputs[0], layer.name, elements))
-        elif layer.name in hosts:
-            host, other = hosts[layer.name]
-            sources = (host, layer.name)
-            layers.append(_quantize_layer(graph.layer(host), layer, other, sources, tensors, weight_bits))
-        else:
-            second = layer.inputs[1] if isinstance(layer, Add) else None
-            layers.append(_quantize_layer(layer, layer, second, (layer.name,), tensors, weight_bits))
-    if not layers:
+    concats: dict[str, tuple[str, ...]] = {}
+    for layer in placed.order:
+        match layer:
+            case Softmax():
+                elements = math.prod(placed.shapes[layer.name])
+                host_layers.append(HostLayer(layer.name, "Softmax", layer.inputs[0], layer.name, elements))
+            case Concat():
+                concats[layer.name] = layer.inputs
+            case Product():
+                layers.append(quantizer.product(layer))
+            case _:
+                if layer.name not in quantizer.fused:
+                    layers.extend(quantizer.layers(layer))
+    if not any(isinstance(layer, QuantizedLayer) for layer in layers):
         raise SkipstoneError(f"network '{graph.name}' has no layer that the array computes")
     after = {layer.output: layer.input for layer in host_layers}
     outputs = tuple(dict.fromkeys(after.get(name, name) for name in graph.outputs))
-    _log.info("%s: %d layers, %d adds fused", graph.name, len(layers), len(hosts))
+    _log.info("%s: %d layers, %d fused", graph.name, len(layers), len(quantizer.fused))
     return QuantizedNetwork(
-        graph.name,
-        graph.input,
-        outputs,
-        tensors,
-        tuple(layers),
-        tuple(host_layers),
-        weight_bits,
-        activation_bits,
-        ranges.description,
-        tuple(graph.outputs),
+        name=graph.name,
+        input=graph.input,
+        outputs=outputs,
+        tensors={name: tensor for name, tensor in quantizer.tensors.items() if name not in quantizer.fused},
+        layers=tuple(layers),
+        host_layers=tuple(host_layers),
+        weight_bits=weight_bits,
+        activation_bits=activation_bits,
+        calibration=ranges.description,
+        results=tuple(graph.outputs),
+        concats=concats,
+        weight_code=weight_code,
+        graph=placed,
     )
+
+
+class _Quantizer:
+    """Makes the layers of ``graph``, whose ``tensors`` (those that fusion leaves out, too) have scales.
+
+    ``fused``: the graph's layers that another one's integers compute: an Add's host, and what a table follows.
+    """
+
+    def __init__(self, graph: Graph, tensors: dict[str, QuantizedTensor], coding: Coding) -> None:
+        self.tensors = tensors
+        self._graph = graph
+        self._coding = coding
+        self._adds = _fused_adds(graph)
+        self._tables = _fused_tables(graph)
+        self.fused = {host for host, _ in self._adds.values()} | set(self._tables.values())
+
+    def layers(self, layer: Layer) -> list[QuantizedLayer]:
+        """The array's layers that make ``layer``'s tensor."""
+        pointwise = layer if isinstance(layer, Pointwise) else None
+        before = self._graph.layer(self._tables[layer.name]) if layer.name in self._tables else layer
+        host, other = self._adds.get(before.name, (before.name, None))
+        base = self._graph.layer(host)
+        if other is None and isinstance(base, Add):
+            other = base.inputs[1]
+        source, target = self.tensors[base.inputs[0]], self.tensors[layer.name]
+        # What the requantizer makes: with a table, what the table is looked up with.
+        made = target if pointwise is None else source if before is pointwise else self.tensors[before.name]
+        clamp = None if before is pointwise else before.clamp
+        table = None
+        if pointwise is not None:
+            table = lookup_table(pointwise.function, made, target, *_bounds(pointwise.clamp, target), layer.name)
+        sources = tuple(dict.fromkeys((host, before.name, layer.name)))
+        size = self._graph.shapes[base.name]
+        return [
+            self._layer(base, linear, source, made, target, clamp, other, sources, table)
+            for linear in linear_layers(base, source, size, made.scale, self._coding)
+        ]
+
+    def _layer(
+        self,
+        base: Layer,
+        linear: Linear,
+        source: QuantizedTensor,
+        made: QuantizedTensor,
+        target: QuantizedTensor,
+        clamp: Clamp | None,
+        other_name: str | None,
+        sources: tuple[str, ...],
+        table: NDArray[np.int64] | None,
+    ) -> QuantizedLayer:
+        name = f"{base.name}.{linear.part}" if linear.part else base.name
+        other = self.tensors[other_name] if other_name is not None else None
+        maximum = linear.operation == "max"
+        folded = 1 if maximum else linear.weights.sum(axis=(1, 2, 3))
+        ratio = source.scale * linear.weight_scale / made.scale
+        other_ratio = other.scale / made.scale if other is not None else None
+        multiplier, shift, other_multiplier = requantization(ratio, other_ratio, name)
+        low, high = _bounds(clamp, made)
+        return QuantizedLayer(
+            name=name,
+            kind=base.kind,
+            operation=linear.operation,
+            input=source.name,
+            output=target.name,
+            weights=linear.weights,
+            groups=linear.groups,
+            stride=linear.stride,
+            padding=linear.padding,
+            dilation=linear.dilation,
+            pad_value=-(1 << (source.bits - 1)) if maximum else source.zero_point,
+            bias=linear.bias.astype(np.int64) - source.zero_point * folded,
+            multiplier=multiplier,
+            shift=shift,
+            zero_point=made.zero_point,
+            low=low,
+            high=high,
+            other=other_name,
+            other_zero_point=other.zero_point if other is not None else 0,
+            other_multiplier=other_multiplier,
+            weight_scale=linear.weight_scale,
+            sources=sources,
+            lattice=linear.lattice,
+            table=table,
+            table_scale=made.scale if table is not None else 1.0,
+        )
+
+    def product(self, layer: Product) -> HostProduct:
+        """The host's product of two tensors."""
+        a, b = (self.tensors[name] for name in layer.inputs)
+        target = self.tensors[layer.name]
+        multiplier, shift, _ = requantization(np.array([a.scale * b.scale / target.scale]), None, layer.name)
+        low, high = _bounds(layer.clamp, target)
+        return HostProduct(
+            name=layer.name,
+            inputs=(a.name, b.name),
+            output=target.name,
+            multiplier=int(multiplier[0]),
+            shift=int(shift[0]),
+            zero_points=(a.zero_point, b.zero_point),
+            zero_point=target.zero_point,
+            low=low,
+            high=high,
+            elements=math.prod(target.shape),
+            sources=(layer.name,),
+        )
+
+
+def _alone(graph: Graph, tensor: str, reader: str) -> bool:
+    """Whether ``reader`` only reads ``tensor``, and once."""
+    return tensor != graph.input and tensor not in graph.outputs and graph.readers(tensor) == (reader,)
 
 
 def _fused_adds(graph: Graph) -> dict[str, tuple[str, str]]:
     """For every Add that a drain can do: the name of the layer that hosts it and the tensor that it adds.
 
-    A host computes one operand, for nobody else, and unclamped; it runs where the Add stands, so the other operand is
-    complete. Where both operands qualify, the later layer hosts.
+    A host computes one operand, for nobody else, in one layer, and unclamped; it runs where the Add stands, so the other
+    operand is complete. Where both operands qualify, the later layer hosts.
     """
     hosts = {}
     for add in graph.order:
         if not isinstance(add, Add) or add.inputs[0] == add.inputs[1]:
             continue
         for layer in reversed(graph.order):
-            alone = layer.name not in graph.outputs and graph.readers(layer.name) == (add.name,)
-            if alone and layer.clamp is None and isinstance(layer, Conv | Affine | AveragePool):
+            able = isinstance(layer, Conv | Affine | AveragePool) and layer.clamp is None and writes_alone(layer)
+            if able and _alone(graph, layer.name, add.name):
                 other = add.inputs[1] if layer.name == add.inputs[0] else add.inputs[0]
                 hosts[add.name] = (layer.name, other)
                 break
     return hosts
 
 
-def _tensors(graph: Graph, ranges: Ranges, bits: int, fused: set[str]) -> dict[str, QuantizedTensor]:
-    tensors: dict[str, QuantizedTensor] = {}
-    for name, shape in graph.shapes.items():
-        layer = None if name == graph.input else graph.layer(name)
-        if name in fused or isinstance(layer, Softmax):
-            continue
-        if isinstance(layer, MaxPool):
-            source = tensors[layer.inputs[0]]
-            scale, zero_point = source.scale, source.zero_point
-        elif name in ranges.limits:
-            scale, zero_point = activation_scale(*ranges.limits[name], bits)
-        else:
-            raise SkipstoneError(f"tensor '{name}' has no range; calibrate the same network that is quantized")
-        tensors[name] = QuantizedTensor(name, shape, scale, zero_point, bits)
-    return tensors
+def _fused_tables(graph: Graph) -> dict[str, str]:
+    """For every pointwise function that a table does in the layer before it: that layer (or the Add it hosts)."""
+    able = Conv | ConvTranspose | Affine | AveragePool | Add | ClampLayer
+    return {
+        layer.name: layer.inputs[0]
+        for layer in graph.order
+        if isinstance(layer, Pointwise)
+        and _alone(graph, layer.inputs[0], layer.name)
+        and isinstance(graph.layer(layer.inputs[0]), able)
+    }
+
+
+def _tensors(graph: Graph, ranges: Ranges, bits: int) -> dict[str, QuantizedTensor]:
+    """All tensors but the host's."""
+    limits = shared_ranges(graph, ranges)
+    host = {layer.name for layer in graph.layers if isinstance(layer, Softmax)}
+    return {
+        name: QuantizedTensor(name, shape, *activation_scale(*limits[name], bits), bits)
+        for name, shape in graph.shapes.items()
+        if name not in host
+    }
 
 
 def activation_scale(low: float, high: float, bits: int) -> tuple[float, int]:
@@ -126,107 +269,6 @@ def activation_scale(low: float, high: float, bits: int) -> tuple[float, int]:
         low, high = 0.0, 1.0
     scale = float(np.float32((high - low) / (qmax - qmin)))
     return scale, int(np.clip(round(qmin - low / scale), qmin, qmax))
-
-
-@dataclass(frozen=True, eq=False)
-class _Linear:
-    """A layer as the array sees it; ``bias`` is in units of ``input scale * weight_scale``, without zero points."""
-
-    weights: NDArray[np.int64]
-    weight_scale: NDArray[np.float64]
-    bias: NDArray[np.float64]
-    groups: int
-    stride: Pair = (1, 1)
-    padding: Padding = (0, 0, 0, 0)
-    dilation: Pair = (1, 1)
-    operation: Operation = "multiply_add"
-
-
-def _linear(layer: Layer, source: QuantizedTensor, output_scale: float, weight_bits: int) -> _Linear:
-    channels = source.shape[0]
-
-    def ones(kernel: Pair) -> NDArray[np.int64]:
-        return np.ones((channels, 1, *kernel), dtype=np.int64)
-
-    unit, zero = np.ones(channels), np.zeros(channels)
-    match layer:
-        case Conv():
-            weights, scale, bias = _quantize_weights(layer.weights, layer.bias, source, output_scale, weight_bits)
-            return _Linear(weights, scale, bias, layer.groups, layer.stride, layer.padding, layer.dilation)
-        case Affine():
-            each = layer.scale.reshape(-1, 1, 1, 1)
-            weights, scale, bias = _quantize_weights(each, layer.bias, source, output_scale, weight_bits)
-            return _Linear(weights, scale, bias, channels)
-        case AveragePool():
-            scale = unit / math.prod(layer.kernel)
-            return _Linear(ones(layer.kernel), scale, zero, channels, layer.stride, layer.padding, layer.dilation)
-        case MaxPool():
-            return _Linear(ones(layer.kernel), unit, zero, channels, layer.stride, layer.padding, layer.dilation, "max")
-        case _:
-            return _Linear(ones((1, 1)), unit, zero, channels)
-
-
-def _quantize_weights(
-    weights: NDArray[np.float32], bias: NDArray[np.float32], source: QuantizedTensor, output_scale: float, bits: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Integer weights, their scale per output channel, and the bias in units of the input's scale times it."""
-    input_scale = source.scale
-    real = weights.astype(np.float64)
-    largest = np.abs(real).reshape(len(real), -1).max(axis=1)
-    limit = (1 << (bits - 1)) - 1
-    # A channel without weights only has a bias, which is kept to 1/256 of an output step.
-    scale = np.where(largest > 0, largest / limit, output_scale / input_scale / 256)
-    scale = np.maximum(
-        scale, np.abs(bias.astype(np.float64)) / (input_scale * 2.0 ** (bits + source.bits + _BIAS_ROOM_BITS))
-    )
-    scale = np.maximum(scale.astype(np.float32), np.finfo(np.float32).tiny).astype(np.float64)
-    integers = np.clip(np.rint(real / scale[:, None, None, None]), -limit, limit).astype(np.int64)
-    return integers, scale, np.rint(bias / (input_scale * scale))
-
-
-def _quantize_layer(
-    layer: Layer,
-    result: Layer,
-    other_name: str | None,
-    sources: tuple[str, ...],
-    tensors: dict[str, QuantizedTensor],
-    weight_bits: int,
-) -> QuantizedLayer:
-    """``layer``, whose drain gives ``result``'s tensor (``layer``'s own, or that of the Add it hosts)."""
-    source, target = tensors[layer.inputs[0]], tensors[result.name]
-    other = tensors[other_name] if other_name is not None else None
-    linear = _linear(layer, source, target.scale, weight_bits)
-    maximum = linear.operation == "max"
-    folded = 1 if maximum else linear.weights.sum(axis=(1, 2, 3))
-    bias = linear.bias.astype(np.int64) - source.zero_point * folded
-    ratio = source.scale * linear.weight_scale / target.scale
-    other_ratio = other.scale / target.scale if other is not None else None
-    multiplier, shift, other_multiplier = requantization(ratio, other_ratio, layer.name)
-    low, high = _bounds(result.clamp, target)
-    return QuantizedLayer(
-        name=layer.name,
-        kind=layer.kind,
-        operation=linear.operation,
-        input=source.name,
-        output=target.name,
-        weights=linear.weights,
-        groups=linear.groups,
-        stride=linear.stride,
-        padding=linear.padding,
-        dilation=linear.dilation,
-        pad_value=-(1 << (source.bits - 1)) if maximum else source.zero_point,
-        bias=bias,
-        multiplier=multiplier,
-        shift=shift,
-        zero_point=target.zero_point,
-        low=low,
-        high=high,
-        other=other_name,
-        other_zero_point=other.zero_point if other is not None else 0,
-        other_multiplier=other_multiplier,
-        weight_scale=linear.weight_scale,
-        sources=sources,
-    )
 
 
 def requantization(

@@ -8,16 +8,20 @@ windows of one input tensor, a requantization, and optionally a second tensor ad
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from models.graph import Graph
+
 Operation = Literal["multiply_add", "max"]
 
-WeightCode = Literal["linear", "power_of_two", "ternary", "codebook"]
-"""How a network's weights are coded: any integer, plus or minus a power of two, plus or minus one, or one of a few values
-per layer (a pruned weight is zero in all of them). ``weights`` always holds the integers that the code stands for."""
+WeightCode = Literal["linear", "power_of_two", "ternary", "binary", "codebook"]
+"""How a network's weights are coded: any integer, plus or minus a power of two, plus or minus one where small weights are
+zero, plus or minus one for every weight, or one of a few values per layer. A pruned weight is zero in all of them.
+``weights`` always holds the integers that the code stands for."""
 
 MULTIPLIER_BITS = 16
 """Bits of the unsigned requantization multiplier; the relative rounding error of a scale is at most 2**-16."""
@@ -68,7 +72,8 @@ class QuantizedLayer:
     ``q + 2**(bits - 1)``: any pointwise function of the clamped value.
     ``kind`` is the word reports show: conv, depthwise, gemm, average_pool, max_pool, add, affine, clamp, table,
     transposed_conv, upsample, copy.
-    ``sources`` are the names of the float graph's layers that this layer computes.
+    ``sources`` are the names of the float graph's layers that this layer computes. ``table_scale`` is the scale of what a
+    table is looked up with (the integers need no more than its zero point, which is ``zero_point``).
     """
 
     name: str
@@ -95,6 +100,7 @@ class QuantizedLayer:
     sources: tuple[str, ...]
     lattice: Lattice | None = None
     table: NDArray[np.int64] | None = None
+    table_scale: float = 1.0
 
     @property
     def nnz(self) -> int:
@@ -143,7 +149,8 @@ class QuantizedNetwork:
     in one place in memory, and each belongs to one whole at most. ``weight_code``: the code that all weights keep to.
     ``outputs`` are array tensors; ``host_layers`` run on them afterwards; ``results`` are the network's own outputs in order,
     each one of the outputs or what a host layer makes of it (empty: the outputs). ``calibration`` says where the ranges come
-    from, in words for reports (for example "min-max on 128 images" or "seeded random input in 0,1").
+    from, in words for reports (for example "min-max on 128 images" or "seeded random input in 0,1"). ``graph`` is the float
+    network it was made from, whose operators the QDQ writer names where the integers alone don't tell them.
     """
 
     name: str
@@ -158,6 +165,7 @@ class QuantizedNetwork:
     results: tuple[str, ...] = ()
     concats: dict[str, tuple[str, ...]] = field(default_factory=dict)
     weight_code: WeightCode = "linear"
+    graph: Graph | None = None
 
     @property
     def array_layers(self) -> tuple[QuantizedLayer, ...]:

@@ -15,7 +15,15 @@ from threadpoolctl import threadpool_limits
 
 from models.errors import SkipstoneError
 from models.images import Labels, check_labels
-from models.quantized import HostProduct, QuantizedLayer, QuantizedNetwork, QuantizedTensor, output_size, requantize
+from models.quantized import (
+    HostProduct,
+    Lattice,
+    QuantizedLayer,
+    QuantizedNetwork,
+    QuantizedTensor,
+    output_size,
+    requantize,
+)
 
 Integers = NDArray[np.int64]
 
@@ -49,10 +57,42 @@ def quantize_tensor(tensor: QuantizedTensor, values: NDArray[np.floating]) -> In
 def run(network: QuantizedNetwork, images: Integers) -> dict[str, Integers]:
     """All tensors by name for quantized ``images`` (N x channels x height x width)."""
     tensors = {network.input: images}
+
+    def tensor(name: str) -> Integers:
+        if name not in tensors:
+            tensors[name] = np.concatenate([tensor(part) for part in network.concats[name]], axis=1)
+        return tensors[name]
+
     for layer in network.layers:
-        other = tensors[layer.other] if layer.other is not None else None
-        tensors[layer.output] = run_layer(network, layer, tensors[layer.input], other)
-    return tensors
+        if isinstance(layer, HostProduct):
+            tensors[layer.output] = run_product(layer, tensor(layer.inputs[0]), tensor(layer.inputs[1]))
+            continue
+        other = tensor(layer.other) if layer.other is not None else None
+        if layer.lattice is None:
+            tensors[layer.output] = run_layer(network, layer, tensor(layer.input), other)
+            continue
+        if layer.output not in tensors:
+            tensors[layer.output] = np.zeros((len(images), *network.tensors[layer.output].shape), np.int64)
+        chosen = (..., *pixels(layer.lattice))
+        some = other[chosen] if other is not None else None
+        tensors[layer.output][chosen] = run_layer(network, layer, tensor(layer.input), some)
+    return {**tensors, **{name: tensor(name) for name in network.concats}}
+
+
+def pixels(lattice: Lattice) -> tuple[slice, slice]:
+    """The rows and columns of a tensor that lie on ``lattice``."""
+    top, left = (
+        slice(offset, offset + step * (size - 1) + 1, step)
+        for offset, step, size in zip(lattice.offset, lattice.step, lattice.size, strict=True)
+    )
+    return top, left
+
+
+def run_product(product: HostProduct, a: Integers, b: Integers) -> Integers:
+    """The product of integers ``a`` and ``b`` (of a's shape, or one pixel for each channel)."""
+    exact = (a - product.zero_points[0]) * (b - product.zero_points[1])
+    none, multiplier, shift = (np.array(value, np.int64) for value in (0, product.multiplier, product.shift))
+    return requantize(exact, none, multiplier, shift, product.zero_point, product.low, product.high)
 
 
 def scores(network: QuantizedNetwork, images: Integers) -> Integers:
@@ -84,14 +124,15 @@ def accuracy(network: QuantizedNetwork, images: NDArray[np.floating], labels: La
 
 
 def run_layer(network: QuantizedNetwork, layer: QuantizedLayer, x: Integers, other: Integers | None = None) -> Integers:
-    """The layer's output for input integers ``x`` and, where it adds one, the integers of its other operand."""
+    """The layer's own pixels (``network.size_of(layer)``) for input integers ``x`` and, where it adds one, the integers of
+    its other operand at those pixels."""
     if (other is None) != (layer.other is None):
         raise SkipstoneError(f"layer '{layer.name}' adds {'no tensor' if layer.other is None else repr(layer.other)}")
 
     def column(values: Integers) -> Integers:
         return values[:, None, None]
 
-    clamped = requantize(
+    result = requantize(
         accumulate(layer, x),
         column(layer.bias),
         column(layer.multiplier),
@@ -102,22 +143,15 @@ def run_layer(network: QuantizedNetwork, layer: QuantizedLayer, x: Integers, oth
         other - layer.other_zero_point if other is not None else None,
         column(layer.other_multiplier),
     )
-    return clamped if layer.table is None else layer.table[clamped + len(layer.table) // 2]
-
-
-def multiply(product: HostProduct, a: Integers, b: Integers) -> Integers:
-    """The host's product of two tensors (N x channels x height x width; ``b`` may be one pixel)."""
-    total = (a - product.zero_points[0]) * (b - product.zero_points[1]) * product.multiplier
-    shifted = (total + (np.int64(1) << (product.shift - 1))) >> product.shift
-    result: Integers = np.clip(product.zero_point + shifted, product.low, product.high)
-    return result
+    if layer.table is None:
+        return result
+    looked_up: Integers = layer.table[result + len(layer.table) // 2]
+    return looked_up
 
 
 def accumulate(layer: QuantizedLayer, x: Integers) -> Integers:
     """The accumulators (N x K x height x width) before bias and requantization."""
-    top, left, bottom, right = layer.padding
-    sides = ((0, 0), (0, 0), (top, bottom), (left, right))
-    padded = np.pad(x, sides, constant_values=layer.pad_value) if any(layer.padding) else x
+    padded = _padded(layer, x)
     if layer.operation == "max":
         return _maximum(layer, padded)
     largest = int(np.abs(layer.weights).sum(axis=(1, 2, 3)).max()) * max(1, int(np.abs(padded).max(initial=0)))
@@ -125,6 +159,15 @@ def accumulate(layer: QuantizedLayer, x: Integers) -> Integers:
         raise SkipstoneError(f"layer '{layer.name}': its accumulators need more than 53 bits")
     kind = np.float32 if largest < 1 << 24 else np.float64
     return _multiply_add(layer, padded.astype(kind)).astype(np.int64)
+
+
+def _padded(layer: QuantizedLayer, x: Integers) -> Integers:
+    """``x`` with ``layer``'s padding around it; a negative one crops."""
+    top, left, bottom, right = layer.padding
+    sides = ((0, 0), (0, 0), (max(top, 0), max(bottom, 0)), (max(left, 0), max(right, 0)))
+    padded = np.pad(x, sides, constant_values=layer.pad_value) if any(map(any, sides)) else x
+    height, width = padded.shape[2:]
+    return padded[:, :, max(-top, 0) : height + min(bottom, 0), max(-left, 0) : width + min(right, 0)]
 
 
 def _taps(layer: QuantizedLayer, padded: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,7 +17,7 @@ from models.graph import Conv, Graph, Layer, Shape
 from models.onnx_export import to_onnx
 from models.onnx_import import load
 from models.quantize import quantize
-from models.quantized import QuantizedLayer, QuantizedNetwork
+from models.quantized import HostProduct, QuantizedLayer, QuantizedNetwork, QuantizedTensor
 
 Array = NDArray[np.generic]
 
@@ -123,5 +125,43 @@ def slow_layer(
         total = (accumulator + int(layer.bias[k])) * int(layer.multiplier[k]) + (1 << (int(layer.shift[k]) - 1))
         if other is not None:
             total += (int(other[k, y, column]) - layer.other_zero_point) * int(layer.other_multiplier[k])
-        result[k, y, column] = min(max(layer.zero_point + (total >> int(layer.shift[k])), layer.low), layer.high)
+        value = min(max(layer.zero_point + (total >> int(layer.shift[k])), layer.low), layer.high)
+        result[k, y, column] = value if layer.table is None else int(layer.table[value + len(layer.table) // 2])
     return result
+
+
+def identity_layer(name: str, source: str, target: str, channels: int, **options: Any) -> QuantizedLayer:
+    """A layer that copies its input: 1x1, weight 1, times 2**15 >> 15."""
+    ones = np.ones(channels, np.int64)
+    layer = QuantizedLayer(
+        name=name,
+        kind="copy",
+        operation="multiply_add",
+        input=source,
+        output=target,
+        weights=ones.reshape(-1, 1, 1, 1),
+        groups=channels,
+        stride=(1, 1),
+        padding=(0, 0, 0, 0),
+        dilation=(1, 1),
+        pad_value=0,
+        bias=ones * 0,
+        multiplier=ones << 15,
+        shift=ones * 15,
+        zero_point=0,
+        low=-128,
+        high=127,
+        other=None,
+        other_zero_point=0,
+        other_multiplier=ones * 0,
+        weight_scale=np.ones(channels),
+        sources=(name,),
+    )
+    return replace(layer, **options)
+
+
+def network_of(tensors: dict[str, Shape], *layers: QuantizedLayer | HostProduct, **options: Any) -> QuantizedNetwork:
+    """A network of 8 bits whose input is the first of ``tensors``, all of scale 1 and zero point 0."""
+    known = {name: QuantizedTensor(name, shape, 1.0, 0, 8) for name, shape in tensors.items()}
+    network = QuantizedNetwork("test", next(iter(tensors)), (layers[-1].output,), known, layers, (), 8, 8, "by hand")
+    return replace(network, **options)

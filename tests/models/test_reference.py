@@ -12,8 +12,17 @@ from hypothesis import strategies as st
 from models import reference
 from models.errors import SkipstoneError
 from models.graph import Add, AveragePool, Layer, MaxPool
-from models.quantized import QuantizedTensor
-from tests.models.builders import conv_layer, graph_of, quantized, random_images, random_integers, slow_layer
+from models.quantized import HostProduct, Lattice, QuantizedTensor
+from tests.models.builders import (
+    conv_layer,
+    graph_of,
+    identity_layer,
+    network_of,
+    quantized,
+    random_images,
+    random_integers,
+    slow_layer,
+)
 
 pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
 padding = st.tuples(*[st.integers(0, 2)] * 4)
@@ -105,6 +114,82 @@ def test_fused_add() -> None:
     last = network.layers[-1]
     assert (last.name, last.other, last.output) == ("b", "a", "s")
     np.testing.assert_array_equal(tensors["s"][0], slow_layer(last, tensors["x"][0], tensors["a"][0]))
+
+
+def test_layers_that_share_a_tensor_write_only_their_own_pixels() -> None:
+    """Row 0 and row 1 of every pair, the second times 2; the tensor that is added is read at the same pixels."""
+    twice = np.array([1 << 15]), np.array([14])
+    network = network_of(
+        {"x": (1, 2, 3), "y": (1, 4, 3), "z": (1, 4, 3)},
+        identity_layer("even", "x", "y", 1, lattice=Lattice((0, 0), (2, 1), (2, 3))),
+        identity_layer(
+            "odd", "x", "y", 1, lattice=Lattice((1, 0), (2, 1), (2, 3)), multiplier=twice[0], shift=twice[1]
+        ),
+        identity_layer("first", "x", "z", 1, lattice=Lattice((0, 0), (2, 1), (2, 3))),
+        identity_layer(
+            "sum", "x", "z", 1, lattice=Lattice((1, 0), (2, 1), (2, 3)), other="y", other_multiplier=np.array([1 << 15])
+        ),
+    )
+    tensors = reference.run(network, np.array([[1, 2, 3], [4, 5, 6]]).reshape(1, 1, 2, 3))
+    assert tensors["y"][0, 0].tolist() == [[1, 2, 3], [2, 4, 6], [4, 5, 6], [8, 10, 12]]
+    assert tensors["z"][0, 0].tolist() == [[1, 2, 3], [3, 6, 9], [4, 5, 6], [12, 15, 18]]
+    layer = network.array_layers[1]
+    assert network.size_of(layer) == reference.run_layer(network, layer, tensors["x"]).shape[2:] == (2, 3)
+
+
+@settings(max_examples=40)
+@given(st.tuples(*[st.integers(-3, 2)] * 4), pair, pair)
+def test_negative_padding_crops(
+    around: tuple[int, int, int, int], stride: tuple[int, int], dilation: tuple[int, int]
+) -> None:
+    network = quantized(graph_of(conv_layer("c", "x", (2, 3, 2, 2)), shape=(3, 11, 11)))
+    layer = replace(network.array_layers[0], padding=around, stride=stride, dilation=dilation)
+    x = random_integers(network, "x", 1)
+    np.testing.assert_array_equal(reference.run_layer(network, layer, x)[0], slow_layer(layer, x[0]))
+
+
+def test_the_table_is_looked_up_after_the_clamp() -> None:
+    table = np.arange(127, -129, -1)  # -1 - q
+    network = network_of(
+        {"x": (1, 1, 4), "y": (1, 1, 4)}, identity_layer("t", "x", "y", 1, table=table, low=-3, high=100)
+    )
+    y = reference.run(network, np.array([-128, -3, 5, 127]).reshape(1, 1, 1, 4))["y"]
+    assert y.ravel().tolist() == [2, 2, -6, -101]
+
+
+def test_the_host_multiplies_tensors_in_integers() -> None:
+    """(a - 1) * (b + 2) * 3/8 + 10 for each channel, halves up, at most 40."""
+    product = HostProduct("p", ("x", "b"), "y", 3, 3, (1, -2), 10, -128, 40, 4)
+    network = network_of({"x": (2, 1, 2), "b": (2, 1, 1), "y": (2, 1, 2)}, product)
+    a, b = np.array([5, 1, -7, 100]).reshape(1, 2, 1, 2), np.array([0, 3]).reshape(1, 2, 1, 1)
+    # 4*2*3/8 = 3, 0, -8*5*3/8 = -15, and 99*5*3/8 far beyond the clamp
+    assert reference.run_product(product, a, b).ravel().tolist() == [13, 10, -5, 40]
+    same = replace(network, layers=(replace(product, inputs=("x", "x")),))
+    # (a-1) * (a+2) * 3/8: 4*7 -> 10.5, up to 11; 0; -8*-5 -> 15
+    assert reference.run(same, a)["y"].ravel().tolist() == [21, 10, 25, 40]
+
+
+def test_tensors_side_by_side() -> None:
+    """A whole of a whole: channels x, then y (x times 2), then x again by a copy."""
+    network = network_of(
+        {
+            "x": (1, 1, 2),
+            "x2": (1, 1, 2),
+            "y": (1, 1, 2),
+            "z": (1, 1, 2),
+            "a": (2, 1, 2),
+            "w": (3, 1, 2),
+            "m": (3, 1, 2),
+        },
+        identity_layer("x2", "x", "x2", 1),
+        identity_layer("y", "x", "y", 1, shift=np.array([14])),
+        identity_layer("z", "x", "z", 1),
+        identity_layer("m", "w", "m", 3),
+        concats={"w": ("a", "z"), "a": ("x2", "y")},
+    )
+    tensors = reference.run(network, np.array([3, 4]).reshape(1, 1, 1, 2))
+    assert tensors["w"].ravel().tolist() == tensors["m"].ravel().tolist() == [3, 4, 6, 8, 3, 4]
+    assert tensors["a"].ravel().tolist() == [3, 4, 6, 8]
 
 
 def test_quantize_input_rounds_to_even_and_clips() -> None:

@@ -1,0 +1,176 @@
+"""Float layers as the array sees them: sparse linear maps (or maxima over windows) with integer weights."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import SkipstoneError
+from models.graph import Affine, AveragePool, Conv, ConvTranspose, Layer, MaxPool, Padding, Pair, Shape, Upsample
+from models.lattices import Run, average_runs, transposed_runs
+from models.quantized import Lattice, Operation, QuantizedTensor, WeightCode
+from models.weight_codes import code_weights, value_bits
+
+_BIAS_ROOM_BITS = 4
+"""A channel's weight scale is raised until its bias is at most ``2**(weight bits + activation bits + 4)``, which costs
+nothing: the weights of such a channel are that small beside its bias, and accumulators stay as narrow as other channels
+need them."""
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How weights become integers."""
+
+    code: WeightCode
+    bits: int
+    entries: int
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """One layer as the array sees it; ``bias`` is in units of ``input scale * weight_scale``, without zero points.
+
+    ``part`` and ``lattice``: which pixels of a tensor that several write; empty and None where it writes all."""
+
+    weights: NDArray[np.int64]
+    weight_scale: NDArray[np.float64]
+    bias: NDArray[np.float64]
+    groups: int
+    stride: Pair = (1, 1)
+    padding: Padding = (0, 0, 0, 0)
+    dilation: Pair = (1, 1)
+    operation: Operation = "multiply_add"
+    part: str = ""
+    lattice: Lattice | None = None
+
+
+def linear_layers(
+    layer: Layer, source: QuantizedTensor, output: Shape, output_scale: float, coding: Coding
+) -> list[Linear]:
+    """``layer``, which reads ``source`` and makes a tensor of shape ``output``, whose step is ``output_scale``."""
+    channels = source.shape[0]
+
+    def ones(kernel: Pair) -> NDArray[np.int64]:
+        return np.ones((channels, 1, *kernel), dtype=np.int64)
+
+    unit, zero = np.ones(channels), np.zeros(channels)
+    match layer:
+        case ConvTranspose():
+            weights, scale, bias = _weights(layer.weights, layer.bias, source, output_scale, coding)
+            whole = Linear(weights, scale, bias, layer.groups)
+            return [_at(whole, rows, columns) for rows, columns in _pairs(transposed_axes(layer, source.shape, output))]
+        case Conv():
+            weights, scale, bias = _weights(layer.weights, layer.bias, source, output_scale, coding)
+            return [Linear(weights, scale, bias, layer.groups, layer.stride, layer.padding, layer.dilation)]
+        case Affine():
+            each = layer.scale.reshape(-1, 1, 1, 1)
+            weights, scale, bias = _weights(each, layer.bias, source, output_scale, coding)
+            return [Linear(weights, scale, bias, channels)]
+        case AveragePool() if any(layer.uncounted):
+            whole = Linear(ones(layer.kernel), unit, zero, channels)
+            parts = []
+            for rows, columns in _pairs(average_axes(layer, source.shape, output)):
+                part = _at(whole, rows, columns)
+                parts.append(replace(part, weight_scale=unit / _divisor(layer, rows, columns)))
+            return parts if len(parts) > 1 else [replace(parts[0], part="", lattice=None)]
+        case AveragePool():
+            scale = unit / math.prod(layer.kernel)
+            return [Linear(ones(layer.kernel), scale, zero, channels, layer.stride, layer.padding, layer.dilation)]
+        case MaxPool():
+            window = (layer.stride, layer.padding, layer.dilation)
+            return [Linear(ones(layer.kernel), unit, zero, channels, *window, "max")]
+        case Upsample():
+            whole = Linear(ones((1, 1)), unit, zero, channels)
+            axes = [
+                [Run(at, factor, size, (0,), 1, 1, 0, 0) for at in range(factor)]
+                for factor, size in ((layer.factor[0], source.shape[1]), (layer.factor[1], source.shape[2]))
+            ]
+            return [_at(whole, rows, columns) for rows, columns in _pairs((tuple(axes[0]), tuple(axes[1])))]
+        case _:
+            return [Linear(ones((1, 1)), unit, zero, channels)]
+
+
+def writes_alone(layer: Layer) -> bool:
+    """Whether one layer of the array writes all of ``layer``'s tensor."""
+    return not isinstance(layer, ConvTranspose | Upsample) and not (
+        isinstance(layer, AveragePool) and any(layer.uncounted)
+    )
+
+
+def transposed_axes(layer: ConvTranspose, source: Shape, output: Shape) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
+    """The phases of a transposed convolution along both axes."""
+    rows, columns = (
+        transposed_runs(
+            source[axis + 1],
+            output[axis + 1],
+            layer.weights.shape[axis + 2],
+            layer.stride[axis],
+            layer.dilation[axis],
+            layer.padding[axis],
+        )
+        for axis in range(2)
+    )
+    return rows, columns
+
+
+def average_axes(layer: AveragePool, source: Shape, output: Shape) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
+    """The runs of equal divisors of an average pool along both axes."""
+    rows, columns = (
+        average_runs(
+            source[axis + 1],
+            output[axis + 1],
+            layer.kernel[axis],
+            layer.stride[axis],
+            layer.dilation[axis],
+            layer.padding[axis],
+            (layer.padding[axis] - layer.uncounted[axis], layer.padding[axis + 2] - layer.uncounted[axis + 2]),
+        )
+        for axis in range(2)
+    )
+    return rows, columns
+
+
+def _divisor(layer: AveragePool, rows: Run, columns: Run) -> int:
+    divisor = rows.divisor * columns.divisor
+    if not divisor:
+        raise SkipstoneError(f"layer '{layer.name}': it has windows of padding only, which have no mean")
+    return divisor
+
+
+def _pairs(axes: tuple[tuple[Run, ...], tuple[Run, ...]]) -> list[tuple[Run, Run]]:
+    return [(rows, columns) for rows in axes[0] for columns in axes[1]]
+
+
+def _at(whole: Linear, rows: Run, columns: Run) -> Linear:
+    """The part of ``whole`` that computes the pixels of two runs, with their taps of its weights."""
+    weights = whole.weights[:, :, list(rows.taps)][:, :, :, list(columns.taps)]
+    if not weights.size:
+        weights = np.zeros((*weights.shape[:2], max(1, len(rows.taps)), max(1, len(columns.taps))), np.int64)
+    return replace(
+        whole,
+        weights=weights,
+        stride=(rows.stride, columns.stride),
+        padding=(rows.before, columns.before, rows.after, columns.after),
+        dilation=(rows.dilation, columns.dilation),
+        part=f"phase_{rows.offset}_{columns.offset}",
+        lattice=Lattice((rows.offset, columns.offset), (rows.step, columns.step), (rows.size, columns.size)),
+    )
+
+
+def _weights(
+    weights: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    source: QuantizedTensor,
+    output_scale: float,
+    coding: Coding,
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Integer weights, their scale per output channel, and the bias in units of the input's scale times it."""
+    room = 2.0 ** (value_bits(coding.code, coding.bits) + source.bits + _BIAS_ROOM_BITS)
+    # A channel without weights only has a bias, which is kept to 1/256 of an output step.
+    empty = np.full(len(weights), output_scale / source.scale / 256)
+    lowest = np.abs(bias.astype(np.float64)) / (source.scale * room)
+    integers, scale = code_weights(weights, coding.bits, coding.code, coding.entries, lowest, empty)
+    return integers, scale, np.rint(bias / (source.scale * scale))
