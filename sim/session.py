@@ -20,7 +20,7 @@ from hw.array import host_selects
 from hw.design import Design
 from hw.export import SHARED_MODULES, TOP
 from mapper.program import Placement, Program
-from models.reference import multiply
+from models.reference import run_product
 from sim.build import Build, build, cached_verilog, runner_of, simulator_environment
 from sim.errors import SimulationError
 from sim.jobs import Load, Run, RunResult, Stop
@@ -200,7 +200,7 @@ class RtlSession:
         for step in program.host_steps:
             if step.after == after:
                 a, b = (tensors[name][None] for name in step.product.inputs)
-                tensors[step.output.name] = multiply(step.product, a, b)[0]
+                tensors[step.output.name] = run_product(step.product, a, b)[0]
                 writes += write_words(step.output, self.design, tensors[step.output.name])
 
     def _ask(self, job: Any) -> Any:

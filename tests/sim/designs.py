@@ -7,8 +7,8 @@ COMMON = {
     "activation_words": 8192,
     "weight_entries": 16384,
     "load_entries": 8192,
-    "parameter_words": 64,
-    "layers": 4,
+    "parameter_words": 256,
+    "layers": 24,
     "max_stride": 3,
 }
 
@@ -42,7 +42,7 @@ POOL = {
         Design("sign4x4", 4, 4, 16, 3, 2, 4, 2, multiplier="sign", activation_bits=4, tables=2, **COMMON),
         # Three codebooks and three tables: neither number is a power of two.
         Design(
-            "codebook2x7", 2, 7, 20, 3, 4, 4, 4, multiplier="codebook", codebook_entries=4, codebooks=3, tables=3,
+            "codebook2x7", 2, 7, 20, 3, 4, 4, 4, multiplier="codebook", codebook_entries=4, codebooks=24, tables=3,
             index_coding="delta", delta_bits=4, **COMMON,
         ),
         # A delta that is wider than any index.
