@@ -7,10 +7,11 @@ parameter to raise.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 
 from hw.design import Design
-from mapper.cycles import history
+from mapper.cycles import history, network_cycles
 from mapper.errors import MappingError
 from mapper.folding import choose_folds, merge_candidates
 from mapper.layout import Layout
@@ -36,13 +37,21 @@ def compile_network(network: QuantizedNetwork, design: Design) -> Program:
         check_numbers(layer, network, design)
     folds = choose_folds(network, design)
     merges = merge_candidates(network, design, folds)
+    reshaped = None
     if folds or merges:
-        try:
+        with contextlib.suppress(MappingError):
             reshaped = _compile(network, design, lookups, folds, merges)
-        except MappingError:
-            return _compile(network, design, lookups, {}, {})
+    try:
+        plain = _compile(network, design, lookups, {}, {})
+    except MappingError:
+        if reshaped is None:
+            raise
         return reshaped
-    return _compile(network, design, lookups, {}, {})
+    return reshaped if reshaped is not None and _total(reshaped) < _total(plain) else plain
+
+
+def _total(program: Program) -> int:
+    return sum(layer.cycles for layer in network_cycles(program))
 
 
 def _compile(

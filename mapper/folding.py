@@ -15,6 +15,8 @@ from mapper.layout import connected
 from mapper.workload import UNFOLDED, Fold, can_fold, effective_stride
 from models.quantized import HostProduct, QuantizedLayer, QuantizedNetwork
 
+END_SHARE = 0.25
+"""How much of one tile's load and drain is taken to be added to a layer's cycles."""
 WORDS_FILLED = 2
 """A tensor is folded to at most this many memory words a pixel."""
 
@@ -29,6 +31,7 @@ class FoldSearch:
 
     def __post_init__(self) -> None:
         network = self.network
+        self._merged = merge_candidates(network, self.design, {})
         pairs: list[tuple[str, ...]] = [(whole, *parts) for whole, parts in network.concats.items()]
         pairs += [(layer.output, layer.other) for layer in network.array_layers if layer.other is not None]
         self.groups = list(dict.fromkeys(connected(network.tensors, pairs).values()))
@@ -93,7 +96,11 @@ class FoldSearch:
         source, target = folds[self.group_of[layer.input]], folds[self.group_of[layer.output]]
         key = (layer.name, source, target)
         if key not in self._costs:
-            self._costs[key] = bound(self.network, layer, self.design, source, target)
+            cost = bound(self.network, layer, self.design, source, target)
+            if layer.name in self._merged and cost < math.inf:
+                # Its words are loaded by the layer that it runs with.
+                cost = layer.nnz * math.prod(self.network.size_of(layer)) / self.design.pes
+            self._costs[key] = cost
         return self._costs[key]
 
 
@@ -131,8 +138,8 @@ def bound(network: QuantizedNetwork, layer: QuantizedLayer, design: Design, sour
             float(tiles * words),
             float(height * width * drain_steps),
         )
-        # What does not bind still costs a little, at the layer's ends.
-        best = min(best, cycles + words + drain_steps * design.cols)
+        # What does not bind still costs a little, where the layer's ends do not overlap with its neighbours.
+        best = min(best, cycles + END_SHARE * (words + drain_steps * design.cols))
     return best
 
 
