@@ -12,6 +12,8 @@ from mapper.actions import count_actions
 from mapper.compile import compile_network
 from mapper.cycles import LayerCycles, network_cycles
 from mapper.energy import area_um2_proxy, energy_sources, layer_energy
+from mapper.errors import MappingError
+from mapper.memories import ROOMY, with_memories_for
 from mapper.program import LayerProgram, Program
 from mapper.results import CAUSES, Accuracy, LayerResult, NetworkResult
 from mapper.technology import Technology, load_technology
@@ -48,7 +50,12 @@ class CostedNetwork:
 
 def cost_network(prepared: PreparedNetwork, design: Design) -> CostedNetwork:
     """Maps and costs the compressed network, and the dense one for comparison."""
-    program = compile_network(prepared.compressed, design)
+    try:
+        program = compile_network(prepared.compressed, design)
+    except MappingError as error:
+        if any(f"raise {memory} to" in str(error) for memory in ROOMY):
+            raise MappingError(f"{error}; --fit-memories enlarges the memories to what the network needs") from None
+        raise
     cycles = network_cycles(program)
     if prepared.dense is prepared.compressed:
         dense = tuple(layer.cycles for layer in cycles)
@@ -64,11 +71,19 @@ def cost_network(prepared: PreparedNetwork, design: Design) -> CostedNetwork:
 
 
 def evaluate_network(
-    network: str, design: Design, options: CompressionOptions | None = None, progress: Progress = lambda _: None
+    network: str,
+    design: Design,
+    options: CompressionOptions | None = None,
+    progress: Progress = lambda _: None,
+    *,
+    fit_memories: bool = False,
 ) -> NetworkResult:
-    """The main job without the RTL: everything about ``network`` on ``design`` that needs no simulation."""
+    """The main job without the RTL: everything about ``network`` on ``design`` that needs no simulation. With ``fit_memories``
+    the memories that the network overflows are enlarged, and the result's design says so."""
     prepared = prepare_network(network, options or CompressionOptions(), progress)
     progress("mapping")
+    if fit_memories:
+        design = with_memories_for(prepared.compressed, design)
     costed = cost_network(prepared, design)
     return assemble_result(network, prepared, design, costed, measure_accuracy(prepared, progress))
 

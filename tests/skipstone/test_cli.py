@@ -377,6 +377,48 @@ def test_layer_that_does_not_fit_names_the_parameter(place):
         assert invoke("run", "small.onnx", "--design", "small.toml").exit_code == code
 
 
+MEMORIES = {"activation_words": 1024, "weight_entries": 1024, "load_entries": 1024, "parameter_words": 32, "layers": 8}
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_memories_that_do_not_fit_can_be_enlarged(place, memory):
+    """Without the option a refusal that names it; with it, the tables and the JSON say which memory grew from what."""
+    small = TINY_DESIGN.replace(f"{memory} = {MEMORIES[memory]}", f"{memory} = 2")
+    assert small != TINY_DESIGN
+    (place / "little.toml").write_text(small)
+    assert mistake(place, "run", "small.onnx", "--design", "little.toml").endswith(
+        "; --fit-memories enlarges the memories to what the network needs"
+    )
+    done = invoke("run", "small.onnx", "--design", "little.toml", "--fit-memories", "--json", "r.json")
+    assert done.exit_code == 0, done.output
+    result = json.loads((place / "r.json").read_text())
+    assert result["design"] == f"little (memories enlarged: {memory} 2 -> {result['parameters'][memory]})"
+    assert f"{memory} 2 -> " in done.stdout
+    assert invoke("run", "small.onnx", "--design", "small.toml", "--json", "s.json").exit_code == 0
+    assert result["total_cycles"] == json.loads((place / "s.json").read_text())["total_cycles"]
+
+
+def test_other_refusals_do_not_promise_that_memories_help(place):
+    (place / "little.toml").write_text(TINY_DESIGN + "accumulator_bits = 16\n")
+    assert "--fit-memories" not in mistake(place, "run", "small.onnx", "--design", "little.toml")
+
+
+def test_export_and_verify_enlarge_memories_too(place, monkeypatch):
+    (place / "little.toml").write_text(TINY_DESIGN.replace("layers = 8", "layers = 3"))
+    done = invoke("export", "small.onnx", "--design", "little.toml", "--fit-memories", "--out", "e")
+    assert done.exit_code == 0, done.output
+    assert "design little (memories enlarged: layers 3 -> 4)" in " ".join(done.stdout.split())
+    assert json.loads((place / "e" / "program.json").read_text())["design"]["layers"] == 4
+    import skipstone.verify
+
+    def given(prepared, design, *rest):
+        raise OSError(design.name)
+
+    monkeypatch.setattr(skipstone.verify, "verify_prepared", given)
+    said = mistake(place, "verify", "small.onnx", "--design", "little.toml", "--fit-memories")
+    assert "little (memories enlarged: layers 3 -> 4)" in said
+
+
 def test_folder_that_cannot_be_written(place):
     """A file where the folder should be; and, where not everything may be written by root, a read-only one."""
     (place / "file").write_text("")
