@@ -233,7 +233,8 @@ def export(
             write_export(files, out)
         console = _console(None)
         console.print(
-            f"{len(files)} files in {out}: design {chosen.name}, activation ranges from {prepared.compressed.calibration}", markup=False
+            f"{len(files)} files in {out}: design {chosen.name}, activation ranges from {prepared.compressed.calibration}",
+            markup=False,
         )
         if note := files.get("quantized.onnx.missing.txt"):
             console.print(str(note).strip(), markup=False)

@@ -136,6 +136,11 @@ def cycles_by_cause(layer: LayerProgram, cycles: LayerCycles, design: Design) ->
     return {cause: causes[cause] / design.rows for cause in CAUSES}
 
 
+def bound_of(causes: dict[str, float]) -> str:
+    """The largest of ``BOUNDS``."""
+    return max(BOUNDS, key=lambda bound: sum(causes[cause] for cause in BOUNDS[bound]))
+
+
 def layer_result(
     layer: LayerProgram, cycles: LayerCycles, dense_cycles: int, design: Design, technology: Technology
 ) -> LayerResult:
@@ -154,7 +159,7 @@ def layer_result(
         rtl_cycles=None,
         outputs_equal=None,
         dense_cycles=dense_cycles,
-        bound=max(BOUNDS, key=lambda bound: sum(causes[cause] for cause in BOUNDS[bound])),
+        bound=bound_of(causes),
         utilization=actions.useful_macs / (design.pes * cycles.cycles),
         cycles_by_cause=causes,
         energy_pj=float(np.sum(list(energy.values()))),
