@@ -506,10 +506,12 @@ def _write_report(result: NetworkResult, out: Path) -> None:
 
 
 def _show(result: NetworkResult, out: Path, json_file: str | None) -> None:
-    from reports.tables import energy_table, layer_table, summary_table
+    from reports.tables import energy_table, layer_table, summary_table, why_table
 
     console = _console(json_file)
     console.print(layer_table(result))
+    console.print()
+    console.print(why_table(result))
     console.print(energy_table(result))
     console.print(summary_table(result))
     console.print(f"report in {out / 'report.html'}", markup=False)

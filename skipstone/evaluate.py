@@ -15,7 +15,8 @@ from mapper.energy import area_um2_proxy, energy_sources, layer_energy
 from mapper.errors import MappingError
 from mapper.memories import ROOMY, with_memories_for
 from mapper.program import LayerProgram, Program
-from mapper.results import CAUSES, Accuracy, LayerResult, NetworkResult
+from mapper.results import CAUSES, STALLS, Accuracy, LayerResult, NetworkResult
+from mapper.skipped import dense_words
 from mapper.technology import Technology, load_technology
 from models.quantized import HostLayer
 from skipstone.prepare import (
@@ -93,8 +94,9 @@ def assemble_result(
 ) -> NetworkResult:
     """Puts costs together into the result that tables, JSON and reports show."""
     technology = load_technology()
+    sources = {layer.name: layer for layer in prepared.compressed.array_layers}
     layers = [
-        layer_result(layer, cycles, dense, design, technology)
+        layer_result(layer, cycles, dense, dense_words(sources[layer.name], layer, design), design, technology)
         for layer, cycles, dense in zip(costed.program.layers, costed.cycles, costed.dense_cycles, strict=True)
     ]
     layers += [host_result(layer) for layer in prepared.compressed.host_layers]
@@ -142,7 +144,12 @@ def bound_of(causes: dict[str, float]) -> str:
 
 
 def layer_result(
-    layer: LayerProgram, cycles: LayerCycles, dense_cycles: int, design: Design, technology: Technology
+    layer: LayerProgram,
+    cycles: LayerCycles,
+    dense_cycles: int,
+    words_if_dense: int,
+    design: Design,
+    technology: Technology,
 ) -> LayerResult:
     causes = cycles_by_cause(layer, cycles, design)
     actions = count_actions(layer, design, cycles.cycles)
@@ -165,6 +172,10 @@ def layer_result(
         energy_pj=float(np.sum(list(energy.values()))),
         energy_by_part=energy,
         actions=dataclasses.asdict(actions),
+        skipped_macs=layer.macs - actions.useful_macs,
+        loaded_words=actions.load_list_reads,
+        skipped_words=words_if_dense - actions.load_list_reads,
+        stall_cycles=sum(causes[cause] for cause in STALLS),
         tile=layer.schedule.tile,
         passes=layer.schedule.passes,
         windows=sum(len(words) for words in layer.schedule.words),
@@ -190,6 +201,10 @@ def host_result(layer: HostLayer) -> LayerResult:
         energy_pj=None,
         energy_by_part={},
         actions={},
+        skipped_macs=None,
+        loaded_words=None,
+        skipped_words=None,
+        stall_cycles=None,
         tile=None,
         passes=None,
         windows=None,
