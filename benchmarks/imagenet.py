@@ -71,7 +71,8 @@ def _rtl(network: QuantizedNetwork, settings: Settings) -> tuple[str, bool]:
     runs = run_layers(network, names, design, settings.progress)
     text = (
         f"\n{len(runs)} of these layers in the RTL, each as a network of its own (its input in the order of its channels, so "
-        "cycles can differ a little from those above):\n\n"
+        "cycles can differ a little from those above; one that adds a tensor comes with a small layer that makes it, and the "
+        "cycles of both are given):\n\n"
         + table(
             ("layer", "model cycles", "RTL cycles", "equal", "outputs", "outputs equal", "cycles/s"),
             [

@@ -75,7 +75,7 @@ def why_table(result: NetworkResult) -> Table:
         pad_edge=False,
         show_edge=False,
         show_footer=True,
-        caption="of: share of all MACs, and of the words to load without zeros; then the share of the layer's cycles",
+        caption="of: share of all MACs, and of all words to load; then shares of the layer's cycles, by cause",
     )
     on_array = [layer for layer in result.layers if not layer.on_host]
     skipped_macs = sum(layer.skipped_macs or 0 for layer in on_array)

@@ -72,9 +72,30 @@ def test_run_writes_json_and_report(place):
         assert min(layer["cycles_by_cause"].values()) >= 0
         assert sum(layer["energy_by_part"].values()) == pytest.approx(layer["energy_pj"])
         assert layer["rtl_cycles"] is None
+        assert layer["skipped_macs"] == layer["macs"] - layer["actions"]["useful_macs"]
+        assert layer["loaded_words"] == layer["actions"]["load_list_reads"]
+        assert layer["skipped_words"] >= 0
+        causes = layer["cycles_by_cause"]
+        assert layer["stall_cycles"] == pytest.approx(sum(causes[c] for c in ("balance", "load", "drain", "fill")))
+    assert host["skipped_macs"] is None
+    assert "where the cycles go" in done.stdout
     assert (place / "o" / "report.html").stat().st_size > 100_000
     # 9 x 7 pixels, 5 filters of 2 x 3 x 3, padded to 9 x 6 outputs.
     assert result["layers"][0]["macs"] == 9 * 6 * 5 * 18
+
+
+def test_a_pruned_input_channel_is_not_loaded(place):
+    """Without the second of two input channels, on one channel a word, the loader takes half of the words."""
+    weights = np.random.default_rng(0).uniform(0.5, 1, (5, 2, 3, 3)).astype(np.float32)
+    weights[:, 1] = 0
+    small_network(place / "half.onnx", weights=weights)
+    design = TINY_DESIGN.replace("load_width = 2", "load_width = 1").replace("lanes = 2", "lanes = 1")
+    (place / "one.toml").write_text(design)
+    done = invoke("run", "half.onnx", "--design", "one.toml", "--json", "r.json")
+    assert done.exit_code == 0, done.output
+    first = json.loads((place / "r.json").read_text())["layers"][0]
+    assert first["skipped_words"] == first["loaded_words"] > 0
+    assert first["skipped_macs"] == first["macs"] // 2
 
 
 def test_calibration_without_images_says_so(place):
