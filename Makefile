@@ -17,8 +17,7 @@ lint: setup-test
 	$(BIN)/mypy
 
 bench: setup-test
-	$(BIN)/python -m benchmarks.matrix
-	$(BIN)/python -m benchmarks.figures
+	$(BIN)/python -m benchmarks --rtl-layers 12 --out docs/measured.md
 
 setup: $(VENV)/.installed
 setup-test: $(VENV)/.installed-test

@@ -1,1 +1,3 @@
-"""Measurements: exactness over many configurations, speed of the model and of the simulation. Not part of the tests."""
+"""Measurements, not tests: cycles on known networks, time to map and cost, speed of the RTL simulation, exactness.
+
+``python -m benchmarks [SECTION ...]`` measures and writes Markdown; ``benchmarks.sections`` lists the sections."""

@@ -11,10 +11,17 @@ CAUSES = ("compute", "edge", "filler", "balance", "load", "drain", "fill")
 """Where a layer's cycles go: useful multiply-accumulates; columns without a pixel; filler entries; waiting for a slower
 row; waiting for the loader; waiting for the drain; and filling and emptying the pipeline at the layer's start and end."""
 
+STALLS = ("balance", "load", "drain", "fill")
+"""The causes in which a row does nothing at all."""
+
 
 @dataclass(frozen=True)
 class LayerResult:
     """One layer. ``cycles_by_cause`` (see ``CAUSES``) adds up to ``model_cycles``; ``energy_by_part`` to ``energy_pj``.
+
+    ``skipped_macs``: of ``macs``, those with a zero weight, which take no cycle. ``loaded_words``: words (``load_width``
+    activations) that the loader took; ``skipped_words``: those that it would have taken besides with the same tile and passes,
+    were no weight zero (``mapper.skipped``). ``stall_cycles``: cycles in which rows did nothing (``STALLS``), mean of the rows.
 
     ``bound`` is ``compute``, ``load``, ``drain`` or ``edge`` (the largest group of causes; fillers and balance count as
     compute, the pipeline's fill as edge), or ``host``. ``utilization`` is useful multiply-accumulates over PEs times cycles.
@@ -38,6 +45,10 @@ class LayerResult:
     energy_pj: float | None
     energy_by_part: dict[str, float]
     actions: dict[str, int]
+    skipped_macs: int | None
+    loaded_words: int | None
+    skipped_words: int | None
+    stall_cycles: float | None
     tile: tuple[int, int] | None
     passes: int | None
     windows: int | None

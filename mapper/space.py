@@ -12,6 +12,7 @@ from typing import Any
 from hw.design import Design
 from hw.errors import DesignError
 from mapper.errors import MappingError
+from mapper.memories import memories_needed, memory_size
 from mapper.program import Program
 
 DESIGN_CHOICES = (
@@ -110,16 +111,7 @@ def roomy_design(choice: dict[str, int], weight_bits: int, activation_bits: int)
 def fitted_design(design: Design, program: Program) -> Design:
     """``design`` with each memory cut to the next power of two that holds ``program``."""
 
-    def fit(need: int) -> int:
-        return 1 << max(1, (need - 1).bit_length())
-
     try:
-        return design.replace(
-            activation_words=fit(program.activation_words),
-            weight_entries=fit(max(sum(len(layer.weights[r]) for layer in program.layers) for r in range(design.rows))),
-            load_entries=fit(sum(len(layer.loads) for layer in program.layers)),
-            parameter_words=fit(sum(len(layer.parameters) for layer in program.layers)),
-            layers=fit(len(program.layers)),
-        )
+        return design.replace(**{name: memory_size(need) for name, need in memories_needed(program).items()})
     except DesignError as error:
         raise MappingError(f"design '{design.name}': {error}") from None

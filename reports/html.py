@@ -36,6 +36,10 @@ DEFINITIONS = (
         "cycles",
         "clock cycles of the array, from a model that equals the RTL cycle for cycle; the host's work is not in them",
     ),
+    ("MACs skipped", "multiply-accumulates with a zero weight, which take no cycle"),
+    ("words loaded", "words (of the load width) that the loader takes from activation memory into the windows"),
+    ("words skipped", "words that the loader would take besides, with the same tile and passes, were no weight zero"),
+    ("stall cycles", "cycles in which rows do nothing: balance, load, drain and fill, mean of the rows"),
     ("dense cycles", "the same network, unpruned, on the same array"),
     ("speed-up", "dense cycles over cycles"),
     ("utilization", "useful multiply-accumulates (nonzero weight, pixel in the image) over PEs times cycles"),
@@ -133,7 +137,8 @@ def _layers(result: NetworkResult) -> str:
     header = (
         *("layer", "#", "kind", "bound", "MACs", "nonzeros", "density", "cycles"),
         *(("RTL cycles", "RTL outputs") if rtl else ()),
-        *("dense cycles", "utilization", "energy, nJ", "tile", "passes", "windows", "MACs per byte"),
+        *("dense cycles", "utilization", "MACs skipped", "words loaded", "words skipped", "stall cycles"),
+        *("energy, nJ", "tile", "passes", "windows", "MACs per byte"),
         *(("note",) if notes else ()),
     )
     text = {0, 2, 3} | ({len(header) - 1} if notes else set())
@@ -151,6 +156,10 @@ def _layers(result: NetworkResult) -> str:
             *((count(layer.rtl_cycles), outputs_text(layer)) if rtl else ()),
             count(layer.dense_cycles),
             percent(layer.utilization),
+            count(layer.skipped_macs),
+            count(layer.loaded_words),
+            count(layer.skipped_words),
+            count(layer.stall_cycles),
             nanojoules(layer.energy_pj),
             tile_text(layer),
             count(layer.passes),
@@ -163,7 +172,12 @@ def _layers(result: NetworkResult) -> str:
         *("total", "", "", "", count(macs(result.layers)), count(sum(layer.nnz for layer in result.layers))),
         *(percent(density(*result.layers)), count(result.total_cycles)),
         *((count(result.rtl_total_cycles), "") if rtl else ()),
-        *(count(result.dense_total_cycles), percent(utilization(result)), nanojoules(result.total_energy_pj)),
+        *(count(result.dense_total_cycles), percent(utilization(result))),
+        *(
+            count(sum(getattr(layer, what) or 0 for layer in result.layers))
+            for what in ("skipped_macs", "loaded_words", "skipped_words", "stall_cycles")
+        ),
+        nanojoules(result.total_energy_pj),
         *("", "", "", ""),
         *(("",) if notes else ()),
     )

@@ -62,6 +62,18 @@ def density(*layers: LayerResult) -> float | None:
     return sum(layer.nnz for layer in layers) / weights if weights else None
 
 
+def share(part: float | None, whole: float | None) -> float | None:
+    """``part`` of ``whole``; None where either is unknown or there is nothing to share."""
+    return None if part is None or not whole else part / whole
+
+
+def skipped_words_share(layer: LayerResult) -> float | None:
+    """Of the words that the layer would load without zeros, those that it does not."""
+    if layer.skipped_words is None or layer.loaded_words is None:
+        return None
+    return share(layer.skipped_words, layer.skipped_words + layer.loaded_words)
+
+
 def tile_text(layer: LayerResult) -> str:
     return NONE if layer.tile is None else f"{layer.tile[0]}x{layer.tile[1]}"
 
@@ -85,6 +97,24 @@ def utilization(result: NetworkResult) -> float | None:
 
 def macs(layers: Iterable[LayerResult]) -> int:
     return sum(layer.macs for layer in layers)
+
+
+def skipped_text(result: NetworkResult) -> str:
+    """What zeros save, and what is lost in waiting, in the whole network."""
+    on_array = [layer for layer in result.layers if not layer.on_host]
+    all_macs, skipped_macs = macs(on_array), sum(layer.skipped_macs or 0 for layer in on_array)
+    skipped_words = sum(layer.skipped_words or 0 for layer in on_array)
+    all_words = skipped_words + sum(layer.loaded_words or 0 for layer in on_array)
+    if not (all_macs and all_words):
+        return ""
+    return (
+        f"{count(skipped_macs)} MACs ({percent(skipped_macs / all_macs)}), "
+        f"{count(skipped_words)} load words ({percent(skipped_words / all_words)})"
+    )
+
+
+def stall_cycles(result: NetworkResult) -> float:
+    return sum(layer.stall_cycles or 0.0 for layer in result.layers)
 
 
 def energy_by_part(result: NetworkResult) -> dict[str, float]:
@@ -167,7 +197,9 @@ def summary_rows(result: NetworkResult) -> list[tuple[str, str]]:
         ("cycles", count(result.total_cycles)),
         ("dense cycles", count(result.dense_total_cycles)),
         ("speed-up over dense", NONE if factor is None else f"{factor:.2f}x, same array"),
+        ("skipped", skipped_text(result)),
         ("utilization", percent(utilization(result))),
+        ("stalled", f"{percent(share(stall_cycles(result), result.total_cycles))} of the cycles"),
         ("energy", f"{nanojoules(result.total_energy_pj)} nJ for one input"),
         ("area (proxy)", f"{square_millimetres(result.area_um2_proxy)} mm²"),
         ("accuracy", accuracy_text(result)),

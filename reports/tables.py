@@ -6,7 +6,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from mapper.results import LayerResult, NetworkResult
+from mapper.results import CAUSES, LayerResult, NetworkResult
 from reports.summary import (
     count,
     density,
@@ -15,6 +15,8 @@ from reports.summary import (
     nanojoules,
     outputs_text,
     percent,
+    share,
+    skipped_words_share,
     summary_rows,
     tile_text,
     utilization,
@@ -59,6 +61,46 @@ def layer_table(result: NetworkResult) -> Table:
             percent(layer.utilization),
             nanojoules(layer.energy_pj),
             tile_text(layer),
+            style="dim" if layer.on_host else None,
+        )
+    return table
+
+
+def why_table(result: NetworkResult) -> Table:
+    """Why each layer takes its cycles: what its zeros save, and the share of its cycles that each cause takes."""
+    table = Table(
+        title=cell("why: what zeros save, and where the cycles go"),
+        box=box.SIMPLE_HEAD,
+        padding=0,
+        pad_edge=False,
+        show_edge=False,
+        show_footer=True,
+        caption="of: share of all MACs, and of all words to load; then shares of the layer's cycles, by cause",
+    )
+    on_array = [layer for layer in result.layers if not layer.on_host]
+    skipped_macs = sum(layer.skipped_macs or 0 for layer in on_array)
+    skipped_words = sum(layer.skipped_words or 0 for layer in on_array)
+    words = skipped_words + sum(layer.loaded_words or 0 for layer in on_array)
+    table.add_column("layer", "total", overflow="fold", min_width=8)
+    for heading, footer in (
+        ("MACs skipped", count(skipped_macs)),
+        ("of", percent(share(skipped_macs, sum(layer.macs for layer in on_array)), 0)),
+        ("words skipped", count(skipped_words)),
+        ("of", percent(share(skipped_words, words), 0)),
+        *(
+            (cause, percent(share(sum(layer.cycles_by_cause[cause] for layer in on_array), result.total_cycles)))
+            for cause in CAUSES
+        ),
+    ):
+        table.add_column(heading, footer, justify="right", no_wrap=True)
+    for layer in result.layers:
+        table.add_row(
+            cell(layer.name),
+            count(layer.skipped_macs),
+            percent(share(layer.skipped_macs, layer.macs), 0),
+            count(layer.skipped_words),
+            percent(skipped_words_share(layer), 0),
+            *(percent(share(layer.cycles_by_cause.get(cause), layer.model_cycles)) for cause in CAUSES),
             style="dim" if layer.on_host else None,
         )
     return table

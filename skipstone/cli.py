@@ -62,6 +62,9 @@ Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for what
 Json = Annotated[
     str | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON; - is standard output.")
 ]
+FitMemories = Annotated[
+    bool, typer.Option("--fit-memories", help="Enlarge the design's memories to what the network needs, and say so.")
+]
 
 
 def _version(wanted: bool) -> None:
@@ -93,6 +96,7 @@ def run(
     evaluation: Evaluation = None,
     input_range: InputRange = "0,1",
     input_shape: InputShape = None,
+    fit_memories: FitMemories = False,
     out: Out = Path("out"),
     json_file: Json = None,
 ) -> None:
@@ -105,7 +109,7 @@ def run(
         with _writable(out, json_file), _progress(json_file) as progress:
             from skipstone.evaluate import evaluate_network
 
-            result = evaluate_network(network, chosen, options, progress)
+            result = evaluate_network(network, chosen, options, progress, fit_memories=fit_memories)
             progress("writing the report")
             _write_report(result, out)
         _show(result, out, json_file)
@@ -123,6 +127,7 @@ def verify(
     evaluation: Evaluation = None,
     input_range: InputRange = "0,1",
     input_shape: InputShape = None,
+    fit_memories: FitMemories = False,
     out: Out = Path("out"),
     json_file: Json = None,
     images: Annotated[int, typer.Option("--images", metavar="N", min=1, help="Inputs to run through the RTL.")] = 1,
@@ -151,7 +156,14 @@ def verify(
             from skipstone.verify import verify_network
 
             verification = verify_network(
-                network, chosen, options, images=images, waves=waves, simulator=simulator, progress=progress
+                network,
+                chosen,
+                options,
+                images=images,
+                waves=waves,
+                simulator=simulator,
+                progress=progress,
+                fit_memories=fit_memories,
             )
             progress("writing the report")
             _write_report(verification.result, out)
@@ -197,6 +209,7 @@ def export(
     calibration_method: CalibrationMethod = "minmax",
     input_range: InputRange = "0,1",
     input_shape: InputShape = None,
+    fit_memories: FitMemories = False,
 ) -> None:
     """Write the Verilog, the memory images, the program as JSON, and a testbench for any simulator."""
     with _errors():
@@ -205,19 +218,23 @@ def export(
         )
         chosen = _design(design, weight_bits, activation_bits)
         with _writable(out), _progress(None) as progress:
+            from mapper.memories import with_memories_for
             from skipstone.evaluate import cost_network
             from skipstone.export import export_files, write_export
             from skipstone.prepare import prepare_network
 
             prepared = prepare_network(network, options, progress)
             progress("mapping")
+            if fit_memories:
+                chosen = with_memories_for(prepared.compressed, chosen)
             costed = cost_network(prepared, chosen)
             progress("generating the Verilog")
             files = export_files(prepared, chosen, costed)
             write_export(files, out)
         console = _console(None)
         console.print(
-            f"{len(files)} files in {out}: activation ranges from {prepared.compressed.calibration}", markup=False
+            f"{len(files)} files in {out}: design {chosen.name}, activation ranges from {prepared.compressed.calibration}",
+            markup=False,
         )
         if note := files.get("quantized.onnx.missing.txt"):
             console.print(str(note).strip(), markup=False)
@@ -489,10 +506,12 @@ def _write_report(result: NetworkResult, out: Path) -> None:
 
 
 def _show(result: NetworkResult, out: Path, json_file: str | None) -> None:
-    from reports.tables import energy_table, layer_table, summary_table
+    from reports.tables import energy_table, layer_table, summary_table, why_table
 
     console = _console(json_file)
     console.print(layer_table(result))
+    console.print()
+    console.print(why_table(result))
     console.print(energy_table(result))
     console.print(summary_table(result))
     console.print(f"report in {out / 'report.html'}", markup=False)

@@ -12,8 +12,11 @@ from mapper.actions import count_actions
 from mapper.compile import compile_network
 from mapper.cycles import LayerCycles, network_cycles
 from mapper.energy import area_um2_proxy, energy_sources, layer_energy
+from mapper.errors import MappingError
+from mapper.memories import ROOMY, with_memories_for
 from mapper.program import LayerProgram, Program
-from mapper.results import CAUSES, Accuracy, LayerResult, NetworkResult
+from mapper.results import CAUSES, STALLS, Accuracy, LayerResult, NetworkResult
+from mapper.skipped import dense_words
 from mapper.technology import Technology, load_technology
 from models.quantized import HostLayer
 from skipstone.prepare import (
@@ -48,7 +51,12 @@ class CostedNetwork:
 
 def cost_network(prepared: PreparedNetwork, design: Design) -> CostedNetwork:
     """Maps and costs the compressed network, and the dense one for comparison."""
-    program = compile_network(prepared.compressed, design)
+    try:
+        program = compile_network(prepared.compressed, design)
+    except MappingError as error:
+        if any(f"raise {memory} to" in str(error) for memory in ROOMY):
+            raise MappingError(f"{error}; --fit-memories enlarges the memories to what the network needs") from None
+        raise
     cycles = network_cycles(program)
     if prepared.dense is prepared.compressed:
         dense = tuple(layer.cycles for layer in cycles)
@@ -64,11 +72,19 @@ def cost_network(prepared: PreparedNetwork, design: Design) -> CostedNetwork:
 
 
 def evaluate_network(
-    network: str, design: Design, options: CompressionOptions | None = None, progress: Progress = lambda _: None
+    network: str,
+    design: Design,
+    options: CompressionOptions | None = None,
+    progress: Progress = lambda _: None,
+    *,
+    fit_memories: bool = False,
 ) -> NetworkResult:
-    """The main job without the RTL: everything about ``network`` on ``design`` that needs no simulation."""
+    """The main job without the RTL: everything about ``network`` on ``design`` that needs no simulation. With ``fit_memories``
+    the memories that the network overflows are enlarged, and the result's design says so."""
     prepared = prepare_network(network, options or CompressionOptions(), progress)
     progress("mapping")
+    if fit_memories:
+        design = with_memories_for(prepared.compressed, design)
     costed = cost_network(prepared, design)
     return assemble_result(network, prepared, design, costed, measure_accuracy(prepared, progress))
 
@@ -78,8 +94,9 @@ def assemble_result(
 ) -> NetworkResult:
     """Puts costs together into the result that tables, JSON and reports show."""
     technology = load_technology()
+    sources = {layer.name: layer for layer in prepared.compressed.array_layers}
     layers = [
-        layer_result(layer, cycles, dense, design, technology)
+        layer_result(layer, cycles, dense, dense_words(sources[layer.name], layer, design), design, technology)
         for layer, cycles, dense in zip(costed.program.layers, costed.cycles, costed.dense_cycles, strict=True)
     ]
     layers += [host_result(layer) for layer in prepared.compressed.host_layers]
@@ -121,8 +138,18 @@ def cycles_by_cause(layer: LayerProgram, cycles: LayerCycles, design: Design) ->
     return {cause: causes[cause] / design.rows for cause in CAUSES}
 
 
+def bound_of(causes: dict[str, float]) -> str:
+    """The largest of ``BOUNDS``."""
+    return max(BOUNDS, key=lambda bound: sum(causes[cause] for cause in BOUNDS[bound]))
+
+
 def layer_result(
-    layer: LayerProgram, cycles: LayerCycles, dense_cycles: int, design: Design, technology: Technology
+    layer: LayerProgram,
+    cycles: LayerCycles,
+    dense_cycles: int,
+    words_if_dense: int,
+    design: Design,
+    technology: Technology,
 ) -> LayerResult:
     causes = cycles_by_cause(layer, cycles, design)
     actions = count_actions(layer, design, cycles.cycles)
@@ -139,12 +166,16 @@ def layer_result(
         rtl_cycles=None,
         outputs_equal=None,
         dense_cycles=dense_cycles,
-        bound=max(BOUNDS, key=lambda bound: sum(causes[cause] for cause in BOUNDS[bound])),
+        bound=bound_of(causes),
         utilization=actions.useful_macs / (design.pes * cycles.cycles),
         cycles_by_cause=causes,
         energy_pj=float(np.sum(list(energy.values()))),
         energy_by_part=energy,
         actions=dataclasses.asdict(actions),
+        skipped_macs=layer.macs - actions.useful_macs,
+        loaded_words=actions.load_list_reads,
+        skipped_words=words_if_dense - actions.load_list_reads,
+        stall_cycles=sum(causes[cause] for cause in STALLS),
         tile=layer.schedule.tile,
         passes=layer.schedule.passes,
         windows=sum(len(words) for words in layer.schedule.words),
@@ -170,6 +201,10 @@ def host_result(layer: HostLayer) -> LayerResult:
         energy_pj=None,
         energy_by_part={},
         actions={},
+        skipped_macs=None,
+        loaded_words=None,
+        skipped_words=None,
+        stall_cycles=None,
         tile=None,
         passes=None,
         windows=None,

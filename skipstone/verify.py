@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.design import Design
+from mapper.memories import with_memories_for
 from mapper.results import NetworkResult
 from models import reference
 from models.quantized import QuantizedNetwork
@@ -73,10 +74,14 @@ def verify_network(
     waves: Path | None = None,
     simulator: str = "verilator",
     progress: Progress = lambda _: None,
+    fit_memories: bool = False,
 ) -> Verification:
-    """Evaluates ``network`` on ``design`` and runs ``images`` inputs through the RTL (cocotb on ``simulator``)."""
+    """Evaluates ``network`` on ``design`` and runs ``images`` inputs through the RTL (cocotb on ``simulator``);
+    ``fit_memories`` as for ``evaluate_network``."""
     prepared = prepare_network(network, options or CompressionOptions(), progress)
     progress("mapping")
+    if fit_memories:
+        design = with_memories_for(prepared.compressed, design)
     costed = cost_network(prepared, design)
     result = assemble_result(network, prepared, design, costed, measure_accuracy(prepared, progress))
     return verify_prepared(prepared, design, costed, result, images, waves, simulator, progress)

@@ -93,6 +93,21 @@ def test_the_table_holds_the_numbers(target: Path) -> None:
         assert text in texts, text
 
 
+def test_the_table_says_why(target: Path) -> None:
+    first = layer(
+        "a", skipped_macs=1_111, loaded_words=2_222, skipped_words=3_333, causes=(60, 0, 0, 4_000, 400, 40, 4)
+    )
+    second = layer("b", skipped_macs=1, loaded_words=2, skipped_words=3, causes=(60, 0, 0, 0, 0, 0, 1))
+    write_report(network((first, second, host_layer())), target)
+    cells = [cell for cell in Page(target).texts() if cell in ("1,111", "2,222", "3,333", "4,444")]
+    assert cells == ["1,111", "2,222", "3,333", "4,444"], "one layer's, in the order of the headings"
+    totals = [cell for cell in Page(target).texts() if cell in ("1,112", "2,224", "3,336", "4,445")]
+    assert totals == ["1,112", "2,224", "3,336", "4,445"]
+    headings = Page(target).texts()
+    places = [headings.index(name) for name in ("MACs skipped", "words loaded", "words skipped", "stall cycles")]
+    assert places == list(range(places[0], places[0] + 4))
+
+
 def test_stacked_causes_add_up_to_the_layer_s_cycles(target: Path) -> None:
     result = resnet8()
     write_report(result, target)

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from mapper.results import Accuracy
 from reports.summary import NONE
-from reports.tables import energy_table, layer_table, summary_table
+from reports.tables import energy_table, layer_table, summary_table, why_table
 from tests.reports.networks import CALIBRATION, TECHNOLOGY, host_layer, layer, network, resnet8
 
 
@@ -54,6 +54,36 @@ def test_large_numbers_and_long_names_fit_100_columns_uncut() -> None:
     assert "".join(line.split()[0] for line in lines if line[:1].strip()).replace("─", "").count(name) == 1
     for number in ("115,605,504", "1,179,648", "1,234,567", "depthwise"):
         assert any(number in line for line in lines), number
+    lines = drawn(why_table(network((big,))))
+    assert max(map(len, lines)) <= 100
+    assert not any("…" in line for line in lines)
+    for number in ("57,802,752", "2,000,000", "81.0%", "19.0%"):
+        assert any(number in line for line in lines), number
+
+
+def test_why_a_layer_takes_its_cycles() -> None:
+    """Of 2,000 cycles: 1,500 useful, 100 at the edge, 200 balance, 100 load, 80 drain, 20 fill."""
+    only = layer(
+        "conv1",
+        macs=400_000,
+        skipped_macs=300_000,
+        loaded_words=900,
+        skipped_words=100,
+        causes=(1500, 100, 0, 200, 100, 80, 20),
+    )
+    lines = drawn(why_table(network((only, host_layer()))))
+    shares = ["75.0%", "5.0%", "0.0%", "10.0%", "5.0%", "4.0%", "1.0%"]
+    assert line_of(lines, "conv1") == ["conv1", "300,000", "75%", "100", "10%", *shares]
+    assert line_of(lines, "total") == ["total", "300,000", "75%", "100", "10%", *shares]
+    assert line_of(lines, "softmax") == ["softmax", *[NONE] * 11]
+
+
+def test_the_summary_says_what_is_skipped_and_stalled() -> None:
+    first = layer("a", macs=800, skipped_macs=600, loaded_words=70, skipped_words=30, causes=(80, 0, 0, 10, 5, 3, 2))
+    second = layer("b", macs=200, skipped_macs=0, loaded_words=100, skipped_words=0, causes=(100, 0, 0, 0, 0, 0, 0))
+    summary = " ".join(" ".join(drawn(summary_table(network((first, second))))).split())
+    assert "skipped 600 MACs (60.0%), 30 load words (15.0%)" in summary
+    assert "stalled 10.0% of the cycles" in summary
 
 
 def test_rtl_columns_only_where_the_rtl_ran() -> None:
@@ -120,11 +150,12 @@ def test_energy_by_part_adds_up() -> None:
 
 def test_everything_on_the_host_divides_by_nothing() -> None:
     result = network((host_layer(),))
-    for table in (layer_table(result), summary_table(result), energy_table(result)):
+    for table in (layer_table(result), why_table(result), summary_table(result), energy_table(result)):
         assert drawn(table)
 
 
 def test_names_are_no_markup_and_no_terminal_codes() -> None:
-    lines = drawn(layer_table(network((layer("[red]x[/]"), layer("\x1b[31my")))))
-    assert any("[red]x[/]" in line for line in lines)
-    assert not any("\x1b" in line for line in lines)
+    for table in (layer_table, why_table):
+        lines = drawn(table(network((layer("[red]x[/]"), layer("\x1b[31my")))))
+        assert any("[red]x[/]" in line for line in lines)
+        assert not any("\x1b" in line for line in lines)

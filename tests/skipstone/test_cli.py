@@ -72,9 +72,30 @@ def test_run_writes_json_and_report(place):
         assert min(layer["cycles_by_cause"].values()) >= 0
         assert sum(layer["energy_by_part"].values()) == pytest.approx(layer["energy_pj"])
         assert layer["rtl_cycles"] is None
+        assert layer["skipped_macs"] == layer["macs"] - layer["actions"]["useful_macs"]
+        assert layer["loaded_words"] == layer["actions"]["load_list_reads"]
+        assert layer["skipped_words"] >= 0
+        causes = layer["cycles_by_cause"]
+        assert layer["stall_cycles"] == pytest.approx(sum(causes[c] for c in ("balance", "load", "drain", "fill")))
+    assert host["skipped_macs"] is None
+    assert "where the cycles go" in done.stdout
     assert (place / "o" / "report.html").stat().st_size > 100_000
     # 9 x 7 pixels, 5 filters of 2 x 3 x 3, padded to 9 x 6 outputs.
     assert result["layers"][0]["macs"] == 9 * 6 * 5 * 18
+
+
+def test_a_pruned_input_channel_is_not_loaded(place):
+    """Without the second of two input channels, on one channel a word, the loader takes half of the words."""
+    weights = np.random.default_rng(0).uniform(0.5, 1, (5, 2, 3, 3)).astype(np.float32)
+    weights[:, 1] = 0
+    small_network(place / "half.onnx", weights=weights)
+    design = TINY_DESIGN.replace("load_width = 2", "load_width = 1").replace("lanes = 2", "lanes = 1")
+    (place / "one.toml").write_text(design)
+    done = invoke("run", "half.onnx", "--design", "one.toml", "--json", "r.json")
+    assert done.exit_code == 0, done.output
+    first = json.loads((place / "r.json").read_text())["layers"][0]
+    assert first["skipped_words"] == first["loaded_words"] > 0
+    assert first["skipped_macs"] == first["macs"] // 2
 
 
 def test_calibration_without_images_says_so(place):
@@ -375,6 +396,48 @@ def test_layer_that_does_not_fit_names_the_parameter(place):
     for size, code in ((needed, 0), (needed - 1, 2)):
         (place / "small.toml").write_text(TINY_DESIGN.replace("weight_entries = 1024", f"weight_entries = {size}"))
         assert invoke("run", "small.onnx", "--design", "small.toml").exit_code == code
+
+
+MEMORIES = {"activation_words": 1024, "weight_entries": 1024, "load_entries": 1024, "parameter_words": 32, "layers": 8}
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_memories_that_do_not_fit_can_be_enlarged(place, memory):
+    """Without the option a refusal that names it; with it, the tables and the JSON say which memory grew from what."""
+    small = TINY_DESIGN.replace(f"{memory} = {MEMORIES[memory]}", f"{memory} = 2")
+    assert small != TINY_DESIGN
+    (place / "little.toml").write_text(small)
+    assert mistake(place, "run", "small.onnx", "--design", "little.toml").endswith(
+        "; --fit-memories enlarges the memories to what the network needs"
+    )
+    done = invoke("run", "small.onnx", "--design", "little.toml", "--fit-memories", "--json", "r.json")
+    assert done.exit_code == 0, done.output
+    result = json.loads((place / "r.json").read_text())
+    assert result["design"] == f"little (memories enlarged: {memory} 2 -> {result['parameters'][memory]})"
+    assert f"{memory} 2 -> " in done.stdout
+    assert invoke("run", "small.onnx", "--design", "small.toml", "--json", "s.json").exit_code == 0
+    assert result["total_cycles"] == json.loads((place / "s.json").read_text())["total_cycles"]
+
+
+def test_other_refusals_do_not_promise_that_memories_help(place):
+    (place / "little.toml").write_text(TINY_DESIGN + "accumulator_bits = 16\n")
+    assert "--fit-memories" not in mistake(place, "run", "small.onnx", "--design", "little.toml")
+
+
+def test_export_and_verify_enlarge_memories_too(place, monkeypatch):
+    (place / "little.toml").write_text(TINY_DESIGN.replace("layers = 8", "layers = 3"))
+    done = invoke("export", "small.onnx", "--design", "little.toml", "--fit-memories", "--out", "e")
+    assert done.exit_code == 0, done.output
+    assert "design little (memories enlarged: layers 3 -> 4)" in " ".join(done.stdout.split())
+    assert json.loads((place / "e" / "program.json").read_text())["design"]["layers"] == 4
+    import skipstone.verify
+
+    def given(prepared, design, *rest):
+        raise OSError(design.name)
+
+    monkeypatch.setattr(skipstone.verify, "verify_prepared", given)
+    said = mistake(place, "verify", "small.onnx", "--design", "little.toml", "--fit-memories")
+    assert "little (memories enlarged: layers 3 -> 4)" in said
 
 
 def test_folder_that_cannot_be_written(place):

@@ -1,0 +1,71 @@
+"""``python -m benchmarks [SECTION ...]``: measures the sections (all of them, if none is named) and writes Markdown.
+
+With ``--out`` sections that are not measured stay as they are in the file. Exit code 1 if anything that was compared differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.document import render, with_section
+from benchmarks.machine import describe_machine
+from benchmarks.sections import SECTIONS
+from benchmarks.settings import Settings
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}")
+    parser.add_argument("--out", type=Path, help="Markdown file; standard output if missing")
+    parser.add_argument(
+        "--models",
+        type=Path,
+        default=os.environ.get("SKIPSTONE_MODELS"),
+        help="folder with mlperf_tiny_resnet8.onnx (default: $SKIPSTONE_MODELS; without, the carried network stands in)",
+    )
+    parser.add_argument(
+        "--rtl-layers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="layers of resnet18 and resnet50 to run in the RTL as well",
+    )
+    parser.add_argument("--images", type=int, default=4, metavar="N", help="inputs of each network of 'exactness'")
+    given = parser.parse_args(arguments)
+    unknown = [name for name in given.sections if name not in SECTIONS]
+    if unknown:
+        parser.error(f"no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
+    progress = Console(stderr=True)
+    settings = Settings(
+        models=given.models and Path(given.models),
+        rtl_layers=given.rtl_layers,
+        images=given.images,
+        progress=lambda text: progress.print(f"{text} ...", style="dim", highlight=False, markup=False),
+    )
+    equal = True
+    for name in given.sections or SECTIONS:
+        settings.progress(f"section {name}")
+        section = SECTIONS[name](settings)
+        equal &= section.equal
+        options = [f"--rtl-layers {given.rtl_layers}"] if given.rtl_layers and name in ("resnet18", "resnet50") else []
+        rendered = render(
+            section,
+            shlex.join(["python", "-m", "benchmarks", name]) + "".join(f" {o}" for o in options),
+            describe_machine(),
+        )
+        if given.out is None:
+            sys.stdout.write(rendered + "\n")
+            continue
+        old = given.out.read_text() if given.out.exists() else ""
+        given.out.write_text(with_section(old, name, rendered, list(SECTIONS)))
+    return 0 if equal else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,98 @@
+"""Costs of a network's layers beside what the array could do at best: one useful multiply-accumulate a PE and cycle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hw.design import Design
+from mapper.actions import count_actions
+from mapper.compile import compile_network
+from mapper.cycles import network_cycles
+from mapper.program import LayerProgram
+from models.quantized import QuantizedNetwork
+from skipstone.evaluate import bound_of, cycles_by_cause
+
+WEIGHTED = ("conv", "depthwise", "gemm")
+"""Kinds of layers with trained weights, which tables call Conv and Gemm layers."""
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """``ideal_cycles`` are useful multiply-accumulates over PEs; ``loss`` is the cause that takes most of the other cycles,
+    ``loss_share`` its share of all of the layer's cycles."""
+
+    name: str
+    kind: str
+    shape: str
+    nnz: int
+    cycles: int
+    useful_macs: int
+    ideal_cycles: float
+    loaded_bytes: int
+    bound: str
+    loss: str
+    loss_share: float
+
+    @property
+    def busy(self) -> float:
+        return self.ideal_cycles / self.cycles
+
+
+def layer_costs(network: QuantizedNetwork, design: Design) -> list[LayerCost]:
+    """Maps ``network`` and costs every layer."""
+    program = compile_network(network, design)
+    costs = []
+    for layer, cycles in zip(program.layers, network_cycles(program), strict=True):
+        causes = cycles_by_cause(layer, cycles, design)
+        actions = count_actions(layer, design, cycles.cycles)
+        loss = max((cause for cause in causes if cause != "compute"), key=lambda cause: causes[cause])
+        costs.append(
+            LayerCost(
+                name=layer.name,
+                kind=layer.kind,
+                shape=shape_text(layer, network),
+                nnz=layer.nnz,
+                cycles=cycles.cycles,
+                useful_macs=actions.useful_macs,
+                ideal_cycles=actions.useful_macs / design.pes,
+                loaded_bytes=actions.load_list_reads * design.activation_word_bits // 8,
+                bound=bound_of(causes),
+                loss=loss,
+                loss_share=causes[loss] / cycles.cycles,
+            )
+        )
+    return costs
+
+
+def shape_text(layer: LayerProgram, network: QuantizedNetwork) -> str:
+    """Input channels, kernel, stride, output channels and output pixels, as ``64 3x3/2 128 @ 28x28``."""
+    quantized = next(one for one in network.array_layers if one.name == layer.name)
+    kernel = "x".join(str(size) for size in quantized.weights.shape[2:])
+    stride = f"/{max(quantized.stride)}" if max(quantized.stride) > 1 else ""
+    height, width = layer.schedule.out_height, layer.schedule.out_width
+    return f"{layer.input.channels} {kernel}{stride} {layer.output.channels} @ {height}x{width}"
+
+
+@dataclass(frozen=True)
+class Total:
+    """Cycles of some layers and the least they could take."""
+
+    cycles: int
+    ideal_cycles: float
+
+    @property
+    def busy(self) -> float:
+        return self.ideal_cycles / self.cycles
+
+
+def weighted_total(costs: Iterable[LayerCost]) -> Total:
+    """The Conv and Gemm layers."""
+    weighted = [cost for cost in costs if cost.kind in WEIGHTED]
+    return Total(sum(cost.cycles for cost in weighted), sum(cost.ideal_cycles for cost in weighted))
+
+
+def network_total(costs: Iterable[LayerCost]) -> Total:
+    """All layers; the least is still that of the Conv and Gemm layers: pools and lone Adds count as loss."""
+    costs = list(costs)
+    return Total(sum(cost.cycles for cost in costs), weighted_total(costs).ideal_cycles)

@@ -1,0 +1,42 @@
+"""How long mapping and costing take on one core: ResNet-8 and ResNet-50 at 80% zeros."""
+
+from __future__ import annotations
+
+from benchmarks.document import Section, table
+from benchmarks.machine import milliseconds, one_core
+from benchmarks.settings import Settings, benchmark_design
+from benchmarks.workloads import resnet50
+from hw.design import Design, load_design
+from mapper.compile import compile_network
+from mapper.cycles import network_cycles
+from mapper.memories import with_memories_for
+from models.quantized import QuantizedNetwork
+from skipstone.prepare import CompressionOptions, prepare_network, short_name
+
+
+def measure(settings: Settings) -> Section:
+    network, input_range = settings.resnet8
+    rows = []
+    for pruning in ("none", "unstructured:0.8"):
+        prepared = prepare_network(network, CompressionOptions(prune=pruning, input_range=input_range))
+        for design in (load_design("edge"), benchmark_design("resnet8")):
+            rows.append((short_name(network), pruning, design.name, *_times(prepared.compressed, design, 9)))
+    settings.progress("mapping ResNet-50")
+    large = resnet50(0.2)
+    rows.append(
+        ("resnet50", "80% zeros", "resnet", *_times(large, with_memories_for(large, benchmark_design("resnet")), 3))
+    )
+    text = (
+        "One core, one thread; medians of 9 (ResNet-50: 3) after one to warm up. To map: from the quantized network to the "
+        "program with every memory image. To cost: from the program to the exact cycles of every layer.\n\n"
+        + table(("network", "pruning", "design", "map, ms", "cost, ms", "both, ms"), rows, left=3)
+    )
+    return Section("mapping", "Time to map and to cost", text)
+
+
+def _times(network: QuantizedNetwork, design: Design, repeats: int) -> tuple[str, str, str]:
+    with one_core():
+        mapping = milliseconds(lambda: compile_network(network, design), repeats)
+        program = compile_network(network, design)
+        costing = milliseconds(lambda: network_cycles(program), repeats)
+    return f"{mapping:.1f}", f"{costing:.1f}", f"{mapping + costing:.1f}"

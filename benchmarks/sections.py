@@ -1,0 +1,20 @@
+"""The sections of ``docs/measured.md``, in their order. A new one is a module with a function from ``Settings`` to
+``Section``, and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from benchmarks import exactness, gemm, imagenet, mapping, resnet8, simulation
+from benchmarks.document import Section
+from benchmarks.settings import Settings
+
+SECTIONS: dict[str, Callable[[Settings], Section]] = {
+    "gemm": gemm.measure,
+    "resnet8": resnet8.measure,
+    "resnet18": imagenet.resnet18,
+    "resnet50": imagenet.resnet50,
+    "mapping": mapping.measure,
+    "simulation": simulation.measure,
+    "exactness": exactness.measure,
+}

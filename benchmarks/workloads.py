@@ -1,0 +1,144 @@
+"""The benchmark networks: known shapes with random weights and masks, seeded and free of downloads.
+
+Weights are drawn so that none of them becomes zero when it is quantized: a layer has exactly the nonzeros that are asked for.
+The networks are float graphs that the product's own calibration (on one random input) and quantization turn into integers,
+so Adds are fused into drains and scales are legal, as for any imported network.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from models.calibrate import calibrate
+from models.graph import Add, AveragePool, Clamp, Conv, Graph, Layer, MaxPool, Padding
+from models.onnx_import import load
+from models.quantize import quantize
+from models.quantized import QuantizedNetwork
+
+RELU: Clamp = (0.0, float("inf"))
+DENSITIES = (0.1, 0.2, 0.5, 1.0)
+
+GEMM_NONZEROS = (36_864, 18_112, 7_057, 3_321, 1_485)
+"""Nonzero weights of the 64 x 576 matrix: dense, and the four at which the peers were measured."""
+
+RESNET18_STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))
+"""Channels and first stride of the four stages of two basic blocks each: He et al. 2015, table 1, 18-layer."""
+
+
+def random_weights(shape: tuple[int, ...], nonzeros: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """``nonzeros`` weights at uniformly random places, of magnitudes within a factor of ten (8 bits keep all of them) and of a
+    variance that keeps activations in range from layer to layer."""
+    size = int(np.prod(shape))
+    weights = np.zeros(size)
+    places = rng.choice(size, nonzeros, replace=False)
+    per_output = max(1.0, nonzeros / shape[0])
+    scale = np.sqrt(2 / (0.37 * per_output))  # 0.37 is the mean square of the magnitudes
+    weights[places] = rng.uniform(0.1, 1, nonzeros) * rng.choice((-1, 1), nonzeros) * scale
+    return weights.reshape(shape).astype(np.float32)
+
+
+def gemm(nonzeros: int, seed: int = 0) -> QuantizedNetwork:
+    """The product of a sparse 64 x 576 matrix (rows are output channels) and a dense 576 x 1024 one (columns are pixels)."""
+    weights = random_weights((64, 576, 1, 1), nonzeros, np.random.default_rng(seed))
+    layer = Conv(name="gemm", inputs=("x",), weights=weights, bias=np.zeros(64, np.float32))
+    return quantized(Graph("gemm_64x1024x576", "x", (576, 32, 32), (layer,), ("gemm",)))
+
+
+def resnet18(density: float, seed: int = 0) -> QuantizedNetwork:
+    """ResNet-18 at 224 x 224; every Conv and Gemm layer has the share ``density`` of its weights."""
+    return quantized(with_random_weights(resnet18_graph(), density, seed))
+
+
+def resnet50(density: float, seed: int = 0) -> QuantizedNetwork:
+    """ResNet-50 at 224 x 224 with the shapes of the file that the ``onnx`` wheel carries."""
+    return quantized(with_random_weights(resnet50_graph(), density, seed))
+
+
+NETWORKS: dict[str, Callable[[float], QuantizedNetwork]] = {"resnet18": resnet18, "resnet50": resnet50}
+
+
+def quantized(graph: Graph) -> QuantizedNetwork:
+    return quantize(graph, calibrate(graph, random_images=1, low=-1.0, high=1.0))
+
+
+def with_random_weights(graph: Graph, density: float, seed: int) -> Graph:
+    rng = np.random.default_rng(seed)
+    return graph.with_weights(
+        {
+            conv.name: random_weights(conv.weights.shape, max(1, round(conv.weights.size * density)), rng)
+            for conv in graph.convs
+        }
+    )
+
+
+def resnet18_graph(size: int = 224, stages: tuple[tuple[int, int], ...] = RESNET18_STAGES) -> Graph:
+    """The layers of ResNet-18 without weights (zeros) for an input of ``size`` x ``size``."""
+    layers: list[Layer] = []
+
+    def conv(
+        name: str, source: str, outputs: int, inputs: int, kernel: int, stride: int, clamp: Clamp | None = RELU
+    ) -> str:
+        border = kernel // 2
+        padding: Padding = (border, border, border, border)
+        weights = np.zeros((outputs, inputs, kernel, kernel), np.float32)
+        layers.append(
+            Conv(
+                name=name,
+                inputs=(source,),
+                clamp=clamp,
+                weights=weights,
+                bias=np.zeros(outputs, np.float32),
+                stride=(stride, stride),
+                padding=padding,
+            )
+        )
+        return name
+
+    channels = stages[0][0]
+    last = conv("stem", "image", channels, 3, 7, 2)
+    layers.append(MaxPool(name="max_pool", inputs=(last,), kernel=(3, 3), stride=(2, 2), padding=(1, 1, 1, 1)))
+    last = "max_pool"
+    for number, (outputs, first_stride) in enumerate(stages, 1):
+        for block in range(2):
+            stride = first_stride if block == 0 else 1
+            name, source = f"stage{number}.{block}", last
+            inner = conv(f"{name}.conv1", source, outputs, channels, 3, stride)
+            if stride != 1 or channels != outputs:
+                source = conv(f"{name}.shortcut", source, outputs, channels, 1, stride, clamp=None)
+            layer = conv(f"{name}.conv2", inner, outputs, outputs, 3, 1, clamp=None)
+            last = f"{name}.add"
+            layers.append(Add(name=last, inputs=(layer, source), clamp=RELU))
+            channels = outputs
+    shapes = Graph("resnet18", "image", (3, size, size), tuple(layers), (last,)).shapes
+    layers.append(AveragePool(name="average_pool", inputs=(last,), kernel=shapes[last][1:]))
+    layers.append(
+        Conv(
+            name="classifier",
+            inputs=("average_pool",),
+            weights=np.zeros((1000, channels, 1, 1), np.float32),
+            bias=np.zeros(1000, np.float32),
+            gemm=True,
+        )
+    )
+    return Graph("resnet18", "image", (3, size, size), tuple(layers), ("classifier",))
+
+
+@lru_cache(maxsize=1)
+def resnet50_graph() -> Graph:
+    """The layers of ``light_resnet50.onnx`` as the importer reads them; its weights are constants and mean nothing."""
+    path = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light" / "light_resnet50.onnx"
+    model = onnx.load(str(path))
+    for node in model.graph.node:
+        if node.op_type == "Sum":  # of two operands: what an Add is
+            node.op_type = "Add"
+    with tempfile.TemporaryDirectory() as folder:
+        changed = Path(folder) / "resnet50.onnx"
+        onnx.save(model, str(changed))
+        return load(changed)

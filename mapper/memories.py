@@ -1,0 +1,52 @@
+"""Memory sizes: what a program needs of each memory, and a design whose memories are as large as a network needs."""
+
+from __future__ import annotations
+
+from hw.design import Design
+from hw.errors import DesignError
+from mapper.compile import compile_network
+from mapper.errors import MappingError
+from mapper.program import Program
+from models.quantized import QuantizedNetwork
+
+ROOMY = {
+    "activation_words": 1 << 24,
+    "weight_entries": 1 << 28,
+    "load_entries": 1 << 28,
+    "parameter_words": 1 << 20,
+    "layers": 1 << 10,
+}
+"""Sizes that hold anything that can be mapped in reasonable time; the keys are the design's memory sizes."""
+
+
+def memories_needed(program: Program) -> dict[str, int]:
+    """The least size of each memory that holds ``program``."""
+    return {
+        "activation_words": program.activation_words,
+        "weight_entries": max(
+            sum(len(layer.weights[row]) for layer in program.layers) for row in range(program.design.rows)
+        ),
+        "load_entries": sum(len(layer.loads) for layer in program.layers),
+        "parameter_words": sum(len(layer.parameters) for layer in program.layers),
+        "layers": len(program.layers),
+    }
+
+
+def memory_size(need: int) -> int:
+    """The power of two that holds ``need`` words."""
+    return 1 << max(1, (need - 1).bit_length())
+
+
+def with_memories_for(network: QuantizedNetwork, design: Design) -> Design:
+    """``design`` with every memory that ``network`` overflows enlarged to the next power of two, and with a name that says so;
+    ``design`` itself where nothing overflows. Raises MappingError for what no memory size can mend."""
+    roomy = design.replace(**{name: max(getattr(design, name), size) for name, size in ROOMY.items()})
+    needed = memories_needed(compile_network(network, roomy))
+    enlarged = {name: memory_size(need) for name, need in needed.items() if need > getattr(design, name)}
+    if not enlarged:
+        return design
+    said = ", ".join(f"{name} {getattr(design, name)} -> {size}" for name, size in enlarged.items())
+    try:
+        return design.replace(name=f"{design.name} (memories enlarged: {said})", **enlarged)
+    except DesignError as error:
+        raise MappingError(f"design '{design.name}': {error}") from None

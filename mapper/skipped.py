@@ -1,0 +1,54 @@
+"""What zero-skipping saves a layer: multiply-accumulates not done and words not loaded, beside the same layer without zeros."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hw.design import Design
+from mapper.program import LayerProgram
+from mapper.windows import split_kernel
+from models.quantized import QuantizedLayer
+
+
+def dense_words(layer: QuantizedLayer, program: LayerProgram, design: Design) -> int:
+    """Words that the loader would take for ``layer``, were none of its weights zero: with the tile, the passes and the order of
+    channels of ``program``. For each pass and each channel group that its output channels read, these are the words under
+    each part of the kernel (see ``split_kernel``) for any of the tile's pixels; zeros leave out some of them, never add any.
+    """
+    schedule = program.schedule
+    kernel = layer.weights.shape[2], layer.weights.shape[3]
+    split = split_kernel(design, kernel, layer.dilation)
+    reached = [
+        sum(
+            _positions(min(tile, size), stride, min(extent, taps - first), dilation) for first in range(0, taps, extent)
+        )
+        for tile, size, stride, extent, taps, dilation in zip(
+            schedule.tile,
+            (schedule.out_height, schedule.out_width),
+            layer.stride,
+            (split.height, split.width),
+            kernel,
+            layer.dilation,
+            strict=True,
+        )
+    ]
+    return schedule.tiles * sum(_groups_by_pass(layer, program, design)) * reached[0] * reached[1]
+
+
+def _positions(pixels: int, stride: int, taps: int, dilation: int) -> int:
+    """Positions along one axis that some of the taps reaches from some of the pixels."""
+    return len(np.unique(stride * np.arange(pixels)[:, None] + dilation * np.arange(taps)))
+
+
+def _groups_by_pass(layer: QuantizedLayer, program: LayerProgram, design: Design) -> list[int]:
+    """How many channel groups of the input the output channels of each pass read."""
+    group = program.input.positions // design.load_width
+    schedule = program.schedule
+    if layer.groups == 1:
+        return [len(np.unique(group))] * schedule.passes
+    outputs, per_group = layer.weights.shape[:2]
+    positions = program.output.positions
+    of_pass = (positions - positions.min()) // (schedule.steps * design.requantizer_lanes)
+    first = np.arange(outputs) // (outputs // layer.groups) * per_group
+    reads = group[first[:, None] + np.arange(per_group)]
+    return [len(np.unique(reads[of_pass == index])) for index in range(schedule.passes)]
