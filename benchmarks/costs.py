@@ -67,11 +67,12 @@ def layer_costs(network: QuantizedNetwork, design: Design) -> list[LayerCost]:
 
 def shape_text(layer: LayerProgram, network: QuantizedNetwork) -> str:
     """Input channels, kernel, stride, output channels and output pixels, as ``64 3x3/2 128 @ 28x28``."""
-    quantized = next(one for one in network.array_layers if one.name == layer.name)
+    quantized = next(one for one in network.array_layers if one.name == layer.layers[0])
     kernel = "x".join(str(size) for size in quantized.weights.shape[2:])
     stride = f"/{max(quantized.stride)}" if max(quantized.stride) > 1 else ""
-    height, width = layer.schedule.out_height, layer.schedule.out_width
-    return f"{layer.input.channels} {kernel}{stride} {layer.output.channels} @ {height}x{width}"
+    height, width = network.size_of(quantized)
+    outputs = sum(placed.channels for placed in layer.outputs)
+    return f"{layer.input.channels} {kernel}{stride} {outputs} @ {height}x{width}"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from mapper.compile import compile_network
 from mapper.cycles import network_cycles
 from models import reference
 from models.quantized import QuantizedLayer, QuantizedNetwork
-from sim.session import RtlSession, unpack_words
+from sim.session import RtlSession
 
 OTHER = "other"
 """Name of the tensor that a layer which adds one finds in its place, and of the layer that makes it."""
@@ -108,17 +108,13 @@ def run_layers(
             session.load(program)
             result = session.run(x, sum(cycles))
             finished = result.done and len(result.cycles) == len(cycles)
-            got = {
-                layer.output.name: unpack_words(layer.output, design, words)
-                for layer, words in zip(program.layers, result.words, strict=False)
-            }
             runs.append(
                 LayerRun(
                     name=name,
                     model_cycles=sum(cycles),
                     rtl_cycles=sum(result.cycles),
                     outputs=int(expected[single.outputs[0]].size),
-                    outputs_equal=finished and all((got[key] == expected[key][0]).all() for key in got),
+                    outputs_equal=finished and all((result.tensors[key] == expected[key][0]).all() for key in expected),
                     cycles_per_second=sum(result.cycles) / result.seconds if result.seconds else 0.0,
                 )
             )

@@ -22,7 +22,7 @@ from mapper.overlap import INDEPENDENT, NOTHING, Footprint, Overlap, overlap
 from mapper.program import HostStep, Program
 from mapper.tiling import MappedWorkload, map_workload
 from mapper.workload import UNFOLDED, Fold, Workload, folded_shape, lower, merge
-from models.quantized import HostProduct, QuantizedLayer, QuantizedNetwork
+from models.quantized import HostProduct, QuantizedNetwork
 
 
 def compile_network(network: QuantizedNetwork, design: Design) -> Program:
@@ -107,9 +107,7 @@ def _compile(
     )
 
 
-def _workloads(
-    network: QuantizedNetwork, folds: dict[str, Fold], merges: dict[str, str]
-) -> dict[str, Workload]:
+def _workloads(network: QuantizedNetwork, folds: dict[str, Fold], merges: dict[str, str]) -> dict[str, Workload]:
     """Workloads by the name of the layer at whose place they run."""
     result: dict[str, Workload] = {}
     for layer in network.array_layers:
@@ -162,8 +160,6 @@ def _completed(network: QuantizedNetwork, mapped: list[MappedWorkload]) -> list[
     """For each workload, the tensors of which it writes the last pixels."""
     last = {part.layer.output: index for index, one in enumerate(mapped) for part in one.workload.parts}
     return [
-        tuple(
-            part.layer.output for part in one.workload.parts if last[part.layer.output] == index
-        )
+        tuple(part.layer.output for part in one.workload.parts if last[part.layer.output] == index)
         for index, one in enumerate(mapped)
     ]

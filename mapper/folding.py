@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-
 from hw.design import Design
 from mapper.layout import connected
 from mapper.workload import UNFOLDED, Fold, can_fold, effective_stride
@@ -197,5 +196,3 @@ def _alike(
         sum(-(-depth // per_step) * per_step for depth in depths) <= design.accumulators
         and steps[0] * design.requantizer_lanes % design.load_width == 0
     )
-
-

@@ -41,9 +41,8 @@ def check_geometry(workload: Workload, source: tuple[int, int], design: Design) 
         for axis in (0, 1)
     ]
     reached = max(spans) + design.region_extent
-    if (
-        reached.bit_length() > design.dimension_bits
-        or max(map(abs, geometry.padding)) >= 1 << (design.dimension_bits - 1)
+    if reached.bit_length() > design.dimension_bits or max(map(abs, geometry.padding)) >= 1 << (
+        design.dimension_bits - 1
     ):
         raise MappingError.too_small(
             layer.name, f"padded size {max(spans)}", max(spans), "max_dimension", design.max_dimension

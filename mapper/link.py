@@ -97,6 +97,8 @@ def link(
         outputs=tuple(placements[part.layer.output] for part in workload.parts),
         complete=tuple(placements[name] for name in complete),
         other=placements[added.other] if added is not None and added.other is not None else None,
+        geometry=geometry,
+        split=one.split,
         entry_bits=design.weight_entry.width,
         uses_table=any(part.layer.table is not None for part in workload.parts),
     )

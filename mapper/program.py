@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.design import Design
+from mapper.windows import KernelSplit
+from mapper.workload import Geometry
 from models.quantized import HostProduct
 
 
@@ -83,7 +85,8 @@ class LayerProgram:
     all, and ``products`` the entries that stand for them in the rows' lists: as often as the output is folded. ``macs`` are
     the dense layers' multiply-accumulates; ``captures`` are the (word, column) pairs of one tile that the loader writes
     into windows; ``entry_bits`` is the width of a row's entry; ``uses_table`` says whether results are looked up in a table.
-    ``outputs`` are the tensors written, ``complete`` those of them that are whole now.
+    ``outputs`` are the tensors written, ``complete`` those of them that are whole now. ``geometry`` is how windows slide over the
+    (folded) input, ``split`` the part of the kernel that one window holds.
     """
 
     name: str
@@ -103,6 +106,8 @@ class LayerProgram:
     outputs: tuple[Placement, ...]
     complete: tuple[Placement, ...]
     other: Placement | None
+    geometry: Geometry
+    split: KernelSplit
     entry_bits: int = 0
     uses_table: bool = False
 

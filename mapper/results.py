@@ -7,9 +7,10 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-CAUSES = ("compute", "edge", "filler", "balance", "load", "drain", "fill")
+CAUSES = ("compute", "edge", "filler", "balance", "load", "drain", "fill", "overlap")
 """Where a layer's cycles go: useful multiply-accumulates; columns without a pixel; filler entries; waiting for a slower
-row; waiting for the loader; waiting for the drain; and filling and emptying the pipeline at the layer's start and end."""
+row; waiting for the loader; waiting for the drain; and filling and emptying the pipeline at the layer's start and end.
+``overlap`` is negative: work that was done before the layer ahead had ended, in cycles that count for that one."""
 
 STALLS = ("balance", "load", "drain", "fill")
 """The causes in which a row does nothing at all."""

@@ -6,18 +6,16 @@ import numpy as np
 
 from hw.design import Design
 from mapper.program import LayerProgram
-from mapper.windows import split_kernel
 from models.quantized import QuantizedLayer
 
 
 def dense_words(layer: QuantizedLayer, program: LayerProgram, design: Design) -> int:
-    """Words that the loader would take for ``layer``, were none of its weights zero: with the tile, the passes and the order of
-    channels of ``program``. For each pass and each channel group that its output channels read, these are the words under
-    each part of the kernel (see ``split_kernel``) for any of the tile's pixels; zeros leave out some of them, never add any.
+    """Words that the loader would take for ``program``, were none of its weights zero: with its tile, passes, folding and order
+    of channels. For each pass and each channel group that its output channels read, these are the words under each part of
+    the kernel for any of the tile's pixels; zeros leave out some of them, never add any. ``layer`` is the program's layer, or
+    the first of several that run together.
     """
-    schedule = program.schedule
-    kernel = layer.weights.shape[2], layer.weights.shape[3]
-    split = split_kernel(design, kernel, layer.dilation)
+    schedule, geometry, split = program.schedule, program.geometry, program.split
     reached = [
         sum(
             _positions(min(tile, size), stride, min(extent, taps - first), dilation) for first in range(0, taps, extent)
@@ -25,10 +23,10 @@ def dense_words(layer: QuantizedLayer, program: LayerProgram, design: Design) ->
         for tile, size, stride, extent, taps, dilation in zip(
             schedule.tile,
             (schedule.out_height, schedule.out_width),
-            layer.stride,
+            geometry.stride,
             (split.height, split.width),
-            kernel,
-            layer.dilation,
+            geometry.kernel,
+            geometry.dilation,
             strict=True,
         )
     ]
@@ -42,13 +40,14 @@ def _positions(pixels: int, stride: int, taps: int, dilation: int) -> int:
 
 def _groups_by_pass(layer: QuantizedLayer, program: LayerProgram, design: Design) -> list[int]:
     """How many channel groups of the input the output channels of each pass read."""
-    group = program.input.positions // design.load_width
-    schedule = program.schedule
+    schedule, source, target = program.schedule, program.input, program.outputs[0]
+    # Folded pixels of a channel stand side by side.
+    group = source.positions.reshape(source.channels, -1) // design.load_width
     if layer.groups == 1:
         return [len(np.unique(group))] * schedule.passes
     outputs, per_group = layer.weights.shape[:2]
-    positions = program.output.positions
-    of_pass = (positions - positions.min()) // (schedule.steps * design.requantizer_lanes)
-    first = np.arange(outputs) // (outputs // layer.groups) * per_group
+    of_pass = (target.positions - target.positions.min()) // (schedule.steps * design.requantizer_lanes)
+    channel = np.arange(len(target.positions)) // (len(target.positions) // outputs)
+    first = channel // (outputs // layer.groups) * per_group
     reads = group[first[:, None] + np.arange(per_group)]
     return [len(np.unique(reads[of_pass == index])) for index in range(schedule.passes)]

@@ -123,9 +123,7 @@ def merge(first: Workload, second: Workload) -> Workload:
     """Two workloads that slide over the same tensor alike, as one; the smaller kernel is a part of the larger one."""
     low = tuple(min(a, b) for a, b in zip(first.geometry.low, second.geometry.low, strict=True))
     high = tuple(max(a, b) for a, b in zip(first.geometry.high, second.geometry.high, strict=True))
-    geometry = Geometry(
-        (high[0] - low[0] + 1, high[1] - low[1] + 1), first.geometry.stride, (-low[0], -low[1]), (1, 1)
-    )
+    geometry = Geometry((high[0] - low[0] + 1, high[1] - low[1] + 1), first.geometry.stride, (-low[0], -low[1]), (1, 1))
     moved = [_moved(one, geometry) for one in (first, second)]
     shifted = replace(moved[1], channel=moved[1].channel + first.channels)
     nonzeros = Nonzeros(*(np.concatenate([getattr(part, name) for part in (moved[0], shifted)]) for name in _NAMES))

@@ -19,6 +19,7 @@ CAUSE_DEFINITIONS = {
     "load": "waiting for the loader",
     "drain": "waiting for the drain (requantizer)",
     "fill": "filling and emptying the pipeline at the layer's start and end",
+    "overlap": "less than nothing: done before the layer ahead had ended, in cycles counted there",
 }
 """One line for each of ``mapper.results.CAUSES``."""
 

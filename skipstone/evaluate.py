@@ -18,7 +18,7 @@ from mapper.program import LayerProgram, Program
 from mapper.results import CAUSES, STALLS, Accuracy, LayerResult, NetworkResult
 from mapper.skipped import dense_words
 from mapper.technology import Technology, load_technology
-from models.quantized import HostLayer
+from models.quantized import HostProduct
 from skipstone.prepare import (
     CompressionOptions,
     PreparedNetwork,
@@ -38,11 +38,13 @@ BOUNDS = {
 
 @dataclass(frozen=True, eq=False)
 class CostedNetwork:
-    """A program with its exact cycles."""
+    """A program with its exact cycles. ``dense_cycles`` are those of the same layers without zeros; None where other layers run
+    together there."""
 
     program: Program
     cycles: tuple[LayerCycles, ...]
-    dense_cycles: tuple[int, ...]
+    dense_cycles: tuple[int | None, ...]
+    dense_total_cycles: int
 
     @property
     def total_cycles(self) -> int:
@@ -58,17 +60,20 @@ def cost_network(prepared: PreparedNetwork, design: Design) -> CostedNetwork:
             raise MappingError(f"{error}; --fit-memories enlarges the memories to what the network needs") from None
         raise
     cycles = network_cycles(program)
-    if prepared.dense is prepared.compressed:
-        dense = tuple(layer.cycles for layer in cycles)
-    else:
+    dense_program, dense_cycles = program, cycles
+    if prepared.dense is not prepared.compressed:
         # The dense program only serves as the yardstick, and cycles do not depend on these sizes: it may need more of them.
         roomy = design.replace(
             accumulator_bits=MAX_ACCUMULATOR_BITS,
             weight_entries=max(design.weight_entries, 1 << 28),
             load_entries=max(design.load_entries, 1 << 28),
         )
-        dense = tuple(layer.cycles for layer in network_cycles(compile_network(prepared.dense, roomy)))
-    return CostedNetwork(program, cycles, dense)
+        dense_program = compile_network(prepared.dense, roomy)
+        dense_cycles = network_cycles(dense_program)
+    dense = {layer.layers: cost.cycles for layer, cost in zip(dense_program.layers, dense_cycles, strict=True)}
+    return CostedNetwork(
+        program, cycles, tuple(dense.get(layer.layers) for layer in program.layers), sum(dense.values())
+    )
 
 
 def evaluate_network(
@@ -96,10 +101,15 @@ def assemble_result(
     technology = load_technology()
     sources = {layer.name: layer for layer in prepared.compressed.array_layers}
     layers = [
-        layer_result(layer, cycles, dense, dense_words(sources[layer.name], layer, design), design, technology)
+        layer_result(layer, cycles, dense, dense_words(sources[layer.layers[0]], layer, design), design, technology)
         for layer, cycles, dense in zip(costed.program.layers, costed.cycles, costed.dense_cycles, strict=True)
     ]
-    layers += [host_result(layer) for layer in prepared.compressed.host_layers]
+    on_host = [layer for layer in prepared.compressed.layers if isinstance(layer, HostProduct)]
+    work = sum(layer.macs for layer in layers) + sum(layer.elements for layer in on_host)
+    layers += [host_result(layer.name, "Mul", layer.elements, work) for layer in on_host]
+    layers += [
+        host_result(layer.name, layer.operator, layer.elements, work) for layer in prepared.compressed.host_layers
+    ]
     return NetworkResult(
         network=short_name(network),
         design=design.name,
@@ -114,7 +124,7 @@ def assemble_result(
         layers=tuple(layers),
         total_cycles=costed.total_cycles,
         rtl_total_cycles=None,
-        dense_total_cycles=sum(costed.dense_cycles),
+        dense_total_cycles=costed.dense_total_cycles,
         total_energy_pj=sum(layer.energy_pj or 0.0 for layer in layers),
         area_um2_proxy=area_um2_proxy(design, technology),
         accuracy=accuracy,
@@ -125,15 +135,16 @@ def assemble_result(
 def cycles_by_cause(layer: LayerProgram, cycles: LayerCycles, design: Design) -> dict[str, float]:
     """Splits a layer's cycles into ``CAUSES``: row cycles by what the row did or waited for, over the number of rows."""
     schedule = layer.schedule
-    useful = layer.nnz * schedule.out_height * schedule.out_width / design.cols
+    useful = layer.products * schedule.out_height * schedule.out_width / design.cols
     causes = {
         "compute": useful,
-        "edge": layer.nnz * schedule.tiles - useful,
-        "filler": cycles.issue_row_cycles - layer.nnz * schedule.tiles,
+        "edge": layer.products * schedule.tiles - useful,
+        "filler": cycles.issue_row_cycles - layer.products * schedule.tiles,
         "balance": cycles.balance_wait_row_cycles,
         "load": cycles.load_wait_row_cycles,
         "drain": cycles.drain_wait_row_cycles,
-        "fill": cycles.fill_row_cycles,
+        "fill": max(cycles.fill_row_cycles, 0),
+        "overlap": min(cycles.fill_row_cycles, 0),
     }
     return {cause: causes[cause] / design.rows for cause in CAUSES}
 
@@ -146,7 +157,7 @@ def bound_of(causes: dict[str, float]) -> str:
 def layer_result(
     layer: LayerProgram,
     cycles: LayerCycles,
-    dense_cycles: int,
+    dense_cycles: int | None,
     words_if_dense: int,
     design: Design,
     technology: Technology,
@@ -183,10 +194,11 @@ def layer_result(
     )
 
 
-def host_result(layer: HostLayer) -> LayerResult:
+def host_result(name: str, operator: str, elements: int, work: int) -> LayerResult:
+    """A layer that the host computes; ``work``: the network's dense multiply-accumulates and products, for its share."""
     return LayerResult(
-        name=layer.name,
-        kind=layer.operator,
+        name=name,
+        kind=operator,
         on_host=True,
         macs=0,
         nnz=0,
@@ -210,7 +222,7 @@ def host_result(layer: HostLayer) -> LayerResult:
         windows=None,
         operations_per_byte=None,
         note=(
-            f"{layer.operator} of {layer.elements} values runs on the host, not on the array; "
-            "its time and energy are not counted"
+            f"{operator} of {elements} values ({100 * elements / work:.2g}% of the network's operations) runs on the host, "
+            "not on the array; its time and energy are not counted"
         ),
     )

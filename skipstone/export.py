@@ -6,7 +6,9 @@ output and the number of cycles. It runs in any simulator, for example ``iverilo
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from models import reference
 from models.errors import SkipstoneError
 from models.qdq import to_qdq
 from sim.build import cached_verilog
-from sim.session import pack_words
+from sim.session import pack_words, write_words
 from skipstone.evaluate import CostedNetwork
 from skipstone.prepare import PreparedNetwork, sample_inputs
 
@@ -40,7 +42,6 @@ def export_files(prepared: PreparedNetwork, design: Design, costed: CostedNetwor
         files["quantized.onnx.missing.txt"] = f"no quantized.onnx: {error}\n"
     for name, words in images.items():
         files[f"memories/{name}.hex"] = _hex(words)
-    files["memories/input.hex"] = _hex(pack_words(program.input, design, x[0]))
     expected, masks, addresses = [], [], []
     for placed in program.outputs:
         value = tensors[placed.name][0]
@@ -50,9 +51,22 @@ def export_files(prepared: PreparedNetwork, design: Design, costed: CostedNetwor
     files["memories/expected.hex"] = _hex(expected)
     files["memories/expected_mask.hex"] = _hex(masks)
     files["memories/expected_address.hex"] = _hex(addresses)
+    # Before every start: what the host writes, the input or its own results.
+    starts: list[list[tuple[int, int]]] = [write_words(program.input, design, x[0])]
+    for after, steps in groupby(program.host_steps, key=lambda step: step.after):
+        if 0 < after < len(program.layers):
+            starts.append([])
+        if after < len(program.layers):
+            starts[-1] += [
+                word for step in steps for word in write_words(step.output, design, tensors[step.output.name][0])
+            ]
+    for index, writes in enumerate(starts):
+        files[f"memories/host{index}.hex"] = _hex([word for _, word in writes])
+        files[f"memories/host{index}_address.hex"] = _hex([address for address, _ in writes])
     files["program.json"] = json.dumps(program_json(prepared, design, costed), indent=1) + "\n"
     counts = {name: len(words) for name, words in images.items()}
-    files["testbench.v"] = testbench(design, counts, program.input, len(expected), costed.total_cycles)
+    runs = [len(writes) for writes in starts]
+    files["testbench.v"] = testbench(design, counts, runs, len(expected), costed.total_cycles)
     return files
 
 
@@ -80,6 +94,7 @@ def program_json(prepared: PreparedNetwork, design: Design, costed: CostedNetwor
         "layers": [
             {
                 "name": layer.name,
+                "layers": list(layer.layers),
                 "kind": layer.kind,
                 "cycles": cycles.cycles,
                 "nnz": layer.nnz,
@@ -87,10 +102,19 @@ def program_json(prepared: PreparedNetwork, design: Design, costed: CostedNetwor
                 "tile": list(layer.schedule.tile),
                 "input": _placement(layer.input, prepared),
                 "other": _placement(layer.other, prepared) if layer.other is not None else None,
-                "output": _placement(layer.output, prepared),
+                "outputs": [_placement(placed, prepared) for placed in layer.outputs],
                 "descriptor": design.descriptor.unpack(layer.descriptor),
             }
             for layer, cycles in zip(program.layers, costed.cycles, strict=True)
+        ],
+        "host_steps": [
+            {
+                "after_layers": step.after,
+                "product": dataclasses.asdict(step.product),
+                "inputs": [_placement(placed, prepared) for placed in step.inputs],
+                "output": _placement(step.output, prepared),
+            }
+            for step in program.host_steps
         ],
         "host_layers": [
             {"name": layer.name, "operator": layer.operator, "input": layer.input}
@@ -104,6 +128,7 @@ def _placement(placed: Placement, prepared: PreparedNetwork) -> dict[str, Any]:
     return {
         "tensor": placed.name,
         "shape": [placed.channels, placed.height, placed.width],
+        "fold": list(placed.fold),
         "base": placed.base,
         "words_per_pixel": placed.groups,
         "positions": placed.positions.tolist(),
@@ -116,12 +141,17 @@ def _hex(words: NDArray[Any] | list[int]) -> str:
     return "".join(f"{int(word):x}\n" for word in words)
 
 
-def testbench(design: Design, counts: dict[str, int], source: Placement, outputs: int, cycles: int) -> str:
-    """A Verilog-2001 testbench around ``skipstone_array``; prints PASS or FAIL and ends with $finish."""
+def testbench(design: Design, counts: dict[str, int], starts: list[int], outputs: int, cycles: int) -> str:
+    """A Verilog-2001 testbench around ``skipstone_array``; prints PASS or FAIL and ends with $finish. ``starts``: for every
+    start, how many words the host writes before it."""
     data, address, select = host_port_bits(design)
     selects = host_selects(design)
     loads = "\n".join(
         f'    load("memories/{name}.hex", {selects[name]}, 0, {count});' for name, count in counts.items()
+    )
+    runs = "\n".join(
+        f'    run("memories/host{index}.hex", "memories/host{index}_address.hex", {count});'
+        for index, count in enumerate(starts)
     )
     return f"""// Runs one input of the exported network: loads every memory, starts, and compares outputs and cycles.
 `timescale 1ns/1ps
@@ -136,10 +166,11 @@ module testbench;
     .host_address(host_address), .host_data(host_data), .host_write(host_write), .host_read(host_read));
   always #1 clk = ~clk;
 
-  reg [{data - 1}:0] image [0:{max([*counts.values(), source.words, 1]) - 1}];
+  reg [{data - 1}:0] image [0:{max([*counts.values(), *starts, 1]) - 1}];
   reg [{design.activation_word_bits - 1}:0] expected [0:{outputs - 1}];
   reg [{design.activation_word_bits - 1}:0] mask [0:{outputs - 1}];
   reg [{address - 1}:0] where [0:{outputs - 1}];
+  reg [{address - 1}:0] places [0:{max(*starts, 1) - 1}];
   integer i, cycles, wrong;
 
   task load(input [8*64-1:0] file, input integer select, input integer base, input integer count);
@@ -156,22 +187,37 @@ module testbench;
     end
   endtask
 
+  task run(input [8*64-1:0] file, input [8*64-1:0] address_file, input integer count);
+    begin
+      $readmemh(file, image, 0, count - 1);
+      $readmemh(address_file, places, 0, count - 1);
+      host_select = 0;
+      host_write = 1;
+      for (i = 0; i < count; i = i + 1) begin
+        host_address = places[i];
+        host_data = image[i];
+        @(negedge clk);
+      end
+      host_write = 0;
+      start = 1;
+      @(negedge clk);
+      start = 0;
+      while (!done && cycles < {10 * cycles + 10000}) begin
+        @(negedge clk);
+        cycles = cycles + 1;
+      end
+    end
+  endtask
+
   initial begin
     repeat (3) @(negedge clk);
     rst = 0;
 {loads}
-    load("memories/input.hex", 0, {source.base}, {source.words});
     $readmemh("memories/expected.hex", expected);
     $readmemh("memories/expected_mask.hex", mask);
     $readmemh("memories/expected_address.hex", where);
-    start = 1;
-    @(negedge clk);
-    start = 0;
     cycles = 0;
-    while (!done && cycles < {10 * cycles + 10000}) begin
-      @(negedge clk);
-      cycles = cycles + 1;
-    end
+{runs}
     wrong = 0;
     for (i = 0; i < {outputs}; i = i + 1) begin
       host_address = where[i];

@@ -57,7 +57,11 @@ class Builder:
         name = target or self.tensor((channels, *size))
         weights = draw(weight_arrays((channels, inputs, ky, kx), self.design, self.rng))
         table = None
-        if self.design.tables and draw(st.booleans()) and not any(getattr(one, "table", None) is not None for one in self.layers):
+        if (
+            self.design.tables
+            and draw(st.booleans())
+            and not any(getattr(one, "table", None) is not None for one in self.layers)
+        ):
             half = 1 << (self.bits - 1)
             table = self.rng.integers(-half, half, 2 * half)
         made = layer(

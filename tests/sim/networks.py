@@ -153,7 +153,20 @@ def networks(draw, design: Design, max_channels: int = 40, max_size: int = 40) -
 
     tensors = {"x": tensor("x", (channels, height, width), activation_bits)}
     tensors["a"] = tensor("a", (outputs, *out), activation_bits)
-    layers = [layer("first", "x", "a", weights(), rng, activation_bits, groups=groups, maximum=maximum, table=table(), **geometry)]
+    layers = [
+        layer(
+            "first",
+            "x",
+            "a",
+            weights(),
+            rng,
+            activation_bits,
+            groups=groups,
+            maximum=maximum,
+            table=table(),
+            **geometry,
+        )
+    ]
     if shape == "added":
         tensors["b"] = tensor("b", (outputs, *out), activation_bits)
         layers.append(
