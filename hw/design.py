@@ -252,11 +252,7 @@ class Design:
             (
                 Field("value", kind.code_bits, signed=kind.zero_code),
                 *(() if kind.zero_code else (Field("filler", 1),)),
-                *(
-                    self.weight_index.fields
-                    if self.index_coding == "absolute"
-                    else (Field("delta", self.delta_bits),)
-                ),
+                *(self.weight_index.fields if self.index_coding == "absolute" else (Field("delta", self.delta_bits),)),
                 Field("leave", self.leave_bits),
                 Field("last", 1),
             )

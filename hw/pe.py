@@ -1,4 +1,4 @@
-"""The processing element: a window memory, a multiplier (of any kind) and two banks of accumulators. Control comes from its row."""
+"""The processing element: a window memory, a multiplier of any kind and two banks of accumulators. Its row controls it."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring

@@ -47,9 +47,7 @@ class Requantizer(wiring.Component):
         m = Module()
         design = self.design
         # What the last stages take of the parameter word travels beside the value.
-        late = data.StructLayout(
-            {name: member.shape for name, member in design.parameter.layout() if name in LATE}
-        )
+        late = data.StructLayout({name: member.shape for name, member in design.parameter.layout() if name in LATE})
         late1, late2, late3, late4 = (Signal(late, name=f"late{stage}") for stage in range(1, 5))
         m.d.sync += [late1[name].eq(self.parameter[name]) for name in late.members]
         m.d.sync += [late2.eq(late1), late3.eq(late2), late4.eq(late3)]

@@ -49,7 +49,10 @@ def entry_bits(
             EntryBits(
                 density,
                 bits_per_nonzero(design.replace(index_coding="absolute"), mask),
-                {bits: bits_per_nonzero(design.replace(index_coding="delta", delta_bits=bits), mask) for bits in widths},
+                {
+                    bits: bits_per_nonzero(design.replace(index_coding="delta", delta_bits=bits), mask)
+                    for bits in widths
+                },
                 bound(density, design.products.code_bits),
             )
         )

@@ -343,9 +343,7 @@ def _captures(one: _MappedLayer, layer: QuantizedLayer, taps: dict[str, int], de
     return sum(count_captures(words.dy, words.dx, one.schedule.tile, layer.stride, tap_y, tap_x) for words in one.words)
 
 
-def _parameters(
-    layer: QuantizedLayer, assignment: Assignment, design: Design, lookups: Lookups
-) -> tuple[int, ...]:
+def _parameters(layer: QuantizedLayer, assignment: Assignment, design: Design, lookups: Lookups) -> tuple[int, ...]:
     """Requantization words, step after step of every pass; lanes without a channel are zero."""
     width = design.parameter.width
     words = [0] * (assignment.passes * assignment.steps)

@@ -61,7 +61,9 @@ def collect_lookups(network: QuantizedNetwork, design: Design) -> Lookups:
     for layer in network.array_layers:
         _check_weights(layer, design)
     looked_up = [layer for layer in network.array_layers if layer.table is not None]
-    tables, table_of = _numbered({layer.name: tuple(layer.table.tolist()) for layer in looked_up if layer.table is not None})
+    tables, table_of = _numbered(
+        {layer.name: tuple(layer.table.tolist()) for layer in looked_up if layer.table is not None}
+    )
     if len(tables) > design.tables:
         raise MappingError(
             f"the network looks up {len(tables)} different tables (layers {', '.join(map(repr, table_of))}), design "

@@ -108,7 +108,9 @@ class Model:
             self.windows[load.address] = load.word
         if entry is not None:
             bits = self.design.activation_bits
-            product = weight_of(self.design, entry.operand) * signed(field(self.windows[entry.address], entry.lane, bits), bits)
+            product = weight_of(self.design, entry.operand) * signed(
+                field(self.windows[entry.address], entry.lane, bits), bits
+            )
             old = self.sums.get(entry.accumulator)
             if entry.first or old is None:
                 new = product
