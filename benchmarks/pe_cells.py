@@ -91,7 +91,7 @@ def cell_types(verilog: str) -> dict[str, int]:
         subprocess.run([command, "-q", "-p", SCRIPT], cwd=folder, check=True, capture_output=True, text=True)
         text = (folder / "stat.json").read_text()
     statistics = json.loads(text)["modules"]["\\unit"]
-    return {kind: count for kind, count in statistics["num_cells_by_type"].items()}
+    return dict(statistics["num_cells_by_type"])
 
 
 def designs() -> dict[str, Design]:

@@ -1,9 +1,10 @@
-"""The processing element: a window memory, a multiplier (of any kind) and two banks of accumulators. Control comes from its row."""
+"""The processing element: a window memory, a multiplier of any kind and two banks of accumulators. Its row controls it."""
 
-from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
 
 from hw import timing
 from hw.design import Design
@@ -57,9 +58,13 @@ class Pe(wiring.Component):
         read = window.read_port(domain="comb")
         m.d.comb += read.addr.eq(self.x_address)
 
-        activation = Signal(signed(design.activation_bits))
+        # Lanes a power of two of bits apart: to select one takes a shift, where any other distance takes a multiplication.
+        bits = design.activation_bits
+        stride = 1 << ceil_log2(bits)
+        lanes = Cat(Cat(read.data.word_select(i, bits), Const(0, stride - bits)) for i in range(design.load_width))
+        activation = Signal(signed(bits))
         with m.If(self.x_valid):
-            m.d.sync += activation.eq(read.data.word_select(self.x_lane, design.activation_bits).as_signed())
+            m.d.sync += activation.eq(lanes.word_select(self.x_lane, stride)[:bits].as_signed())
 
         product = Signal(signed(design.products.product_bits))
         with m.If(self.m_valid):

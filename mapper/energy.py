@@ -153,7 +153,8 @@ def layer_energy(actions: Actions, design: Design, technology: Technology) -> di
     - ``requantize``: for each lane and step the bias' addition (``accumulator_bits + 1``), the product with the 16-bit
       multiplier, the rounding and the zero point (additions of the product's width); for each lane and step of a
       residual Add also the zero point's subtraction, the product with the 32-bit multiplier and its addition; and the
-      parameter memory's reads; a read of the lane's tables for each lane and step of a layer with a table. Steps of a residual Add are those that read activation memory beyond the load list.
+      parameter memory's reads, and, in a layer with a table, a read of the lane's tables for each lane and step. Steps of
+      a residual Add are those that read activation memory beyond the load list.
     - ``control``: reads of the load list, with two coordinate additions and one address addition each, and one read of
       the layer's descriptor.
     - ``leakage``: all memories' leakage for ``cycles / frequency``; that of logic is not known and not counted.
@@ -186,9 +187,9 @@ def layer_energy(actions: Actions, design: Design, technology: Technology) -> di
 def area_um2_proxy(design: Design, technology: Technology) -> float:
     """Area of the design's memories and arithmetic in um2: a proxy, for comparing designs.
 
-    Memories as CACTI lays them out, register files included; a multiplier (see ``product_cost``) and an adder a PE; two multipliers and five
-    adders a requantizer lane (as in ``layer_energy``); the loader's three adders. Control, pipeline registers,
-    multiplexers and wiring are left out, and second read ports cost nothing.
+    Memories as CACTI lays them out, register files included; a multiplier (see ``product_cost``) and an adder a PE; two
+    multipliers and five adders a requantizer lane (as in ``layer_energy``); the loader's three adders. Control, pipeline
+    registers, multiplexers and wiring are left out, and second read ports cost nothing.
     """
     total = sum(memory.count * technology.sram(memory.words, memory.bits).area_um2 for memory in memories(design))
     pe = product_cost(design, technology).um2 + technology.add_um2(design.accumulator_bits)

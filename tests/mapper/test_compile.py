@@ -91,8 +91,89 @@ def test_too_many_layers():
 def test_bits_that_do_not_match():
     network = replace(residual(), activation_bits=6)
     assert "has 6-bit activations, design 'small' 8-bit ones; quantize with --activation-bits 8" in refused(network)
-    network = replace(residual(), weight_bits=10)
-    assert "has 10-bit weights, design 'small' takes 8; quantize with --weight-bits 8" in refused(network)
+
+
+def with_weights(network: QuantizedNetwork, *weights: np.ndarray) -> QuantizedNetwork:
+    layers = tuple(replace(one, weights=array) for one, array in zip(network.layers, weights, strict=True))
+    return replace(network, layers=layers)
+
+
+def test_weights_that_the_multiplier_cannot_say():
+    """The actual values decide, not what the network says of its bits; each refusal names a layer, a value and a way out."""
+    network, shape = replace(residual(), weight_bits=16), residual().layers[0].weights.shape
+    ones, three, wide = np.ones(shape, int), np.full(shape, 3), np.full(shape, -129)
+    compile_network(network, DESIGN)
+    assert refused(with_weights(network, ones, wide)) == (
+        "layer 'second' has the weight -129, of 9 bits, design 'small' takes 8; quantize with --weight-bits 8 or set "
+        "weight_bits = 9"
+    )
+    compile_network(with_weights(network, ones, np.full(shape, -128)), DESIGN)
+    shift = DESIGN.replace(multiplier="shift", weight_bits=4)
+    assert refused(with_weights(network, ones, three), shift) == (
+        "layer 'second' has the weight 3, design 'small' with multiplier = 'shift' takes powers of two, plus or minus 1 to 128; "
+        "quantize with --weight-code power_of_two or use a design with multiplier = 'linear'"
+    )
+    compile_network(with_weights(network, ones, np.full(shape, -128)), shift)
+    assert "has the weight 256" in refused(with_weights(network, ones, np.full(shape, 256)), shift)
+    sign = DESIGN.replace(multiplier="sign")
+    assert refused(with_weights(network, -2 * ones, -ones), sign) == (
+        "layer 'first' has the weight -2, design 'small' with multiplier = 'sign' takes 1 or -1; quantize with --weight-code "
+        "ternary or use a design with multiplier = 'linear'"
+    )
+    compile_network(with_weights(network, ones, -ones), sign)
+
+
+def test_codebooks():
+    """Layers with the same values share one; too many values and too many codebooks are refused by one, and fit as told."""
+    network, shape = residual(), residual().layers[0].weights.shape
+    design = DESIGN.replace(multiplier="codebook", codebook_entries=4, codebooks=1)
+    four = np.resize([5, -7, 0, 100, 3], shape)
+    program = compile_network(with_weights(network, four, four[::-1]), design)
+    assert program.codebooks == ((-7, 3, 5, 100),)
+    assert program.memory_images()["codebooks"] == [249, 3, 5, 100]
+    five = np.resize([5, -7, 0, 100, 3, 4], shape)
+    assert refused(with_weights(network, five, four), design) == (
+        "layer 'first' has 5 different weights (such as 100), the codebooks of design 'small' have 4; quantize with "
+        "--weight-code codebook, raise codebook_entries to 8, or use a design with multiplier = 'linear'"
+    )
+    both = with_weights(network, five, four)
+    assert refused(both, design.replace(codebook_entries=8)) == (
+        "the network's layers need 2 different codebooks, design 'small' has 1; raise codebooks to 2"
+    )
+    program = compile_network(both, design.replace(codebook_entries=8, codebooks=2))
+    assert program.codebooks == ((-7, 3, 4, 5, 100, 0, 0, 0), (-7, 3, 5, 100, 0, 0, 0, 0))
+    numbers = [program.design.descriptor.unpack(layer.descriptor)["codebook"] for layer in program.layers]
+    assert numbers == [0, 1]
+
+
+def test_tables():
+    """Equal ones are kept once; a design without enough is refused with the number that does."""
+    identity, reverse = np.arange(-128, 128), np.arange(127, -129, -1)
+    network = residual()
+
+    def looking_up(*tables: np.ndarray | None) -> QuantizedNetwork:
+        layers = tuple(replace(one, table=table) for one, table in zip(network.layers, tables, strict=True))
+        return replace(network, layers=layers)
+
+    program = compile_network(looking_up(reverse, reverse.copy()), DESIGN.replace(tables=1))
+    assert program.tables == (tuple(reverse.tolist()),)
+    assert program.memory_images()["tables"][:129] == [*range(127, -1, -1), 255]
+    assert [layer.uses_table for layer in program.layers] == [True, True]
+    assert refused(looking_up(reverse, identity), DESIGN.replace(tables=1)) == (
+        "the network looks up 2 different tables (layers 'first', 'second'), design 'small' has tables = 1; raise tables to 2"
+    )
+    assert needed(refused(looking_up(None, identity)), "tables") == 1
+    program = compile_network(looking_up(None, identity), DESIGN.replace(tables=2))
+    used = [program.design.parameter.unpack(layer.parameters[0])["use_table"] for layer in program.layers]
+    assert used == [0, 1]
+    assert "tables" not in compile_network(network, DESIGN.replace(tables=2)).memory_images()
+
+
+def test_encoded_bits():
+    """A dense layer's nonzeros times the entry: 8 bits of value, 4 + 1 + 2 of the index, 3 to leave, 1 for the last one."""
+    shape = residual().layers[0].weights.shape
+    program = compile_network(with_weights(residual(), np.full(shape, 3), np.full(shape, 3)), DESIGN)
+    assert program.layers[0].encoded_bits == 5 * 27 * (8 + 4 + 1 + 2 + 3 + 1)
 
 
 def test_accumulators_are_proved_from_the_actual_weights():

@@ -37,6 +37,59 @@ def test_lists_hold_every_nonzero_and_leave_every_window(windows, count, seed):
     assert sorted(found) == sorted(expected)
 
 
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from(["linear", "sign"]),
+    st.integers(1, 9),
+    st.integers(1, 6),
+    st.floats(0, 1),
+    st.integers(0, 2**32 - 1),
+)
+def test_deltas_walk_to_every_nonzero(kind, delta_bits, windows, density, seed):
+    """A walk as the row does it, adding up deltas from -1 on in every window, meets every nonzero once, and fillers only where no
+    delta reaches further."""
+    design = DESIGN.replace(multiplier=kind, index_coding="delta", delta_bits=delta_bits)
+    rng = np.random.default_rng(seed)
+    places = np.array(np.nonzero(rng.random((3, windows, 4, 5, 4)) < density))
+    row, window, accumulator, slot, lane = places
+    code = rng.integers(0, 2, len(row)) if kind == "sign" else rng.integers(1, 128, len(row))
+    encoded = encode_pass(design, windows, row, window, slot, lane, accumulator, code)
+    found = []
+    for r, words in enumerate(encoded.weights):
+        at, counts, index, fillers = 0, np.zeros(windows, int), -1, 0
+        for word in words:
+            entry = design.weight_entry.unpack(int(word))
+            counts[at] += 1
+            index += entry["delta"] + 1
+            # Lanes of 4 in two bits, slots of 5 in three.
+            place = (r, at, index >> 5, index >> 2 & 7, index & 3)
+            if entry["filler"] if kind == "sign" else entry["value"] == 0:
+                fillers += 1
+                assert entry["delta"] == (1 << delta_bits) - 1 or place[2:] == (0, 0, 0)
+            else:
+                found.append((*place, entry["value"]))
+                fillers = 0
+            if entry["leave"]:
+                at, index = at + entry["leave"], -1
+        assert at == windows
+        assert counts.tolist() == encoded.counts[:, r].tolist()
+    assert found == list(zip(*places.tolist(), code.tolist(), strict=True))
+
+
+def test_escapes_by_hand():
+    """Indices 0, 1, 8 and 31 with 2 bits, which reach 4 further at once: gaps of 0, 0, 6 and 22 take 0, 0, 1 and 5 escapes."""
+    design = DESIGN.replace(index_coding="delta", delta_bits=2)
+    index = np.array([0, 1, 8, 31])
+    same = np.zeros(4, np.int64)
+    encoded = encode_pass(design, 1, same, same, index >> 2 & 7, index & 3, index >> 5, np.array([7, 8, 9, 10]))
+    entries = [design.weight_entry.unpack(int(word)) for word in encoded.weights[0]]
+    assert [(entry["delta"], entry["value"]) for entry in entries] == [
+        (0, 7), (0, 8), (3, 0), (2, 9), *[(3, 0)] * 5, (2, 10),
+    ]  # fmt: skip
+    assert encoded.counts.tolist() == [[10, 1, 1]]
+    assert [entry["last"] for entry in entries] == [0] * 9 + [1]
+
+
 def test_a_row_without_work_takes_one_entry_for_as_many_windows_as_leave_can_say():
     """leave_bits 1 leaves at most one window at once: 4 windows need 4 fillers, and with 3 bits only one."""
     empty = np.zeros(0, np.int64)

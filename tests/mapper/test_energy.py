@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 
 from hw.design import Design, built_in_designs
 from mapper.actions import Actions
-from mapper.energy import PARTS, area_um2_proxy, energy_sources, layer_energy, memories
+from mapper.energy import PARTS, area_um2_proxy, energy_sources, layer_energy, memories, product_cost
 from mapper.technology import load_technology
 
 TECHNOLOGY = load_technology()
 COUNTS = [field.name for field in dataclasses.fields(Actions)]
 NOTHING = Actions(**dict.fromkeys(COUNTS, 0))
-DESIGN = Design("d", rows=4, cols=4, window_depth=36, windows=3, accumulators=8, load_width=4, requantizer_lanes=2)
+DESIGN = Design(
+    "d", rows=4, cols=4, window_depth=36, windows=3, accumulators=8, load_width=4, requantizer_lanes=2, tables=3
+)
 ROUNDING = 1e-12  # of the order of summation
 
 DEPENDS = {
@@ -27,7 +29,7 @@ DEPENDS = {
     "windows": {"window_reads", "window_writes"},
     "weights": {"weight_reads"},
     "activations": {"activation_reads", "activation_writes"},
-    "requantize": {"requantizations", "parameter_reads", "activation_reads", "load_list_reads"},
+    "requantize": {"requantizations", "parameter_reads", "activation_reads", "load_list_reads", "table_reads"},
     "control": {"load_list_reads"},
     "leakage": {"cycles"},
 }
@@ -114,7 +116,8 @@ def test_memories_by_hand() -> None:
     assert energy(weight_reads=7)["weights"] == close(7 * sram(16384, 8 + 4 + 2 + 3 + 3 + 1).read_pj)
     assert energy(activation_reads=7)["activations"] == close(7 * sram(8192, 32).read_pj)
     assert energy(activation_writes=7)["activations"] == close(7 * sram(16384, 16).write_pj)
-    assert energy(parameter_reads=7)["requantize"] == close(7 * sram(256, 2 * (24 + 16 + 6 + 32)).read_pj)
+    assert energy(parameter_reads=7)["requantize"] == close(7 * sram(256, 2 * (24 + 16 + 6 + 32 + 3 * 8 + 3)).read_pj)
+    assert energy(table_reads=7)["requantize"] == close(7 * sram(768, 8).read_pj)
     lists = sram(4096, DESIGN.load_entry.width).read_pj
     adders = 2 * TECHNOLOGY.add_pj(DESIGN.dimension_bits) + TECHNOLOGY.add_pj(13)
     assert energy(load_list_reads=7)["control"] == close(7 * (lists + adders))
@@ -136,7 +139,34 @@ def test_memories_are_those_of_the_gateware() -> None:
         "parameters": (1, 256),
         "load_lists": (1, 4096),
         "descriptors": (1, 64),
+        "tables": (2, 768),
     }
+    looked_up = DESIGN.replace(multiplier="codebook", codebooks=5, tables=0)
+    assert {m.name: (m.count, m.words, m.bits) for m in memories(looked_up)}["codebooks"] == (4, 80, 8)
+    assert "tables" not in {m.name for m in memories(looked_up)}
+
+
+def test_products_by_hand() -> None:
+    """A sign costs the negation of 8 bits, which takes 9: 0.03 pJ and 36 um2 for 8 bits, 0.07 pJ and 101 um2 for 24 more. An
+    exponent of 2 bits is shifted by in two stages of 10 and 12 bits, of 0.24 bits of an adder each. A weight that is looked up
+    costs a product and a read of 16 codebooks of 16 entries in the row."""
+
+    def cost(**changes: Any) -> tuple[float, float]:
+        one = product_cost(DESIGN.replace(**changes), TECHNOLOGY)
+        return one.pj, one.um2
+
+    assert cost() == cost(multiplier="codebook") == pytest.approx((0.2, 282), rel=ROUNDING)
+    sign = (0.03 + 0.07 / 24, 36 + 101 / 24)
+    assert cost(multiplier="sign") == pytest.approx(sign, rel=ROUNDING)
+    shifter = (0.07 / 24 * 0.24 * 22, 101 / 24 * 0.24 * 22)
+    assert cost(multiplier="shift", weight_bits=3) == pytest.approx(
+        (sign[0] + shifter[0], sign[1] + shifter[1]), rel=ROUNDING
+    )
+    design = DESIGN.replace(multiplier="codebook")
+    reads = dataclasses.replace(NOTHING, weight_reads=7)
+    assert layer_energy(reads, design, TECHNOLOGY)["weights"] == pytest.approx(
+        7 * (TECHNOLOGY.sram(16384, 4 + 1 + 4 + 2 + 3 + 3 + 1).read_pj + TECHNOLOGY.sram(256, 8).read_pj), rel=ROUNDING
+    )
 
 
 @pytest.mark.parametrize("name", list(built_in_designs()))

@@ -204,7 +204,7 @@ def test_refusal_names_the_devices_carried() -> None:
 
 def test_every_group_of_numbers_has_a_source() -> None:
     assert [what for what, _ in TECHNOLOGY.sources] == [
-        "clock", "sram", "register_file", "add", "multiply", "check.cache", "check.register_file",
+        "clock", "sram", "register_file", "add", "multiply", "shifter", "check.cache", "check.register_file",
     ]  # fmt: skip
     assert dict(TECHNOLOGY.sources)["add"] == (
         "M. Horowitz, Computing's energy problem (and what we can do about it), ISSCC 2014, integer add, 45 nm, 0.9 V "

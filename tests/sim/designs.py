@@ -22,14 +22,7 @@ POOL = {
         Design("lanes2x5", 2, 5, 32, 5, 3, 8, 8, weight_bits=4, activation_bits=5, **COMMON),
         # One column, one channel a word, one accumulator: everything is a pass, a tile, a window of its own.
         Design(
-            "thin5x1",
-            5,
-            1,
-            7,
-            2,
-            1,
-            1,
-            1,
+            "thin5x1", 5, 1, 7, 2, 1, 1, 1,
             **{**COMMON, "activation_words": 65536, "load_entries": 16384, "parameter_words": 256},
         ),
         Design("broad2x12", 2, 12, 18, 4, 6, 2, 2, weight_bits=16, activation_bits=16, accumulator_bits=46, **COMMON),
@@ -92,4 +85,4 @@ POOL = {
             **COMMON,
         ),
     )
-}
+}  # fmt: skip

@@ -153,37 +153,11 @@ def networks(draw, design: Design, max_channels: int = 40, max_size: int = 40) -
 
     tensors = {"x": tensor("x", (channels, height, width), activation_bits)}
     tensors["a"] = tensor("a", (outputs, *out), activation_bits)
-    layers = [
-        layer(
-            "first",
-            "x",
-            "a",
-            weights(),
-            rng,
-            activation_bits,
-            groups=groups,
-            maximum=maximum,
-            table=table(),
-            **geometry,
-        )
-    ]
+    geometry |= {"groups": groups, "maximum": maximum}
+    layers = [layer("first", "x", "a", weights(), rng, activation_bits, table=table(), **geometry)]
     if shape == "added":
         tensors["b"] = tensor("b", (outputs, *out), activation_bits)
-        layers.append(
-            layer(
-                "second",
-                "x",
-                "b",
-                weights(),
-                rng,
-                activation_bits,
-                groups=groups,
-                maximum=maximum,
-                other="a",
-                table=table(),
-                **geometry,
-            )
-        )
+        layers.append(layer("second", "x", "b", weights(), rng, activation_bits, other="a", table=table(), **geometry))
     elif shape == "input_added":
         tensors["b"] = tensor("b", (channels, height, width), activation_bits)
         pointwise = draw(weight_arrays((channels, channels, 1, 1), design, rng))
