@@ -73,7 +73,8 @@ def encode_pass(
         counts = counts.copy()
         np.add.at(counts, (extra_window, extra_row), 1)
     index = _joined(design, {"lane": lane, "slot": slot, "accumulator": accumulator})
-    order = np.lexsort((index, window, row))
+    # No two entries have the same key: a filler stands only where its row has no other entry in the window.
+    order = np.argsort((row * windows + window) << design.weight_index.width | index)
     row, window, index, code, filler = row[order], window[order], index[order], code[order], filler[order]
     delta = np.zeros(len(row), np.int64)
     if design.index_coding == "delta":

@@ -82,16 +82,19 @@ def plan_windows(design: Design, nonzeros: Nonzeros, split: KernelSplit, kernel:
         empty = np.zeros(0, np.int64)
         return WindowPlan(1, empty, empty, np.zeros((1, 7), np.int64))
     group = nonzeros.position // design.load_width
-    live_groups, rank = np.unique(group, return_inverse=True)
+    live_groups, rank = _ranked(group)
     parts_x = -(-kernel[1] // split.width)
     parts = -(-kernel[0] // split.height) * parts_x
     part_y, part_x = nonzeros.ky // split.height, nonzeros.kx // split.width
     raw_window = (rank // split.groups) * parts + part_y * parts_x + part_x
-    live_windows, window = np.unique(raw_window, return_inverse=True)
+    live_windows, window = _ranked(raw_window)
     first_slot = (rank % split.groups) * (split.height * split.width)
     slot = first_slot + (nonzeros.ky % split.height) * split.width + nonzeros.kx % split.width
     # Every live (window, slot) is one tap of one group; the slot identifies both within the window.
-    _, index = np.unique(window * design.slots + slot, return_index=True)
+    place = window * design.slots + slot
+    some = np.full(len(live_windows) * design.slots, -1, np.int64)
+    some[place] = np.arange(len(place))
+    index = some[some >= 0]
     taps = np.stack(
         [
             window[index],
@@ -104,7 +107,15 @@ def plan_windows(design: Design, nonzeros: Nonzeros, split: KernelSplit, kernel:
         ],
         axis=1,
     )
-    return WindowPlan(len(live_windows), window.astype(np.int64), slot.astype(np.int64), taps.astype(np.int64))
+    return WindowPlan(len(live_windows), window, slot, taps)
+
+
+def _ranked(numbers: Ints) -> tuple[Ints, Ints]:
+    """The different numbers (small, not negative) in order, and for each of ``numbers`` its place among them: what
+    ``np.unique`` gives, without sorting."""
+    live = np.zeros(int(numbers.max()) + 1, np.int64)
+    live[numbers] = 1
+    return np.flatnonzero(live), (np.cumsum(live) - 1)[numbers]
 
 
 @dataclass(frozen=True, eq=False)
