@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmarks.rtl_layers import alone
 from benchmarks.settings import benchmark_design
 from benchmarks.workloads import (
     GEMM_NONZEROS,
@@ -90,6 +91,14 @@ def test_outputs_use_the_range_of_their_bits(density):
         spread = np.unique(values).size
         assert spread >= min(30, values.size // 2), (layer.name, spread)
     compile_network(network, with_memories_for(network, benchmark_design("resnet")))
+
+
+def test_single_layers_fit_the_design_that_runs_them_in_the_rtl():
+    """The largest there are: the first, whose input has a word a pixel, and one with the most weights."""
+    design = benchmark_design("resnet")
+    network = resnet18(1.0)
+    for name in ("stem", "stage4.1.conv2"):
+        compile_network(alone(network, name), design)
 
 
 def test_weights_are_drawn_again_alike():
