@@ -29,13 +29,14 @@ from models.graph import (
     Upsample,
 )
 
+Attributes = dict[str, int | str | list[int]]
+"""A node's attributes by name."""
+
 OPSET = 21
 IR_VERSION = 10
 BATCH = "N"
-RESIZE = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+RESIZE: Attributes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 """Attributes of a Resize that repeats pixels."""
-
-Attributes = dict[str, int | list[int]]
 
 
 def to_onnx(graph: Graph, all_tensors: bool = False) -> onnx.ModelProto:
@@ -163,7 +164,9 @@ def _write(layer: Layer, nodes: list[onnx.NodeProto], constants: list[onnx.Tenso
             nodes.append(helper.make_node("Concat", list(layer.inputs), [result], name=layer.name, axis=1))
         case Upsample():
             inputs = [layer.inputs[0], "", constant("factors", np.array((1, 1, *layer.factor), np.float32))]
-            nodes.append(helper.make_node("Resize", inputs, [result], name=layer.name, **RESIZE))
+            node = helper.make_node("Resize", inputs, [result], name=layer.name)
+            add_attributes(node, RESIZE)
+            nodes.append(node)
         case Pointwise():
 
             def named(name: str, array: NDArray[np.float32]) -> str:
