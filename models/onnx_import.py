@@ -122,9 +122,7 @@ def _fix_input(model: onnx.ModelProto, path: Path, input_shape: tuple[int, ...] 
         raise SkipstoneError(f"{path.name}: input '{name}' has {rank} axes; 2 to 4 are supported")
     # Some exporters write -1 for a dimension that they leave open.
     sizes = [max(0, dim.dim_value) for dim in tensor_type.shape.dim]
-    shown = "x".join(
-        str(dim.dim_value) if dim.dim_value > 0 else dim.dim_param or "?" for dim in tensor_type.shape.dim
-    )
+    shown = "x".join(str(dim.dim_value) if dim.dim_value > 0 else dim.dim_param or "?" for dim in tensor_type.shape.dim)
     if input_shape is not None:
         wanted = (1, *input_shape) if len(input_shape) == rank - 1 else tuple(input_shape)
         fits = len(wanted) == rank and all(w > 0 and s in (0, w) for w, s in zip(wanted, sizes, strict=False))

@@ -24,7 +24,7 @@ from models.linear import transposed_axes
 from models.onnx_export import (
     RESIZE,
     Attributes,
-    average_attributes,
+    average_nodes,
     make_model,
     tensor_info,
     transposed_attributes,
@@ -243,7 +243,8 @@ class _Writer:
             case "average_pool" if len(layers) > 1:
                 pool = self._float_layer(first, 0)
                 assert isinstance(pool, AveragePool)
-                return self.node("AveragePool", [x], f"{first.name}.mean", **average_attributes(pool))
+                self._nodes.extend(average_nodes(pool, x, f"{first.name}.mean", self.constant))
+                return f"{first.name}.mean"
             case "transposed_conv":
                 layer = self._float_layer(first, 0)
                 assert isinstance(layer, ConvTranspose)
