@@ -85,7 +85,8 @@ def _compare(network: QuantizedNetwork, group: Group, tensors: dict[str, referen
         ours = first.table[looked_up + len(first.table) // 2]
     steps.append(np.abs(theirs[integer_name(first.output)] - ours))
     worst = np.maximum.reduce(steps)
-    name = first.name if len(group) == 1 else first.sources[0]
+    partial = isinstance(first, QuantizedLayer) and first.lattice is not None
+    name = first.sources[0] if partial else first.name
     return LayerComparison(name, worst.size, int(worst.max()), float(np.mean(worst == 0)))
 
 

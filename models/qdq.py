@@ -240,7 +240,7 @@ class _Writer:
                 factors = np.array((1, 1, *first.lattice.step), np.float32)
                 inputs = [x, "", self.constant(f"{first.name}.factors", factors)]
                 return self.node("Resize", inputs, f"{first.name}.repeated", **RESIZE)
-            case "average_pool" if len(layers) > 1:
+            case "average_pool" if self._network.graph is not None or first.lattice is not None:
                 pool = self._float_layer(first, 0)
                 assert isinstance(pool, AveragePool)
                 self._nodes.extend(average_nodes(pool, x, f"{first.name}.mean", self.constant))
