@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hw.design import Design
+from hw.design import MAX_TABLE_BITS, Design
 from hw.errors import DesignError
 from mapper.compile import compile_network
 from mapper.errors import MappingError
@@ -15,12 +15,13 @@ ROOMY = {
     "load_entries": 1 << 28,
     "parameter_words": 1 << 20,
     "layers": 1 << 10,
+    "tables": 64,
 }
 """Sizes that hold anything that can be mapped in reasonable time; the keys are the design's memory sizes."""
 
 
 def memories_needed(program: Program) -> dict[str, int]:
-    """The least size of each memory that holds ``program``."""
+    """The least size of each memory that holds ``program``; of ``tables`` the number."""
     return {
         "activation_words": program.activation_words,
         "weight_entries": max(
@@ -29,6 +30,7 @@ def memories_needed(program: Program) -> dict[str, int]:
         "load_entries": sum(len(layer.loads) for layer in program.layers),
         "parameter_words": sum(len(layer.parameters) for layer in program.layers),
         "layers": len(program.layers),
+        "tables": len(program.tables),
     }
 
 
@@ -40,9 +42,19 @@ def memory_size(need: int) -> int:
 def with_memories_for(network: QuantizedNetwork, design: Design) -> Design:
     """``design`` with every memory that ``network`` overflows enlarged to the next power of two, and with a name that says so;
     ``design`` itself where nothing overflows. Raises MappingError for what no memory size can mend."""
-    roomy = design.replace(**{name: max(getattr(design, name), size) for name, size in ROOMY.items()})
+    roomy = design.replace(
+        **{
+            name: max(getattr(design, name), size)
+            for name, size in ROOMY.items()
+            if name != "tables" or design.activation_bits <= MAX_TABLE_BITS
+        }
+    )
     needed = memories_needed(compile_network(network, roomy))
-    enlarged = {name: memory_size(need) for name, need in needed.items() if need > getattr(design, name)}
+    enlarged = {
+        name: need if name == "tables" else memory_size(need)
+        for name, need in needed.items()
+        if need > getattr(design, name)
+    }
     if not enlarged:
         return design
     said = ", ".join(f"{name} {getattr(design, name)} -> {size}" for name, size in enlarged.items())

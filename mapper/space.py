@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from hw.design import Design
+from hw.design import MAX_TABLE_BITS, Design
 from hw.errors import DesignError
 from mapper.errors import MappingError
 from mapper.memories import memories_needed, memory_size
@@ -104,6 +104,7 @@ def roomy_design(choice: dict[str, int], weight_bits: int, activation_bits: int)
         load_entries=1 << 22,
         parameter_words=1 << 20,
         layers=1 << 10,
+        tables=64 if activation_bits <= MAX_TABLE_BITS else 0,
         **values,
     )
 
@@ -112,6 +113,8 @@ def fitted_design(design: Design, program: Program) -> Design:
     """``design`` with each memory cut to the next power of two that holds ``program``."""
 
     try:
-        return design.replace(**{name: memory_size(need) for name, need in memories_needed(program).items()})
+        needed = memories_needed(program)
+        tables = needed.pop("tables")
+        return design.replace(tables=tables, **{name: memory_size(need) for name, need in needed.items()})
     except DesignError as error:
         raise MappingError(f"design '{design.name}': {error}") from None

@@ -40,6 +40,14 @@ Prune = Annotated[
     typer.Option("--prune", metavar="METHOD:AMOUNT", help="unstructured:0.8, global:0.8, 2:4 (any N:M), or none."),
 ]
 WeightBits = Annotated[int, typer.Option("--weight-bits", metavar="N", help="Bits of weights, 2 to 16.")]
+WeightCode = Annotated[
+    str,
+    typer.Option(
+        "--weight-code",
+        metavar="CODE",
+        help="linear, power_of_two, ternary, binary, or codebook:N (N values a layer).",
+    ),
+]
 ActivationBits = Annotated[int, typer.Option("--activation-bits", metavar="N", help="Bits of activations, 2 to 16.")]
 Calibration = Annotated[
     str | None, typer.Option("--calibration", metavar="IMAGES.npz", help="Images that activation ranges come from.")
@@ -90,6 +98,7 @@ def run(
     design: DesignOption = "edge",
     prune: Prune = "none",
     weight_bits: WeightBits = 8,
+    weight_code: WeightCode = "linear",
     activation_bits: ActivationBits = 8,
     calibration: Calibration = None,
     calibration_method: CalibrationMethod = "minmax",
@@ -103,9 +112,17 @@ def run(
     """Compress NETWORK, map it onto the array and cost it exactly: cycles, energy, accuracy; writes report.html."""
     with _errors():
         options = _options(
-            prune, weight_bits, activation_bits, calibration, calibration_method, evaluation, input_range, input_shape
+            prune,
+            weight_bits,
+            weight_code,
+            activation_bits,
+            calibration,
+            calibration_method,
+            evaluation,
+            input_range,
+            input_shape,
         )
-        chosen = _design(design, weight_bits, activation_bits)
+        chosen = _design(design, options)
         with _writable(out, json_file), _progress(json_file) as progress:
             from skipstone.evaluate import evaluate_network
 
@@ -121,6 +138,7 @@ def verify(
     design: DesignOption = "edge",
     prune: Prune = "none",
     weight_bits: WeightBits = 8,
+    weight_code: WeightCode = "linear",
     activation_bits: ActivationBits = 8,
     calibration: Calibration = None,
     calibration_method: CalibrationMethod = "minmax",
@@ -141,9 +159,17 @@ def verify(
     """Like run, then the whole network through the RTL under cocotb: every cycle and every output compared."""
     with _errors():
         options = _options(
-            prune, weight_bits, activation_bits, calibration, calibration_method, evaluation, input_range, input_shape
+            prune,
+            weight_bits,
+            weight_code,
+            activation_bits,
+            calibration,
+            calibration_method,
+            evaluation,
+            input_range,
+            input_shape,
         )
-        chosen = _design(design, weight_bits, activation_bits)
+        chosen = _design(design, options)
         if simulator not in ("verilator", "icarus"):
             from sim.errors import SimulationError
 
@@ -204,6 +230,7 @@ def export(
     design: DesignOption = "edge",
     prune: Prune = "none",
     weight_bits: WeightBits = 8,
+    weight_code: WeightCode = "linear",
     activation_bits: ActivationBits = 8,
     calibration: Calibration = None,
     calibration_method: CalibrationMethod = "minmax",
@@ -214,9 +241,17 @@ def export(
     """Write the Verilog, the memory images, the program as JSON, and a testbench for any simulator."""
     with _errors():
         options = _options(
-            prune, weight_bits, activation_bits, calibration, calibration_method, None, input_range, input_shape
+            prune,
+            weight_bits,
+            weight_code,
+            activation_bits,
+            calibration,
+            calibration_method,
+            None,
+            input_range,
+            input_shape,
         )
-        chosen = _design(design, weight_bits, activation_bits)
+        chosen = _design(design, options)
         with _writable(out), _progress(None) as progress:
             from mapper.memories import with_memories_for
             from skipstone.evaluate import cost_network
@@ -272,7 +307,15 @@ def explore(
     """Search designs and compression together for cycles, energy, area and accuracy; writes exploration.html."""
     with _errors():
         options = _options(
-            "none", weight_bits, activation_bits, calibration, calibration_method, evaluation, input_range, input_shape
+            "none",
+            weight_bits,
+            "linear",
+            activation_bits,
+            calibration,
+            calibration_method,
+            evaluation,
+            input_range,
+            input_shape,
         )
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -390,6 +433,7 @@ def _errors() -> Iterator[None]:
 def _options(
     prune: str,
     weight_bits: int,
+    weight_code: str,
     activation_bits: int,
     calibration: str | None,
     calibration_method: str,
@@ -403,6 +447,7 @@ def _options(
     for name, bits in (("--weight-bits", weight_bits), ("--activation-bits", activation_bits)):
         if not 2 <= bits <= 16:
             raise SkipstoneError(f"{name} must be 2 to 16, not {bits}")
+    code, entries = _weight_code(weight_code)
     low, high = _numbers("--input-range", input_range, float, "LOW,HIGH", 2)
     if not -1e30 <= low < high <= 1e30:
         raise SkipstoneError(f"--input-range must be LOW,HIGH with LOW below HIGH, both within 1e30, not {input_range}")
@@ -411,6 +456,8 @@ def _options(
         prune=prune,
         weight_bits=weight_bits,
         activation_bits=activation_bits,
+        weight_code=code,
+        codebook_entries=entries,
         calibration=calibration,
         evaluation=evaluation,
         calibration_method=calibration_method,
@@ -431,23 +478,45 @@ def _numbers(option: str, text: str, kind: Callable[[str], Any], form: str, coun
     return numbers
 
 
-def _design(name: str, weight_bits: int, activation_bits: int) -> Design:
-    """The design, with the widths that are asked for unless its file names its own."""
+def _weight_code(text: str) -> tuple[Any, int]:
+    """The code and, of a codebook, how many values it has."""
+    from models.errors import SkipstoneError
+
+    name, _, entries = text.partition(":")
+    if name not in ("linear", "power_of_two", "ternary", "binary", "codebook") or (entries and name != "codebook"):
+        raise SkipstoneError(
+            f"--weight-code must be linear, power_of_two, ternary, binary, or codebook:N, not '{text}'"
+        )
+    if name != "codebook":
+        return name, 16
+    if not entries.isdigit() or not 4 <= int(entries) <= 256:
+        raise SkipstoneError(f"--weight-code codebook:N needs N from 4 to 256, not '{text}'")
+    return name, int(entries)
+
+
+def _design(name: str, options: CompressionOptions) -> Design:
+    """The design, with the widths and the multiplier that are asked for unless its file names its own."""
     from hw.design import MAX_ACCUMULATOR_BITS, load_design
+    from hw.multipliers import SHIFT_WEIGHT_BITS
 
     design = load_design(name)
     # What a file says about widths holds; where it says nothing, the options do, as for a built-in design.
     said = tomllib.loads(Path(name).read_text()) if name.endswith(".toml") else {}
-    weight_bits = said.get("weight_bits", weight_bits)
-    activation_bits = said.get("activation_bits", activation_bits)
-    if "accumulator_bits" in said:
-        return design.replace(weight_bits=weight_bits, activation_bits=activation_bits)
-    return design.replace(
-        weight_bits=weight_bits,
-        activation_bits=activation_bits,
+    wanted: dict[str, Any] = {"weight_bits": options.weight_bits, "activation_bits": options.activation_bits}
+    if options.weight_code == "power_of_two":
+        wanted |= {"multiplier": "shift", "weight_bits": min(options.weight_bits, SHIFT_WEIGHT_BITS[1])}
+    elif options.weight_code == "codebook":
+        entries = 1 << (options.codebook_entries - 1).bit_length()
+        wanted |= {"multiplier": "codebook", "codebook_entries": entries, "codebooks": 64}
+    elif options.weight_code != "linear":
+        wanted |= {"multiplier": "sign"}
+    wanted |= {key: value for key, value in said.items() if key in wanted}
+    changed = design.replace(**(wanted | {"accumulator_bits": MAX_ACCUMULATOR_BITS}))
+    bits = changed.products.product_bits
+    return changed.replace(
         accumulator_bits=design.accumulator_bits
-        if weight_bits + activation_bits <= 16
-        else min(MAX_ACCUMULATOR_BITS, weight_bits + activation_bits + 12),
+        if "accumulator_bits" in said or bits <= 16
+        else min(MAX_ACCUMULATOR_BITS, bits + 12)
     )
 
 

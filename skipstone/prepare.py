@@ -16,7 +16,7 @@ from models.evaluate import float_accuracy
 from models.graph import Graph
 from models.images import fit_images, load_images
 from models.quantize import quantize
-from models.quantized import QuantizedNetwork
+from models.quantized import QuantizedNetwork, WeightCode
 
 Progress = Callable[[str], None]
 
@@ -25,7 +25,8 @@ Progress = Callable[[str], None]
 class CompressionOptions:
     """How a network is compressed and with which data.
 
-    ``prune`` is METHOD:AMOUNT (see ``models.prune``). Without ``calibration`` (a path), a carried network uses the images
+    ``prune`` is METHOD:AMOUNT (see ``models.prune``), ``weight_code`` how weights are quantized (see ``models.weight_codes``).
+    Without ``calibration`` (a path), a carried network uses the images
     carried with it, any other one seeded random input in ``input_range``; the same holds for ``evaluation``, without which
     a network that is not carried has no accuracy. ``calibration_method`` is ``minmax`` or ``percentile:P``.
     """
@@ -33,6 +34,8 @@ class CompressionOptions:
     prune: str = "none"
     weight_bits: int = 8
     activation_bits: int = 8
+    weight_code: WeightCode = "linear"
+    codebook_entries: int = 16
     calibration: str | None = None
     evaluation: str | None = None
     calibration_method: str = "minmax"
@@ -84,7 +87,14 @@ def prepare_network(network: str, options: CompressionOptions, progress: Progres
 
     def quantized(source: Graph) -> QuantizedNetwork:
         ranges = calibrate.calibrate(source, images, options.calibration_method, seed=options.seed, low=low, high=high)
-        return quantize(source, ranges, options.weight_bits, options.activation_bits)
+        return quantize(
+            source,
+            ranges,
+            options.weight_bits,
+            options.activation_bits,
+            options.weight_code,
+            options.codebook_entries,
+        )
 
     pruned = prune.prune(graph, pruning)
     dense = quantized(graph)
