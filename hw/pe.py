@@ -57,11 +57,12 @@ class Pe(wiring.Component):
         read = window.read_port(domain="comb")
         m.d.comb += read.addr.eq(self.x_address)
 
-        activation = Signal(signed(design.activation_bits))
+        # The row's valid bits say when these mean something; a reset of theirs would only cost wires (and simulation time).
+        activation = Signal(signed(design.activation_bits), reset_less=True)
         with m.If(self.x_valid):
             m.d.sync += activation.eq(read.data.word_select(self.x_lane, design.activation_bits).as_signed())
 
-        product = Signal(signed(design.weight_bits + design.activation_bits))
+        product = Signal(signed(design.weight_bits + design.activation_bits), reset_less=True)
         with m.If(self.m_valid):
             m.d.sync += product.eq(self.m_weight * activation)
 
