@@ -62,11 +62,12 @@ class Pe(wiring.Component):
         bits = design.activation_bits
         stride = 1 << ceil_log2(bits)
         lanes = Cat(Cat(read.data.word_select(i, bits), Const(0, stride - bits)) for i in range(design.load_width))
-        activation = Signal(signed(bits))
+        # The row's valid bits say when these mean something; a reset of theirs would only cost wires (and simulation time).
+        activation = Signal(signed(bits), reset_less=True)
         with m.If(self.x_valid):
             m.d.sync += activation.eq(lanes.word_select(self.x_lane, stride)[:bits].as_signed())
 
-        product = Signal(signed(design.products.product_bits))
+        product = Signal(signed(design.products.product_bits), reset_less=True)
         with m.If(self.m_valid):
             m.d.sync += product.eq(design.products.product(self.m_weight, activation))
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from hw.array import host_selects
 from hw.design import Design
-from hw.export import SHARED_MODULES, TOP
+from hw.export import COMPILED_ONCE, TOP
 from mapper.program import Placement, Program
 from models.reference import run_product
 from sim.build import Build, build, cached_verilog, runner_of, simulator_environment
@@ -115,7 +115,7 @@ class RtlSession:
             simulator=self.simulator,
             waves=self.waves is not None,
             public=((TOP, "activations"),),
-            shared=SHARED_MODULES,
+            shared=COMPILED_ONCE,
             building=building,
         )
 

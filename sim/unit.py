@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hw.design import Design
-from hw.export import SHARED_MODULES, to_verilog
+from hw.export import COMPILED_ONCE, to_verilog
 from sim.benches.ports import DESIGN_VARIABLE
 from sim.build import build, runner_of, simulator_environment
 from sim.errors import SimulationError
@@ -39,7 +39,7 @@ def run_bench(
     ``env`` is added to the simulator's environment; ``public`` names (module, variable) pairs that the bench reads besides
     the ports.
     """
-    built = build(to_verilog(component, name), name, public=public, shared=SHARED_MODULES)
+    built = build(to_verilog(component, name), name, public=public, shared=COMPILED_ONCE)
     folder = Path(tempfile.mkdtemp(prefix="skipstone-bench-"))
     try:
         log, results = folder / "simulation.log", folder / "results.xml"

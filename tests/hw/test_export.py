@@ -71,6 +71,27 @@ def test_shared_modules_appear_once(odd_array):
         assert len(re.findall(rf"^  {name} \S+ \($", odd_array, flags=re.MULTILINE)) == instances
 
 
+def test_words_are_selected_and_signs_replicated():
+    """A word of the window is not shifted out of it, and no bit of the product is written twice in a row."""
+    text = to_verilog(Pe(ODD), "pe")
+    assert re.search(rf" = read__data\[\S+ +\+: {ODD.activation_bits}\];", text)
+    assert " >> " not in text
+    sign = ODD.weight_bits + ODD.activation_bits - 1
+    assert f"{{ {{{ODD.accumulator_bits - sign - 1}{{product[{sign}]}}}}, product }}" in text
+
+
+def test_only_verilator_sees_memories_rounded_up():
+    """To a power of two entries, and only where there are fewer."""
+    text = to_verilog(Pe(ODD), "pe")
+    entries, rounded = ODD.windows * ODD.slots, 1 << (ODD.windows * ODD.slots - 1).bit_length()
+    assert entries < rounded
+    declaration = f"  reg [{ODD.activation_word_bits - 1}:0] window "
+    assert (
+        f"`ifdef VERILATOR\n{declaration}[{rounded - 1}:0];\n`else\n{declaration}[{entries - 1}:0];\n`endif\n" in text
+    )
+    assert "ifdef VERILATOR" not in to_verilog(Pe(ODD.replace(windows=4, window_depth=4 * ODD.load_width)), "pe")
+
+
 def test_two_exports_are_equal(odd_array):
     """The build cache's key is the text."""
     assert array_verilog(ODD.replace(name="other", description="same hardware")) == odd_array
