@@ -23,6 +23,8 @@ from reports.summary import (
     verified,
 )
 
+SHOWN_CAUSES = tuple(cause for cause in CAUSES if cause != "overlap")
+
 
 def layer_table(result: NetworkResult) -> Table:
     """One row a layer and a total. RTL cycles and outputs have columns only where the RTL ran on some layer."""
@@ -75,7 +77,8 @@ def why_table(result: NetworkResult) -> Table:
         pad_edge=False,
         show_edge=False,
         show_footer=True,
-        caption="of: share of all MACs, and of all words to load; then shares of the layer's cycles, by cause",
+        caption="of: share of all MACs, and of all words to load; then shares of the layer's cycles, by cause "
+        "(fill: less what was done before the layer ahead had ended)",
     )
     on_array = [layer for layer in result.layers if not layer.on_host]
     skipped_macs = sum(layer.skipped_macs or 0 for layer in on_array)
@@ -88,8 +91,8 @@ def why_table(result: NetworkResult) -> Table:
         ("words skipped", count(skipped_words)),
         ("of", percent(share(skipped_words, words), 0)),
         *(
-            (cause, percent(share(sum(layer.cycles_by_cause[cause] for layer in on_array), result.total_cycles)))
-            for cause in CAUSES
+            (cause, percent(share(sum(_cycles(layer, cause) or 0.0 for layer in on_array), result.total_cycles)))
+            for cause in SHOWN_CAUSES
         ),
     ):
         table.add_column(heading, footer, justify="right", no_wrap=True)
@@ -100,7 +103,7 @@ def why_table(result: NetworkResult) -> Table:
             percent(share(layer.skipped_macs, layer.macs), 0),
             count(layer.skipped_words),
             percent(skipped_words_share(layer), 0),
-            *(percent(share(layer.cycles_by_cause.get(cause), layer.model_cycles)) for cause in CAUSES),
+            *(percent(share(_cycles(layer, cause), layer.model_cycles)) for cause in SHOWN_CAUSES),
             style="dim" if layer.on_host else None,
         )
     return table
@@ -133,6 +136,13 @@ def energy_table(result: NetworkResult) -> Table:
 def cell(text: str, style: str = "") -> Text:
     """A name as it is: no markup is read in it, and what a terminal would act on is replaced."""
     return Text("".join(c if c.isprintable() or c == "\n" else "�" for c in text), style=style)
+
+
+def _cycles(layer: LayerResult, cause: str) -> float | None:
+    """Cycles of a shown cause; ``overlap``, which is negative, is taken off the fill that it shortens."""
+    if layer.on_host:
+        return None
+    return layer.cycles_by_cause[cause] + (layer.cycles_by_cause["overlap"] if cause == "fill" else 0.0)
 
 
 def _rtl_cycles(layer: LayerResult) -> Text:

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.design import Design
-from mapper.compile import compile_network, nonzeros_of
+from mapper.compile import compile_network
 from mapper.skipped import dense_words
-from mapper.windows import count_words, plan_windows, split_kernel
+from mapper.windows import Nonzeros, count_words, plan_windows, split_kernel
 from models.quantized import QuantizedNetwork
 from tests.sim.networks import layer, networks, tensor
 
@@ -78,22 +78,26 @@ def test_counted_as_the_mapper_would_list_them(data):
         load_entries=1 << 16,
         weight_entries=1 << 16,
     )
-    network = data.draw(networks(8, 8, max_channels=12, max_size=14))
+    network = data.draw(networks(design, max_channels=12, max_size=14))
     network = replace(network, layers=network.layers[:1], outputs=(network.layers[0].output,))
     (full,) = network.array_layers
     (program,) = compile_network(network, design.replace(activation_words=1 << 16)).layers
     schedule = program.schedule
     count = dense_words(full, program, design)
     assert sum(int(one.sum()) for one in schedule.words) * schedule.tiles <= count
-    if full.groups > 1 and schedule.passes > 1:
-        return
-    ones = replace(full, weights=np.ones_like(full.weights))
     kernel = full.weights.shape[2], full.weights.shape[3]
+    folded = program.geometry.kernel != kernel or len(program.input.positions) != program.input.channels
+    if folded or (full.groups > 1 and schedule.passes > 1):
+        return
+    channel, inner, ky, kx = np.nonzero(np.ones_like(full.weights))
+    group = channel // (len(full.weights) // full.groups)
+    position = program.input.positions[group * full.weights.shape[1] + inner]
     plan = plan_windows(
-        design, nonzeros_of(ones, program.input.positions), split_kernel(design, kernel, full.dilation), kernel
+        design, Nonzeros(channel, position, ky, kx, channel), split_kernel(design, kernel, full.dilation), kernel
     )
     tile = min(schedule.tile[0], schedule.out_height), min(schedule.tile[1], schedule.out_width)
-    assert count == schedule.passes * schedule.tiles * count_words(plan, tile, full.stride, full.dilation)
+    words = count_words(plan, tile, program.geometry.stride, program.geometry.dilation)
+    assert count == schedule.passes * schedule.tiles * words
 
 
 @pytest.mark.parametrize("size", [7, 8, 9])

@@ -78,6 +78,11 @@ def test_why_a_layer_takes_its_cycles() -> None:
     assert line_of(lines, "softmax") == ["softmax", *[NONE] * 11]
 
 
+def test_work_done_ahead_is_taken_off_the_fill() -> None:
+    early = layer("conv1", causes=(80, 0, 0, 0, 0, 0, 30, -10))
+    assert line_of(drawn(why_table(network((early,)))), "conv1")[-2:] == ["0.0%", "20.0%"]
+
+
 def test_the_summary_says_what_is_skipped_and_stalled() -> None:
     first = layer("a", macs=800, skipped_macs=600, loaded_words=70, skipped_words=30, causes=(80, 0, 0, 10, 5, 3, 2))
     second = layer("b", macs=200, skipped_macs=0, loaded_words=100, skipped_words=0, causes=(100, 0, 0, 0, 0, 0, 0))
