@@ -1,7 +1,6 @@
-"""Cells of one PE for each kind of multiplier: generic gates and flip-flops after Yosys' ``synth``, as a Markdown table.
+"""Cells of one PE for each kind of multiplier: generic gates and flip-flops after Yosys' ``synth``.
 
-Run ``python -m benchmarks.pe_cells``. The PE's windows and accumulators are memories that would swamp the figure: they stay
-whole (``$mem_v2``) and are not counted. ``product`` is the combinational product alone, ``adder`` one of the PE's accumulator.
+The PE's windows and accumulators are memories that would swamp the figure: they stay whole (``$mem_v2``) and are not counted.
 Gates are of any type and equal weight (AND, XOR, multiplexer ...): a count for comparing, not an area.
 """
 
@@ -20,6 +19,8 @@ from amaranth.hdl import Module, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from benchmarks.document import Section, table
+from benchmarks.settings import Settings
 from hw.design import Design, load_design
 from hw.export import to_verilog
 from hw.pe import Pe
@@ -105,14 +106,17 @@ def designs() -> dict[str, Design]:
     return found
 
 
-def main() -> None:
-    print("| multiplier (8-bit activations) | PE gates | PE flip-flops | gates of the product | of a 24-bit adder: |")
-    print("|---|---|---|---|---|")
+def measure(settings: Settings) -> Section:
     adder = cells(Adder(24)).gates
+    rows = []
     for name, design in designs().items():
+        settings.progress(name)
         whole, product = cells(Pe(design)), cells(Product(design))
-        print(f"| {name} | {whole.gates} | {whole.flip_flops} | {product.gates} | {product.gates / adder:.2f} |")
-
-
-if __name__ == "__main__":
-    main()
+        rows.append((name, whole.gates, whole.flip_flops, product.gates, f"{product.gates / adder:.2f}"))
+    text = (
+        "One PE of `edge` (8-bit activations, eight a word, accumulators of 24 bits), generic gates after Yosys' `synth "
+        "-flatten`. Windows and accumulators are memories and not counted; gates of every type count one, so this compares "
+        f"and is no area. A 24-bit adder takes {adder}.\n\n"
+        + table(("multiplier", "PE gates", "PE flip-flops", "gates of the product", "in 24-bit adders"), rows)
+    )
+    return Section("pe_cells", "Cells of a PE", text)
