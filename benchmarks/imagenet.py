@@ -67,8 +67,7 @@ def _measure(name: str, title: str, settings: Settings) -> Section:
 
 def _rtl(network: QuantizedNetwork, settings: Settings) -> tuple[str, bool]:
     names = spread([layer.name for layer in network.array_layers], settings.rtl_layers)
-    design = with_memories_for(network, benchmark_design("resnet"))
-    runs = run_layers(network, names, design, settings.progress)
+    runs = run_layers(network, names, benchmark_design("resnet"), settings.progress)
     text = (
         f"\n{len(runs)} of these layers in the RTL, each as a network of its own (its input in the order of its channels, so "
         "cycles can differ a little from those above; one that adds a tensor comes with a small layer that makes it, and the "

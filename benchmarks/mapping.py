@@ -27,7 +27,8 @@ def measure(settings: Settings) -> Section:
         ("resnet50", "80% zeros", "resnet", *_times(large, with_memories_for(large, benchmark_design("resnet")), 3))
     )
     text = (
-        "One core, one thread; medians of 9 (ResNet-50: 3) after one to warm up. To map: from the quantized network to the "
+        "One core, one thread, processor time; medians of 9 (ResNet-50: 3) after one to warm up. "
+        "To map: from the quantized network to the "
         "program with every memory image. To cost: from the program to the exact cycles of every layer.\n\n"
         + table(("network", "pruning", "design", "map, ms", "cost, ms", "both, ms"), rows, left=3)
     )

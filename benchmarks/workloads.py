@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -141,4 +142,33 @@ def resnet50_graph() -> Graph:
     with tempfile.TemporaryDirectory() as folder:
         changed = Path(folder) / "resnet50.onnx"
         onnx.save(model, str(changed))
-        return load(changed)
+        return named_by_block(load(changed))
+
+
+def named_by_block(graph: Graph) -> Graph:
+    """A ResNet whose layers are named by stage and block: a stage begins at each block with a projection."""
+    names = {graph.input: "image"}
+    stage = block = 0
+    block_convs: list[Conv] = []
+    for layer in graph.order:
+        if isinstance(layer, MaxPool):
+            names |= {block_convs[0].name: "stem", layer.name: "max_pool"}
+            block_convs = []
+        elif isinstance(layer, Add):
+            projections = [conv for conv in block_convs[1:] if conv.inputs == block_convs[0].inputs]
+            stage, block = (stage + 1, 0) if projections else (stage, block + 1)
+            main = [conv for conv in block_convs if conv not in projections]
+            names |= {conv.name: f"stage{stage}.{block}.conv{number}" for number, conv in enumerate(main, 1)}
+            names |= {conv.name: f"stage{stage}.{block}.shortcut" for conv in projections}
+            names[layer.name] = f"stage{stage}.{block}.add"
+            block_convs = []
+        elif isinstance(layer, Conv) and not layer.gemm:
+            block_convs.append(layer)
+        else:
+            names[layer.name] = "classifier" if isinstance(layer, Conv) else layer.kind
+    layers = tuple(
+        replace(layer, name=names[layer.name], inputs=tuple(names[tensor] for tensor in layer.inputs))
+        for layer in graph.layers
+    )
+    outputs = tuple(names[tensor] for tensor in graph.outputs)
+    return Graph("resnet50", "image", graph.input_shape, layers, outputs)

@@ -10,10 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 
 from hw.design import Design
 
 Ints = NDArray[np.int64]
+
+ROUNDS = 2
+"""How often every channel is given away anew."""
+MOST_REFINED = 1 << 16
+"""Channels times windows from which on rows are even without refinement."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +40,7 @@ class Assignment:
 def assign_channels(design: Design, load: NDArray[np.float64], order_key: Ints | None = None) -> Assignment:
     """Assigns ``load.shape[0]`` channels; ``load`` (channels x features) is the work of each channel in each window.
 
-    Heaviest channels first, each to the row where it adds least to the sum of squared loads, so that rows are equal window
-    by window and not only in total. ``order_key`` (channels), where given, decides which channels share a pass (grouped
+    Rows are made equal window by window, and not only in total (see ``_balanced``). ``order_key`` (channels), where given, decides which channels share a pass (grouped
     layers read fewer words if channels of one input group stay together); otherwise channels of like weight do.
     """
     channels = load.shape[0]
@@ -50,15 +55,12 @@ def assign_channels(design: Design, load: NDArray[np.float64], order_key: Ints |
         members = order[index * per_pass : (index + 1) * per_pass]
         members = members[np.argsort(-total[members], kind="stable")]
         channel_pass[members] = index
-        row_load = np.zeros((design.rows, load.shape[1]))
-        used = np.zeros(design.rows, np.int64)
-        # Rows are filled evenly: no row takes an accumulator more than the drain steps of this pass anyway read.
-        for channel in members:
-            cost = row_load @ load[channel] + np.where(used >= depth, np.inf, used * 1e-6)
-            best = int(np.argmin(cost))
-            row[channel], accumulator[channel] = best, used[best]
-            used[best] += 1
-            row_load[best] += load[channel]
+        chosen = _balanced(load[members], design.rows, depth)
+        row[members] = chosen
+        # Within a row, heavier channels take lower accumulators.
+        for each in range(design.rows):
+            mine = members[chosen == each]
+            accumulator[mine] = np.arange(len(mine))
     steps = design.steps(depth)
     lanes = design.requantizer_lanes
     in_pass = np.array([[design.position(r, a) for a in range(depth)] for r in range(design.rows)], np.int64)
@@ -66,3 +68,39 @@ def assign_channels(design: Design, load: NDArray[np.float64], order_key: Ints |
     return Assignment(
         channel_pass, row, accumulator, position, passes, depth, steps, -(-passes * steps * lanes // design.load_width)
     )
+
+
+def _balanced(load: NDArray[np.float64], rows: int, depth: int) -> Ints:
+    """The row of each channel, no more than ``depth`` in any: heaviest channels (they come first) are each put where they add
+    least to the sum of squared loads; then, again and again, one channel is taken from every row, and the rows are given
+    them anew by the assignment that adds least. Of both, the one with the lesser window maxima."""
+    channels = len(load)
+    row = np.zeros(channels, np.int64)
+    row_load, used = np.zeros((rows, load.shape[1])), np.zeros(rows, np.int64)
+    # Rows are filled evenly: no row takes an accumulator more than the drain steps of this pass anyway read.
+    for channel in range(channels):
+        cost = row_load @ load[channel] + np.where(used >= depth, np.inf, used * 1e-6)
+        best = int(np.argmin(cost))
+        row[channel] = best
+        used[best] += 1
+        row_load[best] += load[channel]
+    if rows == 1 or channels * load.shape[1] > MOST_REFINED:
+        return row
+    refined, refined_load = row.copy(), row_load.copy()
+    for _ in range(ROUNDS):
+        slots = [np.flatnonzero(refined == each) for each in range(rows)]
+        for index in range(depth):
+            taken = [(each, slot[index]) for each, slot in enumerate(slots) if index < len(slot)]
+            if len(taken) < 2:
+                continue
+            of, members = (np.array(column) for column in zip(*taken, strict=True))
+            refined_load[of] -= load[members]
+            _, to = linear_sum_assignment(refined_load[of] @ load[members].T)
+            refined[members[to]] = of
+            refined_load[of] += load[members[to]]
+    return refined if _maxima(refined_load) < _maxima(row_load) else row
+
+
+def _maxima(row_load: NDArray[np.float64]) -> float:
+    """What rows that can't drift apart at all would take, and what the fullest takes."""
+    return float(row_load.max(axis=0).sum() + row_load.sum(axis=1).max())

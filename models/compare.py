@@ -6,15 +6,15 @@ does in float exactly what the file says.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models import reference
 from models.evaluate import run_onnx
-from models.qdq import integer_name, integer_type, layer_to_qdq, to_qdq
-from models.quantized import QuantizedNetwork
+from models.qdq import Group, by_output, inputs_of, integer_name, integer_type, layer_to_qdq, table_input, to_qdq
+from models.quantized import QuantizedLayer, QuantizedNetwork
 
 NEAR_TIE_STEPS = 2
 """Top-1 may differ where the two best scores of the reference are at most this many steps apart: each of the two may
@@ -23,7 +23,8 @@ be off by one."""
 
 @dataclass(frozen=True)
 class LayerComparison:
-    """One layer on the same integer inputs: largest difference in output steps, and share of equal elements."""
+    """One layer (or those that write one tensor together) on the same integer inputs: largest difference in output steps,
+    and share of equal elements."""
 
     layer: str
     elements: int
@@ -59,15 +60,34 @@ class Comparison:
 def compare_with_onnxruntime(network: QuantizedNetwork, images: reference.Integers) -> Comparison:
     """Compares on quantized ``images`` (from :func:`models.reference.quantize_input`)."""
     tensors = reference.run(network, images)
-    layers = []
-    for layer in network.layers:
-        names = dict.fromkeys([layer.input, *([layer.other] if layer.other is not None else [])])
-        feeds = {integer_name(name): tensors[name].astype(integer_type(network.activation_bits)) for name in names}
-        theirs = run_onnx(layer_to_qdq(network, layer), feeds, optimize=False)[integer_name(layer.output)]
-        steps = np.abs(theirs.astype(np.int64) - tensors[layer.output])
-        layers.append(LayerComparison(layer.name, steps.size, int(steps.max()), float(np.mean(steps == 0))))
+    layers = [_compare(network, group, tensors) for group in by_output(network).values()]
     agree, near = _top1(network, images, tensors[network.outputs[0]])
     return Comparison(tuple(layers), len(images), int(agree.sum()), int((near & ~agree).sum()))
+
+
+def _compare(network: QuantizedNetwork, group: Group, tensors: dict[str, reference.Integers]) -> LayerComparison:
+    """The layers that write one tensor. A table is compared twice: what it is looked up with, and what it gives for
+    theirs; else a step of the one could be several of the other."""
+    first = group[0]
+    inputs = {name: tensors[name] for name in inputs_of(first)}
+    feeds = {integer_name(name): array.astype(integer_type(network.activation_bits)) for name, array in inputs.items()}
+    theirs = {
+        name: array.astype(np.int64)
+        for name, array in run_onnx(layer_to_qdq(network, first), feeds, optimize=False).items()
+    }
+    ours = tensors[first.output]
+    steps = []
+    before = table_input(network, group)
+    if before is not None and isinstance(first, QuantizedLayer) and first.table is not None:
+        bare = [replace(layer, table=None) for layer in group if isinstance(layer, QuantizedLayer)]
+        looked_up = theirs[integer_name(before.name)]
+        steps.append(np.abs(looked_up - reference.run_layers(network, bare, inputs)[first.output]))
+        ours = first.table[looked_up + len(first.table) // 2]
+    steps.append(np.abs(theirs[integer_name(first.output)] - ours))
+    worst = np.maximum.reduce(steps)
+    partial = isinstance(first, QuantizedLayer) and first.lattice is not None
+    name = first.sources[0] if partial else first.name
+    return LayerComparison(name, worst.size, int(worst.max()), float(np.mean(worst == 0)))
 
 
 def _top1(

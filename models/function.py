@@ -36,7 +36,7 @@ class Function:
         return " ".join(step.operator for step in self.steps)
 
     def nodes(
-        self, x: str, y: str, constant: Callable[[str, NDArray[np.float32]], str], prefix: str
+        self, x: str, y: str, constant: Callable[[str, NDArray[np.generic]], str], prefix: str
     ) -> list[onnx.NodeProto]:
         """ONNX nodes from the tensor ``x`` to ``y``; ``constant`` is told the constants, ``prefix`` names what lies
         between."""

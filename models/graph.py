@@ -91,19 +91,23 @@ class Conv(Layer):
         return "depthwise" if self.groups > 1 and self.weights.shape[1] == 1 else "conv"
 
     def output_shape(self, shapes: tuple[Shape, ...]) -> Shape:
-        k, c, kh, kw = self.weights.shape
-        if c * self.groups != shapes[0][0]:
-            raise SkipstoneError(
-                f"layer '{self.name}': weights for {c * self.groups} input channels, input has {shapes[0][0]}"
-            )
-        if k % self.groups:
-            raise SkipstoneError(
-                f"layer '{self.name}': {k} output channels are not divisible into {self.groups} groups"
-            )
+        self._check_channels(shapes[0])
+        k, _, kh, kw = self.weights.shape
         return _window(shapes[0], k, (kh, kw), self.stride, self.padding, self.dilation, self.name)
 
     def macs(self, output: Shape) -> int:
         return int(self.weights[0].size) * math.prod(output)
+
+    def _check_channels(self, source: Shape) -> None:
+        outputs, inputs = self.weights.shape[:2]
+        if inputs * self.groups != source[0]:
+            raise SkipstoneError(
+                f"layer '{self.name}': weights for {inputs * self.groups} input channels, input has {source[0]}"
+            )
+        if outputs % self.groups:
+            raise SkipstoneError(
+                f"layer '{self.name}': {outputs} output channels are not divisible into {self.groups} groups"
+            )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -120,11 +124,8 @@ class ConvTranspose(Conv):
         return "transposed_conv"
 
     def output_shape(self, shapes: tuple[Shape, ...]) -> Shape:
-        k, c, kh, kw = self.weights.shape
-        if c * self.groups != shapes[0][0]:
-            raise SkipstoneError(
-                f"layer '{self.name}': weights for {c * self.groups} input channels, input has {shapes[0][0]}"
-            )
+        self._check_channels(shapes[0])
+        k, _, kh, kw = self.weights.shape
         height, width = (
             self.stride[axis] * (shapes[0][axis + 1] - 1) + self._extra((kh, kw), axis) for axis in range(2)
         )

@@ -75,7 +75,8 @@ def linear_layers(
             for rows, columns in _pairs(average_axes(layer, source.shape, output)):
                 part = _at(whole, rows, columns)
                 parts.append(replace(part, weight_scale=unit / _divisor(layer, rows, columns)))
-            return parts if len(parts) > 1 else [replace(parts[0], part="", lattice=None)]
+            plain = len(parts) == 1 and min(parts[0].padding) >= 0
+            return [replace(parts[0], part="", lattice=None)] if plain else parts
         case AveragePool():
             scale = unit / math.prod(layer.kernel)
             return [Linear(ones(layer.kernel), scale, zero, channels, layer.stride, layer.padding, layer.dilation)]

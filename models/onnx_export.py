@@ -6,6 +6,7 @@ A pruned graph is measured this way too. The batch is dynamic.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import onnx
@@ -29,13 +30,16 @@ from models.graph import (
     Upsample,
 )
 
+Attributes = dict[str, int | str | list[int]]
+"""A node's attributes by name."""
+Constant = Callable[[str, NDArray[np.generic]], str]
+"""Takes a constant's name and value into a model; gives the name."""
+
 OPSET = 21
 IR_VERSION = 10
 BATCH = "N"
-RESIZE = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+RESIZE: Attributes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 """Attributes of a Resize that repeats pixels."""
-
-Attributes = dict[str, int | list[int]]
 
 
 def to_onnx(graph: Graph, all_tensors: bool = False) -> onnx.ModelProto:
@@ -76,18 +80,30 @@ def add_attributes(node: onnx.NodeProto, attributes: Attributes) -> None:
     node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
 
 
-def average_attributes(layer: AveragePool) -> Attributes:
-    """ONNX's attributes of an average pool."""
-    pads = [whole - outer for whole, outer in zip(layer.padding, layer.uncounted, strict=True)]
-    excludes = not any(pads)
-    return {
+def average_nodes(layer: AveragePool, x: str, result: str, constant: Constant) -> list[onnx.NodeProto]:
+    """ONNX's nodes of an average pool; ``constant`` is told the one that they may need.
+
+    Where some padding counts and some doesn't, what counts becomes zeros of the image. (``ceil_mode`` would say it in one
+    node, but ONNX and ONNX Runtime do not agree on how many windows that gives.)
+    """
+    counted = [whole - outer for whole, outer in zip(layer.padding, layer.uncounted, strict=True)]
+    mixed = any(counted) and any(layer.uncounted)
+    attributes: Attributes = {
         "kernel_shape": list(layer.kernel),
         "strides": list(layer.stride),
-        "pads": list(layer.padding) if excludes else pads,
+        "pads": list(layer.uncounted if mixed else layer.padding),
         "dilations": list(layer.dilation),
-        "count_include_pad": 0 if excludes else 1,
-        "ceil_mode": 0 if excludes or not any(layer.uncounted) else 1,
+        "count_include_pad": 0 if any(layer.uncounted) else 1,
     }
+    nodes = []
+    if mixed:
+        top, left, bottom, right = counted
+        pads = constant(f"{result}.pads", np.array((0, 0, top, left, 0, 0, bottom, right), np.int64))
+        nodes.append(helper.make_node("Pad", [x, pads], [f"{result}.padded"], name=f"{result}.padded"))
+        x = f"{result}.padded"
+    nodes.append(helper.make_node("AveragePool", [x], [result], name=result))
+    add_attributes(nodes[-1], attributes)
+    return nodes
 
 
 def transposed_attributes(layer: ConvTranspose) -> Attributes:
@@ -110,10 +126,12 @@ def transposed_weights(weights: NDArray[np.float32], groups: int) -> NDArray[np.
 
 
 def _write(layer: Layer, nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto]) -> None:
-    def constant(what: str, array: NDArray[np.float32]) -> str:
-        name = f"{layer.name}.{what}"
-        constants.append(numpy_helper.from_array(np.ascontiguousarray(array, dtype=np.float32), name))
+    def named(name: str, array: NDArray[np.generic]) -> str:
+        constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
+
+    def constant(what: str, array: NDArray[np.float32]) -> str:
+        return named(f"{layer.name}.{what}", array.astype(np.float32))
 
     result = layer.name if layer.clamp is None else f"{layer.name}.unclamped"
     match layer:
@@ -139,9 +157,7 @@ def _write(layer: Layer, nodes: list[onnx.NodeProto], constants: list[onnx.Tenso
                 )
             )
         case AveragePool():
-            node = helper.make_node("AveragePool", list(layer.inputs), [result], name=layer.name)
-            add_attributes(node, average_attributes(layer))
-            nodes.append(node)
+            nodes.extend(average_nodes(layer, layer.inputs[0], result, named))
         case MaxPool():
             nodes.append(
                 helper.make_node(
@@ -163,12 +179,10 @@ def _write(layer: Layer, nodes: list[onnx.NodeProto], constants: list[onnx.Tenso
             nodes.append(helper.make_node("Concat", list(layer.inputs), [result], name=layer.name, axis=1))
         case Upsample():
             inputs = [layer.inputs[0], "", constant("factors", np.array((1, 1, *layer.factor), np.float32))]
-            nodes.append(helper.make_node("Resize", inputs, [result], name=layer.name, **RESIZE))
+            node = helper.make_node("Resize", inputs, [result], name=layer.name)
+            add_attributes(node, RESIZE)
+            nodes.append(node)
         case Pointwise():
-
-            def named(name: str, array: NDArray[np.float32]) -> str:
-                return constant(name.removeprefix(f"{layer.name}."), array)
-
             nodes.extend(layer.function.nodes(layer.inputs[0], result, named, layer.name))
         case Affine():
             scaled = f"{layer.name}.scaled"

@@ -1,7 +1,8 @@
 """Reads a trained network from an ONNX file into a :class:`models.graph.Graph`.
 
-``onnxslim`` first folds constants and shapes; then :mod:`models.onnx_nodes` converts node by node. Whatever the array
-can't do ends in one error that names all of it; nothing is dropped silently.
+``onnxslim`` first folds constants and shapes, :mod:`models.onnx_pointwise` folds pointwise functions; then
+:mod:`models.onnx_nodes` converts node by node. Whatever the array can't do ends in one error that names all of it;
+nothing is dropped silently.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from onnx import TensorProto
 from models.arrangement import View, image_index, rows_index
 from models.errors import SkipstoneError
 from models.graph import Affine, Conv, Graph, Shape
+from models.onnx_joins import JOINING
 from models.onnx_nodes import NodeConverter, readable
 from models.onnx_operators import COMPUTING
+from models.onnx_pointwise import fold_pointwise
+from models.onnx_pools import POOLING
 from models.onnx_rearrange import REARRANGING
 from models.zoo import find
 
@@ -37,7 +41,8 @@ def load(path_or_name: str | Path, input_shape: tuple[int, ...] | None = None) -
     input_name, sizes = _fix_input(model, path, input_shape)
     model = _simplified(model, path)
     view = _input_view(path, input_name, sizes)
-    converter = NodeConverter(model, input_name, view, {**COMPUTING, **REARRANGING})
+    pointwise = fold_pointwise(model)
+    converter = NodeConverter(model, input_name, view, {**COMPUTING, **POOLING, **JOINING, **REARRANGING, **pointwise})
     for node in model.graph.node:
         converter.convert(node)
     if converter.unsupported:
@@ -115,10 +120,9 @@ def _fix_input(model: onnx.ModelProto, path: Path, input_shape: tuple[int, ...] 
         raise SkipstoneError(f"{path.name}: input '{name}' is {kind}; export the network with a float input")
     if rank not in (2, 3, 4):
         raise SkipstoneError(f"{path.name}: input '{name}' has {rank} axes; 2 to 4 are supported")
-    sizes = [dim.dim_value if dim.HasField("dim_value") else 0 for dim in tensor_type.shape.dim]
-    shown = "x".join(
-        str(dim.dim_value) if dim.HasField("dim_value") else dim.dim_param or "?" for dim in tensor_type.shape.dim
-    )
+    # Some exporters write -1 for a dimension that they leave open.
+    sizes = [max(0, dim.dim_value) for dim in tensor_type.shape.dim]
+    shown = "x".join(str(dim.dim_value) if dim.dim_value > 0 else dim.dim_param or "?" for dim in tensor_type.shape.dim)
     if input_shape is not None:
         wanted = (1, *input_shape) if len(input_shape) == rank - 1 else tuple(input_shape)
         fits = len(wanted) == rank and all(w > 0 and s in (0, w) for w, s in zip(wanted, sizes, strict=False))
@@ -141,7 +145,8 @@ def _fix_input(model: onnx.ModelProto, path: Path, input_shape: tuple[int, ...] 
     # Shapes recorded in the file may contradict the ones just fixed; they are inferred anew.
     del model.graph.value_info[:]
     for output in model.graph.output:
-        output.type.tensor_type.ClearField("shape")
+        for dim in output.type.tensor_type.shape.dim:
+            dim.Clear()
     return name, tuple(sizes)
 
 

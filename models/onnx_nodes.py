@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from models.arrangement import View
-from models.graph import Layer, Shape, Softmax
+from models.graph import Concat, Layer, Shape, Softmax
 
 MAX_NAME = 24
 """An ONNX node's own name is kept up to this length."""
@@ -145,7 +145,8 @@ class NodeConverter:
 
     def producer(self, view: View) -> Layer | None:
         """The layer that makes ``view``, if it may absorb the node that reads it."""
-        return self.layers.get(view.tensor) if view.exclusive else None
+        layer = self.layers.get(view.tensor)
+        return layer if view.exclusive and not isinstance(layer, Concat) else None
 
 
 def readable(name: str) -> bool:

@@ -4,41 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
 from models.arrangement import View, image_index, rows_index
-from models.graph import Add, Affine, AveragePool, Clamp, ClampLayer, Conv, MaxPool, Padding, Pair, Shape, Softmax
+from models.graph import Add, Affine, Clamp, ClampLayer, Conv, Shape, Softmax
+from models.onnx_joins import product
 from models.onnx_nodes import Attributes, Converters, NodeConverter, UnsupportedError
-
-
-def _pair(values: Any, default: int) -> Pair:
-    values = list(values) if values is not None else [default, default]
-    if len(values) != 2:
-        raise UnsupportedError(f"only two spatial axes are supported, it has {len(values)}")
-    return (int(values[0]), int(values[1]))
-
-
-def _padding(attributes: Attributes, shape: Shape, kernel: Pair, stride: Pair, dilation: Pair) -> Padding:
-    """ONNX's ``pads`` or ``auto_pad`` as (top, left, bottom, right)."""
-    auto = attributes.get("auto_pad", b"NOTSET").decode()
-    if auto == "NOTSET":
-        pads = [int(value) for value in attributes.get("pads", (0, 0, 0, 0))]
-        if len(pads) != 4 or min(pads) < 0:
-            raise UnsupportedError(f"padding {pads}")
-        return (pads[0], pads[1], pads[2], pads[3])
-    if auto == "VALID":
-        return (0, 0, 0, 0)
-    before, after = [0, 0], [0, 0]
-    for axis in range(2):
-        size = shape[axis + 1]
-        total = max(0, (-(-size // stride[axis]) - 1) * stride[axis] + dilation[axis] * (kernel[axis] - 1) + 1 - size)
-        small, large = total // 2, total - total // 2
-        before[axis], after[axis] = (small, large) if auto == "SAME_UPPER" else (large, small)
-    return (before[0], before[1], after[0], after[1])
+from models.onnx_pools import pads_of, pair
 
 
 def _conv(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
@@ -48,14 +23,14 @@ def _conv(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> Non
         raise UnsupportedError(f"only two spatial axes are supported, it has {weights.ndim - 2}")
     view = c.image(node)
     kernel = (weights.shape[2], weights.shape[3])
-    stride, dilation = _pair(attributes.get("strides"), 1), _pair(attributes.get("dilations"), 1)
+    stride, dilation = pair(attributes.get("strides"), 1), pair(attributes.get("dilations"), 1)
     layer = Conv(
         name=node.output[0],
         inputs=(view.tensor,),
         weights=weights.astype(np.float32),
         bias=np.zeros(len(weights), np.float32) if bias is None else bias.astype(np.float32),
         stride=stride,
-        padding=_padding(attributes, view.shape, kernel, stride, dilation),
+        padding=pads_of(attributes, view.shape, kernel, stride, dilation),
         dilation=dilation,
         groups=int(attributes.get("group", 1)),
     )
@@ -136,10 +111,10 @@ def _batch_normalization(c: NodeConverter, node: onnx.NodeProto, attributes: Att
 
 
 def _arithmetic(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
-    """Add, Sub, Mul, Div of an activation and a constant for each channel; Add of two activations."""
+    """Add, Sub, Mul, Div of an activation and a constant for each channel; Add and Mul of two activations."""
     operator = node.op_type
     if not c.is_constant(node, 0) and not c.is_constant(node, 1):
-        _add(c, node)
+        product(c, node) if operator == "Mul" else _add(c, node)
         return
     if operator in ("Div", "Sub") and c.is_constant(node, 0):
         raise UnsupportedError("a constant divided by, or less, an activation")
@@ -197,44 +172,8 @@ def _clip(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> Non
     _clamp(c, node, (low if low > -limit else -math.inf, high if high < limit else math.inf))
 
 
-def _pool(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
-    view = c.image(node)
-    kernel = _pair(attributes["kernel_shape"], 1)
-    stride, dilation = _pair(attributes.get("strides"), 1), _pair(attributes.get("dilations"), 1)
-    padding = _padding(attributes, view.shape, kernel, stride, dilation)
-    kind = MaxPool if node.op_type == "MaxPool" else AveragePool
-    if kind is AveragePool and any(padding) and not attributes.get("count_include_pad", 0):
-        raise UnsupportedError("padding with count_include_pad=0, which divides border windows by fewer pixels")
-    if attributes.get("ceil_mode", 0):
-        spans = [view.shape[1] + padding[0] + padding[2], view.shape[2] + padding[1] + padding[3]]
-        if any((spans[axis] - dilation[axis] * (kernel[axis] - 1) - 1) % stride[axis] for axis in range(2)):
-            raise UnsupportedError("ceil_mode, whose last window leaves the image")
-    layer = kind(
-        name=node.output[0], inputs=(view.tensor,), kernel=kernel, stride=stride, padding=padding, dilation=dilation
-    )
-    shape = layer.output_shape((view.shape,))
-    c.emit(node, layer, shape, image_index(shape))
-
-
-def _global_mean(c: NodeConverter, node: onnx.NodeProto, view: View, axes: tuple[int, ...], keep: bool) -> None:
-    index = view.spatial_mean_index(axes, keep)
-    if index is None:
-        raise UnsupportedError("a mean over other axes than height and width")
-    layer = AveragePool(name=node.output[0], inputs=(view.tensor,), kernel=(view.shape[1], view.shape[2]))
-    c.emit(node, layer, (view.shape[0], 1, 1), index)
-
-
-def _global_average_pool(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
-    _global_mean(c, node, c.image(node), (2, 3), True)
-
-
-def _reduce_mean(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
-    axes, view = c.constant(node, 1), c.view(node)
-    axes = np.asarray(attributes.get("axes", ()) if axes is None else axes, dtype=np.int64).ravel()
-    chosen = tuple(int(axis) % view.index.ndim for axis in axes)
-    if not chosen:
-        raise UnsupportedError("a mean over all axes")
-    _global_mean(c, node, view, chosen, bool(attributes.get("keepdims", 1)))
+def _prelu(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
+    raise UnsupportedError("its slopes differ from channel to channel")
 
 
 def _softmax(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
@@ -258,9 +197,6 @@ COMPUTING: Converters = {
     "Div": _arithmetic,
     "Relu": _relu,
     "Clip": _clip,
-    "AveragePool": _pool,
-    "MaxPool": _pool,
-    "GlobalAveragePool": _global_average_pool,
-    "ReduceMean": _reduce_mean,
+    "PRelu": _prelu,
     "Softmax": _softmax,
 }

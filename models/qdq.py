@@ -1,13 +1,17 @@
 """The quantized network as a standard QDQ ONNX file, for every tool that reads those.
 
 A layer is DequantizeLinear (activations, weights per channel, int32 bias), Conv or MaxPool, Add where one is fused,
-Clip, QuantizeLinear. Integers narrower than their ONNX type (below 8 bits int8, from 9 to 16 int16) are bounded by the
-Clip. ONNX Runtime computes this in float and rounds to even, so it may differ from the array by one step.
+Clip, QuantizeLinear; the function of a table stands between its own pair of them. Layers that write one tensor together
+are the one operator that the float network had. Integers narrower than their ONNX type (below 8 bits int8, from 9 to 16
+int16) are bounded by the Clip. ONNX Runtime computes this in float and rounds to even, so it may differ from the array
+by one step.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -15,8 +19,18 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from models.errors import SkipstoneError
-from models.onnx_export import make_model, tensor_info
-from models.quantized import QuantizedLayer, QuantizedNetwork, QuantizedTensor
+from models.graph import AveragePool, ConvTranspose, Layer, Pointwise
+from models.linear import transposed_axes
+from models.onnx_export import (
+    RESIZE,
+    Attributes,
+    average_nodes,
+    make_model,
+    tensor_info,
+    transposed_attributes,
+)
+from models.quantized import HostProduct, QuantizedLayer, QuantizedNetwork, QuantizedTensor
+from models.weight_codes import value_bits
 
 
 def to_qdq(network: QuantizedNetwork) -> onnx.ModelProto:
@@ -24,8 +38,14 @@ def to_qdq(network: QuantizedNetwork) -> onnx.ModelProto:
     writer = _Writer(network)
     source = network.tensors[network.input]
     writer.quantize(source, source.name, _limits(source))
-    for layer in network.layers:
-        writer.layer(layer)
+    made = {network.input}
+    for output, group in by_output(network).items():
+        writer.group(group)
+        made.add(output)
+        while ready := [name for name, parts in network.concats.items() if name not in made and made.issuperset(parts)]:
+            for name in ready:
+                writer.concat(name)
+            made.update(ready)
     real = {name: writer.dequantize(network.tensors[name], result=name) for name in network.outputs}
     hosts = {host.output: host for host in network.host_layers}
     outputs = []
@@ -39,17 +59,52 @@ def to_qdq(network: QuantizedNetwork) -> onnx.ModelProto:
     return writer.model([tensor_info(network.input, source.shape)], outputs)
 
 
-def layer_to_qdq(network: QuantizedNetwork, layer: QuantizedLayer) -> onnx.ModelProto:
-    """One layer alone, integers in (inputs ``input`` and, if it adds one, ``other``) and integers out (``output``)."""
+def layer_to_qdq(network: QuantizedNetwork, layer: QuantizedLayer | HostProduct) -> onnx.ModelProto:
+    """One layer alone (with those that write the same tensor), integers in and integers out, by :func:`integer_name`.
+
+    Where there is a table, what it is looked up with is an output, too, :func:`table_input`.
+    """
     writer = _Writer(network)
-    writer.layer(layer)
-    names = dict.fromkeys([layer.input, *([layer.other] if layer.other is not None else [])])
-    tensors = [network.tensors[name] for name in names]
-    target = network.tensors[layer.output]
+    group = by_output(network)[layer.output]
+    writer.group(group)
+    outputs = [network.tensors[layer.output]]
+    if (before := table_input(network, group)) is not None:
+        outputs.append(before)
     return writer.model(
-        [tensor_info(integer_name(tensor.name), tensor.shape, _onnx_type(tensor.bits)) for tensor in tensors],
-        [tensor_info(integer_name(target.name), target.shape, _onnx_type(target.bits))],
+        [_integer_info(network.tensors[name]) for name in inputs_of(group[0])],
+        [_integer_info(tensor) for tensor in outputs],
     )
+
+
+Group = list[QuantizedLayer] | list[HostProduct]
+"""The layers that write one tensor; a host product always does so alone."""
+
+
+def by_output(network: QuantizedNetwork) -> dict[str, Group]:
+    """The layers that write each tensor, in order."""
+    groups: dict[str, Group] = {}
+    for layer in network.layers:
+        if isinstance(layer, HostProduct):
+            groups[layer.output] = [layer]
+        else:
+            groups.setdefault(layer.output, []).append(layer)  # type: ignore[arg-type]
+    return groups
+
+
+def inputs_of(layer: QuantizedLayer | HostProduct) -> tuple[str, ...]:
+    """The tensors that a layer reads, each once."""
+    if isinstance(layer, HostProduct):
+        return tuple(dict.fromkeys(layer.inputs))
+    return tuple(dict.fromkeys([layer.input, *([layer.other] if layer.other is not None else [])]))
+
+
+def table_input(network: QuantizedNetwork, group: Group) -> QuantizedTensor | None:
+    """The tensor that ``group`` looks up in its table, where it has one and does not read it as it is."""
+    first = group[0]
+    if isinstance(first, HostProduct) or first.table is None or first.kind == "table":
+        return None
+    target = network.tensors[first.output]
+    return replace(target, name=f"{first.name}.before", scale=first.table_scale, zero_point=first.zero_point)
 
 
 def integer_type(bits: int) -> type[np.signedinteger]:
@@ -60,6 +115,10 @@ def integer_type(bits: int) -> type[np.signedinteger]:
 def integer_name(tensor: str) -> str:
     """The name of the integers of ``tensor`` in a QDQ file."""
     return f"{tensor}.integers"
+
+
+def _integer_info(tensor: QuantizedTensor) -> onnx.ValueInfoProto:
+    return tensor_info(integer_name(tensor.name), tensor.shape, _onnx_type(tensor.bits))
 
 
 def _onnx_type(bits: int) -> int:
@@ -82,7 +141,7 @@ class _Writer:
         constants = list(self._constants.values())
         return make_model(helper.make_graph(self._nodes, self._network.name, list(inputs), list(outputs), constants))
 
-    def node(self, operator: str, inputs: list[str], output: str, **attributes: int | list[int]) -> str:
+    def node(self, operator: str, inputs: list[str], output: str, **attributes: int | str | list[int]) -> str:
         node = helper.make_node(operator, inputs, [output], name=output)
         node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
         self._nodes.append(node)
@@ -98,10 +157,10 @@ class _Writer:
             self.constant(f"{tensor.name}.zero_point", np.array(tensor.zero_point, integer_type(tensor.bits))),
         ]
 
-    def quantize(self, tensor: QuantizedTensor, real: str, bounds: tuple[int, int]) -> None:
-        """The integers of ``tensor``, from its float values ``real``, within ``bounds``."""
+    def quantize(self, tensor: QuantizedTensor, real: str, bounds: tuple[int, int], clips: bool = True) -> None:
+        """The integers of ``tensor``, from its float values ``real``, within ``bounds`` (unless they are anyway)."""
         limits = np.iinfo(integer_type(tensor.bits))
-        if bounds != (limits.min, limits.max):
+        if clips and bounds != (limits.min, limits.max):
             low, high = ((bound - tensor.zero_point) * tensor.scale for bound in bounds)
             names = [
                 self.constant(f"{tensor.name}.low", np.array(low, np.float32)),
@@ -113,38 +172,123 @@ class _Writer:
     def dequantize(self, tensor: QuantizedTensor, result: str) -> str:
         return self.node("DequantizeLinear", [integer_name(tensor.name), *self._scale(tensor)], result)
 
-    def layer(self, layer: QuantizedLayer) -> None:
-        """The layer's nodes, from integers to integers."""
+    def concat(self, name: str) -> None:
+        """The integers of a tensor that is several side by side."""
         tensors = self._network.tensors
-        source, target = tensors[layer.input], tensors[layer.output]
-        x = self.dequantize(source, f"{layer.name}.input")
-        window: dict[str, int | list[int]] = {
-            "kernel_shape": list(layer.weights.shape[2:]),
-            "strides": list(layer.stride),
-            "pads": list(layer.padding),
-            "dilations": list(layer.dilation),
-        }
-        if layer.operation == "max":
-            real = self.node("MaxPool", [x], f"{layer.name}.maximum", **window)
-        else:
-            parameters = [x, *self._parameters(layer, source)]
-            real = self.node("Conv", parameters, f"{layer.name}.linear", group=layer.groups, **window)
-        if layer.other is not None:
-            other = self.dequantize(tensors[layer.other], f"{layer.name}.other")
-            real = self.node("Add", [real, other], f"{layer.name}.sum")
-        self.quantize(target, real, (layer.low, layer.high))
+        parts = [
+            self.dequantize(tensors[part], f"{name}.part{number}")
+            for number, part in enumerate(self._network.concats[name])
+        ]
+        self.quantize(tensors[name], self.node("Concat", parts, f"{name}.parts", axis=1), _limits(tensors[name]), False)
 
-    def _parameters(self, layer: QuantizedLayer, source: QuantizedTensor) -> list[str]:
+    def group(self, group: Group) -> None:
+        """The nodes of the layers that write one tensor, from integers to integers."""
+        first, tensors = group[0], self._network.tensors
+        target = tensors[first.output]
+        if isinstance(first, HostProduct):
+            factors = [
+                self.dequantize(tensors[name], f"{first.name}.{which}")
+                for name, which in zip(first.inputs, "ab", strict=True)
+            ]
+            self.quantize(target, self.node("Mul", factors, f"{first.name}.product"), (first.low, first.high))
+            return
+        layers = [layer for layer in group if isinstance(layer, QuantizedLayer)]
+        real = self._operator(layers)
+        if first.other is not None:
+            other = self.dequantize(tensors[first.other], f"{first.name}.other")
+            real = self.node("Add", [real, other], f"{first.name}.sum")
+        if first.table is None:
+            self.quantize(target, real, (first.low, first.high))
+            return
+        if (before := table_input(self._network, group)) is not None:
+            self.quantize(before, real, (first.low, first.high))
+            real = self.dequantize(before, f"{first.name}.argument")
+        pointwise = self._float_layer(first, -1)
+        assert isinstance(pointwise, Pointwise)
+        result = f"{first.name}.function"
+        self._nodes.extend(pointwise.function.nodes(real, result, self.constant, result))
+        unbounded = pointwise.clamp is None
+        bounds = _limits(target) if unbounded else (int(first.table.min()), int(first.table.max()))
+        self.quantize(target, result, bounds)
+
+    def _float_layer(self, layer: QuantizedLayer, which: int) -> Layer:
+        """The float network's layer that ``layer`` computes, the first (0) or last (-1) of its sources."""
+        if self._network.graph is None:
+            raise SkipstoneError(
+                f"layer '{layer.name}': its operator is known to the float network only, which is not here"
+            )
+        return self._network.graph.layer(layer.sources[which])
+
+    def _operator(self, layers: list[QuantizedLayer]) -> str:
+        """The float result of what ``layers`` compute together, before the Add and all that follows."""
+        first, tensors = layers[0], self._network.tensors
+        source = tensors[first.input]
+        x = self.dequantize(source, f"{first.name}.input")
+        window: Attributes = {
+            "kernel_shape": list(first.weights.shape[2:]),
+            "strides": list(first.stride),
+            "pads": list(first.padding),
+            "dilations": list(first.dilation),
+        }
+        match first.kind:
+            case "add" | "clamp" | "copy" | "table":
+                return x
+            case "max_pool":
+                return self.node("MaxPool", [x], f"{first.name}.maximum", **window)
+            case "upsample":
+                assert first.lattice is not None
+                factors = np.array((1, 1, *first.lattice.step), np.float32)
+                inputs = [x, "", self.constant(f"{first.name}.factors", factors)]
+                return self.node("Resize", inputs, f"{first.name}.repeated", **RESIZE)
+            case "average_pool" if self._network.graph is not None or first.lattice is not None:
+                pool = self._float_layer(first, 0)
+                assert isinstance(pool, AveragePool)
+                self._nodes.extend(average_nodes(pool, x, f"{first.name}.mean", self.constant))
+                return f"{first.name}.mean"
+            case "transposed_conv":
+                layer = self._float_layer(first, 0)
+                assert isinstance(layer, ConvTranspose)
+                return self._transposed(x, layers, layer)
+            case _:
+                parameters = [x, *self._parameters(first, first.weights, source)]
+                return self.node("Conv", parameters, f"{first.name}.linear", group=first.groups, **window)
+
+    def _transposed(self, x: str, layers: list[QuantizedLayer], layer: ConvTranspose) -> str:
+        """One ConvTranspose of the kernel that ``layers`` have the taps of."""
+        first, tensors = layers[0], self._network.tensors
+        source, target = tensors[first.input], tensors[first.output]
+        rows, columns = transposed_axes(layer, source.shape, target.shape)
+        kernel: NDArray[np.int64] = np.zeros(layer.weights.shape, np.int64)
+        for part, (row, column) in zip(layers, itertools.product(rows, columns), strict=True):
+            if row.taps and column.taps:
+                kernel[:, :, np.array(row.taps)[:, None], np.array(column.taps)] = part.weights
+        weights, bias = self._parameters(first, kernel, source)
+        outputs, inputs, height, width = layer.weights.shape
+        each = outputs // layer.groups
+        shapes = (layer.groups, each, inputs, height, width), (layer.groups * inputs, each, height, width)
+        # A scale for each output channel goes along axis 0, where ONNX's transposed kernels have the input channels.
+        for number, shape in enumerate(shapes):
+            wanted = self.constant(f"{first.name}.shape{number}", np.array(shape, np.int64))
+            weights = self.node("Reshape", [weights, wanted], f"{first.name}.weights{number}")
+            if number == 0:
+                weights = self.node("Transpose", [weights], f"{first.name}.swapped", perm=[0, 2, 1, 3, 4])
+        return self.node("ConvTranspose", [x, weights, bias], f"{first.name}.linear", **transposed_attributes(layer))
+
+    def _parameters(self, layer: QuantizedLayer, kernel: NDArray[np.int64], source: QuantizedTensor) -> tuple[str, str]:
+        """Dequantized weights, of which ``layer`` has some or all, and bias."""
         name = layer.name
         bias = layer.bias + source.zero_point * layer.weights.sum(axis=(1, 2, 3))
         if np.abs(bias).max() >= 1 << 31:
             raise SkipstoneError(f"layer '{name}': its bias needs more than the 32 bits of a QDQ file")
-        weights = layer.weights.astype(integer_type(self._network.weight_bits))
+        network = self._network
+        weights = kernel.astype(
+            integer_type(max(network.weight_bits, value_bits(network.weight_code, network.weight_bits)))
+        )
         weight_scale = self.constant(f"{name}.weight_scale", layer.weight_scale.astype(np.float32))
         weight_zero = self.constant(f"{name}.weight_zero_point", np.zeros(len(weights), weights.dtype))
         bias_scale = self.constant(f"{name}.bias_scale", (source.scale * layer.weight_scale).astype(np.float32))
         bias_zero = self.constant(f"{name}.bias_zero_point", np.zeros(len(weights), np.int32))
-        return [
+        return (
             self.node(
                 "DequantizeLinear",
                 [self.constant(f"{name}.weights.integers", weights), weight_scale, weight_zero],
@@ -157,4 +301,4 @@ class _Writer:
                 f"{name}.bias",
                 axis=0,
             ),
-        ]
+        )

@@ -7,6 +7,7 @@ where all partial sums are integers that the type holds exactly, which the weigh
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -56,27 +57,41 @@ def quantize_tensor(tensor: QuantizedTensor, values: NDArray[np.floating]) -> In
 
 def run(network: QuantizedNetwork, images: Integers) -> dict[str, Integers]:
     """All tensors by name for quantized ``images`` (N x channels x height x width)."""
-    tensors = {network.input: images}
+    tensors = run_layers(network, network.layers, {network.input: images})
+    for name in network.concats:
+        _tensor(network, tensors, name)
+    return tensors
 
-    def tensor(name: str) -> Integers:
-        if name not in tensors:
-            tensors[name] = np.concatenate([tensor(part) for part in network.concats[name]], axis=1)
-        return tensors[name]
 
-    for layer in network.layers:
+def run_layers(
+    network: QuantizedNetwork, layers: Iterable[QuantizedLayer | HostProduct], known: dict[str, Integers]
+) -> dict[str, Integers]:
+    """The ``known`` tensors and those that ``layers`` make of them in order."""
+    tensors = dict(known)
+    for layer in layers:
         if isinstance(layer, HostProduct):
-            tensors[layer.output] = run_product(layer, tensor(layer.inputs[0]), tensor(layer.inputs[1]))
+            a, b = (_tensor(network, tensors, name) for name in layer.inputs)
+            tensors[layer.output] = run_product(layer, a, b)
             continue
-        other = tensor(layer.other) if layer.other is not None else None
+        x = _tensor(network, tensors, layer.input)
+        other = _tensor(network, tensors, layer.other) if layer.other is not None else None
         if layer.lattice is None:
-            tensors[layer.output] = run_layer(network, layer, tensor(layer.input), other)
+            tensors[layer.output] = run_layer(network, layer, x, other)
             continue
         if layer.output not in tensors:
-            tensors[layer.output] = np.zeros((len(images), *network.tensors[layer.output].shape), np.int64)
+            tensors[layer.output] = np.zeros((len(x), *network.tensors[layer.output].shape), np.int64)
         chosen = (..., *pixels(layer.lattice))
         some = other[chosen] if other is not None else None
-        tensors[layer.output][chosen] = run_layer(network, layer, tensor(layer.input), some)
-    return {**tensors, **{name: tensor(name) for name in network.concats}}
+        tensors[layer.output][chosen] = run_layer(network, layer, x, some)
+    return tensors
+
+
+def _tensor(network: QuantizedNetwork, tensors: dict[str, Integers], name: str) -> Integers:
+    """Tensor ``name``, put together of its parts (all complete) where it is not there yet."""
+    if name not in tensors:
+        parts = [_tensor(network, tensors, part) for part in network.concats[name]]
+        tensors[name] = np.concatenate(parts, axis=1)
+    return tensors[name]
 
 
 def pixels(lattice: Lattice) -> tuple[slice, slice]:

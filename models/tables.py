@@ -19,7 +19,7 @@ def evaluate(function: Function, x: NDArray[np.float32]) -> NDArray[np.float32]:
     """``function`` of every element of ``x``, by ONNX Runtime."""
     constants: list[onnx.TensorProto] = []
 
-    def constant(name: str, value: NDArray[np.float32]) -> str:
+    def constant(name: str, value: NDArray[np.generic]) -> str:
         constants.append(numpy_helper.from_array(value, name))
         return name
 

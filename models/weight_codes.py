@@ -135,6 +135,8 @@ def _from_codebook(steps: Real, limit: int, entries: int) -> Integers:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a centre without weights stays where it was
         centres = kmeans2(used[:, None], start[:, None], iter=_ITERATIONS, minit="matrix")[0].ravel()
-    book = np.unique([0, *_rounded(centres, limit).tolist()])
+    # A centre near 0 is a value all the same: zero costs no entry.
+    near = np.where(np.abs(centres) < 1, np.where(centres < 0, -1, 1), centres)
+    book = np.unique([0, *_rounded(near, limit).tolist()])
     bounds = (book[1:] + book[:-1]) / 2
     return np.where(steps == 0, 0, book[np.searchsorted(bounds, steps)]).astype(np.int64)

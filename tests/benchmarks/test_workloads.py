@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmarks.rtl_layers import alone
 from benchmarks.settings import benchmark_design
 from benchmarks.workloads import (
     GEMM_NONZEROS,
@@ -54,6 +55,20 @@ def test_resnet50_has_the_published_size():
     assert len(graph.convs) == 49 + 1 + 4
 
 
+def test_resnet50_has_the_published_stages():
+    """3, 4, 6 and 3 blocks of three convolutions, and a projection at the head of each stage."""
+    graph = resnet50_graph()
+    names = [layer.name for layer in graph.layers]
+    for stage, blocks in enumerate((3, 4, 6, 3), 1):
+        adds = [name for name in names if name.startswith(f"stage{stage}.") and name.endswith("add")]
+        assert adds == [f"stage{stage}.{block}.add" for block in range(blocks)]
+        projections = [name for name in names if name.startswith(f"stage{stage}.") and name.endswith("shortcut")]
+        assert projections == [f"stage{stage}.0.shortcut"]
+        kernels = [graph.layer(f"stage{stage}.{blocks - 1}.conv{number}").weights.shape[2] for number in (1, 2, 3)]
+        assert kernels == [1, 3, 1]
+    assert {"stem", "max_pool", "average_pool", "classifier", "softmax"} <= set(names)
+
+
 def test_every_layer_has_the_density_asked_for_and_adds_are_fused():
     network = resnet18(0.1)
     for layer in network.array_layers:
@@ -76,6 +91,14 @@ def test_outputs_use_the_range_of_their_bits(density):
         spread = np.unique(values).size
         assert spread >= min(30, values.size // 2), (layer.name, spread)
     compile_network(network, with_memories_for(network, benchmark_design("resnet")))
+
+
+def test_single_layers_fit_the_design_that_runs_them_in_the_rtl():
+    """The largest there are: the first, whose input has a word a pixel, and one with the most weights."""
+    design = benchmark_design("resnet")
+    network = resnet18(1.0)
+    for name in ("stem", "stage4.1.conv2"):
+        compile_network(alone(network, name), design)
 
 
 def test_weights_are_drawn_again_alike():

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from models import reference
 from models.calibrate import calibrate
 from models.compare import compare_with_onnxruntime
+from models.function import Function, Step, function
+from models.graph import (
+    Add,
+    AveragePool,
+    Concat,
+    ConvTranspose,
+    Graph,
+    MaxPool,
+    Pointwise,
+    Product,
+    Softmax,
+    Upsample,
+)
 from models.images import load_images
 from models.onnx_import import load
 from models.prune import prune
 from models.quantize import quantize
+from models.quantized import QuantizedLayer
 from models.zoo import carried_networks
-from tests.models.builders import conv_layer, graph_of, quantized, random_images, random_integers
+from tests.models.builders import conv_layer, floats, graph_of, quantized, random_images, random_integers
 from tests.models.test_onnx_import import resnets
 from tests.models.test_quantize import everything
 
@@ -53,6 +68,139 @@ def test_convolutions_within_one_step(
     )
     network = quantized(graph_of(layer, shape=(groups * inputs, 8, 8)))
     assert compare_with_onnxruntime(network, random_integers(network, "x", 4)).max_steps <= 1
+
+
+def branches() -> Graph:
+    """Every kind of layer that writes parts, tables, products and tensors side by side."""
+    swish = Function((Step("Sigmoid"), Step("Mul", (0, 1))))
+    return graph_of(
+        conv_layer("a", "x", (4, 4, 3, 3), padding=(1, 1, 1, 1)),
+        Pointwise(name="h", inputs=("a",), function=function("HardSwish")),
+        AveragePool(name="p", inputs=("h",), kernel=(3, 3), padding=(1, 1, 1, 1), uncounted=(1, 1, 1, 1)),
+        conv_layer("b", "p", (4, 4, 1, 1)),
+        Add(name="s", inputs=("b", "h")),
+        Pointwise(name="t", inputs=("s",), function=function("Tanh"), clamp=(-0.5, 0.9)),
+        MaxPool(name="m", inputs=("t",), kernel=(2, 2), stride=(2, 2)),
+        Upsample(name="u", inputs=("m",), factor=(2, 2), clamp=(-0.25, math.inf)),
+        Pointwise(name="v", inputs=("u",), function=swish),
+        ConvTranspose(
+            name="d",
+            inputs=("m",),
+            weights=floats(4, 2, 3, 3),
+            bias=floats(4),
+            stride=(2, 2),
+            padding=(0, 1, 1, 0),
+            groups=2,
+        ),
+        Pointwise(name="e", inputs=("d",), function=function("Gelu")),
+        AveragePool(name="g", inputs=("e",), kernel=(8, 8)),
+        conv_layer("q", "g", (4, 4, 1, 1), clamp=(0.0, math.inf)),
+        Pointwise(name="r", inputs=("q",), function=function("HardSigmoid")),
+        Product(name="k", inputs=("e", "r"), clamp=(-1.0, 1.5)),
+        Concat(name="w", inputs=("v", "k", "x")),
+        Product(name="w2", inputs=("w", "w")),
+        Concat(name="z", inputs=("w", "u", "w2")),
+        conv_layer("o", "z", (5, 28, 8, 8), gemm=True),
+        Softmax(name="y", inputs=("o",)),
+        shape=(4, 8, 8),
+    )
+
+
+@pytest.mark.parametrize(("weight_bits", "activation_bits"), [(8, 8), (3, 4), (8, 10)])
+def test_parts_tables_products_and_wholes_within_one_step(weight_bits: int, activation_bits: int) -> None:
+    graph = branches()
+    images = random_images(graph, 8)
+    network = quantize(graph, calibrate(graph, images), weight_bits, activation_bits)
+    result = compare_with_onnxruntime(network, reference.quantize_input(network, images))
+    assert result.max_steps <= 1
+    assert [layer.layer for layer in result.layers] == [
+        "a", "p", "b", "m", "u", "v", "d", "g", "q", "k", "w.copy1", "w2", "o",
+    ]  # fmt: skip
+    assert result.unexplained == 0
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from([1, 2]), st.integers(1, 3), pair, pair, pair, st.tuples(*[st.integers(0, 2)] * 4),
+    st.tuples(st.integers(0, 2), st.integers(0, 2)), st.booleans(),
+)  # fmt: skip
+def test_transposed_convolutions_within_one_step(
+    groups: int,
+    outputs: int,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    extra: tuple[int, int],
+    table: bool,
+) -> None:
+    layer = ConvTranspose(
+        name="d",
+        inputs=("x",),
+        weights=floats(outputs * groups, 2, *kernel),
+        bias=floats(outputs * groups),
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        output_padding=(min(extra[0], stride[0] - 1), min(extra[1], stride[1] - 1)),
+    )
+    assume(min(layer.output_padding[a] + stride[a] * 3 + 1 - padding[a] - padding[a + 2] for a in range(2)) > 0)
+    tanh = [Pointwise(name="t", inputs=("d",), function=function("Tanh"))] if table else []
+    graph = graph_of(layer, *tanh, shape=(2 * groups, 4, 5))
+    network = quantized(graph)
+    assert len(network.layers) == math.prod(min(stride[a], graph.shapes["d"][a + 1]) for a in range(2))
+    assert all(made.output == graph.outputs[0] for made in network.layers)
+    assert compare_with_onnxruntime(network, random_integers(network, "x", 4)).max_steps <= 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(pair, pair, st.tuples(*[st.integers(0, 2)] * 4), st.tuples(*[st.integers(0, 2)] * 4), st.booleans())
+def test_average_pools_within_one_step(
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    uncounted: tuple[int, int, int, int],
+    clamped: bool,
+) -> None:
+    padding = tuple(min(pad, kernel[axis % 2] - 1) for axis, pad in enumerate(padding))  # type: ignore[assignment]
+    outer = tuple(min(pad, whole) for pad, whole in zip(uncounted, padding, strict=True))
+    layer = AveragePool(
+        name="p",
+        inputs=("x",),
+        kernel=kernel,
+        stride=stride,
+        padding=padding,
+        uncounted=outer,  # type: ignore[arg-type]
+        clamp=(-1.0, 1.0) if clamped else None,
+    )
+    network = quantized(graph_of(layer, shape=(2, 7, 6)))
+    assert compare_with_onnxruntime(network, random_integers(network, "x", 4)).max_steps <= 1
+
+
+def test_a_wrong_table_is_seen() -> None:
+    network = quantized(branches())
+    layers = list(network.layers)
+    first = layers[0]
+    assert isinstance(first, QuantizedLayer)
+    assert first.table is not None
+    layers[0] = replace(first, table=np.maximum(first.table - 2, -128))
+    result = compare_with_onnxruntime(replace(network, layers=tuple(layers)), random_integers(network, "x", 4))
+    assert [layer.layer for layer in result.layers if layer.max_steps > 1] == ["a"]
+
+
+def test_a_wrong_phase_is_seen() -> None:
+    """One phase of the transposed convolution, shifted by a step of three."""
+    network = quantized(branches())
+    layers = tuple(
+        replace(layer, zero_point=layer.zero_point + 3) if layer.name == "d.phase_1_0" else layer
+        for layer in network.array_layers
+        if layer.output != "k"
+    )
+    wrong = {layer.name: layer for layer in layers}
+    changed = tuple(wrong.get(layer.name, layer) for layer in network.layers)
+    result = compare_with_onnxruntime(replace(network, layers=changed), random_integers(network, "x", 4))
+    assert [layer.layer for layer in result.layers if layer.max_steps > 1] == ["d"]
 
 
 def test_a_wrong_integer_is_seen() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.errors import SkipstoneError
-from models.graph import Add, AveragePool, ClampLayer, Graph, MaxPool
+from models.graph import Add, AveragePool, ClampLayer, Concat, ConvTranspose, Graph, MaxPool, Product, Upsample
 from tests.models.builders import conv_layer, floats, graph_of
 
 
@@ -53,6 +53,26 @@ def test_network_is_frozen_and_wired() -> None:
         network.add_node("c")
 
 
+def test_shapes_of_layers_that_join_and_spread() -> None:
+    """(5 - 1) * 2 + 2 * (3 - 1) + 1 + 1 - 1 is 13 rows, and 5 * 7 pixels times 3 * 4 * 9 weights the work."""
+    graph = graph_of(
+        ConvTranspose(
+            name="d", inputs=("x",), weights=floats(4, 3, 3, 3), bias=floats(4), stride=(2, 1), dilation=(2, 1),
+            padding=(1, 0, 0, 2), output_padding=(1, 0),
+        ),
+        Upsample(name="u", inputs=("d",), factor=(1, 3)),
+        Concat(name="c", inputs=("u", "u", "u")),
+        AveragePool(name="g", inputs=("c",), kernel=(13, 21)),
+        Product(name="p", inputs=("c", "g")),
+        shape=(3, 5, 7),
+    )  # fmt: skip
+    assert graph.shapes == {
+        "x": (3, 5, 7), "d": (4, 13, 7), "u": (4, 13, 21), "c": (12, 13, 21), "g": (12, 1, 1), "p": (12, 13, 21),
+    }  # fmt: skip
+    assert graph.macs == {"d": 5 * 7 * 3 * 4 * 9, "u": 0, "c": 0, "g": 0, "p": 0}
+    assert [layer.name for layer in graph.convs] == ["d"]
+
+
 def test_with_weights_leaves_the_old_graph_alone() -> None:
     graph = residual()
     zeros = np.zeros((4, 3, 3, 3), np.float32)
@@ -88,6 +108,28 @@ def test_with_weights_leaves_the_old_graph_alone() -> None:
                 AveragePool(name="p", inputs=("x",), kernel=(2, 2)), Add(name="s", inputs=("x", "p")), shape=(1, 4, 4)
             ),
             "layer 's': can't add tensors of shapes (1, 4, 4) and (1, 3, 3)",
+        ),
+        (
+            lambda: graph_of(
+                AveragePool(name="p", inputs=("x",), kernel=(2, 2)),
+                Product(name="s", inputs=("x", "p")),
+                shape=(1, 4, 4),
+            ),
+            "layer 's': can't multiply tensors of shapes (1, 4, 4) and (1, 3, 3)",
+        ),
+        (
+            lambda: graph_of(
+                AveragePool(name="p", inputs=("x",), kernel=(2, 2)),
+                Concat(name="s", inputs=("x", "p")),
+                shape=(1, 4, 4),
+            ),
+            "layer 's': can't put tensors of shapes ((1, 4, 4), (1, 3, 3)) side by side",
+        ),
+        (
+            lambda: graph_of(
+                ConvTranspose(name="a", inputs=("x",), weights=floats(4, 2, 3, 3), bias=floats(4)), shape=(3, 8, 8)
+            ),
+            "layer 'a': weights for 2 input channels, input has 3",
         ),
         (
             lambda: graph_of(ClampLayer(name="x", inputs=("x",)), shape=(1, 4, 4)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -16,16 +17,16 @@ IMAGE = (1, 4, 9, 8)
 
 def test_one_error_names_every_unsupported_node(tmp_path: Path) -> None:
     nodes = [
-        node("Sigmoid", ["x"], "a", name="gate"),
+        node("DepthToSpace", ["x"], "a", name="shuffle", blocksize=2),
         node("Conv", ["a", "w"], "b"),
-        node("Mul", ["b", "b"], "c", name="square"),
-        node("Tanh", ["c"], name="last"),
+        node("Sub", ["b", "a"], "c", name="difference"),
+        node("LRN", ["c"], name="last", size=3),
     ]
     with pytest.raises(SkipstoneError) as error:
-        load(save(onnx_model(nodes, IMAGE, {"w": floats(4, 4, 1, 1)}), tmp_path))
-    # The multiplication reads what can't be known after the first refusal; the operators are named all the same.
+        load(save(onnx_model(nodes, IMAGE, {"w": floats(1, 1, 1, 1)}), tmp_path))
+    # The difference reads what can't be known after the first refusal; the operators are named all the same.
     assert str(error.value) == (
-        "network.onnx: the array can't do Sigmoid (node 'gate'), Tanh (node 'last'); "
+        "network.onnx: the array can't do DepthToSpace (node 'shuffle'), LRN (node 'last'); "
         "cut the network before them or replace them by supported operators"
     )
 
@@ -33,17 +34,57 @@ def test_one_error_names_every_unsupported_node(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("nodes", "shape", "reason"),
     [
-        ([node("Mul", ["x", "x"], name="n")], IMAGE, "Mul (node 'n': both operands are activations)"),
+        ([node("Sub", ["x", "x"], name="n")], IMAGE, "Sub (node 'n': both operands are activations)"),
         ([node("Conv", ["x", "x"], name="n")], (1, 1, 1, 1), "Conv (node 'n': its input 2 is not a constant)"),
         (
-            [node("AveragePool", ["x"], name="n", kernel_shape=[3, 3], pads=[1, 1, 1, 1])],
+            [node("MaxPool", ["x"], name="n", kernel_shape=[2, 2], strides=[3, 3], dilations=[4, 1], ceil_mode=1)],
             IMAGE,
-            "AveragePool (node 'n': padding with count_include_pad=0, which divides border windows by fewer pixels)",
+            "MaxPool (node 'n': windows that reach 2 pixels past the image, as far as the kernel's size)",
         ),
         (
-            [node("MaxPool", ["x"], name="n", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)],
+            [node("Transpose", ["x"], "t", perm=[0, 1, 3, 2]), node("Mul", ["x", "t"], name="n")],
+            (1, 4, 9, 9),
+            "Mul (node 'n': it multiplies activations of shapes (1, 4, 9, 9) and (1, 4, 9, 9); the second must have the "
+            "first's shape, or one pixel for each channel)",
+        ),
+        (
+            [node("Concat", ["x", "x"], name="n", axis=2)],
             IMAGE,
-            "MaxPool (node 'n': ceil_mode, whose last window leaves the image)",
+            "Concat (node 'n': it joins along axis 2, which is not the channels of all its inputs)",
+        ),
+        (
+            [node("Resize", ["x", "", "twice"], name="n", mode="linear")],
+            IMAGE,
+            "Resize (node 'n': mode linear; only nearest is supported)",
+        ),
+        (
+            [
+                node(
+                    "Resize",
+                    ["x", "", "twice"],
+                    name="n",
+                    coordinate_transformation_mode="asymmetric",
+                    nearest_mode="ceil",
+                )
+            ],
+            IMAGE,
+            "Resize (node 'n': coordinates asymmetric with ceil do not repeat each pixel 2 times; export it as asymmetric "
+            "with floor)",
+        ),
+        (
+            [node("Resize", ["x", "", "more"], name="n", nearest_mode="floor")],
+            IMAGE,
+            "Resize (node 'n': factors 1x1x1.5x2; only whole ones of height and width are supported)",
+        ),
+        (
+            [node("ConvTranspose", ["x", "kernels"], name="n", auto_pad="SAME_UPPER")],
+            IMAGE,
+            "ConvTranspose (node 'n': auto_pad SAME_UPPER; export it with pads)",
+        ),
+        (
+            [node("ConvTranspose", ["x", "kernels"], name="n", output_shape=[20, 20])],
+            IMAGE,
+            "ConvTranspose (node 'n': output_shape; export it with pads)",
         ),
         (
             [node("ReduceMean", ["x"], name="n", axes=[1])],
@@ -79,6 +120,7 @@ def test_one_error_names_every_unsupported_node(tmp_path: Path) -> None:
 )
 def test_reasons(tmp_path: Path, nodes: list[onnx.NodeProto], shape: tuple[int, ...], reason: str) -> None:
     constants: dict[str, Array] = {"k": floats(8), "m": floats(8, 3), "one": floats(4, 4, 3)}
+    constants |= {"twice": np.float32([1, 1, 2, 2]), "more": np.float32([1, 1, 1.5, 2]), "kernels": floats(4, 2, 3, 3)}
     used = {name: array for name, array in constants.items() if any(name in made.input for made in nodes)}
     with pytest.raises(SkipstoneError) as error:
         load(save(onnx_model(nodes, shape, used), tmp_path))

@@ -174,40 +174,6 @@ def test_relu_of_a_network_output_leaves_the_output_alone(tmp_path: Path) -> Non
     assert graph.layer(graph.outputs[1]).clamp is None
 
 
-@pytest.mark.parametrize(
-    "made",
-    [
-        node("MaxPool", ["x"], kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 0, 1]),
-        node("MaxPool", ["x"], kernel_shape=[2, 3], dilations=[2, 1]),
-        node("MaxPool", ["x"], kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER"),
-        # (9 - 3) and (8 - 2) are multiples of the stride, so rounding up changes nothing.
-        node("MaxPool", ["x"], kernel_shape=[3, 2], strides=[2, 2], ceil_mode=1),
-        node("AveragePool", ["x"], kernel_shape=[3, 2], strides=[2, 1]),
-        node("AveragePool", ["x"], kernel_shape=[3, 3], pads=[1, 1, 0, 1], count_include_pad=1),
-        node("GlobalAveragePool", ["x"]),
-    ],
-)
-def test_pools(tmp_path: Path, made: onnx.NodeProto) -> None:
-    assert len(assert_import_is_faithful(onnx_model([made], IMAGE), tmp_path, IMAGE).layers) == 1
-
-
-@pytest.mark.parametrize("keep", [0, 1])
-@pytest.mark.parametrize("opset", [17, 18])
-def test_reduce_mean(tmp_path: Path, keep: int, opset: int) -> None:
-    axes: dict[str, object] = {"axes": [2, 3]} if opset < 18 else {}
-    constants: dict[str, Array] = {"w": floats(4, 5)} | ({} if opset < 18 else {"axes": np.array([-1, -2])})
-    mean = node("ReduceMean", ["x", *(["axes"] if opset > 17 else [])], "m", keepdims=keep, **axes)
-    nodes = [mean, node("Flatten", ["m"], "f"), node("Gemm", ["f", "w"])]
-    graph = assert_import_is_faithful(onnx_model(nodes, IMAGE, constants, opset=opset), tmp_path, IMAGE)
-    assert [layer.kind for layer in graph.layers] == ["average_pool", "gemm"]
-
-
-def test_reduce_mean_of_channels_last(tmp_path: Path) -> None:
-    nodes = [node("Transpose", ["x"], "t", perm=[0, 2, 3, 1]), node("ReduceMean", ["t"], axes=[1, 2], keepdims=0)]
-    graph = assert_import_is_faithful(onnx_model(nodes, IMAGE), tmp_path, IMAGE)
-    assert graph.shapes[graph.outputs[0]] == (4, 1, 1)
-
-
 @pytest.mark.parametrize("opset", [11, 17])
 def test_softmax_on_the_way_to_the_output(tmp_path: Path, opset: int) -> None:
     nodes = [node("Gemm", ["x", "w"], "g"), node("Softmax", ["g"])]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -15,6 +18,7 @@ from models.graph import Add, Graph, Softmax
 from models.qdq import layer_to_qdq, to_qdq
 from models.quantize import quantize
 from tests.models.builders import conv_layer, graph_of, quantized, random_images, random_integers
+from tests.models.test_compare import branches
 
 
 def residual() -> Graph:
@@ -43,6 +47,32 @@ def test_types(bits: int, kind: int) -> None:
     assert {node.op_type for node in model.graph.node} <= {
         "QuantizeLinear", "DequantizeLinear", "Conv", "Add", "Clip", "Softmax",
     }  # fmt: skip
+
+
+def test_operators_stand_once() -> None:
+    """What several of our layers do together is the one operator that the float network had."""
+    network = quantized(branches())
+    operators = Counter(node.op_type for node in to_qdq(network).graph.node)
+    once = ["Resize", "ConvTranspose", "HardSwish", "Tanh", "Sigmoid", "Gelu", "HardSigmoid", "MaxPool", "Softmax"]
+    assert {name: operators[name] for name in once} == dict.fromkeys(once, 1)
+    # p and g; the convolutions a, b, q and o; w, z; k, w2 and the Mul of swish.
+    assert [operators[name] for name in ("AveragePool", "Conv", "Concat", "Mul")] == [2, 4, 2, 3]
+
+
+def test_without_its_float_network() -> None:
+    network = replace(quantized(branches()), graph=None)
+    with pytest.raises(SkipstoneError) as error:
+        to_qdq(network)
+    assert str(error.value) == "layer 'a': its operator is known to the float network only, which is not here"
+
+
+def test_wide_values_of_narrow_codes() -> None:
+    """Powers of two of 8 bits reach 2**14, which takes 16."""
+    graph = residual()
+    network = quantize(graph, calibrate(graph, random_images(graph, 4)), 8, 8, "power_of_two")
+    assert max(np.abs(layer.weights).max() for layer in network.array_layers) == 1 << 14
+    kinds = {tensor.name: tensor.data_type for tensor in to_qdq(network).graph.initializer}
+    assert kinds["a.weights.integers"] == TensorProto.INT16
 
 
 def test_float_in_float_out_any_batch() -> None:
@@ -83,8 +113,6 @@ def test_one_layer_is_integers_in_and_out() -> None:
 
 
 def test_bias_beyond_int32_without_its_zero_point() -> None:
-    from dataclasses import replace
-
     network = quantized(residual())
     layer = network.layers[0]
     wide = replace(network, layers=(replace(layer, bias=layer.bias + (1 << 33)),))

@@ -13,10 +13,25 @@ from models import reference
 from models.calibrate import Ranges, calibrate
 from models.errors import SkipstoneError
 from models.evaluate import run_onnx
-from models.graph import Add, Affine, AveragePool, ClampLayer, Conv, Graph, Layer, MaxPool, Softmax
+from models.function import function
+from models.graph import (
+    Add,
+    Affine,
+    AveragePool,
+    ClampLayer,
+    Conv,
+    ConvTranspose,
+    Graph,
+    Layer,
+    MaxPool,
+    Pointwise,
+    Product,
+    Softmax,
+    Upsample,
+)
 from models.onnx_export import to_onnx
 from models.quantize import activation_scale, quantize, requantization
-from models.quantized import QuantizedNetwork
+from models.quantized import HostProduct, QuantizedNetwork
 from tests.models.builders import conv_layer, floats, graph_of, quantized, random_images
 
 
@@ -129,6 +144,10 @@ def add(*inputs: str) -> Add:
 RELU = (0.0, math.inf)
 
 
+def table(name: str, source: str) -> Pointwise:
+    return Pointwise(name=name, inputs=(source,), function=function("Tanh"))
+
+
 @pytest.mark.parametrize(
     ("graph", "expected"),
     [
@@ -216,6 +235,131 @@ def test_real_values_follow_the_float_network(weight_bits: int, activation_bits:
         # Errors of a step a layer add up over eight layers, relative to each tensor's range.
         spread = floating[name].max() - floating[name].min()
         assert np.abs(real - floating[name]).max() < spread * 2.0 ** (4 - min(weight_bits, activation_bits)), name
+
+
+@pytest.mark.parametrize(
+    ("graph", "expected"),
+    [
+        # The table of a convolution, and of the Add that one hosts; a clamp before it stays a clamp.
+        (chain(a(), table("t", "a")), [("a", None, "t", "conv", ("a", "t"))]),
+        (chain(a(clamp=RELU), table("t", "a")), [("a", None, "t", "conv", ("a", "t"))]),
+        (
+            chain(a(), Add(name="s", inputs=("a", "x")), table("t", "s")),
+            [("a", "x", "t", "conv", ("a", "s", "t"))],
+        ),
+        (
+            chain(Add(name="s", inputs=("x", "x")), table("t", "s")),
+            [("s", "x", "t", "add", ("s", "t"))],
+        ),
+        # Another reader, an output, a maximum or another table before it: a layer of its own.
+        (
+            chain(a(), table("t", "a"), Add(name="s", inputs=("a", "t"))),
+            [("a", None, "a", "conv", ("a",)), ("t", None, "t", "table", ("t",)), ("s", "t", "s", "add", ("s",))],
+        ),
+        (
+            graph_of(a(), table("t", "a"), shape=(3, 6, 6), outputs=("t", "a")),
+            [("a", None, "a", "conv", ("a",)), ("t", None, "t", "table", ("t",))],
+        ),
+        (
+            chain(MaxPool(name="m", inputs=("x",), kernel=(2, 2)), table("t", "m"), table("u", "t")),
+            [
+                ("m", None, "m", "max_pool", ("m",)),
+                ("t", None, "t", "table", ("t",)),
+                ("u", None, "u", "table", ("u",)),
+            ],
+        ),
+    ],
+)
+def test_who_looks_up_a_table(graph: Graph, expected: list[tuple[str, str | None, str, str, tuple[str, ...]]]) -> None:
+    network = quantized(graph)
+    layers = network.array_layers
+    assert [(layer.name, layer.other, layer.output, layer.kind, layer.sources) for layer in layers] == expected
+    assert {layer.output for layer in layers} | {"x"} == set(network.tensors)
+    for layer in layers:
+        assert (layer.table is not None) == layer.output.startswith(("t", "u"))
+
+
+def test_a_table_by_hand() -> None:
+    """Tanh of -1 to 1, clamped to at most 0.5: steps of 2/255 before it and 1/128 after it."""
+    layer = Pointwise(name="t", inputs=("c",), function=function("Tanh"), clamp=(-math.inf, 0.5))
+    conv = Conv(name="c", inputs=("x",), weights=np.ones((1, 1, 1, 1), np.float32), bias=np.zeros(1, np.float32))
+    limits = {"x": (-1.0, 1.0), "c": (-1.0, 1.0), "t": (-1.0, 127 / 128)}
+    made = quantize(graph_of(conv, layer, shape=(1, 1, 1)), Ranges(limits, "by hand")).array_layers[0]
+    assert (made.low, made.high, made.table_scale) == (-128, 127, float(np.float32(2 / 255)))
+    assert made.table is not None
+    for entry, q in zip(made.table.tolist(), range(-128, 128), strict=True):
+        assert entry == min(64, round(math.tanh((q - made.zero_point) * 2 / 255) * 128))
+
+
+def test_a_product_by_hand() -> None:
+    """Steps of 1/100 and 1/50 multiply to 1/5000; the result has steps of 1/40, 125 of those."""
+    pool = AveragePool(name="b", inputs=("x",), kernel=(2, 2))
+    product = Product(name="p", inputs=("x", "b"), clamp=(0.0, 2.0))
+    limits = {"x": (-1.0, 1.55), "b": (0.0, 5.1), "p": (-1.0, 255 / 40 - 1)}
+    made = quantize(graph_of(pool, product, shape=(1, 2, 2)), Ranges(limits, "by hand")).layers[1]
+    assert isinstance(made, HostProduct)
+    assert made.multiplier / 2**made.shift == pytest.approx(1 / 125, rel=2**-16)
+    assert (made.inputs, made.zero_points, made.zero_point) == (("x", "b"), (-28, -128), -88)
+    assert (made.low, made.high, made.elements) == (-88, -8, 4)
+
+
+def test_every_pixel_of_a_tensor_has_one_writer() -> None:
+    """Lattices of upsamplings, transposed convolutions and border-aware means tile their tensor."""
+    layers: list[Layer] = [
+        Upsample(name="u", inputs=("x",), factor=(3, 2)),
+        ConvTranspose(
+            name="d", inputs=("u",), weights=floats(2, 3, 2, 3), bias=floats(2), stride=(3, 2), padding=(1, 0, 0, 1)
+        ),
+        AveragePool(
+            name="p", inputs=("d",), kernel=(3, 3), stride=(2, 2), padding=(1, 1, 1, 1), uncounted=(1, 1, 1, 1)
+        ),
+    ]
+    network = quantized(graph_of(*layers, shape=(3, 4, 5)))
+    assert {layer.name.split(".")[0] for layer in network.layers} == {"u", "d", "p"}
+    assert len({layer.name for layer in network.layers}) == len(network.layers)
+    for name in "udp":
+        count = np.zeros(network.tensors[name].shape[1:], int)
+        for layer in network.array_layers:
+            if layer.output == name:
+                assert layer.lattice is not None
+                assert network.size_of(layer) == layer.lattice.size
+                count[reference.pixels(layer.lattice)] += 1
+        assert (count == 1).all()
+
+
+def test_a_phase_without_taps_is_its_bias() -> None:
+    """A 1x1 kernel at stride 2 reaches one pixel of four."""
+    layer = ConvTranspose(name="d", inputs=("x",), weights=np.ones((1, 1, 1, 1), np.float32), bias=np.float32([0.5]),
+                          stride=(2, 2), output_padding=(1, 1))  # fmt: skip
+    network = quantize(graph_of(layer, shape=(1, 1, 1)), Ranges({"x": (-1.0, 1.0), "d": (-2.0, 2.0)}, "by hand"))
+    assert [(made.name, made.nnz) for made in network.array_layers] == [
+        ("d.phase_0_0", 1), ("d.phase_0_1", 0), ("d.phase_1_0", 0), ("d.phase_1_1", 0),
+    ]  # fmt: skip
+    target = network.tensors["d"]
+    got = reference.run(network, np.full((1, 1, 1, 1), 127))["d"][0, 0]
+    real = (got - target.zero_point) * target.scale
+    np.testing.assert_allclose(real, [[1.5, 0.5], [0.5, 0.5]], atol=target.scale)
+
+
+def test_a_window_of_padding_only_has_no_mean() -> None:
+    layer = AveragePool(
+        name="p", inputs=("x",), kernel=(2, 1), dilation=(3, 1), padding=(1, 0, 1, 0), uncounted=(1, 0, 1, 0)
+    )
+    ranges = Ranges({"x": (-1.0, 1.0), "p": (-1.0, 1.0)}, "by hand")
+    with pytest.raises(SkipstoneError, match=r"^layer 'p': it has windows of padding only, which have no mean$"):
+        quantize(graph_of(layer, shape=(1, 2, 1)), ranges)
+
+
+def test_parts_do_not_host_an_add() -> None:
+    """An upsampling, phases and rectangles write parts of a tensor; the Add stays a layer of its own."""
+    for layer in (
+        Upsample(name="a", inputs=("x",), factor=(1, 1)),
+        ConvTranspose(name="a", inputs=("x",), weights=floats(3, 3, 1, 1), bias=floats(3)),
+        AveragePool(name="a", inputs=("x",), kernel=(3, 3), padding=(1, 1, 1, 1), uncounted=(1, 1, 1, 1)),
+    ):
+        network = quantized(chain(layer, add("a", "x")))
+        assert network.array_layers[-1].name == "s"
+        assert all(made.other is None for made in network.array_layers[:-1])
 
 
 def test_clamps_become_integer_bounds() -> None:
