@@ -1,7 +1,6 @@
-"""Cells of one PE for each kind of multiplier: generic gates and flip-flops after Yosys' ``synth``, as a Markdown table.
+"""Cells of one PE for each kind of multiplier: generic gates and flip-flops after Yosys' ``synth``.
 
-The PE's windows and accumulators are memories that would swamp the figure: they stay
-whole (``$mem_v2``) and are not counted. ``product`` is the combinational product alone, ``adder`` one of the PE's accumulator.
+The PE's windows and accumulators are memories that would swamp the figure: they stay whole (``$mem_v2``) and are not counted.
 Gates are of any type and equal weight (AND, XOR, multiplexer ...): a count for comparing, not an area.
 """
 
@@ -111,12 +110,13 @@ def measure(settings: Settings) -> Section:
     adder = cells(Adder(24)).gates
     rows = []
     for name, design in designs().items():
-        settings.progress(f"a PE with {name}")
+        settings.progress(name)
         whole, product = cells(Pe(design)), cells(Product(design))
         rows.append((name, whole.gates, whole.flip_flops, product.gates, f"{product.gates / adder:.2f}"))
     text = (
-        "Cells of one PE with 8-bit activations, after Yosys' `synth`: gates of any type and equal weight, for comparing; "
-        "windows and accumulators stay memories and are not counted.\n\n"
+        "One PE of `edge` (8-bit activations, eight a word, accumulators of 24 bits), generic gates after Yosys' `synth "
+        "-flatten`. Windows and accumulators are memories and not counted; gates of every type count one, so this compares "
+        f"and is no area. A 24-bit adder takes {adder}.\n\n"
         + table(("multiplier", "PE gates", "PE flip-flops", "gates of the product", "in 24-bit adders"), rows)
     )
-    return Section("pe_cells", "Kinds of multipliers", text)
+    return Section("pe_cells", "Cells of a PE", text)

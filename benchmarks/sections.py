@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks import exactness, gemm, imagenet, mapping, pe_cells, resnet8, simulation, weight_memory
+from benchmarks import coding, exactness, gemm, imagenet, mapping, pe_cells, resnet8, simulation
 from benchmarks.document import Section
 from benchmarks.settings import Settings
 
@@ -15,7 +15,7 @@ SECTIONS: dict[str, Callable[[Settings], Section]] = {
     "resnet18": imagenet.resnet18,
     "resnet50": imagenet.resnet50,
     "mapping": mapping.measure,
-    "weight_memory": weight_memory.measure,
+    "coding": coding.measure,
     "pe_cells": pe_cells.measure,
     "simulation": simulation.measure,
     "exactness": exactness.measure,

@@ -266,13 +266,13 @@ class LoaderDriver:
 class DrainDriver:
     """Plays the drain: takes a finished tile, reads accumulators for a while and releases the bank with the last read."""
 
-    def __init__(self, design: Design, rng: random.Random, recording: Recording, slow: bool) -> None:
+    def __init__(self, design: Design, rng: random.Random, recording: Recording, slow: bool, bank: int) -> None:
         self.design = design
         self.rng = rng
         self.recording = recording
         self.slow = slow
         self.left = 0
-        self.bank = 1
+        self.bank = bank
         self.taken = False
 
     def cycle(self, now: int, finished: int) -> tuple[dict[str, int], tuple[int, int] | None]:
@@ -381,7 +381,8 @@ class Testbench:
                 self.rng.shuffle(ends)
                 self.codebooks.append(ends + inner)
         self.stimulus = Stimulus(self.design, self.rng)
-        # The row's first window follows on the last one of the layer before.
+        # The row's first window, and its first bank, follow on the last ones of the layer before.
+        self.bank = 1
         self.loader = LoaderDriver(self.design, self.rng, Recording(), 0.0)
 
     async def start(self, layers: list[Layer]) -> None:
@@ -415,7 +416,7 @@ class Testbench:
     async def run(self, layer: Layer, pause: float, slow_drain: bool) -> Recording:
         """Begins the layer and plays loader and drain until the last tile is released, then checks everything."""
         recording = Recording()
-        loader, drain = self.loader, DrainDriver(self.design, self.rng, recording, slow_drain)
+        loader, drain = self.loader, DrainDriver(self.design, self.rng, recording, slow_drain, self.bank)
         loader.recording, loader.pause, loader.contents = recording, pause, []
         loader.total = len(layer.tile_windows())
         begin = self.ports.cycle
@@ -449,6 +450,7 @@ class Testbench:
                 reads.append((tile, *read, self.monitor.values()))
             drain.after_cycle()
             await self.ports.next()
+        self.bank = drain.bank
         assert self.monitor.held() == 0, "the row keeps windows after its last tile"
         checker = Checker(self.design, layer, recording)
         checker.check_issues(begin)

@@ -70,9 +70,7 @@ def weight_values(rng: np.random.Generator, shape: tuple[int, ...], design: Desi
     """Nonzero integers that the multipliers of ``design`` can say: any, powers of two, signs, or a few for each layer."""
     high = (1 << (design.weight_bits - 1)) - 1
     if design.multiplier == "shift":
-        # The largest exponent but one fits every accumulator of the pool; the largest is drawn by the unit benches.
-        largest = min(1 << (design.weight_bits - 1), design.accumulator_bits - design.activation_bits - 10)
-        return rng.choice((-1, 1), shape) << rng.integers(0, largest, shape)
+        return rng.choice((-1, 1), shape) << rng.integers(0, 1 << (design.weight_bits - 1), shape)
     if design.multiplier == "sign":
         return rng.choice((-1, 1), shape)
     if design.multiplier == "codebook":
