@@ -1,5 +1,6 @@
 """Words that zeros leave out: counted by hand, and never negative."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -8,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.design import Design
-from mapper.compile import compile_network, nonzeros_of
+from mapper.compile import compile_network
+from mapper.program import LayerProgram
 from mapper.skipped import dense_words
-from mapper.windows import count_words, plan_windows, split_kernel
-from models.quantized import QuantizedNetwork
+from mapper.windows import Nonzeros, count_words, plan_windows, split_kernel
+from mapper.workload import lower
+from models.quantized import QuantizedLayer, QuantizedNetwork
 from tests.sim.networks import layer, networks, tensor
 
 DESIGN = Design("square", 2, 16, 36, 2, 2, 4, 4, max_stride=3)
@@ -78,7 +81,7 @@ def test_counted_as_the_mapper_would_list_them(data):
         load_entries=1 << 16,
         weight_entries=1 << 16,
     )
-    network = data.draw(networks(8, 8, max_channels=12, max_size=14))
+    network = data.draw(networks(design, max_channels=12, max_size=14))
     network = replace(network, layers=network.layers[:1], outputs=(network.layers[0].output,))
     (full,) = network.array_layers
     (program,) = compile_network(network, design.replace(activation_words=1 << 16)).layers
@@ -87,13 +90,21 @@ def test_counted_as_the_mapper_would_list_them(data):
     assert sum(int(one.sum()) for one in schedule.words) * schedule.tiles <= count
     if full.groups > 1 and schedule.passes > 1:
         return
-    ones = replace(full, weights=np.ones_like(full.weights))
-    kernel = full.weights.shape[2], full.weights.shape[3]
-    plan = plan_windows(
-        design, nonzeros_of(ones, program.input.positions), split_kernel(design, kernel, full.dilation), kernel
-    )
+    geometry, nonzeros = program.geometry, _without_zeros(network, full, program)
+    split = split_kernel(design, geometry.kernel, geometry.dilation)
+    plan = plan_windows(design, nonzeros.at(program.input.positions), split, geometry.kernel)
     tile = min(schedule.tile[0], schedule.out_height), min(schedule.tile[1], schedule.out_width)
-    assert count == schedule.passes * schedule.tiles * count_words(plan, tile, full.stride, full.dilation)
+    words = count_words(plan, tile, geometry.stride, geometry.dilation)
+    assert count == schedule.passes * schedule.tiles * words
+
+
+def _without_zeros(network: QuantizedNetwork, full: QuantizedLayer, program: LayerProgram) -> Nonzeros:
+    """The layer's own nonzeros, were none of its weights zero; of a folded one, every tap of the folded kernel, for every
+    folded channel."""
+    if program.input.fold == program.outputs[0].fold == (1, 1):
+        return lower(network, replace(full, weights=np.ones_like(full.weights))).nonzeros
+    shape = (1, len(program.input.positions), *program.geometry.kernel)
+    return Nonzeros(*np.nonzero(np.ones(shape)), np.ones(math.prod(shape), np.int64))
 
 
 @pytest.mark.parametrize("size", [7, 8, 9])
