@@ -40,8 +40,10 @@ ROWS_USED = 2
 class Program:
     """The memories' words, field by field as the documents of ``Design`` say."""
 
-    def __init__(self, design: Design) -> None:
+    def __init__(self, design: Design, pause: bool) -> None:
+        """``pause``: the array stops after the first layer."""
         self.design = design
+        self.pause = pause
         # The bench's placement needs both channels in one word, drained in one step for each accumulator.
         assert design.rows >= ROWS_USED
         assert design.load_width == design.requantizer_lanes >= design.rows
@@ -113,6 +115,7 @@ class Program:
             tiles = self.tiles(out_width)
             values = dict.fromkeys((field.name for field in self.design.descriptor.fields), 0) | {
                 "last_layer": index,
+                "pause": int(self.pause and index == 0),
                 "tile_shape": shape,
                 "tile_w": cols - 1,
                 "tiles_x": tiles - 1,
@@ -149,8 +152,9 @@ class Program:
 class Model:
     """The words the two layers leave in memory, and the cycles they take."""
 
-    def __init__(self, design: Design) -> None:
+    def __init__(self, design: Design, pause: bool) -> None:
         self.design = design
+        self.pause = pause
 
     def word(self, pixel: tuple[int, ...], rest: int) -> int:
         bits = self.design.activation_bits
@@ -161,20 +165,23 @@ class Model:
         return [self.word(pixel, rest) for pixel in pixels]
 
     def cycles(self) -> list[int]:
-        """Both layers load one window a tile; the slowest row issues two entries in it. With ``windows`` free windows the
+        """Both layers load one window a tile; the slowest row issues two entries in it. The second one needs all that the
+        first one writes, or is started by itself after a pause. With ``windows`` free windows the
         loader never waits in the few tiles there are, if loading a tile takes no less than issuing its two entries."""
-        result = []
+        result, first_word, done = [], timing.START_LATENCY, 0
         for pixels, words in ((len(INPUT), self.design.cols), (len(OUTPUT), 2 * self.design.cols)):
             assert words >= 2
             tiles = -(-pixels // self.design.cols)
             drained = 0
             for tile in range(tiles):
-                last_word = timing.LAYER_SETUP_LATENCY + (tile + 1) * words - 1
+                last_word = first_word + (tile + 1) * words - 1
                 last_issue = last_word + timing.LOAD_LATENCY + 1
                 steps = min(self.design.cols, pixels - tile * self.design.cols)
                 drained = max(last_issue + timing.DRAIN_START_LATENCY, drained + 1) + steps - 1
-            result.append(drained + timing.REQUANTIZER_LATENCY)
-        result[0] += timing.START_LATENCY
+            result.append(drained + timing.REQUANTIZER_LATENCY - done)
+            done += result[-1]
+            first_word = timing.START_LATENCY if self.pause else done + timing.LAYER_DONE_LATENCY
+            done = 0 if self.pause else done
         return result
 
 
@@ -219,15 +226,17 @@ class Checker:
     def __init__(self, model: Model) -> None:
         self.model = model
 
-    def check_protocol(self, trace: list[tuple[int, int, int]], before: tuple[int, int, int]) -> None:
-        first, second = self.model.cycles()
+    def check_protocol(
+        self, trace: list[tuple[int, int, int]], before: tuple[int, int, int], layers: slice = slice(None)
+    ) -> None:
+        cycles = self.model.cycles()[layers]
+        first = range(2)[layers][0]
         assert trace[0] == before
         # ``start`` is answered one cycle later; a layer counts one cycle after its last result was written.
-        expected = [(1, 0, 0)] * first + [(1, 0, 1)] * second + [(0, 1, 2)] * (len(trace) - 1 - first - second)
+        expected = [(1, 0, first + index) for index, count in enumerate(cycles) for _ in range(count)]
+        expected += [(0, 1, first + len(cycles))] * (len(trace) - 1 - sum(cycles))
         for now, (seen, wanted) in enumerate(zip(trace[1:], expected, strict=True), 1):
-            assert seen == wanted, (
-                f"cycle {now}: (busy, done, layer) is {seen}, expected {wanted} of {first} + {second} cycles"
-            )
+            assert seen == wanted, f"cycle {now}: (busy, done, layer) is {seen}, expected {wanted} of {cycles} cycles"
 
     def check_words(self, name: str, seen: list[int], expected: list[int]) -> None:
         bits = self.model.design.activation_bits
@@ -240,12 +249,12 @@ class Checker:
 
 
 class Testbench:
-    def __init__(self, dut) -> None:
+    def __init__(self, dut, pause: bool = False) -> None:
         self.design = design_of_bench()
         self.ports = Ports(dut, INPUTS)
         self.driver = Driver(self.ports)
-        self.program = Program(self.design)
-        self.model = Model(self.design)
+        self.program = Program(self.design, pause)
+        self.model = Model(self.design, pause)
         self.checker = Checker(self.model)
 
     async def load(self) -> None:
@@ -254,17 +263,17 @@ class Testbench:
             await self.driver.write(select, 0, words)
         await self.driver.write(SELECT_ACTIVATIONS, INPUT_BASE, self.model.words(INPUT, 7))
 
-    async def run(self, before: tuple[int, int, int], disturb=None) -> None:
-        """One run; ``disturb(cycle)`` gives port values for the cycles after ``start``."""
+    async def run(self, before: tuple[int, int, int], disturb=None, layers: slice = slice(None)) -> None:
+        """One run, of the layers up to a pause; ``disturb(cycle)`` gives port values for the cycles after ``start``."""
         monitor = Monitor(self.ports)
-        cycles = sum(self.model.cycles())
+        cycles = sum(self.model.cycles()[layers])
         for cycle in range(cycles + 6):
             busy = 0 < cycle < cycles
             values = disturb(cycle) if disturb and busy else {"host_write": 0}
             await self.ports.drive({"start": int(cycle == 0), **values})
             monitor.sample()
             await self.ports.next()
-        self.checker.check_protocol(monitor.trace, before)
+        self.checker.check_protocol(monitor.trace, before, layers)
 
     async def check_results(self) -> None:
         for name, base, words in (
@@ -336,3 +345,21 @@ async def host_writes_while_busy(dut) -> None:
     await bench.forget()
     await bench.run(before=(0, 1, 2))
     await bench.check_results()
+
+
+@cocotb.test()
+async def pause(dut) -> None:
+    """The array stops after the first layer; the host changes what it left, and the next start goes on with the second layer
+    from there. The start after that begins anew."""
+    bench = Testbench(dut, pause=True)
+    await bench.load()
+    for before in ((0, 0, 0), (0, 1, 2)):
+        await bench.run(before, layers=slice(0, 1))
+        words = await bench.driver.read(MIDDLE_BASE, len(MIDDLE))
+        bench.checker.check_words("layer 1", words, bench.model.words(MIDDLE, 0))
+        # Two pixels change places with their neighbours, and so do the maxima.
+        await bench.driver.write(SELECT_ACTIVATIONS, MIDDLE_BASE, words[2:] + words[:2])
+        await bench.run((0, 1, 1), layers=slice(1, 2))
+        words = await bench.driver.read(OUTPUT_BASE, len(OUTPUT))
+        bench.checker.check_words("layer 2", words, bench.model.words(OUTPUT[::-1], 0))
+        await bench.forget()

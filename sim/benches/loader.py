@@ -1,21 +1,25 @@
 """The loader's bench: random region lists, tiles, strides and taps, against a model in closed form.
 
 The model never walks: it computes from (pass, tile, entry) where the word lies, whether it is inside the image and which
-columns take it at which slot. The bench plays the activation memory and refuses windows at random.
+columns take it at which slot. The bench plays the activation memory, refuses windows at random, and plays the drain that the
+loader is ahead of.
 """
 
 import random
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 
 import cocotb
 import numpy as np
 
 from hw import timing
-from hw.design import Design
+from hw.design import ALL_TILES_FREE, Design
 from hw.fields import width_of
 from sim.benches.ports import Ports, design_of_bench, field
 
-INPUTS = ("begin", "restart", "config", "may_begin", "read_word", "host_write", "host_address", "host_data")
+INPUTS = (
+    "begin", "restart", "config", "may_begin", "ahead", "tiles_written", "read_word", "host_write", "host_address", "host_data",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class Layer:
 class Expected:
     """What the loader does with one word, apart from when."""
 
+    tile: int | None
+    """The number of the tile that it begins."""
     first: bool
     last: bool
     read_address: int
@@ -74,6 +80,8 @@ class Stimulus:
             "tiles_y": rng.randrange(3),
             "tiles_x": rng.randrange(4),
             "passes": rng.randrange(3),
+            "wait_tiles": rng.randrange(5),
+            "free_tiles": rng.choice((0, 1, 2, 5, ALL_TILES_FREE - 1, ALL_TILES_FREE)),
             "stride_y": rng.randint(1, design.max_stride),
             "stride_x": rng.randint(1, design.max_stride),
             "height": height,
@@ -132,6 +140,15 @@ class Stimulus:
         return self.rng.choice((0, extent - 1, self.rng.randrange(extent), self.rng.randrange(min(extent, 8))))
 
 
+@dataclass
+class Played:
+    """What the bench answered in every cycle, as the rows and the drain."""
+
+    may_begin: dict[int, int] = dataclass_field(default_factory=dict)
+    ahead: dict[int, int] = dataclass_field(default_factory=dict)
+    tiles_written: dict[int, int] = dataclass_field(default_factory=dict)
+
+
 class Model:
     """Closed form; ``first_window`` counts the windows since the reset, since the loader uses them in turn."""
 
@@ -142,16 +159,17 @@ class Model:
 
     def words(self) -> list[Expected]:
         config, design = self.layer.config, self.design
-        result, window = [], self.first_window
+        result, window, tile = [], self.first_window, 0
         for words in self.layer.lists:
             for ty, tx in np.ndindex(config["tiles_y"] + 1, config["tiles_x"] + 1):
                 base = config["origin"] + ty * config["tile_address_step_y"] + tx * config["tile_address_step_x"]
                 first = True
-                for word in words:
+                for index, word in enumerate(words):
                     y = config["origin_y"] + ty * config["tile_step_y"] + word.y
                     x = config["origin_x"] + tx * config["tile_step_x"] + word.x
                     result.append(
                         Expected(
+                            tile if index == 0 else None,
                             first,
                             bool(word.last_of_window),
                             (base + word.offset) % (1 << design.address_bits),
@@ -161,6 +179,7 @@ class Model:
                     )
                     first = bool(word.last_of_window)
                     window += first
+                tile += 1
         self.first_window = window
         return result
 
@@ -173,34 +192,66 @@ class Model:
             return None
         return window * self.design.slots + word.slot + self.layer.taps["y"][tap_y] + self.layer.taps["x"][tap_x]
 
-    @staticmethod
-    def takes(words: list[Expected], first: int, may_begin: dict[int, int]) -> list[int]:
-        """The cycle of every word: one a cycle, but the first of a window only in a cycle with ``may_begin``."""
+    def takes(self, words: list[Expected], first: int, played: Played) -> list[int]:
+        """The cycle of every word: one a cycle, but the first of a window only in a cycle with ``may_begin``, and the first
+        of a tile only if the drain has come far enough."""
         cycles, now = [], first
         for word in words:
-            while word.first and not may_begin.get(now, 1):
+            while word.first and not (
+                played.may_begin.get(now, 1) and (word.tile is None or self.input_ready(word.tile, now, played))
+            ):
                 now += 1
             cycles.append(now)
             now += 1
         return cycles
 
+    def input_ready(self, tile: int, now: int, played: Played) -> bool:
+        """A tile that is counted in the cycle after its last result is written is seen TILE_DONE_LATENCY after that."""
+        if not played.ahead.get(now, 0):
+            return True
+        config = self.layer.config
+        written = played.tiles_written[now + 1 - timing.TILE_DONE_LATENCY]
+        free = config["free_tiles"]
+        return written >= config["wait_tiles"] and (free == ALL_TILES_FREE or tile < free)
+
 
 class Driver:
-    """Plays the controller, the rows' permission, and the activation memory with its one cycle of latency."""
+    """Plays the controller, the rows' permission, the drain ahead of which the loader is, and the activation memory with its one
+    cycle of latency."""
 
     def __init__(self, ports: Ports, design: Design, rng: random.Random, refuse: float) -> None:
         self.ports = ports
         self.rng = rng
         self.refuse = refuse
         self.memory = [rng.getrandbits(design.activation_word_bits) for _ in range(1 << design.address_bits)]
-        self.may_begin: dict[int, int] = {}
+        self.played = Played()
         self.address = 0
+        self.ahead_for = 0
+        self.tiles_written = 0
+
+    def be_ahead(self, cycles: int) -> None:
+        """The drain needs ``cycles`` cycles more for the layer before, of which it may have written some tiles."""
+        self.ahead_for = cycles
+        self.tiles_written = self.rng.randrange(3)
 
     async def cycle(self, begin: int = 0) -> None:
         """``read_word`` is the word at the address that stood on the port one cycle ago."""
-        allowed = int(self.rng.random() >= self.refuse)
-        self.may_begin[self.ports.cycle] = allowed
-        await self.ports.drive({"begin": begin, "may_begin": allowed, "read_word": self.memory[self.address]})
+        now, allowed = self.ports.cycle, int(self.rng.random() >= self.refuse)
+        ahead = int(self.ahead_for > 0)
+        self.ahead_for -= ahead
+        self.tiles_written = self.tiles_written + int(self.rng.random() < 0.1) if ahead else 0
+        self.played.may_begin[now] = allowed
+        self.played.ahead[now] = ahead
+        self.played.tiles_written[now] = self.tiles_written
+        await self.ports.drive(
+            {
+                "begin": begin,
+                "may_begin": allowed,
+                "ahead": ahead,
+                "tiles_written": self.tiles_written,
+                "read_word": self.memory[self.address],
+            }
+        )
         self.address = self.ports.read("read_address")
 
 
@@ -271,6 +322,8 @@ class Testbench:
         self.driver = Driver(self.ports, self.design, self.rng, refuse)
         self.windows = 0
         self.captures = 0
+        self.held_up = 0
+        """Cycles that layers took longer because the loader waited for the drain."""
 
     async def start(self, layers: list[Layer]) -> None:
         """Resets and writes the lists of all layers and passes, one behind the other."""
@@ -288,8 +341,9 @@ class Testbench:
             await self.ports.drive({"restart": restart})
             await self.ports.next()
 
-    async def run(self, layer: Layer) -> Monitor:
-        """``config`` comes with ``begin``; the first word may be taken one cycle later."""
+    async def run(self, layer: Layer, ahead_for: int = 0) -> Monitor:
+        """``config`` comes with ``begin``; the first word may be taken one cycle later. The loader is ahead of the drain for
+        ``ahead_for`` cycles."""
         design, ports = self.design, self.ports
         model = Model(design, layer, self.windows)
         words = model.words()
@@ -298,7 +352,8 @@ class Testbench:
         ports.values["config"] = -1
         ports.inputs["config"].value = design.descriptor.pack(layer.config)
         windows = sum(word.last for word in words)
-        limit = begin + 20 + 3 * len(words) + 60 * windows
+        limit = begin + 20 + 3 * len(words) + 60 * windows + ahead_for
+        self.driver.be_ahead(ahead_for)
         while len(monitor.done) < windows and ports.cycle < limit:
             await self.driver.cycle(begin=int(ports.cycle == begin))
             monitor.sample()
@@ -307,7 +362,9 @@ class Testbench:
             await self.driver.cycle()
             monitor.sample()
             await ports.next()
-        takes = Model.takes(words, begin + 1, self.driver.may_begin)
+        played = self.driver.played
+        takes = model.takes(words, begin + 1, played)
+        self.held_up += takes[-1] - model.takes(words, begin + 1, Played(played.may_begin))[-1]
         self.captures += Checker(design, layer, self.driver.memory).check(monitor, words, takes)
         self.windows = model.first_window
         return monitor
@@ -317,15 +374,17 @@ class Testbench:
 @cocotb.parametrize(seed=[1, 2], refuse=[0.0, 0.8])
 async def random_layers(dut, seed: int, refuse: float) -> None:
     """Layers one behind the other and again after a restart: the cycle, address and value of every word, and the slot in
-    every column, are the model's, with and without stalls; half of the images are as large as the design allows."""
+    every column, are the model's, with and without stalls, ahead of the drain and not; half of the images are as large as the
+    design allows."""
     bench = Testbench(dut, seed, refuse)
     layers = [bench.stimulus.layer(at_the_end=index % 2 == 1) for index in range(6)]
     await bench.start(layers)
     for _ in range(2):
         await bench.restart()
         for layer in layers:
-            await bench.run(layer)
+            await bench.run(layer, ahead_for=bench.rng.choice((0, 10, 60, 200)))
     assert bench.captures > 500, "the random layers capture next to nothing"
+    assert bench.held_up > 0, "no layer waits for the drain"
 
 
 @cocotb.test()

@@ -1,4 +1,5 @@
-"""The row's bench: random lists, tiles and passes; the bench plays the loader and the drain at random speeds.
+"""The row's bench: random lists, tiles and passes; the bench plays the loader and the drain at random speeds, and hands the row
+a layer while it still works on the one before.
 
 Two models stand beside the RTL, both written from the documents and not from the gateware. ``IssueModel`` is the max-plus
 rule of ``mapper.cycles``: from the recorded times of the loader's and the drain's events it says in which cycle every entry
@@ -8,6 +9,7 @@ issues. ``ValueModel`` sums products per tile, with windows as plain arrays that
 import random
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
+from itertools import accumulate
 
 import cocotb
 
@@ -49,20 +51,25 @@ class Layer:
     maximum: int
     codebook: int = 0
 
-    def tile_windows(self) -> list[tuple[int, int, int]]:
-        """(pass, tile, window of the tile) of every window in the order in which the loader fills them."""
-        return [
-            (p, tile, window)
-            for p, count in enumerate(self.windows)
-            for tile in range(self.tiles)
-            for window in range(count)
-        ]
+    @property
+    def all_tiles(self) -> int:
+        """Over all passes."""
+        return self.tiles * len(self.passes)
+
+    @property
+    def all_windows(self) -> int:
+        return self.tiles * sum(self.windows)
+
+    @property
+    def all_entries(self) -> int:
+        return self.tiles * sum(map(len, self.passes))
 
 
 @dataclass
 class Recording:
-    """Cycles in which things happened, as the bench drove or saw them."""
+    """Cycles in which things happened, as the bench drove or saw them; ``layers``: the ``begin`` of every layer."""
 
+    layers: list[int] = dataclass_field(default_factory=list)
     begun: list[int] = dataclass_field(default_factory=list)
     done: list[int] = dataclass_field(default_factory=list)
     released: list[int] = dataclass_field(default_factory=list)
@@ -137,27 +144,30 @@ class Stimulus:
 
 
 class IssueModel:
-    """``issue = max(previous + 1, the window's done + 1, for a tile's first entry: released(t - 2) + BANK_LATENCY)``."""
+    """``issue = max(previous + 1, the window's done + 1, for a tile's first entry: released(t - 2) + BANK_LATENCY)``, tiles and
+    windows counted over all layers; an entry of a layer also comes after the layer's ``begin``."""
 
-    def __init__(self, layer: Layer) -> None:
-        self.layer = layer
+    def __init__(self, layers: list[Layer]) -> None:
+        self.layers = layers
 
-    def issues(self, recording: Recording, begin: int) -> tuple[list[int], list[int], list[int]]:
-        """Issue cycle and ``leave`` of every entry, and the last issue of every tile (over all passes)."""
+    def issues(self, recording: Recording) -> tuple[list[int], list[int], list[int]]:
+        """Issue cycle and ``leave`` of every entry, and the last issue of every tile."""
         issued, leaves, tile_ends = [], [], []
-        previous, first_window, tile_number = begin, 0, 0
-        for entries, windows in zip(self.layer.passes, self.layer.windows, strict=True):
-            for _ in range(self.layer.tiles):
-                bank_free = recording.released[tile_number - 2] + timing.BANK_LATENCY if tile_number >= 2 else 0
-                for index, entry in enumerate(entries):
-                    # ``done`` comes ISSUE_LATENCY before the window may be used.
-                    ready = recording.done[first_window + entry.window] + 1
-                    previous = max(previous + 1, ready, bank_free if index == 0 else 0)
-                    issued.append(previous)
-                    leaves.append(entry.leave)
-                tile_ends.append(previous)
-                first_window += windows
-                tile_number += 1
+        previous, first_window = 0, 0
+        for layer, begin in zip(self.layers, recording.layers, strict=True):
+            previous = max(previous, begin)
+            for entries, windows in zip(layer.passes, layer.windows, strict=True):
+                for _ in range(layer.tiles):
+                    tile = len(tile_ends)
+                    bank_free = recording.released[tile - 2] + timing.BANK_LATENCY if tile >= 2 else 0
+                    for index, entry in enumerate(entries):
+                        # ``done`` comes ISSUE_LATENCY before the window may be used.
+                        ready = recording.done[first_window + entry.window] + 1
+                        previous = max(previous + 1, ready, bank_free if index == 0 else 0)
+                        issued.append(previous)
+                        leaves.append(entry.leave)
+                    tile_ends.append(previous)
+                    first_window += windows
         return issued, leaves, tile_ends
 
 
@@ -210,9 +220,11 @@ class LoaderDriver:
         self.rng = rng
         self.recording = recording
         self.pause = pause
+        """The share of cycles in which it hesitates to begin a window."""
         self.memory = [[0] * (design.windows * design.slots) for _ in range(design.cols)]
         self.contents: list[list[list[int]]] = []
         self.total = 0
+        """Windows of the layers that are begun."""
         self.first_slot = 0
         self.words_left = 0
         self.loads: dict[int, dict[str, int]] = {}
@@ -266,13 +278,14 @@ class LoaderDriver:
 class DrainDriver:
     """Plays the drain: takes a finished tile, reads accumulators for a while and releases the bank with the last read."""
 
-    def __init__(self, design: Design, rng: random.Random, recording: Recording, slow: bool, bank: int) -> None:
+    def __init__(self, design: Design, rng: random.Random, recording: Recording, slow: bool) -> None:
         self.design = design
         self.rng = rng
         self.recording = recording
         self.slow = slow
         self.left = 0
-        self.bank = bank
+        # Banks change with every tile, over all layers and starts.
+        self.bank = 1
         self.taken = False
 
     def cycle(self, now: int, finished: int) -> tuple[dict[str, int], tuple[int, int] | None]:
@@ -326,17 +339,17 @@ class Monitor:
 
 
 class Checker:
-    """Compares a finished layer's recording with the models."""
+    """Compares the recording of finished layers with the models."""
 
-    def __init__(self, design: Design, layer: Layer, recording: Recording) -> None:
+    def __init__(self, design: Design, layers: list[Layer], recording: Recording) -> None:
         self.design = design
-        self.layer = layer
+        self.layers = layers
         self.recording = recording
 
-    def check_issues(self, begin: int) -> list[int]:
+    def check_issues(self) -> list[int]:
         """Order and cycle of all issues, then ``held`` and ``finished`` of every cycle; gives the ends of the tiles."""
         recording = self.recording
-        issued, leaves, tile_ends = IssueModel(self.layer).issues(recording, begin)
+        issued, leaves, tile_ends = IssueModel(self.layers).issues(recording)
         assert recording.issued == issued, f"issued in {recording.issued}, expected {issued}"
         for now, held in recording.held.items():
             begun = sum(cycle < now for cycle in recording.begun)
@@ -357,11 +370,18 @@ class Checker:
         contents: list[list[list[int]]],
         codebooks: list[list[int]],
     ) -> None:
-        """``reads`` are (tile, column, accumulator, values)."""
-        model, tiles = ValueModel(self.design, self.layer, codebooks), {}
+        """``reads`` are (tile, column, accumulator, values), tiles counted over all layers."""
+        wanted = {tile for tile, _, _, _ in reads}
+        tiles: dict[int, list[list[int]]] = {}
+        first_tile, first_window = 0, 0
+        for layer in self.layers:
+            model = ValueModel(self.design, layer, codebooks)
+            windows = contents[first_window : first_window + layer.all_windows]
+            for number in range(layer.all_tiles):
+                if first_tile + number in wanted:
+                    tiles[first_tile + number] = model.tile(number, windows)
+            first_tile, first_window = first_tile + layer.all_tiles, first_window + layer.all_windows
         for tile, column, accumulator, seen in reads:
-            if tile not in tiles:
-                tiles[tile] = model.tile(tile, contents)
             expected = tiles[tile][column][accumulator : accumulator + len(seen)]
             assert seen == expected, f"tile {tile}, column {column}, from {accumulator}: {seen}, expected {expected}"
 
@@ -381,9 +401,9 @@ class Testbench:
                 self.rng.shuffle(ends)
                 self.codebooks.append(ends + inner)
         self.stimulus = Stimulus(self.design, self.rng)
-        # The row's first window, and its first bank, follow on the last ones of the layer before.
-        self.bank = 1
+        # The row's first window follows on the last one of the layer before.
         self.loader = LoaderDriver(self.design, self.rng, Recording(), 0.0)
+        self.drain = DrainDriver(self.design, self.rng, Recording(), slow=False)
 
     async def start(self, layers: list[Layer]) -> None:
         """Resets, writes the lists one after the other, and the codebooks, and fills the windows."""
@@ -413,47 +433,64 @@ class Testbench:
         await self.cycle({"restart": 1})
         await self.cycle({"restart": 0})
 
-    async def run(self, layer: Layer, pause: float, slow_drain: bool) -> Recording:
-        """Begins the layer and plays loader and drain until the last tile is released, then checks everything."""
-        recording = Recording()
-        loader, drain = self.loader, DrainDriver(self.design, self.rng, recording, slow_drain, self.bank)
-        loader.recording, loader.pause, loader.contents = recording, pause, []
-        loader.total = len(layer.tile_windows())
-        begin = self.ports.cycle
-        await self.cycle(
-            {
-                "begin": 1,
-                "tiles": layer.tiles - 1,
-                "passes": len(layer.passes) - 1,
-                "maximum": layer.maximum,
-                **self.codebook(layer.codebook),
-            }
-        )
+    def configuration(self, layer: Layer) -> dict[str, int]:
+        return {
+            "tiles": layer.tiles - 1,
+            "passes": len(layer.passes) - 1,
+            "maximum": layer.maximum,
+            **self.codebook(layer.codebook),
+        }
+
+    def anything(self) -> dict[str, int]:
+        """What stands on the ports of the configuration when the row has entered its layer."""
+        rng = self.rng
+        names = {"tiles": rng.getrandbits(8), "passes": rng.getrandbits(8), "maximum": rng.getrandbits(1)}
+        return names | self.codebook(rng.randrange(self.design.codebooks))
+
+    async def run(self, layers: list[Layer], pause: float, slow_drain: bool) -> Recording:
+        """Begins one layer after the other, as early as the loader and the drain allow or somewhat later, plays both until the
+        last tile is released, then checks everything."""
+        recording, first = Recording(), self.ports.cycle
+        loader, drain = self.loader, self.drain
+        loader.recording, loader.pause, loader.contents, loader.total = recording, pause, [], 0
+        drain.recording, drain.slow = recording, slow_drain
+        tiles = sum(layer.all_tiles for layer in layers)
+        windows = sum(layer.all_windows for layer in layers)
+        limit = first + 200 * (windows + tiles) + 30 * sum(layer.all_entries for layer in layers)
         reads = []
-        tiles = layer.tiles * len(layer.passes)
-        limit = begin + 200 * (loader.total + tiles) + 30 * sum(map(len, layer.passes)) * layer.tiles
+        begun, tiles_before, entries_before = 0, [0], 0
         # A row may leave windows that are not loaded yet; other rows, which are not here, would wait for them.
-        while len(recording.released) < tiles or len(recording.done) < loader.total or loader.loads:
+        while len(recording.released) < tiles or len(recording.done) < windows or loader.loads:
             now = self.ports.cycle
             assert now < limit, f"only {len(recording.released)} of {tiles} tiles finished"
             # Registers show their value from the start of the cycle, so the bench may answer in the same cycle.
             held, finished = self.monitor.held(), self.monitor.finished()
             recording.held[now], recording.finished[now] = held, finished
             tile = len(recording.released)
-            values, read = drain.cycle(now, finished)
-            # The row has taken the codebook's number.
-            anything = self.codebook(self.rng.randrange(self.design.codebooks))
-            await self.ports.drive({"begin": 0, **anything, **loader.cycle(now, held), **values})
+            drained, read = drain.cycle(now, finished)
+            values = {"begin": 0} | drained
+            # The loader is done with the layer before, and the drain has come to that layer.
+            loaded = len(recording.begun) == loader.total and loader.words_left == 0
+            if begun < len(layers) and loaded and tile >= tiles_before[max(begun - 1, 0)] and self.rng.random() < 0.5:
+                values |= {"begin": 1, **self.configuration(layers[begun])}
+                recording.layers.append(now)
+                tiles_before.append(tiles_before[-1] + layers[begun].all_tiles)
+                begun += 1
+            elif begun and len(recording.issued) >= entries_before:
+                # The row has entered the layer that was begun last.
+                values |= self.anything()
+            await self.ports.drive({**loader.cycle(now, held), **values})
+            loader.total = sum(layer.all_windows for layer in layers[:begun])
+            entries_before = sum(layer.all_entries for layer in layers[: max(begun - 1, 0)])
             if self.monitor.issue():
                 recording.issued.append(now)
             if read is not None:
                 reads.append((tile, *read, self.monitor.values()))
             drain.after_cycle()
             await self.ports.next()
-        self.bank = drain.bank
         assert self.monitor.held() == 0, "the row keeps windows after its last tile"
-        checker = Checker(self.design, layer, recording)
-        checker.check_issues(begin)
+        checker = Checker(self.design, layers, recording)
+        checker.check_issues()
         checker.check_values(reads, loader.contents, self.codebooks)
         for _ in range(self.rng.randint(1, 4)):
             assert not self.monitor.issue()
@@ -464,15 +501,28 @@ class Testbench:
 @cocotb.test()
 @cocotb.parametrize(seed=[1, 2, 3])
 async def random_lists(dut, seed: int) -> None:
-    """Layers one behind the other, at every mixture of fast and slow loader and drain, and the same again after a restart:
+    """Layers one after the other and overlapping, at every mixture of fast and slow loader and drain, again after a restart:
     every issue, ``held``, ``finished`` and every drained value is the model's."""
     bench = Testbench(dut, seed)
-    layers = [bench.stimulus.layer(tiles) for tiles in (2, 1, 5, 4, 3)]
+    layers = [bench.stimulus.layer(tiles) for tiles in (2, 1, 5, 1, 3)]
     await bench.start(layers)
-    for _ in range(2):
+    overlaps = 0
+    for together in (1, 3, len(layers)):
         await bench.restart()
-        for index, layer in enumerate(layers):
-            await bench.run(layer, pause=(0.0, 0.7)[index % 2], slow_drain=index % 3 == 1)
+        for index in range(0, len(layers), together):
+            recording = await bench.run(
+                layers[index : index + together],
+                pause=(0.0, 0.7)[(index + together) % 2],
+                slow_drain=(index + together) % 3 == 2,
+            )
+            overlaps += overlapping(layers[index : index + together], recording)
+    assert overlaps > 1, "no layer was begun while the row worked on the one before"
+
+
+def overlapping(layers: list[Layer], recording: Recording) -> int:
+    """How many layers were begun before the row had issued all entries of those before."""
+    entries = list(accumulate(layer.all_entries for layer in layers))
+    return sum(begin < recording.issued[before - 1] for begin, before in zip(recording.layers[1:], entries, strict=False))
 
 
 @cocotb.test()
@@ -483,7 +533,7 @@ async def banks(dut) -> None:
     layer = Layer([[entry]], [1], 6, 0)
     await bench.start([layer])
     await bench.restart()
-    recording = await bench.run(layer, pause=0.0, slow_drain=True)
+    recording = await bench.run([layer], pause=0.0, slow_drain=True)
     for index in range(2, 6):
         ready = max(recording.released[index - 2] + timing.BANK_LATENCY, recording.done[index] + 1)
         assert recording.issued[index] == ready

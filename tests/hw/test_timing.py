@@ -23,7 +23,7 @@ from hw.row import Row
         (Row, timing.PE_LATENCY),
         (Loader, timing.LOAD_LATENCY),
         (Drain, timing.REQUANTIZER_LATENCY),
-        (Controller, timing.LAYER_SETUP_LATENCY),
+        (Controller, timing.START_LATENCY),
     ],
 )
 def test_class_latencies(block, latency):

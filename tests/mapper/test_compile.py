@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from hw.design import Design
-from mapper.compile import accumulator_range, compile_network
+from mapper.compile import compile_network
 from mapper.cycles import network_cycles
 from mapper.errors import MappingError
+from mapper.limits import accumulator_range
 from models.quantized import QuantizedNetwork
 from tests.sim.networks import layer, tensor
 
@@ -195,8 +196,8 @@ def test_tensors_that_meet_in_an_add_share_their_order():
     program = compile_network(residual(), DESIGN)
     first, second = program.layers
     assert second.other is not None
-    assert first.output.positions.tolist() == second.output.positions.tolist() == second.other.positions.tolist()
-    assert sorted(first.output.positions.tolist()) == sorted(set(first.output.positions.tolist()))
+    assert first.outputs[0].positions.tolist() == second.outputs[0].positions.tolist() == second.other.positions.tolist()
+    assert sorted(first.outputs[0].positions.tolist()) == sorted(set(first.outputs[0].positions.tolist()))
 
 
 def test_compiling_is_deterministic():

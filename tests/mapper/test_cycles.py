@@ -1,13 +1,15 @@
 """The cycle model against a plain walk over every entry and every tile, and against numbers counted by hand."""
 
+from dataclasses import dataclass, field, replace
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mapper.cycles
 from hw import timing
-from hw.design import Design
-from mapper.cycles import layer_cycles
+from hw.design import ALL_TILES_FREE, Design
+from mapper.cycles import LayerCycles, history, layer_cycles, schedule_cycles
 from mapper.program import LayerSchedule
 
 
@@ -24,60 +26,112 @@ def schedule(counts, words, tile=(1, 4), tiles=(1, 1), out=None, steps=1) -> Lay
     )
 
 
-def walk(one: LayerSchedule, design: Design) -> int:
-    """The same machine, event by event: one list of loads, one list of entries a row, nothing skipped, no period."""
-    windows = [(p, tile, w) for p in range(one.passes) for tile in range(one.tiles) for w in range(len(one.words[p]))]
-    pixels = []
-    for _ in range(one.passes):
-        for y in range(one.tiles_y):
-            for x in range(one.tiles_x):
-                h = min(one.tile[0], one.out_height - y * one.tile[0])
-                w = min(one.tile[1], one.out_width - x * one.tile[1])
-                pixels.append(h * w)
-    left: dict[int, list[int]] = {}
-    issue = [timing.LAYER_SETUP_LATENCY - 1] * design.rows
-    loader_at = timing.LAYER_SETUP_LATENCY
-    drained: list[int] = []
-    last_of_tile: list[int] = []
-    tile_index = -1
-    for n, (p, _tile, w) in enumerate(windows):
-        if w == 0:
-            tile_index += 1
-            if tile_index:
-                begin = max(max(issue) + timing.DRAIN_START_LATENCY, drained[-1] + 1 if drained else 0)
-                drained.append(begin + pixels[tile_index - 1] * one.steps - 1)
-        if n >= design.windows:
-            loader_at = max(loader_at, max(left[n - design.windows]) + timing.ISSUE_LATENCY)
-        loader_at += int(one.words[p][w])
-        ready = loader_at - 1 + timing.LOAD_LATENCY
-        for r in range(design.rows):
-            for k in range(int(one.counts[p][w][r])):
-                at = max(issue[r] + 1, ready)
-                if w == 0 and k == 0 and tile_index >= 2:
-                    at = max(at, drained[tile_index - 2] + timing.BANK_LATENCY)
-                issue[r] = at
-        left[n] = list(issue)
-        last_of_tile.append(max(issue))
-    begin = max(max(issue) + timing.DRAIN_START_LATENCY, drained[-1] + 1 if drained else 0)
-    return begin + pixels[-1] * one.steps - 1 + timing.REQUANTIZER_LATENCY
+def tile_pixels(one: LayerSchedule) -> list[int]:
+    """Pixels inside the image of every tile, in order."""
+    return [
+        min(one.tile[0], one.out_height - y * one.tile[0]) * min(one.tile[1], one.out_width - x * one.tile[1])
+        for _ in range(one.passes)
+        for y in range(one.tiles_y)
+        for x in range(one.tiles_x)
+    ]
+
+
+@dataclass
+class Walk:
+    """The same machine between two starts, event by event: every word, every entry, every tile; nothing skipped, no period.
+
+    Times of all events are kept: ``left`` of windows (all rows together), ``drained`` of tiles, ``done`` of layers.
+    """
+
+    design: Design
+    left: list[int] = field(default_factory=list)
+    drained: list[int] = field(default_factory=list)
+    done: list[int] = field(default_factory=list)
+    loaded: int = 0
+    """The cycle in which the loader took its last word."""
+    issued: dict[int, int] = field(default_factory=dict)
+
+    def layer(self, one: LayerSchedule) -> None:
+        number, tiles_before, pixels = len(self.done), len(self.drained), tile_pixels(one)
+        may_take = timing.START_LATENCY
+        if number:
+            may_take = self.loaded + timing.NEXT_LAYER_LATENCY
+        if number > 1:
+            may_take = max(may_take, self.done[-2] + timing.LAYER_AHEAD_LATENCY)
+        tile = 0
+        for p in range(one.passes):
+            for _ in range(one.tiles):
+                if number and one.free_tiles != ALL_TILES_FREE:
+                    may_take = max(may_take, self.input_ready(one, tile, tiles_before))
+                for w in range(len(one.words[p])):
+                    may_take = self.window(one, p, w, may_take)
+                self.drain(pixels[tile] * one.steps, first=tile == 0)
+                tile += 1
+        self.done.append(self.drained[-1] + timing.REQUANTIZER_LATENCY)
+
+    def input_ready(self, one: LayerSchedule, tile: int, tiles_before: int) -> int:
+        """The first cycle in which the data allow the loader to begin a tile."""
+        everything = self.done[-1] + timing.LAYER_DONE_LATENCY
+        if tile >= one.free_tiles:
+            return everything
+        last_waited_for = self.drained[tiles_before - one.unneeded_tiles - 1]
+        return min(everything, last_waited_for + timing.REQUANTIZER_LATENCY + timing.TILE_DONE_LATENCY)
+
+    def window(self, one: LayerSchedule, p: int, w: int, take: int) -> int:
+        """Loads one window, lets the rows work in it, and gives the cycle after its last word."""
+        number = len(self.left)
+        if number >= self.design.windows:
+            take = max(take, self.left[number - self.design.windows] + timing.ISSUE_LATENCY)
+        self.loaded = take + int(one.words[p][w]) - 1
+        for r in range(self.design.rows):
+            for entry in range(int(one.counts[p][w][r])):
+                at = max(self.issued.get(r, -1) + 1, self.loaded + timing.LOAD_LATENCY)
+                if w == entry == 0 and len(self.drained) >= 2:
+                    at = max(at, self.drained[-2] + timing.BANK_LATENCY)
+                self.issued[r] = at
+        self.left.append(max(self.issued.values()))
+        return self.loaded + 1
+
+    def drain(self, steps: int, first: bool) -> None:
+        begin = self.left[-1] + timing.DRAIN_START_LATENCY
+        if self.drained:
+            begin = max(begin, self.drained[-1] + 1)
+        if first and self.done:
+            begin = max(begin, self.done[-1] + timing.DRAIN_SETUP_LATENCY)
+        self.drained.append(begin + steps - 1)
+
+
+def walk(schedules: list[LayerSchedule], design: Design) -> list[int]:
+    """Cycles of every layer; a pause is a new start."""
+    cycles: list[int] = []
+    machine = Walk(design)
+    for one in schedules:
+        machine.layer(one)
+        cycles.append(machine.done[-1] - (machine.done[-2] if len(machine.done) > 1 else 0))
+        if one.pause:
+            machine = Walk(design)
+    return cycles
 
 
 @st.composite
-def schedules(draw):
+def designs(draw) -> Design:
+    return Design("random", draw(st.integers(1, 4)), 6, 20, draw(st.integers(2, 4)), 2, 4, 2)
+
+
+@st.composite
+def schedules(draw, design: Design, largest: int) -> LayerSchedule:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    rows = draw(st.integers(1, 4))
-    design = Design("random", rows, 6, 20, draw(st.integers(2, 4)), 2, 4, 2)
     passes = draw(st.integers(1, 2))
     counts, words = [], []
     for _ in range(passes):
         windows = draw(st.integers(1, 6))
-        count = rng.integers(0, draw(st.sampled_from([2, 8, 30])), (windows, rows))
+        count = rng.integers(0, draw(st.sampled_from([2, 8, 30])), (windows, design.rows))
         count[0] = np.maximum(count[0], 1)
         counts.append(count)
         words.append(rng.integers(1, draw(st.sampled_from([3, 20])), windows))
     tile = draw(st.sampled_from(design.tile_shapes))
-    height, width = draw(st.integers(1, 30)), draw(st.integers(1, 30))
-    one = LayerSchedule(
+    height, width = draw(st.integers(1, largest)), draw(st.integers(1, largest))
+    return LayerSchedule(
         tuple(counts),
         tuple(words),
         tile,
@@ -87,35 +141,92 @@ def schedules(draw):
         width,
         draw(st.integers(1, 4)),
     )
-    return one, design
 
 
-@settings(max_examples=200, deadline=None)
-@given(schedules())
-def test_periods_give_what_walking_every_tile_gives(drawn):
-    one, design = drawn
+@st.composite
+def overlapping(draw, design: Design) -> list[LayerSchedule]:
+    """Layers that wait for all of the one before, for nothing, or for some tiles of it; and pauses."""
+    result: list[LayerSchedule] = []
+    for _ in range(draw(st.integers(2, 5))):
+        one = draw(schedules(design, 12))
+        kind = draw(st.sampled_from(["all", "nothing", "tiles", "tiles", "tiles"]))
+        if kind == "nothing":
+            one = replace(one, free_tiles=ALL_TILES_FREE)
+        elif kind == "tiles" and result:
+            most = min(result[-1].tiles - 1, history(design) - 1)
+            free = draw(st.one_of(st.integers(1, 12), st.just(ALL_TILES_FREE - 1)))
+            one = replace(one, free_tiles=free, unneeded_tiles=draw(st.integers(0, most)))
+        result.append(replace(one, pause=draw(st.sampled_from([False, False, False, True]))))
+    return result
+
+
+def check_shares(got: LayerCycles, one: LayerSchedule, design: Design) -> None:
+    """All row cycles are accounted for; only what was done while the layer before still ran can make the fill negative."""
+    waits = (got.load_wait_row_cycles, got.balance_wait_row_cycles, got.drain_wait_row_cycles)
+    assert got.issue_row_cycles + sum(waits) + got.fill_row_cycles == got.cycles * design.rows
+    assert min(waits) >= 0
+    assert got.issue_row_cycles == sum(int(c.sum()) for c in one.counts) * one.tiles
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_periods_give_what_walking_every_tile_gives(data):
+    design = data.draw(designs())
+    one = data.draw(schedules(design, 30))
     got = layer_cycles(one, design)
-    assert got.cycles == walk(one, design)
-    shares = (
-        got.issue_row_cycles,
-        got.load_wait_row_cycles,
-        got.balance_wait_row_cycles,
-        got.drain_wait_row_cycles,
-        got.fill_row_cycles,
-    )
-    assert sum(shares) == got.cycles * design.rows
-    assert min(shares) >= 0
-    issued = sum(int(c.sum()) for c in one.counts) * one.tiles
-    assert got.issue_row_cycles == issued
+    assert [got.cycles] == walk([one], design)
+    check_shares(got, one, design)
+    assert got.fill_row_cycles >= 0
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.data())
+def test_overlapping_layers_are_walked_event_by_event(data):
+    design = data.draw(designs())
+    layers = data.draw(overlapping(design))
+    got = schedule_cycles(layers, design)
+    assert [one.cycles for one in got] == walk(layers, design)
+    for cycles, one in zip(got, layers, strict=True):
+        check_shares(cycles, one, design)
+
+
+def test_a_pause_is_a_new_start():
+    """Behind a pause, a layer takes as long as alone, whatever it may overlap with."""
+    design = Design("pause", 2, 4, 20, 2, 2, 4, 2)
+    first = schedule([[[5, 4]]], [[6]], tiles=(2, 3))
+    second = replace(schedule([[[3, 9]]], [[4]], tiles=(3, 2)), free_tiles=2, unneeded_tiles=1)
+    alone = [layer_cycles(one, design).cycles for one in (first, second)]
+    overlapped = [one.cycles for one in schedule_cycles([first, second], design)]
+    paused = [one.cycles for one in schedule_cycles([replace(first, pause=True), second], design)]
+    assert paused == alone
+    assert overlapped[0] == alone[0]
+    assert overlapped[1] < alone[1]
+
+
+def test_two_layers_of_one_tile_by_hand():
+    """Both: five words, seven entries, four pixels. The first is written in cycle 31 (below), its last word taken in 7.
+
+    A second one that needs nothing of it: words from 7 + 4 = 11 to 15, entries from 18 (the rows are free from 17 on) to 24,
+    ready to drain in 29, not before 31 + 2 = 33; 33 to 36, written in 43. One that waits for the last result: words from 32 to
+    36, entries from 39 to 45, drain from 50 to 53, written in 60.
+    """
+    design = Design("hand", 1, 4, 20, 2, 2, 4, 2)
+    one = schedule([[[7]]], [[5]])
+    free, bound = (schedule_cycles([one, replace(one, free_tiles=n)], design) for n in (ALL_TILES_FREE, 0))
+    assert [layer.cycles for layer in free] == [31, 43 - 31]
+    assert [layer.cycles for layer in bound] == [31, 60 - 31]
+    # Entries end in 16 and 24: from then to the end, 15 and 19 cycles of the one row are filled.
+    assert free[0].fill_row_cycles == 31 - 7
+    assert free[1].fill_row_cycles == (43 - 31) - 7
 
 
 def test_one_window_one_tile_by_hand():
-    """Five words and seven entries: 2 to set up, loads in 2..6, entries in 9..15, first drain step in 20, four pixels, last
-    in 23, written 7 cycles later."""
+    """Five words and seven entries: 3 to start, loads in 3..7, entries in 10..16, first drain step in 21, four pixels, last
+    in 24, written 7 cycles later."""
     design = Design("hand", 1, 4, 20, 2, 2, 4, 2)
-    assert layer_cycles(schedule([[[7]]], [[5]]), design).cycles == 30
-    latencies = timing.LAYER_SETUP_LATENCY + 4 + timing.LOAD_LATENCY + 6 + timing.DRAIN_START_LATENCY + 3
-    assert latencies + timing.REQUANTIZER_LATENCY == 30
+    assert layer_cycles(schedule([[[7]]], [[5]]), design).cycles == 31
+    latencies = timing.START_LATENCY + 4 + timing.LOAD_LATENCY + 6 + timing.DRAIN_START_LATENCY + 3
+    assert latencies + timing.REQUANTIZER_LATENCY == 31
 
 
 def test_a_compute_bound_layer_takes_its_slowest_row_per_tile():

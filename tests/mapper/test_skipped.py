@@ -1,5 +1,6 @@
 """Words that zeros leave out: counted by hand, and never negative."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +10,11 @@ from hypothesis import strategies as st
 
 from hw.design import Design
 from mapper.compile import compile_network
+from mapper.program import LayerProgram
 from mapper.skipped import dense_words
 from mapper.windows import Nonzeros, count_words, plan_windows, split_kernel
-from models.quantized import QuantizedNetwork
+from mapper.workload import lower
+from models.quantized import QuantizedLayer, QuantizedNetwork
 from tests.sim.networks import layer, networks, tensor
 
 DESIGN = Design("square", 2, 16, 36, 2, 2, 4, 4, max_stride=3)
@@ -85,19 +88,23 @@ def test_counted_as_the_mapper_would_list_them(data):
     schedule = program.schedule
     count = dense_words(full, program, design)
     assert sum(int(one.sum()) for one in schedule.words) * schedule.tiles <= count
-    kernel = full.weights.shape[2], full.weights.shape[3]
-    folded = program.geometry.kernel != kernel or len(program.input.positions) != program.input.channels
-    if folded or (full.groups > 1 and schedule.passes > 1):
+    if full.groups > 1 and schedule.passes > 1:
         return
-    channel, inner, ky, kx = np.nonzero(np.ones_like(full.weights))
-    group = channel // (len(full.weights) // full.groups)
-    position = program.input.positions[group * full.weights.shape[1] + inner]
-    plan = plan_windows(
-        design, Nonzeros(channel, position, ky, kx, channel), split_kernel(design, kernel, full.dilation), kernel
-    )
+    geometry, nonzeros = program.geometry, _without_zeros(network, full, program)
+    split = split_kernel(design, geometry.kernel, geometry.dilation)
+    plan = plan_windows(design, nonzeros.at(program.input.positions), split, geometry.kernel)
     tile = min(schedule.tile[0], schedule.out_height), min(schedule.tile[1], schedule.out_width)
-    words = count_words(plan, tile, program.geometry.stride, program.geometry.dilation)
+    words = count_words(plan, tile, geometry.stride, geometry.dilation)
     assert count == schedule.passes * schedule.tiles * words
+
+
+def _without_zeros(network: QuantizedNetwork, full: QuantizedLayer, program: LayerProgram) -> Nonzeros:
+    """The layer's own nonzeros, were none of its weights zero; of a folded one, every tap of the folded kernel, for every
+    folded channel."""
+    if program.input.fold == program.outputs[0].fold == (1, 1):
+        return lower(network, replace(full, weights=np.ones_like(full.weights))).nonzeros
+    shape = (1, len(program.input.positions), *program.geometry.kernel)
+    return Nonzeros(*np.nonzero(np.ones(shape)), np.ones(math.prod(shape), np.int64))
 
 
 @pytest.mark.parametrize("size", [7, 8, 9])

@@ -71,7 +71,7 @@ def test_a_hostile_name_stays_a_name(target: Path) -> None:
 
 def test_the_table_holds_the_numbers(target: Path) -> None:
     only = layer(
-        "conv1", macs=442_368, weights=400, nnz=100, causes=(1500, 100, 0, 200, 100, 80, 20), energy_pj=70_380.0
+        "conv1", macs=442_368, weights=400, nnz=100, causes=(1500, 100, 0, 200, 100, 80, 20, 0), energy_pj=70_380.0
     )
     write_report(network((only,), dense_total_cycles=5_000), target)
     texts = Page(target).texts()
@@ -95,9 +95,9 @@ def test_the_table_holds_the_numbers(target: Path) -> None:
 
 def test_the_table_says_why(target: Path) -> None:
     first = layer(
-        "a", skipped_macs=1_111, loaded_words=2_222, skipped_words=3_333, causes=(60, 0, 0, 4_000, 400, 40, 4)
+        "a", skipped_macs=1_111, loaded_words=2_222, skipped_words=3_333, causes=(60, 0, 0, 4_000, 400, 40, 4, 0)
     )
-    second = layer("b", skipped_macs=1, loaded_words=2, skipped_words=3, causes=(60, 0, 0, 0, 0, 0, 1))
+    second = layer("b", skipped_macs=1, loaded_words=2, skipped_words=3, causes=(60, 0, 0, 0, 0, 0, 1, 0))
     write_report(network((first, second, host_layer())), target)
     cells = [cell for cell in Page(target).texts() if cell in ("1,111", "2,222", "3,333", "4,444")]
     assert cells == ["1,111", "2,222", "3,333", "4,444"], "one layer's, in the order of the headings"
@@ -133,7 +133,7 @@ def test_stacked_parts_add_up_to_the_layer_s_energy(target: Path) -> None:
 
 def test_roofline_places_layers_under_its_ceilings(target: Path) -> None:
     write_report(
-        network((layer("conv1", causes=(50, 0, 0, 0, 50, 0, 0), operations_per_byte=8.0), host_layer())), target
+        network((layer("conv1", causes=(50, 0, 0, 0, 50, 0, 0, 0), operations_per_byte=8.0), host_layer())), target
     )
     ceiling, points = Page(target).figures()["roofline"]["traces"]
     assert (points["x"], points["y"]) == ([8.0], [128.0])  # half of 8 x 32 PEs

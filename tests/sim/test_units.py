@@ -60,7 +60,7 @@ def test_loader(name):
 @pytest.mark.rtl
 @pytest.mark.parametrize("name", list(HAND))
 def test_array(name):
-    run_bench(SkipstoneArray(HAND[name]), "array", "sim.benches.array", 4, design_environment(HAND[name]))
+    run_bench(SkipstoneArray(HAND[name]), "array", "sim.benches.array", 5, design_environment(HAND[name]))
 
 
 # The verdict itself ---------------------------------------------------------------------------------------------------
