@@ -27,7 +27,7 @@ Constant = NDArray[Any]
 Attributes = Mapping[str, Any]
 """A node's attributes by name, as Python values."""
 Converters = Mapping[str, Callable[["NodeConverter", onnx.NodeProto, Attributes], None]]
-"""A converter for each operator. Each gets the walk, the node and the node's attributes."""
+"""A converter for each operator, or domain other than ONNX's own. Each gets the walk, the node and the node's attributes."""
 
 
 class UnsupportedError(Exception):
@@ -65,7 +65,7 @@ class NodeConverter:
     def convert(self, node: onnx.NodeProto) -> None:
         """Converts one node, or notes why it can't be."""
         label = f"{node.op_type} (node '{node.name or node.output[0]}')"
-        converter = self._converters.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+        converter = self._converters.get(node.op_type if node.domain in ("", "ai.onnx") else node.domain)
         if converter is None:
             self.unsupported.append(label)
         elif not self._unknown.intersection(node.input):

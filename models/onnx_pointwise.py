@@ -27,6 +27,8 @@ _CURVED = {
     "PRelu", "Pow", "Reciprocal", "Selu", "Sigmoid", "Sin", "Softplus", "Softsign", "Sqrt", "Swish", "Tanh",
     "ThresholdedRelu",
 }  # fmt: skip
+DOMAIN = "skipstone.pointwise"
+"""The domain of the nodes that stand for functions."""
 POINTWISE = frozenset(_LINEAR | _CLAMPS | _CURVED)
 
 
@@ -39,7 +41,8 @@ class _Region:
 
 
 def fold_pointwise(model: onnx.ModelProto) -> Converters:
-    """Puts one node, ``Pointwise``, in the place of every function that needs a table, in the model; its converter."""
+    """Puts one node in the place of every function that needs a table, in the model; its converter. The node has the name
+    and operator of the function's last, and :data:`DOMAIN`."""
     graph = model.graph
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     finder = _Finder(graph, constants)
@@ -52,7 +55,7 @@ def fold_pointwise(model: onnx.ModelProto) -> Converters:
     nodes = [node for node in graph.node if node.output[0] in regions or node.output[0] not in taken]
     for index, node in enumerate(nodes):
         if (region := regions.get(node.output[0])) is not None:
-            nodes[index] = helper.make_node("Pointwise", [region.root], node.output, name=node.name)
+            nodes[index] = helper.make_node(node.op_type, [region.root], node.output, name=node.name, domain=DOMAIN)
     del graph.node[:]
     graph.node.extend(nodes)
     functions = {name: _as_function(region, constants) for name, region in regions.items()}
@@ -65,7 +68,7 @@ def fold_pointwise(model: onnx.ModelProto) -> Converters:
         layer = Pointwise(name=name, inputs=(view.tensor,), function=functions[name])
         c.emit(node, layer, view.shape, view.index)
 
-    return {"Pointwise": convert}
+    return {DOMAIN: convert}
 
 
 def _constants_shape(region: _Region, constants: Mapping[str, Constant]) -> tuple[int, ...]:

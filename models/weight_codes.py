@@ -139,4 +139,5 @@ def _from_codebook(steps: Real, limit: int, entries: int) -> Integers:
     near = np.where(np.abs(centres) < 1, np.where(centres < 0, -1, 1), centres)
     book = np.unique([0, *_rounded(near, limit).tolist()])
     bounds = (book[1:] + book[:-1]) / 2
-    return np.where(steps == 0, 0, book[np.searchsorted(bounds, steps)]).astype(np.int64)
+    nearest: Integers = book[np.searchsorted(bounds, steps)].astype(np.int64)
+    return nearest

@@ -14,6 +14,8 @@ def reads(run: Run, inputs: int) -> dict[int, Counter[tuple[int, int]]]:
     """For each output position, how often it reads which (tap, input pixel)."""
     assert run.before > -inputs, "a whole image cropped away"
     assert run.after > -inputs
+    assert run.dilation >= 1
+    assert run.stride >= 1
     taps = max(1, len(run.taps))
     reach = (run.size - 1) * run.stride + (taps - 1) * run.dilation + 1
     assert run.before + inputs + run.after == reach, "exactly the pixels that the window passes over"

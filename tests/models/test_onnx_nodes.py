@@ -112,6 +112,11 @@ def test_one_error_names_every_unsupported_node(tmp_path: Path) -> None:
             "Relu (node 'n': it reads a Softmax, which the host does after the array)",
         ),
         (
+            [node("Softmax", ["x"], "s", axis=1), node("Tanh", ["s"], "t"), node("Sin", ["t"], name="n")],
+            IMAGE,
+            "Sin (node 'n': it reads a Softmax, which the host does after the array)",
+        ),
+        (
             [node("Conv", ["x", "one"], name="n")],
             (1, 4, 9),
             "Conv (node 'n': only two spatial axes are supported, it has 1)",

@@ -70,11 +70,11 @@ def test_binary_by_hand() -> None:
 
 
 def test_powers_of_two_are_exact_where_they_can_be() -> None:
-    """1 to 128 are the eight powers of 4 bits; 3 is nearer to 4 or as near to 2, 1.4 nearer to 1, and 0.4 to 0."""
+    """1 to 128 are the eight powers of 4 bits; 1.4 is nearest to 1, 0.4 to 0, 23 to 16 and 25 to 32."""
     integers, scale = coded(np.array([[1, -2, 4, 8, 16, 32, 64, -128.0]]), "power_of_two", bits=4)
     assert (integers * scale[:, None]).tolist() == [[1, -2, 4, 8, 16, 32, 64, -128]]
-    near, scale = coded(np.array([[128, 128, 128, 128, 1.4, 0.4, -23]]), "power_of_two", bits=4)
-    assert (near * scale[:, None])[0, 4:].tolist() == [1, 0, -16]
+    near, scale = coded(np.array([[128, 128, 128, 128, 1.4, 0.4, -23, 25]]), "power_of_two", bits=4)
+    assert (near * scale[:, None])[0, 4:].tolist() == [1, 0, -16, 32]
 
 
 def test_powers_of_two_choose_a_scale_for_the_mass_of_the_weights() -> None:
