@@ -304,8 +304,9 @@ class Design:
     def descriptor(self) -> Fields:
         """One layer. Counts are stored less one, but for two: the loader begins the layer once ``wait_tiles`` tiles of the
         layer before are written, and its tiles from ``free_tiles`` on when all of them are (``ALL_TILES_FREE``: it never
-        waits). ``pause``: the array stops after this layer, and the next start goes on. ``tap_y``/``tap_x`` give, for each offset below ``reach``, the tap's part
-        of the slot number and whether there is a tap at all; addresses are in words, modulo the address space."""
+        waits). ``pause``: the array stops after this layer, and the next start goes on. ``tap_y``/``tap_x`` give, for each
+        offset below ``reach``, the tap's part of the slot number and whether there is a tap at all; addresses are in words,
+        modulo the address space."""
         dimension, address = self.dimension_bits, self.address_bits
         tile_step = width_of(self.cols * self.max_stride + 1)
         taps = [

@@ -40,8 +40,9 @@ class Assignment:
 def assign_channels(design: Design, load: NDArray[np.float64], order_key: Ints | None = None) -> Assignment:
     """Assigns ``load.shape[0]`` channels; ``load`` (channels x features) is the work of each channel in each window.
 
-    Rows are made equal window by window, and not only in total (see ``_balanced``). ``order_key`` (channels), where given, decides which channels share a pass (grouped
-    layers read fewer words if channels of one input group stay together); otherwise channels of like weight do.
+    Rows are made equal window by window, and not only in total (see ``_balanced``). ``order_key`` (channels), where given,
+    decides which channels share a pass (grouped layers read fewer words if channels of one input group stay together);
+    otherwise channels of like weight do.
     """
     channels = load.shape[0]
     passes = -(-channels // (design.rows * design.accumulators))

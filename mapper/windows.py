@@ -18,7 +18,8 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Nonzeros:
-    """The nonzero weights of a layer, in parallel arrays: output channel, input channel (or its position in memory), tap, value."""
+    """The nonzero weights of a layer, in parallel arrays: output channel, input channel (or its position in memory), tap and
+    value."""
 
     channel: Ints
     position: Ints

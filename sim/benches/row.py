@@ -522,7 +522,9 @@ async def random_lists(dut, seed: int) -> None:
 def overlapping(layers: list[Layer], recording: Recording) -> int:
     """How many layers were begun before the row had issued all entries of those before."""
     entries = list(accumulate(layer.all_entries for layer in layers))
-    return sum(begin < recording.issued[before - 1] for begin, before in zip(recording.layers[1:], entries, strict=False))
+    return sum(
+        begin < recording.issued[before - 1] for begin, before in zip(recording.layers[1:], entries, strict=False)
+    )
 
 
 @cocotb.test()

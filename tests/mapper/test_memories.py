@@ -13,7 +13,7 @@ def test_sizes_are_the_next_power_of_two():
     assert [memory_size(need) for need in (1, 2, 3, 4, 5, 1024, 1025)] == [2, 2, 4, 4, 8, 1024, 2048]
 
 
-@pytest.mark.parametrize("memory", ROOMY)
+@pytest.mark.parametrize("memory", [name for name in ROOMY if name != "tables"])
 def test_what_is_needed_fits_and_one_word_less_does_not(memory):
     needed = memories_needed(compile_network(residual(), DESIGN))
     compile_network(residual(), DESIGN.replace(**needed))
