@@ -1,8 +1,9 @@
 """What one descriptor does: a sparse matrix over windows of one tensor, in the array's own terms.
 
 A layer becomes a workload by *folding*: a tensor folded by (fy, fx) is held as ``height / fy`` x ``width / fx`` pixels of
-``channels * fy * fx`` channels, so that tensors of few channels fill whole memory words, and strided layers become unstrided ones. The
-layer's kernel grows by zeros only, which cost nothing. Layers that read one tensor alike become one workload by *merging*.
+``channels * fy * fx`` channels, so that tensors of few channels fill whole memory words, and strided layers become
+unstrided ones. The layer's kernel grows by zeros only, which cost nothing. Layers that read one tensor alike become one
+workload by *merging*.
 """
 
 from __future__ import annotations

@@ -77,8 +77,8 @@ def unfolded(values: NDArray[np.int64], placement: Placement) -> NDArray[np.int6
 @dataclass(frozen=True, eq=False)
 class NetworkRun:
     """One run: ``cycles`` of every layer that finished and the tensors that it completed (``layers``), read from activation
-    memory when it ended; ``tensors``: all tensors by name, the input and the host's among them. ``from_host``: the last tensor read
-    through the host port was the same. ``seconds``: wall time of the cycles alone."""
+    memory when it ended; ``tensors``: all tensors by name, the input and the host's among them. ``from_host``: the last
+    tensor read through the host port was the same. ``seconds``: wall time of the cycles alone."""
 
     cycles: tuple[int, ...]
     layers: tuple[dict[str, NDArray[np.int64]], ...]
