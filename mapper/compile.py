@@ -19,7 +19,7 @@ from mapper.limits import check_geometry, check_memories, check_numbers, check_w
 from mapper.link import link
 from mapper.lookups import Lookups, collect_lookups
 from mapper.overlap import INDEPENDENT, NOTHING, Footprint, Overlap, overlap
-from mapper.program import HostStep, Program
+from mapper.program import HostStep, Program, Search
 from mapper.tiling import MappedWorkload, map_workload
 from mapper.workload import UNFOLDED, Fold, Workload, folded_shape, lower, merge
 from models.quantized import HostProduct, QuantizedNetwork
@@ -35,7 +35,7 @@ def compile_network(network: QuantizedNetwork, design: Design) -> Program:
     lookups = collect_lookups(network, design)
     for layer in network.array_layers:
         check_numbers(layer, network, design)
-    folds = choose_folds(network, design)
+    folds, bounds = choose_folds(network, design)
     merges = merge_candidates(network, design, folds)
     reshaped = None
     if folds or merges:
@@ -46,8 +46,10 @@ def compile_network(network: QuantizedNetwork, design: Design) -> Program:
     except MappingError:
         if reshaped is None:
             raise
-        return reshaped
-    return reshaped if reshaped is not None and _total(reshaped) < _total(plain) else plain
+        plain = None
+    found = [program for program in (plain, reshaped) if program is not None]
+    search = Search(bounds, sum(program.search.schedules for program in found), len(found))
+    return replace(min(found, key=_total), search=search)
 
 
 def _total(program: Program) -> int:
@@ -104,6 +106,7 @@ def _compile(
             HostStep(after, product, tuple(placements[name] for name in product.inputs), placements[product.output])
             for after, product in products
         ),
+        Search(0, sum(one.tried for one in mapped), 1),
     )
 
 

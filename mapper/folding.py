@@ -87,6 +87,10 @@ class FoldSearch:
             name: fold for group, fold in zip(self.groups, folds, strict=True) for name in group if fold != UNFOLDED
         }
 
+    @property
+    def bounds_computed(self) -> int:
+        return len(self._costs)
+
     def _gain(self, before: list[Fold], after: list[Fold], changed: range) -> float:
         layers = {layer.name: layer for index in changed for layer in self.layers_of[index]}
         return sum(self._cost(layer, before) - self._cost(layer, after) for layer in layers.values())
@@ -142,9 +146,11 @@ def bound(network: QuantizedNetwork, layer: QuantizedLayer, design: Design, sour
     return best
 
 
-def choose_folds(network: QuantizedNetwork, design: Design) -> dict[str, Fold]:
-    """Deterministic; a network without small tensors is left as it is."""
-    return FoldSearch(network, design).search()
+def choose_folds(network: QuantizedNetwork, design: Design) -> tuple[dict[str, Fold], int]:
+    """The fold of every tensor that is better folded, and how many bounds were computed to find them. Deterministic; a network
+    without small tensors is left as it is."""
+    search = FoldSearch(network, design)
+    return search.search(), search.bounds_computed
 
 
 def merge_candidates(network: QuantizedNetwork, design: Design, folds: dict[str, Fold]) -> dict[str, str]:

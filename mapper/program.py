@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -127,6 +127,16 @@ class HostStep:
     output: Placement
 
 
+@dataclass(frozen=True)
+class Search:
+    """What the mapper looked at to find a program: foldings of layers whose ``bounds`` it compared, ``schedules`` of layers and
+    whole ``programs`` whose exact cycles it counted."""
+
+    bounds: int
+    schedules: int
+    programs: int
+
+
 @dataclass(frozen=True, eq=False)
 class Program:
     """The whole network on one design. ``activation_words`` is the highest word used, plus one. ``tables`` and ``codebooks``
@@ -142,6 +152,7 @@ class Program:
     tables: tuple[tuple[int, ...], ...] = ()
     codebooks: tuple[tuple[int, ...], ...] = ()
     host_steps: tuple[HostStep, ...] = ()
+    search: Search = field(default_factory=lambda: Search(0, 0, 0))
 
     def memory_images(self) -> dict[str, list[int]]:
         """The words of every program memory, by the memory's name (``weights0`` ... one per row); without ``tables`` or

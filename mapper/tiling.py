@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hw.design import Design
 from mapper.cycles import layer_cycles
@@ -19,11 +20,18 @@ TILES_TRIED = 3
 """Tile shapes whose cycles are counted exactly: those of the best bounds."""
 CLOSE = 1.1
 """Shapes whose bound is this much worse than the best one are not tried."""
+FINER = 3
+"""By how much windows are made smaller where that is tried."""
+LONG_FIRST_LOAD = 0.01
+"""The share of a layer's cycles from which on the load of its first window is worth shortening."""
+
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class MappedWorkload:
-    """A workload before its tensors have addresses. ``steps``: drain steps of each part, one after the other in a pass."""
+    """A workload before its tensors have addresses. ``steps``: drain steps of each part, one after the other in a pass;
+    ``tried``: how many schedules' cycles were counted to find this one."""
 
     workload: Workload
     split: KernelSplit
@@ -31,51 +39,82 @@ class MappedWorkload:
     passes: tuple[EncodedPass, ...]
     words: tuple[Words, ...]
     steps: tuple[int, ...]
+    tried: int
 
 
 def map_workload(workload: Workload, layout: Layout, design: Design, lookups: Lookups) -> MappedWorkload:
-    """Lists and schedule; assigns the channels of what the workload writes, if nothing tied to it has done so yet."""
+    """Lists and schedule; assigns the channels of what the workload writes, if nothing tied to it has done so yet.
+
+    Windows hold as many channel groups as fit. Where the first of them takes a good part of the layer's time to load, windows
+    of a third of the groups are tried as well: rows begin earlier then, but are less evenly busy.
+    """
     for part in workload.parts:
         layout.assign(part.layer.output, workload)
-    channel_pass, row, accumulator, passes, steps = _placed_channels(workload, layout, design)
+    placed = _place_channels(workload, layout, design)
+    split = split_kernel(design, workload.geometry.kernel, workload.geometry.dilation)
+    best, cycles = _map(workload, layout, design, lookups, placed, split)
+    if split.groups >= FINER and int(best.schedule.words[0][0]) > LONG_FIRST_LOAD * cycles:
+        finer = replace(split, groups=split.groups // FINER)
+        other, other_cycles = _map(workload, layout, design, lookups, placed, finer)
+        if other_cycles < cycles:
+            return replace(other, tried=best.tried + other.tried)
+        return replace(best, tried=best.tried + other.tried)
+    return best
+
+
+@dataclass(frozen=True, eq=False)
+class _PlacedChannels:
+    """For every output channel its pass, row and accumulator; the number of passes; each part's drain steps."""
+
+    channel_pass: Ints
+    row: Ints
+    accumulator: Ints
+    passes: int
+    steps: tuple[int, ...]
+
+
+def _map(
+    workload: Workload,
+    layout: Layout,
+    design: Design,
+    lookups: Lookups,
+    placed: _PlacedChannels,
+    split: KernelSplit,
+) -> tuple[MappedWorkload, int]:
+    """The workload with windows of this split, and its cycles if it ran alone."""
     nonzeros = workload.nonzeros.at(layout.positions(workload.layer.input))
-    geometry = workload.geometry
-    split = split_kernel(design, geometry.kernel, geometry.dilation)
     encoded: list[EncodedPass] = []
     plans: list[WindowPlan] = []
-    nonzero_pass = channel_pass[nonzeros.channel]
-    for index in range(passes):
-        part_nonzeros = nonzeros.select(nonzero_pass == index) if passes > 1 else nonzeros
-        plan = plan_windows(design, part_nonzeros, split, geometry.kernel)
+    nonzero_pass = placed.channel_pass[nonzeros.channel]
+    for index in range(placed.passes):
+        part = nonzeros.select(nonzero_pass == index) if placed.passes > 1 else nonzeros
+        plan = plan_windows(design, part, split, workload.geometry.kernel)
         plans.append(plan)
         encoded.append(
             encode_pass(
                 design,
                 plan.windows,
-                row[part_nonzeros.channel],
+                placed.row[part.channel],
                 plan.window,
                 plan.slot,
-                part_nonzeros.position % design.load_width,
-                accumulator[part_nonzeros.channel],
-                lookups.codes(workload.layer, part_nonzeros.value),
+                part.position % design.load_width,
+                placed.accumulator[part.channel],
+                lookups.codes(workload.layer, part.value),
             )
         )
-    schedule, words = _choose_tile(workload, design, encoded, plans, sum(steps))
-    return MappedWorkload(workload, split, schedule, tuple(encoded), words, steps)
+    schedule, words, cycles, tried = _choose_tile(workload, design, encoded, plans, sum(placed.steps))
+    return MappedWorkload(workload, split, schedule, tuple(encoded), words, placed.steps, tried), cycles
 
 
-def _placed_channels(
-    workload: Workload, layout: Layout, design: Design
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, tuple[int, ...]]:
-    """For every output channel its pass, row and accumulator; the number of passes; each part's drain steps. The parts of a
-    merged workload take the accumulators one after the other, in whole drain steps."""
+def _place_channels(workload: Workload, layout: Layout, design: Design) -> _PlacedChannels:
+    """The parts of a merged workload take the accumulators one after the other, in whole drain steps."""
     assigned = [layout.assignments[part.layer.output] for part in workload.parts]
     if len(assigned) == 1:
         one = assigned[0]
-        return one.channel_pass, one.row, one.accumulator, one.passes, (one.steps,)
+        return _PlacedChannels(one.channel_pass, one.row, one.accumulator, one.passes, (one.steps,))
     per_step = design.accumulators_per_step
     starts = np.cumsum([0, *(-(-one.depth // per_step) * per_step for one in assigned)])
-    return (
+    return _PlacedChannels(
         np.concatenate([one.channel_pass for one in assigned]),
         np.concatenate([one.row for one in assigned]),
         np.concatenate([one.accumulator + start for one, start in zip(assigned, starts[:-1], strict=True)]),
@@ -86,8 +125,9 @@ def _placed_channels(
 
 def _choose_tile(
     workload: Workload, design: Design, encoded: list[EncodedPass], plans: list[WindowPlan], steps: int
-) -> tuple[LayerSchedule, tuple[Words, ...]]:
-    """The schedule of the tile shape with the fewest exact cycles, among those with the best bounds."""
+) -> tuple[LayerSchedule, tuple[Words, ...], int, int]:
+    """The schedule of the tile shape with the fewest exact cycles, among those with the best bounds; its cycles, and how many
+    shapes were tried."""
     height, width = workload.size
     geometry = workload.geometry
     compute = [int(one.counts.sum(axis=0).max()) for one in encoded]
@@ -118,8 +158,8 @@ def _choose_tile(
             out_width=width,
             steps=steps,
         )
-        cycles = layer_cycles(schedule, design).cycles if len(tried) > 1 else 0
+        cycles = layer_cycles(schedule, design).cycles
         if best is None or cycles < best[0]:
             best = cycles, schedule, words
     assert best is not None
-    return best[1], best[2]
+    return best[1], best[2], best[0], len(tried)

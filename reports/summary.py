@@ -114,6 +114,16 @@ def skipped_text(result: NetworkResult) -> str:
     )
 
 
+def search_text(result: NetworkResult) -> str:
+    """What the mapper looked at."""
+    if not result.search:
+        return ""
+    return (
+        f"{count(result.search['bounds'])} foldings bounded, {count(result.search['schedules'])} schedules and "
+        f"{count(result.search['programs'])} programs counted exactly"
+    )
+
+
 def stall_cycles(result: NetworkResult) -> float:
     return sum(layer.stall_cycles or 0.0 for layer in result.layers)
 
@@ -200,6 +210,7 @@ def summary_rows(result: NetworkResult) -> list[tuple[str, str]]:
         ("speed-up over dense", NONE if factor is None else f"{factor:.2f}x, same array"),
         ("skipped", skipped_text(result)),
         ("utilization", percent(utilization(result))),
+        ("mapper", search_text(result)),
         ("stalled", f"{percent(share(stall_cycles(result), result.total_cycles))} of the cycles"),
         ("energy", f"{nanojoules(result.total_energy_pj)} nJ for one input"),
         ("area (proxy)", f"{square_millimetres(result.area_um2_proxy)} mm²"),

@@ -129,6 +129,7 @@ def assemble_result(
         area_um2_proxy=area_um2_proxy(design, technology),
         accuracy=accuracy,
         images_verified=0,
+        search=dataclasses.asdict(costed.program.search),
     )
 
 
@@ -191,6 +192,9 @@ def layer_result(
         passes=layer.schedule.passes,
         windows=sum(len(words) for words in layer.schedule.words),
         operations_per_byte=actions.useful_macs / loaded_bytes,
+        layers=layer.layers,
+        folds=(layer.input.fold, layer.outputs[0].fold),
+        encoded_bits=layer.encoded_bits,
     )
 
 
@@ -200,7 +204,7 @@ def host_result(name: str, operator: str, elements: int, work: int) -> LayerResu
         name=name,
         kind=operator,
         on_host=True,
-        macs=0,
+        macs=elements if operator == "Mul" else 0,
         nnz=0,
         weights=0,
         model_cycles=None,
