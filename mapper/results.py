@@ -27,8 +27,9 @@ class LayerResult:
     ``bound`` is ``compute``, ``load``, ``drain`` or ``edge`` (the largest group of causes; fillers and balance count as
     compute, the pipeline's fill as edge), or ``host``. ``utilization`` is useful multiply-accumulates over PEs times cycles.
     ``rtl_cycles`` and ``outputs_equal`` are None unless the RTL ran. ``operations_per_byte``: useful multiply-accumulates for
-    each byte that the loader moves. ``layers``: the network's layers that run together as this one. ``folds``: how its input and
-    its output are folded. ``encoded_bits``: what it takes in the weight memories. A layer on the host has no cycles and no energy, and ``note`` says so.
+    each byte that the loader moves. ``layers``: the network's layers that run together as this one. ``folds``: how its
+    input and its output are folded. ``encoded_bits``: what it takes in the weight memories. A layer on the host has no cycles
+    and no energy, and ``note`` says so.
     """
 
     name: str
@@ -77,7 +78,8 @@ class NetworkResult:
     """One network on one design. ``dense_total_cycles``: the same network, unpruned, on the same array.
 
     ``calibration`` says where activation ranges come from; ``technology`` names the source of energies.
-    ``search``: what the mapper looked at (see ``mapper.program.Search``). ``images_verified`` is 0 unless the RTL ran. ``sources`` are (what, source) of the energies.
+    ``search``: what the mapper looked at (see ``mapper.program.Search``). ``images_verified`` is 0 unless the RTL ran.
+    ``sources`` are (what, source) of the energies.
     """
 
     network: str
