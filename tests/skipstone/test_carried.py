@@ -70,6 +70,6 @@ def test_icarus_is_a_second_opinion():
         session.load(program)
         result = session.run(x)
     assert list(result.cycles) == [layer.cycles for layer in network_cycles(program)]
-    assert set(result.tensors) >= {layer.output for layer in network.array_layers}
+    assert set(result.tensors) >= {layer.output for layer in quantized.array_layers}
     for name, got in result.tensors.items():
         assert (got == expected[name][0]).all(), name
