@@ -30,7 +30,7 @@ DESIGN = Design(
 )  # fmt: skip
 
 SHAPES = {
-    "x": (5, 6, 7), "a": (5, 6, 7), "b": (6, 6, 7), "c": (2, 2, 2), "d": (2, 6, 4), "e": (14, 2, 2), "f": (5, 6, 7),
+    "x": (5, 6, 7), "a": (5, 6, 7), "b": (6, 6, 7), "c": (2, 2, 2), "d": (2, 6, 4), "e": (18, 2, 2), "f": (5, 6, 7),
     "g": (4, 6, 7), "h": (3, 1, 7), "i": (4, 1, 1), "j": (6, 6, 7), "k": (3, 1, 7), "p": (6, 6, 7),
 }  # fmt: skip
 
@@ -39,8 +39,8 @@ def network() -> QuantizedNetwork:
     """Layers that between them wait for everything there is to wait for.
 
     The first keeps loader and rows about equally busy; the second reads it tile by tile and waits for its own drain. The
-    third is so short that the fourth waits until the loader may run ahead again. The fifth has three passes of one tile,
-    and the maximum is begun while the rows still work on it; the sixth adds ``a``. The seventh waits for banks; the eighth begins
+    third is so short that the fourth waits until the loader may run ahead again. The fifth has three passes of one tile
+    and window, and the maximum is begun while the rows still work on it; the sixth adds ``a``. The seventh waits for banks; the eighth begins
     on parts of its results, and waits for the rest in its second tile; the ninth waits for all of the eighth. The eleventh
     waits for all but the last tile of the tenth.
     """
@@ -61,7 +61,7 @@ def network() -> QuantizedNetwork:
         layer("second", "a", "b", weights(6, 5, 1, 1) * inputs(1, 5), rng, 8),
         layer("third", "a", "c", weights(2, 5, 1, 1, density=0.3), rng, 8, stride=(2, 2), padding=(0, 0, -2, -3)),
         layer("fourth", "a", "d", weights(2, 5, 1, 1, density=0.5), rng, 8, stride=(1, 2)),
-        layer("fifth", "x", "e", weights(14, 5, 2, 2, density=0.9), rng, 8, stride=(2, 2), padding=(0, 0, -2, -3)),
+        layer("fifth", "x", "e", weights(18, 5, 2, 2) * inputs(4, 5), rng, 8, stride=(2, 2), padding=(0, 0, -2, -3)),
         layer("pool", "b", "p", np.ones((6, 1, 3, 3)), rng, 8, groups=6, maximum=True, **same),
         layer("sixth", "p", "f", weights(5, 6, 3, 3, density=0.3), rng, 8, other="a", **same),
         layer("seventh", "f", "g", weights(4, 5, 1, 1) * inputs(2, 5), rng, 8),
