@@ -124,6 +124,8 @@ def bound(network: QuantizedNetwork, layer: QuantizedLayer, design: Design, sour
         plain = source[axis] == target[axis] == 1
         extents.append(folded if not plain else (kernel[axis] - 1) * layer.dilation[axis] + 1)
         steps.append(stride[axis] * target[axis] // source[axis] if size[axis] > target[axis] else 1)
+    if max(steps) > design.max_stride:
+        return math.inf
     outputs = layer.weights.shape[0] * target[0] * target[1]
     passes = -(-outputs // (design.rows * design.accumulators))
     inputs = network.tensors[layer.input].shape[0] * source[0] * source[1]

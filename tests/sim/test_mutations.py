@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import mapper.cycles
+from hw import timing
 from hw.design import Design
 from hw.export import array_verilog
 from mapper.compile import compile_network
@@ -25,20 +26,51 @@ from tests.sim.networks import layer, tensor
 
 DESIGN = Design(
     "small", 2, 4, 18, 2, 3, 2, 2,
-    activation_words=512, weight_entries=512, load_entries=256, parameter_words=16, layers=2, max_stride=2,
+    activation_words=1024, weight_entries=2048, load_entries=512, parameter_words=64, layers=12, max_stride=2,
 )  # fmt: skip
+
+SHAPES = {
+    "x": (5, 6, 7), "a": (5, 6, 7), "b": (6, 6, 7), "c": (2, 2, 2), "d": (2, 6, 4), "e": (18, 2, 2), "f": (5, 6, 7),
+    "g": (4, 6, 7), "h": (3, 1, 7), "i": (4, 1, 1), "j": (6, 6, 7), "k": (3, 1, 7), "p": (6, 6, 7),
+}  # fmt: skip
 
 
 def network() -> QuantizedNetwork:
-    """A padded 3x3 convolution that keeps loader and rows about equally busy, then a 1x1 that waits for the drain; every
-    output is spread widely."""
+    """Layers that between them wait for everything there is to wait for.
+
+    The first keeps loader and rows about equally busy; the second reads it tile by tile and waits for its own drain. The
+    third is so short that the fourth waits until the loader may run ahead again. The fifth has three passes of one tile
+    and window, and the maximum is begun while the rows still work on it; the sixth adds ``a``. The seventh waits for banks; the eighth begins
+    on parts of its results, and waits for the rest in its second tile; the ninth waits for all of the eighth. The eleventh
+    waits for all but the last tile of the tenth.
+    """
     rng = np.random.default_rng(5)
-    tensors = {"x": tensor("x", (5, 6, 7), 8), "a": tensor("a", (5, 6, 7), 8), "b": tensor("b", (6, 6, 7), 8)}
-    sparse = rng.integers(-127, 128, (5, 5, 3, 3)) * (rng.random((5, 5, 3, 3)) < 0.3)
-    few = rng.integers(1, 128, (6, 5, 1, 1)) * (np.arange(5) == 0)[:, None, None]
-    first = layer("first", "x", "a", sparse, rng, 8, padding=(1, 1, 1, 1))
-    second = layer("second", "a", "b", few, rng, 8)
-    return QuantizedNetwork("mutant", "x", ("b",), tensors, (first, second), (), 8, 8, "none")
+    tensors = {name: tensor(name, shape, 8) for name, shape in SHAPES.items()}
+
+    def weights(*shape: int, density: float = 1.0) -> np.ndarray:
+        return rng.integers(1, 128, shape) * rng.choice((-1, 1), shape) * (rng.random(shape) < density)
+
+    def inputs(count: int, of: int) -> np.ndarray:
+        """Keeps the first ``count`` input channels."""
+        return (np.arange(of) < count)[:, None, None]
+
+    ends = np.isin(np.arange(6), (0, 5))[:, None]
+    same = {"padding": (1, 1, 1, 1)}
+    layers = (
+        layer("first", "x", "a", weights(5, 5, 3, 3, density=0.3), rng, 8, **same),
+        layer("second", "a", "b", weights(6, 5, 1, 1) * inputs(1, 5), rng, 8),
+        layer("third", "a", "c", weights(2, 5, 1, 1, density=0.3), rng, 8, stride=(2, 2), padding=(0, 0, -2, -3)),
+        layer("fourth", "a", "d", weights(2, 5, 1, 1, density=0.5), rng, 8, stride=(1, 2)),
+        layer("fifth", "x", "e", weights(18, 5, 2, 2) * inputs(4, 5), rng, 8, stride=(2, 2), padding=(0, 0, -2, -3)),
+        layer("pool", "b", "p", np.ones((6, 1, 3, 3)), rng, 8, groups=6, maximum=True, **same),
+        layer("sixth", "p", "f", weights(5, 6, 3, 3, density=0.3), rng, 8, other="a", **same),
+        layer("seventh", "f", "g", weights(4, 5, 1, 1) * inputs(2, 5), rng, 8),
+        layer("eighth", "g", "h", weights(3, 4, 6, 1) * inputs(1, 4) * ends, rng, 8),
+        layer("ninth", "h", "i", weights(4, 3, 1, 7, density=0.5), rng, 8),
+        layer("tenth", "f", "j", weights(6, 5, 1, 1) * inputs(1, 5), rng, 8),
+        layer("eleventh", "j", "k", weights(3, 6, 6, 1, density=0.5), rng, 8),
+    )
+    return QuantizedNetwork("mutant", "x", ("k",), tensors, layers, (), 8, 8, "none")
 
 
 def compare(verilog: str) -> tuple[bool, bool]:
@@ -51,10 +83,10 @@ def compare(verilog: str) -> tuple[bool, bool]:
     with RtlSession(DESIGN, verilog=verilog) as session:
         session.load(program)
         result = session.run(x, sum(cycles))
-    outputs = [
-        all(bool((got == expected[name][0]).all()) for name, got in tensors.items()) for tensors in result.layers
-    ]
-    return list(result.cycles) == cycles, outputs == [True, True]
+    outputs = set(result.tensors) == set(SHAPES) and all(
+        bool((got == expected[name][0]).all()) for name, got in result.tensors.items()
+    )
+    return list(result.cycles) == cycles, outputs
 
 
 def mutated(monkeypatch: pytest.MonkeyPatch, module: str, old: str, new: str, users: tuple[str, ...]) -> str:
@@ -77,27 +109,16 @@ def test_unbroken_passes():
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize(
-    "constant",
-    [
-        "PE_LATENCY",
-        "ISSUE_LATENCY",
-        "LOAD_LATENCY",
-        "DRAIN_START_LATENCY",
-        "BANK_LATENCY",
-        "REQUANTIZER_LATENCY",
-        "LAYER_SETUP_LATENCY",
-        "START_LATENCY",
-    ],
-)
+@pytest.mark.parametrize("constant", [name for name in vars(timing) if name.isupper()])
 def test_skipped_pipeline_stage_in_the_model_is_noticed(monkeypatch, constant):
     """One cycle less in any latency of the model makes cycles differ somewhere (PE_LATENCY through the drain's start)."""
     verilog = array_verilog(DESIGN)
-    timing = types.SimpleNamespace(**{k: v for k, v in vars(mapper.cycles.timing).items() if k.isupper()})
-    setattr(timing, constant, getattr(timing, constant) - 1)
+    broken = types.SimpleNamespace(**{k: v for k, v in vars(timing).items() if k.isupper()})
+    setattr(broken, constant, getattr(broken, constant) - 1)
     if constant == "PE_LATENCY":
-        timing.DRAIN_START_LATENCY = timing.PE_LATENCY + 1
-    monkeypatch.setattr(mapper.cycles, "timing", timing)
+        broken.DRAIN_START_LATENCY = broken.PE_LATENCY + 1
+    monkeypatch.setattr(mapper.cycles, "timing", broken)
+    monkeypatch.setattr(mapper.cycles, "WRITTEN", broken.REQUANTIZER_LATENCY + broken.TILE_DONE_LATENCY)
     assert compare(verilog) == (False, True)
 
 
@@ -121,6 +142,32 @@ GATEWARE_BREAKS = [
     pytest.param(
         "hw.row", "(~tile_start | (open_tiles < 2))", "(~tile_start | (open_tiles < 3))", ("hw.array.Row",),
         id="a bank is used before it is drained",
+    ),
+    pytest.param(
+        "hw.loader", "self.tiles_written >= config.wait_tiles", "self.tiles_written >= 0", ("hw.array.Loader",),
+        id="loader does not wait for the first tiles it needs",
+    ),
+    pytest.param(
+        "hw.loader", "(first_written & (free_left != 0))", "first_written", ("hw.array.Loader",),
+        id="loader does not wait for the last tiles it needs",
+    ),
+    pytest.param(
+        "hw.row", "list_start.eq(address + 1), tiles_left.eq(tiles)", "list_start.eq(address + 1), tiles_left.eq(self.tiles)",
+        ("hw.array.Row",),
+        id="row takes its number of tiles from the layer that the loader is at",
+    ),
+    pytest.param(
+        "hw.row", "x_maximum.eq(maximum)", "x_maximum.eq(self.maximum)", ("hw.array.Row",),
+        id="row takes its operation from the layer that the loader is at",
+    ),
+    pytest.param(
+        "hw.drain", 'walker.base.eq(config[f"{name}_base"])', 'walker.base.eq(config[f"{name}_base"] + (name == "other"))',
+        ("hw.array.Drain",),
+        id="drain adds the word beside",
+    ),
+    pytest.param(
+        "hw.controller", "self.begin | self.ahead | stops", "self.begin | stops", ("hw.array.Controller",),
+        id="loader runs two layers ahead",
     ),
 ]  # fmt: skip
 

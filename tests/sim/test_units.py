@@ -3,6 +3,7 @@
 import pytest
 
 from hw.array import SkipstoneArray
+from hw.controller import Controller
 from hw.design import Design
 from hw.loader import Loader
 from hw.pe import Pe
@@ -55,6 +56,13 @@ def test_row(name):
 def test_loader(name):
     """Six columns, five slots and a reach of three; five columns, four slots in five windows and a reach of eight."""
     run_bench(Loader(POOL[name]), "loader", "sim.benches.loader", 5, design_environment(POOL[name]))
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize("name", ["odd3x6", "codebook2x7"])
+def test_controller(name):
+    """Without and with a codebook in the descriptor."""
+    run_bench(Controller(POOL[name]), "controller", "sim.benches.controller", 4, design_environment(POOL[name]))
 
 
 @pytest.mark.rtl

@@ -162,7 +162,8 @@ def test_export_is_complete(place):
         "skipstone_array.v",
         "testbench.v",
         "program.json",
-        "input.hex",
+        "host0.hex",
+        "host0_address.hex",
         "expected.hex",
         "weights1.hex",
     }

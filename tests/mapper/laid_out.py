@@ -1,0 +1,29 @@
+"""Networks mapped up to their places in memory, with folds and merges whether they pay or not."""
+
+from __future__ import annotations
+
+from hw.design import Design
+from mapper.compile import _workloads
+from mapper.folding import choose_folds, merge_candidates
+from mapper.layout import Layout
+from mapper.lookups import collect_lookups
+from mapper.tiling import MappedWorkload, map_workload
+from models.quantized import HostProduct, QuantizedNetwork
+from tests.sim.designs import POOL
+
+DESIGNS = [POOL[name] for name in ("square4", "odd3x6", "lanes2x5", "broad2x12", "codebook2x7")]
+
+
+def laid_out(network: QuantizedNetwork, design: Design) -> tuple[Layout, list[MappedWorkload]]:
+    folds = choose_folds(network, design)
+    workloads = _workloads(network, folds, merge_candidates(network, design, folds))
+    lookups = collect_lookups(network, design)
+    layout = Layout(network, design, folds, list(workloads.values()))
+    layout.assign_host_tensor(network.input)
+    mapped = []
+    for one in network.layers:
+        if isinstance(one, HostProduct):
+            layout.assign_host_tensor(one.output)
+        elif one.name in workloads:
+            mapped.append(map_workload(workloads[one.name], layout, design, lookups))
+    return layout, mapped

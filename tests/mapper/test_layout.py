@@ -1,0 +1,145 @@
+"""Orders of channels and places of tensors, on random networks: nothing lies in two places or in another's, what belongs
+together lies together."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from hw.design import Design
+from mapper.errors import MappingError
+from mapper.layout import Layout, connected, read_by, tied_tensors
+from mapper.workload import folded_shape
+from models.quantized import QuantizedLayer, QuantizedNetwork
+from tests.mapper.laid_out import DESIGNS, laid_out
+from tests.sim.graphs import graphs
+from tests.sim.networks import layer, tensor
+
+networks = st.sampled_from(DESIGNS).flatmap(lambda design: st.tuples(st.just(design), graphs(design)))
+random_networks = settings(
+    max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)  # fmt: skip
+
+
+def placed(design: Design, network: QuantizedNetwork) -> Layout:
+    try:
+        return laid_out(network, design)[0]
+    except MappingError:
+        assume(False)
+        raise
+
+
+def words_of(layout: Layout, name: str) -> set[int]:
+    return set((layout.positions(name) // layout.design.load_width).tolist())
+
+
+@random_networks
+@given(networks)
+def test_every_channel_has_a_place_of_its_own_in_the_pixel(drawn):
+    design, network = drawn
+    layout = placed(design, network)
+    placements, _ = layout.placements()
+    for name, place in placements.items():
+        channels = folded_shape(network.tensors[name].shape, place.fold)[0]
+        assert len(np.unique(place.positions)) == channels
+        assert place.positions.min() >= 0
+        assert place.positions.max() < place.groups * design.load_width
+
+
+@random_networks
+@given(networks)
+def test_tensors_of_one_store_share_no_word(drawn):
+    """Every tensor begins with a word: the drain of one never writes into another's."""
+    design, network = drawn
+    layout = placed(design, network)
+    placements, _ = layout.placements()
+    leaves = [name for name in placements if name not in network.concats]
+    for index, a in enumerate(leaves):
+        assert layout.offset(a) % design.load_width == 0
+        for b in leaves[:index]:
+            if layout._store_of[a] == layout._store_of[b]:
+                assert not words_of(layout, a) & words_of(layout, b), (a, b)
+
+
+@random_networks
+@given(networks)
+def test_a_whole_is_its_parts_side_by_side(drawn):
+    design, network = drawn
+    layout = placed(design, network)
+    placements, _ = layout.placements()
+    for whole, parts in network.concats.items():
+        if whole not in placements:
+            continue
+        assert {placements[part].base for part in parts} == {placements[whole].base}
+        joined = np.concatenate([placements[part].positions for part in parts])
+        assert placements[whole].positions.tolist() == joined.tolist()
+
+
+@random_networks
+@given(networks)
+def test_tied_tensors_lie_in_the_same_order(drawn):
+    """Whatever words come before them."""
+    design, network = drawn
+    layout = placed(design, network)
+    for one in network.array_layers:
+        if one.other is not None:
+            a, b = (layout.positions(name) - layout.offset(name) for name in (one.output, one.other))
+            assert a.tolist() == b.tolist()
+
+
+@random_networks
+@given(networks)
+def test_what_is_still_read_is_not_overwritten(drawn):
+    """Walks the network: no tensor is written over words of one that some later layer reads."""
+    design, network = drawn
+    layout = placed(design, network)
+    placements, used = layout.placements()
+
+    def span(name: str) -> range:
+        return range(placements[name].base, placements[name].base + placements[name].words)
+
+    assert max(span(name)[-1] for name in placements) < used
+    order = [network.input, *(one.output for one in network.layers)]
+    for step, one in enumerate(network.layers):
+        later = [name for after in network.layers[step:] for name in read_by(after)] + list(network.outputs)
+        for name in later:
+            leaves = layout._leaves(name)
+            earlier = [leaf for leaf in leaves if leaf in order[: step + 1] and leaf != one.output]
+            for leaf in earlier:
+                if layout._store_of[leaf] != layout._store_of[one.output]:
+                    a, b = span(leaf), span(one.output)
+                    assert a[-1] < b[0] or b[-1] < a[0], (leaf, one.output)
+
+
+def two_layers(other: str | None) -> QuantizedNetwork:
+    rng = np.random.default_rng(0)
+    tensors = {name: tensor(name, (count, 2, 2), 8) for name, count in (("x", 3), ("a", 6), ("b", 6))}
+    made: list[QuantizedLayer] = [
+        layer("first", "x", "a", np.ones((6, 3, 1, 1)), rng, 8),
+        layer("second", "x", "b", np.ones((6, 3, 1, 1)), rng, 8, other=other),
+    ]
+    return QuantizedNetwork("two", "x", ("b",), tensors, tuple(made), (), 8, 8, "none")
+
+
+def test_ties():
+    assert tied_tensors(two_layers("a")) == {"x": {"x"}, "a": {"a", "b"}, "b": {"a", "b"}}
+    assert tied_tensors(two_layers(None)) == {name: {name} for name in "xab"}
+
+
+def test_chains_of_pairs_connect():
+    groups = connected("abcdef", [("a", "b"), ("c", "d"), ("b", "d"), ("e",)])
+    assert groups["a"] == groups["b"] == groups["c"] == groups["d"] == {"a", "b", "c", "d"}
+    assert groups["e"] == {"e"}
+    assert groups["f"] == {"f"}
+
+
+def test_a_concatenation_that_is_added_is_refused():
+    network = two_layers("a")
+    tensors = network.tensors | {"a1": tensor("a1", (3, 2, 2), 8), "a2": tensor("a2", (3, 2, 2), 8)}
+    whole = QuantizedNetwork(
+        "n", "x", ("b",), tensors, network.layers[1:], (), 8, 8, "none", concats={"a": ("a1", "a2")}
+    )
+    with pytest.raises(MappingError, match=r"^tensor 'a' is a concatenation and is added to 'b': .*add a 1x1 convolution"):
+        Layout(whole, DESIGNS[0], {}, [])
