@@ -17,10 +17,10 @@ from tests.mapper.laid_out import DESIGNS, laid_out
 from tests.sim.graphs import graphs
 from tests.sim.networks import layer, tensor
 
-networks = st.sampled_from(DESIGNS).flatmap(lambda design: st.tuples(st.just(design), graphs(design)))
-random_networks = settings(
-    max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-)  # fmt: skip
+networks = st.sampled_from(DESIGNS).flatmap(
+    lambda design: st.tuples(st.just(design), graphs(design) | graphs(design, "block") | graphs(design, "beside"))
+)
+random_networks = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 def placed(design: Design, network: QuantizedNetwork) -> Layout:
@@ -92,7 +92,7 @@ def test_tied_tensors_lie_in_the_same_order(drawn):
 @random_networks
 @given(networks)
 def test_what_is_still_read_is_not_overwritten(drawn):
-    """Walks the network: no tensor is written over words of one that some later layer reads."""
+    """Walks the network as it runs: nothing is written over words of what is written already, or now, and read now or later."""
     design, network = drawn
     layout = placed(design, network)
     placements, used = layout.placements()
@@ -101,16 +101,25 @@ def test_what_is_still_read_is_not_overwritten(drawn):
         return range(placements[name].base, placements[name].base + placements[name].words)
 
     assert max(span(name)[-1] for name in placements) < used
-    order = [network.input, *(one.output for one in network.layers)]
-    for step, one in enumerate(network.layers):
-        later = [name for after in network.layers[step:] for name in read_by(after)] + list(network.outputs)
-        for name in later:
-            leaves = layout._leaves(name)
-            earlier = [leaf for leaf in leaves if leaf in order[: step + 1] and leaf != one.output]
-            for leaf in earlier:
-                if layout._store_of[leaf] != layout._store_of[one.output]:
-                    a, b = span(leaf), span(one.output)
-                    assert a[-1] < b[0] or b[-1] < a[0], (leaf, one.output)
+    order = {one.name: step for step, one in enumerate(network.layers)}
+    # Layers that run together are all written where the first one runs.
+    runs_at = order | {
+        part.layer.name: order[workload.layer.name] for workload in layout.workloads for part in workload.parts
+    }
+    written = {network.input: -1}
+    last_read = {name: len(network.layers) for output in network.outputs for name in layout._leaves(output)}
+    for one in network.layers:
+        written[one.output] = min(runs_at[one.name], written.get(one.output, len(network.layers)))
+        for name in read_by(one):
+            for leaf in layout._leaves(name):
+                last_read[leaf] = max(runs_at[one.name], last_read.get(leaf, -1))
+    for one in network.layers:
+        now = runs_at[one.name]
+        for other, at in written.items():
+            alive = at <= now <= last_read.get(other, at)
+            if alive and layout._store_of[other] != layout._store_of[one.output]:
+                a, b = span(other), span(one.output)
+                assert a[-1] < b[0] or b[-1] < a[0], (other, one.output)
 
 
 def two_layers(other: str | None) -> QuantizedNetwork:
