@@ -196,7 +196,9 @@ def test_tensors_that_meet_in_an_add_share_their_order():
     program = compile_network(residual(), DESIGN)
     first, second = program.layers
     assert second.other is not None
-    assert first.outputs[0].positions.tolist() == second.outputs[0].positions.tolist() == second.other.positions.tolist()
+    assert (
+        first.outputs[0].positions.tolist() == second.outputs[0].positions.tolist() == second.other.positions.tolist()
+    )
     assert sorted(first.outputs[0].positions.tolist()) == sorted(set(first.outputs[0].positions.tolist()))
 
 

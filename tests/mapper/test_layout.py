@@ -3,6 +3,8 @@ together lies together."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -20,6 +22,7 @@ from tests.sim.networks import layer, tensor
 networks = st.sampled_from(DESIGNS).flatmap(
     lambda design: st.tuples(st.just(design), graphs(design) | graphs(design, "block") | graphs(design, "beside"))
 )
+MERGING = Design("merging", 4, 4, 24, 2, 4, 8, 4, activation_words=4096)
 random_networks = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
@@ -92,9 +95,12 @@ def test_tied_tensors_lie_in_the_same_order(drawn):
 @random_networks
 @given(networks)
 def test_what_is_still_read_is_not_overwritten(drawn):
-    """Walks the network as it runs: nothing is written over words of what is written already, or now, and read now or later."""
     design, network = drawn
-    layout = placed(design, network)
+    check_lifetimes(placed(design, network), network)
+
+
+def check_lifetimes(layout: Layout, network: QuantizedNetwork) -> None:
+    """Walks the network as it runs: nothing is written over words of what is written already, or now, and read now or later."""
     placements, used = layout.placements()
 
     def span(name: str) -> range:
@@ -120,6 +126,24 @@ def test_what_is_still_read_is_not_overwritten(drawn):
             if alive and layout._store_of[other] != layout._store_of[one.output]:
                 a, b = span(other), span(one.output)
                 assert a[-1] < b[0] or b[-1] < a[0], (other, one.output)
+
+
+def test_what_runs_with_an_earlier_layer_has_its_place_from_there_on():
+    """The shortcut is the third layer, and runs with the first."""
+    rng = np.random.default_rng(0)
+    tensors = {name: tensor(name, (8, 6, 6), 8) for name in "xtmsy"}
+
+    def dense(name: str, source: str, target: str, kernel: int, other: str | None = None) -> QuantizedLayer:
+        pads = (kernel // 2,) * 4
+        weights = rng.integers(1, 9, (8, 8, kernel, kernel)) * (rng.random((8, 8, kernel, kernel)) < 0.4)
+        return replace(layer(name, source, target, weights, rng, 8, padding=pads, other=other), pad_value=0)
+
+    layers = (dense("a", "x", "t", 3), dense("b", "t", "m", 3), dense("c", "x", "s", 1), dense("d", "m", "y", 3, "s"))
+    network = QuantizedNetwork("late", "x", ("y",), tensors, layers, (), 8, 8, "none")
+    layout, mapped = laid_out(network, MERGING)
+    assert [one.workload.name for one in mapped] == ["a+c", "b", "d"]
+    check_lifetimes(layout, network)
+    assert layout.positions("y").tolist() == (layout.positions("s") - layout.offset("s")).tolist()
 
 
 def two_layers(other: str | None) -> QuantizedNetwork:
@@ -150,5 +174,7 @@ def test_a_concatenation_that_is_added_is_refused():
     whole = QuantizedNetwork(
         "n", "x", ("b",), tensors, network.layers[1:], (), 8, 8, "none", concats={"a": ("a1", "a2")}
     )
-    with pytest.raises(MappingError, match=r"^tensor 'a' is a concatenation and is added to 'b': .*add a 1x1 convolution"):
+    with pytest.raises(
+        MappingError, match=r"^tensor 'a' is a concatenation and is added to 'b': .*add a 1x1 convolution"
+    ):
         Layout(whole, DESIGNS[0], {}, [])

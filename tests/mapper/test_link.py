@@ -1,5 +1,5 @@
-"""Where the drain writes, and what it adds: the addresses of the descriptor, walked as the document of ``hw.drain.Walker`` says, are
-those that the placements of the tensors give, pixel by pixel, with the parameters of the right channel."""
+"""Where the drain writes, and what it adds: the descriptor's addresses, walked as the document of ``hw.drain.Walker`` says, are those
+that the placements of the tensors give, pixel by pixel, with the parameters of the right channel."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def channel_words(
     ahead = first[2] - pixel_address(place, *first[:2], lattice)
     places = place.positions - ahead * design.load_width
     count = program.schedule.passes * program.schedule.steps * design.requantizer_lanes
-    assert 0 <= places.min()
+    assert places.min() >= 0
     assert places.max() < count, "the drain does not come to all channels"
     return places
 
