@@ -99,8 +99,8 @@ def kinds(program: Program) -> set[str]:
 
 
 def expected_kinds(design: Design) -> set[str]:
-    """What must be among the random networks of a design: nothing is folded to fill words of one channel, nothing merged where one
-    layer takes all accumulators or every layer has a codebook of its own."""
+    """What must be among the random networks of a design: nothing is folded to fill words of one channel, nothing merged
+    where one layer takes all accumulators or every layer has a codebook of its own."""
     possible = {"overlapped", "paused"}
     if design.load_width > 1:
         possible.add("folded")
