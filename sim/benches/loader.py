@@ -388,6 +388,23 @@ async def random_layers(dut, seed: int, refuse: float) -> None:
 
 
 @cocotb.test()
+async def many_tiles(dut) -> None:
+    """More tiles than ``free_tiles`` can count, 280 of one word, 300 cycles ahead of the drain: a layer that never waits does not,
+    and where as many as can be counted are free, the loader waits in tile 254."""
+    bench = Testbench(dut, 6, 0.0)
+    held_up = []
+    for free_tiles in (ALL_TILES_FREE, ALL_TILES_FREE - 1):
+        layer = bench.stimulus.layer(at_the_end=False)
+        layer.config |= {"passes": 0, "tiles_y": 13, "tiles_x": 19, "wait_tiles": 0, "free_tiles": free_tiles}
+        layer.lists = [[Word(0, 0, 0, 0, 0, 0, 1, 1)]]
+        await (bench.start([layer]) if not held_up else bench.restart())
+        await bench.run(layer, ahead_for=300)
+        held_up.append(bench.held_up)
+    # ``ahead`` begins with the layer's ``begin``, one cycle before the first word.
+    assert held_up == [0, 300 - 1 - (ALL_TILES_FREE - 1)]
+
+
+@cocotb.test()
 async def latency(dut) -> None:
     """Measured on one word that every column takes: from the take (``begun``) to the load, and to the cycle after ``done``,
     LOAD_LATENCY each."""

@@ -507,7 +507,13 @@ async def random_lists(dut, seed: int) -> None:
     layers = [bench.stimulus.layer(tiles) for tiles in (2, 1, 5, 1, 3)]
     await bench.start(layers)
     overlaps = 0
-    for together, pause, slow_drain in ((1, 0.7, True), (1, 0.7, False), (2, 0.0, True), (5, 0.0, True), (5, 0.0, False)):
+    for together, pause, slow_drain in (
+        (1, 0.7, True),
+        (1, 0.7, False),
+        (2, 0.0, True),
+        (5, 0.0, True),
+        (5, 0.0, False),
+    ):
         await bench.restart()
         for index in range(0, len(layers), together):
             some = layers[index : index + together]

@@ -110,8 +110,8 @@ def cycles_of(network: QuantizedNetwork, design: Design) -> int:
 
 
 def test_few_channels_fold_to_fill_a_word(monkeypatch):
-    """Four channels in words of 16, one weight in five not zero: the loader would bring 36 words for each 16 pixels. Folded, words
-    are full and it brings less; a chain is folded as a whole. 16 channels fill the words as they are."""
+    """Four channels in words of 16, one weight in five not zero: the loader would bring 36 words for each 16 pixels. Folded,
+    words are full and it brings less; a chain is folded as a whole. 16 channels fill the words as they are."""
     network = chain([(4, 16, 16)] * 3, [1, 1])
     folds = choose_folds(network, DESIGN)
     assert set(folds) == {"t0", "t1", "t2"}

@@ -3,6 +3,8 @@ together lies together."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -17,10 +19,11 @@ from tests.mapper.laid_out import DESIGNS, laid_out
 from tests.sim.graphs import graphs
 from tests.sim.networks import layer, tensor
 
-networks = st.sampled_from(DESIGNS).flatmap(lambda design: st.tuples(st.just(design), graphs(design)))
-random_networks = settings(
-    max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-)  # fmt: skip
+networks = st.sampled_from(DESIGNS).flatmap(
+    lambda design: st.tuples(st.just(design), graphs(design) | graphs(design, "block") | graphs(design, "beside"))
+)
+MERGING = Design("merging", 4, 4, 24, 2, 4, 8, 4, activation_words=4096)
+random_networks = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 def placed(design: Design, network: QuantizedNetwork) -> Layout:
@@ -92,25 +95,55 @@ def test_tied_tensors_lie_in_the_same_order(drawn):
 @random_networks
 @given(networks)
 def test_what_is_still_read_is_not_overwritten(drawn):
-    """Walks the network: no tensor is written over words of one that some later layer reads."""
     design, network = drawn
-    layout = placed(design, network)
+    check_lifetimes(placed(design, network), network)
+
+
+def check_lifetimes(layout: Layout, network: QuantizedNetwork) -> None:
+    """Walks the network as it runs: nothing is written over words of what is written already, or now, and read now or later."""
     placements, used = layout.placements()
 
     def span(name: str) -> range:
         return range(placements[name].base, placements[name].base + placements[name].words)
 
     assert max(span(name)[-1] for name in placements) < used
-    order = [network.input, *(one.output for one in network.layers)]
-    for step, one in enumerate(network.layers):
-        later = [name for after in network.layers[step:] for name in read_by(after)] + list(network.outputs)
-        for name in later:
-            leaves = layout._leaves(name)
-            earlier = [leaf for leaf in leaves if leaf in order[: step + 1] and leaf != one.output]
-            for leaf in earlier:
-                if layout._store_of[leaf] != layout._store_of[one.output]:
-                    a, b = span(leaf), span(one.output)
-                    assert a[-1] < b[0] or b[-1] < a[0], (leaf, one.output)
+    order = {one.name: step for step, one in enumerate(network.layers)}
+    # Layers that run together are all written where the first one runs.
+    runs_at = order | {
+        part.layer.name: order[workload.layer.name] for workload in layout.workloads for part in workload.parts
+    }
+    written = {network.input: -1}
+    last_read = {name: len(network.layers) for output in network.outputs for name in layout._leaves(output)}
+    for one in network.layers:
+        written[one.output] = min(runs_at[one.name], written.get(one.output, len(network.layers)))
+        for name in read_by(one):
+            for leaf in layout._leaves(name):
+                last_read[leaf] = max(runs_at[one.name], last_read.get(leaf, -1))
+    for one in network.layers:
+        now = runs_at[one.name]
+        for other, at in written.items():
+            alive = at <= now <= last_read.get(other, at)
+            if alive and layout._store_of[other] != layout._store_of[one.output]:
+                a, b = span(other), span(one.output)
+                assert a[-1] < b[0] or b[-1] < a[0], (other, one.output)
+
+
+def test_what_runs_with_an_earlier_layer_has_its_place_from_there_on():
+    """The shortcut is the third layer, and runs with the first."""
+    rng = np.random.default_rng(0)
+    tensors = {name: tensor(name, (8, 6, 6), 8) for name in "xtmsy"}
+
+    def dense(name: str, source: str, target: str, kernel: int, other: str | None = None) -> QuantizedLayer:
+        pads = (kernel // 2,) * 4
+        weights = rng.integers(1, 9, (8, 8, kernel, kernel)) * (rng.random((8, 8, kernel, kernel)) < 0.4)
+        return replace(layer(name, source, target, weights, rng, 8, padding=pads, other=other), pad_value=0)
+
+    layers = (dense("a", "x", "t", 3), dense("b", "t", "m", 3), dense("c", "x", "s", 1), dense("d", "m", "y", 3, "s"))
+    network = QuantizedNetwork("late", "x", ("y",), tensors, layers, (), 8, 8, "none")
+    layout, mapped = laid_out(network, MERGING)
+    assert [one.workload.name for one in mapped] == ["a+c", "b", "d"]
+    check_lifetimes(layout, network)
+    assert layout.positions("y").tolist() == (layout.positions("s") - layout.offset("s")).tolist()
 
 
 def two_layers(other: str | None) -> QuantizedNetwork:
@@ -141,5 +174,7 @@ def test_a_concatenation_that_is_added_is_refused():
     whole = QuantizedNetwork(
         "n", "x", ("b",), tensors, network.layers[1:], (), 8, 8, "none", concats={"a": ("a1", "a2")}
     )
-    with pytest.raises(MappingError, match=r"^tensor 'a' is a concatenation and is added to 'b': .*add a 1x1 convolution"):
+    with pytest.raises(
+        MappingError, match=r"^tensor 'a' is a concatenation and is added to 'b': .*add a 1x1 convolution"
+    ):
         Layout(whole, DESIGNS[0], {}, [])

@@ -41,7 +41,12 @@ def test_a_code_is_the_place_of_its_weight(data):
 @pytest.mark.parametrize("kind", ["linear", "shift", "sign", "codebook"])
 def test_codes_name_the_values_of_the_multiplier(kind):
     design = DESIGN.replace(multiplier=kind, weight_bits=4 if kind == "shift" else 8)
-    weights = {"linear": [7, -128, 0, 127], "shift": [1, -128, 64, -2], "sign": [1, -1, 0, 1], "codebook": [9, -7, 0, 9]}[kind]
+    weights = {
+        "linear": [7, -128, 0, 127],
+        "shift": [1, -128, 64, -2],
+        "sign": [1, -1, 0, 1],
+        "codebook": [9, -7, 0, 9],
+    }[kind]
     one = network(weights)
     lookups = collect_lookups(one, design)
     nonzero = np.array([value for value in weights if value])

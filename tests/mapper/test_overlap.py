@@ -59,7 +59,9 @@ def needed(before: LayerSchedule, after: LayerSchedule, geometry: Geometry) -> l
 def neighbours(draw) -> tuple[LayerSchedule, LayerSchedule, Geometry]:
     sides = st.integers(1, 14)
     tile = st.sampled_from([(1, 4), (2, 2), (4, 1), (1, 6), (2, 3), (3, 2), (1, 1), (5, 5)])
-    pairs = [st.tuples(st.integers(low, high), st.integers(low, high)) for low, high in ((1, 4), (1, 3), (-3, 3), (1, 3))]
+    pairs = [
+        st.tuples(st.integers(low, high), st.integers(low, high)) for low, high in ((1, 4), (1, 3), (-3, 3), (1, 3))
+    ]
     geometry = Geometry(*(draw(pair) for pair in pairs))
     before = schedule((draw(sides), draw(sides)), draw(tile), draw(st.integers(1, 2)))
     after = schedule((draw(sides), draw(sides)), draw(tile), draw(st.integers(1, 3)))

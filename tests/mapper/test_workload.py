@@ -195,7 +195,7 @@ def test_merged_layers_compute_what_each_computes(drawn):
 
 
 def test_a_strided_layer_becomes_an_unstrided_one():
-    """3x3 at stride 2 with padding 1 on 8x8: folded by 2x2 it is a 2x2 kernel at stride 1 on 4x4 of four times the channels, which
+    """3x3 at stride 2 with padding 1 on 8x8: folded by 2x2 it is a 2x2 kernel at stride 1 on 4x4 of four times the channels, and
     reads one folded pixel before the image; nothing is added to its nonzeros."""
     rng = np.random.default_rng(0)
     tensors = {"x": tensor("x", (3, 8, 8), BITS), "y": tensor("y", (5, 4, 4), BITS)}

@@ -91,8 +91,9 @@ def channel_counts(design: Design) -> st.SearchStrategy[int]:
 
 
 @st.composite
-def graphs(draw, design: Design) -> QuantizedNetwork:
-    """A stem, then one to three parts of random kinds, then perhaps one more convolution."""
+def graphs(draw, design: Design, first: str | None = None) -> QuantizedNetwork:
+    """A stem, then one to three parts of random kinds (the first one a ``first``, one of ``PARTS``), then perhaps one more
+    convolution."""
     build = Builder(draw, design)
     counts = channel_counts(design)
     even = st.sampled_from([2, 4, 6, 8, 12, 16])
@@ -100,9 +101,9 @@ def graphs(draw, design: Design) -> QuantizedNetwork:
     at = build.tensor((draw(st.integers(1, 4)), draw(sizes), draw(sizes)))
     if draw(st.booleans()):
         at = build.conv(at, draw(counts))
-    for _ in range(draw(st.integers(1, 3))):
-        part = draw(st.sampled_from([_chain, _block, _block, _side_by_side, _partial, _product]))
-        at = part(build, draw, counts, at)
+    for index in range(draw(st.integers(1, 3))):
+        part = draw(st.sampled_from(sorted(PARTS))) if first is None or index else first
+        at = PARTS[part](build, draw, counts, at)
     if draw(st.booleans()) or not build.layers or isinstance(build.layers[-1], HostProduct) or at in build.concats:
         at = build.conv(at, draw(counts))
     return build.network(at)
@@ -115,7 +116,10 @@ def _chain(build: Builder, draw, counts, at: str) -> str:
 
 
 def _block(build: Builder, draw, counts, at: str) -> str:
-    """A residual block; the shortcut is a 1x1 convolution that reads what the first convolution reads, or nothing."""
+    """A residual block; the shortcut is a 1x1 convolution that reads what the first convolution reads, or nothing. Half of the
+    blocks have so few channels that both can run in one pass."""
+    if draw(st.booleans()):
+        counts = st.integers(1, build.design.rows)
     channels, stride = draw(counts), draw(st.sampled_from([(1, 1), (2, 2), (1, 2)]))
     shape = build.tensors[at].shape
     if draw(st.booleans()) and stride == (1, 1):
@@ -125,6 +129,18 @@ def _block(build: Builder, draw, counts, at: str) -> str:
         inner = build.conv(at, draw(counts), (3, 3), stride)
         shortcut = build.conv(at, channels, (1, 1), stride)
     return build.conv(inner, channels, draw(st.sampled_from([(1, 1), (3, 3)])), (1, 1), other=shortcut)
+
+
+def _beside(build: Builder, draw, counts, at: str) -> str:
+    """Two convolutions of one tensor, of few channels; the second adds an earlier tensor, so that only a part of what one pass
+    computes is added to."""
+    few = st.integers(1, build.design.rows)
+    earlier = build.conv(at, draw(few), stride=(1, 1))
+    source = build.conv(earlier, draw(counts), stride=(1, 1))
+    first = build.conv(source, draw(few), (3, 3), (1, 1))
+    channels = build.tensors[earlier].shape[0]
+    second = build.conv(source, channels, (1, 1), (1, 1), other=earlier)
+    return build.conv(first, channels, (1, 1), (1, 1), other=second)
 
 
 def _side_by_side(build: Builder, draw, counts, at: str) -> str:
@@ -187,3 +203,13 @@ def _product(build: Builder, draw, counts, at: str) -> str:
         )
     )  # fmt: skip
     return target
+
+
+PARTS = {
+    "chain": _chain,
+    "block": _block,
+    "beside": _beside,
+    "side by side": _side_by_side,
+    "partial": _partial,
+    "product": _product,
+}

@@ -38,11 +38,11 @@ SHAPES = {
 def network() -> QuantizedNetwork:
     """Layers that between them wait for everything there is to wait for.
 
-    The first keeps loader and rows about equally busy; the second reads it tile by tile and waits for its own drain. The
-    third is so short that the fourth waits until the loader may run ahead again. The fifth has three passes of one tile
-    and window, and the maximum is begun while the rows still work on it; the sixth adds ``a``. The seventh waits for banks; the eighth begins
-    on parts of its results, and waits for the rest in its second tile; the ninth waits for all of the eighth. The eleventh
-    waits for all but the last tile of the tenth.
+    The first keeps loader and rows about equally busy; the second reads it tile by tile and waits for its own drain.
+    The third is so short that the fourth waits until the loader may run ahead again. The fifth has three passes of
+    one tile and window, and the maximum is begun while the rows still work on it; the sixth adds ``a``. The seventh
+    waits for banks; the eighth begins on parts of its results, and waits for the rest in its second tile; the ninth
+    waits for all of the eighth. The eleventh waits for all but the last tile of the tenth.
     """
     rng = np.random.default_rng(5)
     tensors = {name: tensor(name, shape, 8) for name, shape in SHAPES.items()}

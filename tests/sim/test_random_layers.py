@@ -6,15 +6,19 @@ This is the project's central promise; the examples are drawn by Hypothesis and 
 from __future__ import annotations
 
 import os
+from collections import Counter
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from hw.design import ALL_TILES_FREE, Design
 from mapper.compile import compile_network
 from mapper.cycles import network_cycles
 from mapper.errors import MappingError
+from mapper.program import Program
+from mapper.workload import UNFOLDED
 from models import reference
 from sim.session import RtlSession
 from tests.sim.designs import POOL
@@ -31,23 +35,24 @@ def session(request):
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("strategy", [networks, graphs], ids=["layers", "graphs"])
-def test_random_networks_are_exact(session, strategy):
+@pytest.mark.parametrize("several", [False, True], ids=["layers", "graphs"])
+def test_random_networks_are_exact(session, several):
     """42 networks of one or two layers and 42 of several on each of 10 designs, 840 pairs (SKIPSTONE_RANDOM_PAIRS changes the
-    number for each)."""
+    number for each). Of those of several layers, a third begins with a block and a third with a host product."""
     design = session.design
-    ran: list[int] = []
+    strategies = [graphs(design), graphs(design, "block"), graphs(design, "product")] if several else [networks(design)]
+    seen: Counter[str] = Counter()
     too_large: list[str] = []
 
-    @settings(
-        max_examples=EXAMPLES,
+    random = settings(
+        max_examples=EXAMPLES // len(strategies),
         deadline=None,
         derandomize=True,
         database=None,
         phases=(Phase.explicit, Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
     )
-    @given(strategy(design), st.integers(0, 2**32 - 1))
+
     def exact(network, seed):
         try:
             program = compile_network(network, design)
@@ -68,8 +73,37 @@ def test_random_networks_are_exact(session, strategy):
             np.testing.assert_array_equal(got, expected[name][0], err_msg=name)
         assert [layer.cycles for layer in cycles] == list(result.cycles)
         assert result.from_host
-        ran.append(1)
+        seen.update(kinds(program))
 
-    exact()
+    for strategy in strategies:
+        random(given(strategy, st.integers(0, 2**32 - 1))(exact))()
     assert all("raise " in message for message in too_large), too_large
-    assert len(ran) >= EXAMPLES * 2 // 3, f"only {len(ran)} of {EXAMPLES} fit: {too_large}"
+    assert seen["all"] >= EXAMPLES * 2 // 3, f"only {seen['all']} of {EXAMPLES} fit: {too_large}"
+    if several:
+        assert set(seen) >= expected_kinds(design), f"of {seen['all']} networks only {dict(seen)}"
+
+
+def kinds(program: Program) -> set[str]:
+    """What is special about a network's program."""
+    found = {"all"}
+    for layer in program.layers:
+        if any(placed.fold != UNFOLDED for placed in (layer.input, *layer.outputs)):
+            found.add("folded")
+        if len(layer.layers) > 1:
+            found.add("merged")
+        if 0 < layer.schedule.free_tiles < ALL_TILES_FREE:
+            found.add("overlapped")
+        if layer.schedule.pause:
+            found.add("paused")
+    return found
+
+
+def expected_kinds(design: Design) -> set[str]:
+    """What must be among the random networks of a design: nothing is folded to fill words of one channel, nothing merged
+    where one layer takes all accumulators or every layer has a codebook of its own."""
+    possible = {"overlapped", "paused"}
+    if design.load_width > 1:
+        possible.add("folded")
+    if 2 * design.accumulators_per_step <= design.accumulators and not design.products.looked_up:
+        possible.add("merged")
+    return possible

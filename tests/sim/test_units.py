@@ -55,7 +55,7 @@ def test_row(name):
 @pytest.mark.parametrize("name", ["odd3x6", "lanes2x5"])
 def test_loader(name):
     """Six columns, five slots and a reach of three; five columns, four slots in five windows and a reach of eight."""
-    run_bench(Loader(POOL[name]), "loader", "sim.benches.loader", 5, design_environment(POOL[name]))
+    run_bench(Loader(POOL[name]), "loader", "sim.benches.loader", 6, design_environment(POOL[name]))
 
 
 @pytest.mark.rtl
