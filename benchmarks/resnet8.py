@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from benchmarks.costs import layer_costs, network_total, weighted_total
 from benchmarks.document import Section, percent, table
-from benchmarks.settings import Settings, benchmark_design
+from benchmarks.settings import Settings
 from hw.design import built_in_designs
 from skipstone.prepare import CompressionOptions, prepare_network, short_name
 
 PRUNINGS = ("none", "unstructured:0.8")
+SHOWN = "wide"
+"""The design of which every layer is shown."""
 
 
 def measure(settings: Settings) -> Section:
     network, input_range = settings.resnet8
-    designs = [*built_in_designs().values(), benchmark_design("resnet8")]
+    designs = built_in_designs()
     totals, layers = [], []
     for pruning in PRUNINGS:
         prepared = prepare_network(network, CompressionOptions(prune=pruning, input_range=input_range))
-        for design in designs:
+        for design in designs.values():
             costs = layer_costs(prepared.compressed, design)
             weighted, whole = weighted_total(costs), network_total(costs)
             totals.append(
@@ -37,7 +39,7 @@ def measure(settings: Settings) -> Section:
                 *(pruning, cost.name, cost.shape, cost.bound, f"{cost.loss} {percent(cost.loss_share)}"),
                 *(cost.nnz, cost.cycles, f"{cost.ideal_cycles:,.0f}", percent(cost.busy)),
             )
-            for cost in costs  # of the last design
+            for cost in layer_costs(prepared.compressed, designs[SHOWN])
         ]
     text = (
         f"{short_name(network)}, 8 bit, requantization included. Ideal: useful multiply-accumulates of the Conv and Gemm "
@@ -47,7 +49,7 @@ def measure(settings: Settings) -> Section:
             totals,
             left=2,
         )
-        + "\nLayer by layer on `benchmarks/designs/resnet8.toml`:\n\n"
+        + f"\nLayer by layer on `{SHOWN}`:\n\n"
         + table(
             ("pruning", "layer", "shape", "bound", "largest loss", "nonzeros", "cycles", "ideal", "busy"),
             layers,
