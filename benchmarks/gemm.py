@@ -40,7 +40,8 @@ def loader_roof(network: QuantizedNetwork, load_width: int) -> tuple[int, int]:
 
 
 def _described(design: Design) -> str:
-    return f"`benchmarks/designs/{design.name}.toml`, {design.rows} x {design.cols} PEs, at most {design.load_width} bytes a cycle"
+    size = f"{design.rows} x {design.cols} PEs, at most {design.load_width} bytes a cycle"
+    return f"`benchmarks/designs/{design.name}.toml`, {size}"
 
 
 def _roof(network: QuantizedNetwork, narrow: Design, wide: Design) -> str:
