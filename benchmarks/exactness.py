@@ -102,7 +102,7 @@ def _networks(settings: Settings, operators: str) -> tuple[list[tuple[object, ..
     cases = {
         CARRIED: Case(CARRIED, CompressionOptions(), PRUNINGS, DESIGNS),
         short_name(path): Case(path, CompressionOptions(input_range=input_range), PRUNINGS, DESIGNS),
-        "every_operator": Case(operators, CompressionOptions(input_range=(-1.0, 1.0)), FEW_PRUNINGS, DESIGNS),
+        "every_operator": Case(operators, CompressionOptions(input_range=(-1.0, 1.0)), FEW_PRUNINGS, SMALL_DESIGNS),
     }
     if found := text_direction():
         options = CompressionOptions(input_range=found.input_range, input_shape=found.input_shape)
