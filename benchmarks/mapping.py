@@ -19,7 +19,7 @@ def measure(settings: Settings) -> Section:
     rows = []
     for pruning in ("none", "unstructured:0.8"):
         prepared = prepare_network(network, CompressionOptions(prune=pruning, input_range=input_range))
-        for design in (load_design("edge"), benchmark_design("resnet8")):
+        for design in (load_design("edge"), load_design("wide")):
             rows.append((short_name(network), pruning, design.name, *_times(prepared.compressed, design, 9)))
     settings.progress("mapping ResNet-50")
     large = resnet50(0.2)

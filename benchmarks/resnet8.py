@@ -1,53 +1,54 @@
-"""ResNet-8, MLPerf Tiny's where it is at hand, else the carried one: its layers and the whole, dense and at 80% zeros."""
+"""ResNet-8, MLPerf Tiny's where it is at hand, and the carried one, dense and at 80% zeros: all of it on every built-in design,
+and its layers on one."""
 
 from __future__ import annotations
 
 from benchmarks.costs import layer_costs, network_total, weighted_total
 from benchmarks.document import Section, percent, table
-from benchmarks.settings import Settings, benchmark_design
+from benchmarks.settings import Settings
 from hw.design import built_in_designs
 from skipstone.prepare import CompressionOptions, prepare_network, short_name
 
 PRUNINGS = ("none", "unstructured:0.8")
+CARRIED = "resnet8_fashion"
+SHOWN = "wide"
+"""The design of which every layer is shown."""
 
 
 def measure(settings: Settings) -> Section:
-    network, input_range = settings.resnet8
-    designs = [*built_in_designs().values(), benchmark_design("resnet8")]
+    path, input_range = settings.resnet8
+    networks = {path: input_range, CARRIED: (0.0, 1.0)}
+    designs = built_in_designs()
     totals, layers = [], []
-    for pruning in PRUNINGS:
-        prepared = prepare_network(network, CompressionOptions(prune=pruning, input_range=input_range))
-        for design in designs:
-            costs = layer_costs(prepared.compressed, design)
-            weighted, whole = weighted_total(costs), network_total(costs)
-            totals.append(
-                (
-                    pruning,
-                    design.name,
-                    design.pes,
-                    f"{weighted.ideal_cycles:,.0f}",
-                    weighted.cycles,
-                    percent(weighted.busy),
-                    whole.cycles,
-                    percent(whole.busy),
+    for network, low_high in networks.items():
+        for pruning in PRUNINGS:
+            prepared = prepare_network(network, CompressionOptions(prune=pruning, input_range=low_high))
+            costs = {name: layer_costs(prepared.compressed, design) for name, design in designs.items()}
+            for name, design in designs.items():
+                weighted, whole = weighted_total(costs[name]), network_total(costs[name])
+                totals.append(
+                    (
+                        *(short_name(network), pruning, name, design.pes, f"{weighted.ideal_cycles:,.0f}"),
+                        *(weighted.cycles, percent(weighted.busy), whole.cycles, percent(whole.busy)),
+                    )
                 )
-            )
-        layers += [
-            (
-                *(pruning, cost.name, cost.shape, cost.bound, f"{cost.loss} {percent(cost.loss_share)}"),
-                *(cost.nnz, cost.cycles, f"{cost.ideal_cycles:,.0f}", percent(cost.busy)),
-            )
-            for cost in costs  # of the last design
-        ]
+            if network == path:
+                layers += [
+                    (
+                        *(pruning, cost.name, cost.shape, cost.bound, f"{cost.loss} {percent(cost.loss_share)}"),
+                        *(cost.nnz, cost.cycles, f"{cost.ideal_cycles:,.0f}", percent(cost.busy)),
+                    )
+                    for cost in costs[SHOWN]
+                ]
     text = (
-        f"{short_name(network)}, 8 bit, requantization included. Ideal: useful multiply-accumulates of the Conv and Gemm "
-        "layers over PEs; busy: ideal over cycles.\n\n"
+        "8 bit, requantization included. Ideal: useful multiply-accumulates of the Conv and Gemm layers over PEs; busy: ideal "
+        "over cycles.\n\n"
         + table(
-            ("pruning", "design", "PEs", "ideal", "Conv and Gemm layers", "busy", "whole network", "busy"),
+            ("network", "pruning", "design", "PEs", "ideal", "Conv and Gemm layers", "busy", "whole network", "busy"),
             totals,
-            left=2,
+            left=3,
         )
-        + "\nLayer by layer on `benchmarks/designs/resnet8.toml`:\n\n"
+        + f"\n{short_name(path)} layer by layer on `{SHOWN}`:\n\n"
         + table(
             ("pruning", "layer", "shape", "bound", "largest loss", "nonzeros", "cycles", "ideal", "busy"),
             layers,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks import coding, exactness, gemm, imagenet, mapping, pe_cells, resnet8, simulation
+from benchmarks import coding, exactness, gemm, imagenet, mapping, pe_cells, resnet8, simulation, text_direction
 from benchmarks.document import Section
 from benchmarks.settings import Settings
 
@@ -14,6 +14,7 @@ SECTIONS: dict[str, Callable[[Settings], Section]] = {
     "resnet8": resnet8.measure,
     "resnet18": imagenet.resnet18,
     "resnet50": imagenet.resnet50,
+    "text_direction": text_direction.measure,
     "mapping": mapping.measure,
     "coding": coding.measure,
     "pe_cells": pe_cells.measure,

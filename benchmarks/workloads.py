@@ -12,16 +12,35 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
 from models.calibrate import calibrate
-from models.graph import Add, AveragePool, Clamp, Conv, Graph, Layer, MaxPool, Padding
+from models.function import function
+from models.graph import (
+    Add,
+    Affine,
+    AveragePool,
+    Clamp,
+    ClampLayer,
+    Concat,
+    Conv,
+    ConvTranspose,
+    Graph,
+    Layer,
+    MaxPool,
+    Padding,
+    Pointwise,
+    Product,
+    Softmax,
+    Upsample,
+)
 from models.onnx_import import load
 from models.quantize import quantize
-from models.quantized import QuantizedNetwork
+from models.quantized import QuantizedNetwork, WeightCode
 
 RELU: Clamp = (0.0, float("inf"))
 DENSITIES = (0.1, 0.2, 0.5, 1.0)
@@ -65,8 +84,60 @@ def resnet50(density: float, seed: int = 0) -> QuantizedNetwork:
 NETWORKS: dict[str, Callable[[float], QuantizedNetwork]] = {"resnet18": resnet18, "resnet50": resnet50}
 
 
-def quantized(graph: Graph) -> QuantizedNetwork:
-    return quantize(graph, calibrate(graph, random_images=1, low=-1.0, high=1.0))
+def every_operator(seed: int = 0) -> Graph:
+    """A small network with every kind of layer: convolutions (strided, dilated, grouped, depthwise, transposed), pools with and
+    without a border that changes the divisor, tensors side by side, upsampling, squeeze and excitation, tables fused and
+    alone, an affine and a clamp that stand alone, residual Adds fused and lone, and a classifier."""
+    rng = np.random.default_rng(seed)
+
+    def conv(name: str, source: str, outputs: int, inputs: int, kernel: int, **options: Any) -> Conv:
+        shape = (outputs, inputs, kernel, kernel)
+        weights = random_weights(shape, int(np.prod(shape)), rng)
+        bias = rng.uniform(-0.2, 0.2, outputs).astype(np.float32)
+        make = ConvTranspose if "output_padding" in options else Conv
+        return make(name=name, inputs=(source,), weights=weights, bias=bias, **options)
+
+    border: Padding = (1, 1, 1, 1)
+    layers: tuple[Layer, ...] = (
+        conv("stem", "image", 12, 3, 3, stride=(2, 2), padding=border),
+        Pointwise(name="swish", inputs=("stem",), function=function("HardSwish")),
+        conv("depthwise", "swish", 12, 1, 3, padding=border, groups=12, clamp=RELU),
+        conv("grouped", "depthwise", 12, 4, 3, padding=(2, 2, 2, 2), dilation=(2, 2), groups=3, clamp=(0.0, 6.0)),
+        AveragePool(name="squeeze", inputs=("grouped",), kernel=(12, 10)),
+        conv("reduce", "squeeze", 4, 12, 1, clamp=RELU),
+        conv("expand", "reduce", 12, 4, 1),
+        Pointwise(name="excite", inputs=("expand",), function=function("HardSigmoid")),
+        Product(name="scaled", inputs=("grouped", "excite")),
+        MaxPool(name="max_pool", inputs=("grouped",), kernel=(3, 3), padding=border),
+        AveragePool(name="average", inputs=("grouped",), kernel=(3, 3), padding=border, uncounted=border),
+        conv("down", "grouped", 8, 12, 3, stride=(2, 2), padding=border, clamp=RELU),
+        conv("up", "down", 8, 8, 3, stride=(2, 2), padding=border, output_padding=(1, 1)),
+        Upsample(name="repeated", inputs=("down",), factor=(2, 2)),
+        Concat(name="joined", inputs=("scaled", "max_pool", "average", "up", "repeated")),
+        conv("head", "joined", 16, 52, 1, clamp=RELU),
+        conv("inner", "head", 16, 16, 3, padding=border),
+        Add(name="residual", inputs=("inner", "head"), clamp=RELU),
+        MaxPool(name="pooled", inputs=("residual",), kernel=(2, 2), stride=(2, 2)),
+        Pointwise(name="table", inputs=("pooled",), function=function("Tanh")),
+        Affine(
+            name="affine",
+            inputs=("pooled",),
+            scale=rng.uniform(-1, 1, 16).astype(np.float32),
+            bias=rng.uniform(-1, 1, 16).astype(np.float32),
+        ),
+        ClampLayer(name="clamp", inputs=("affine",), clamp=(-0.5, 0.5)),
+        Add(name="sum", inputs=("clamp", "table")),
+        Add(name="total", inputs=("sum", "affine")),
+        AveragePool(name="mean", inputs=("total",), kernel=(6, 5)),
+        conv("classifier", "mean", 10, 16, 1, gemm=True),
+        Softmax(name="softmax", inputs=("classifier",)),
+    )
+    return Graph("every_operator", "image", (3, 24, 20), layers, ("softmax",))
+
+
+def quantized(graph: Graph, weight_bits: int = 8, weight_code: WeightCode = "linear") -> QuantizedNetwork:
+    ranges = calibrate(graph, random_images=1, low=-1.0, high=1.0)
+    return quantize(graph, ranges, weight_bits, weight_code=weight_code)
 
 
 def with_random_weights(graph: Graph, density: float, seed: int) -> Graph:

@@ -3,8 +3,9 @@
 import pytest
 
 from benchmarks.costs import layer_costs, network_total, weighted_total
+from benchmarks.gemm import loader_roof
 from benchmarks.settings import benchmark_design
-from benchmarks.workloads import gemm, quantized, resnet18_graph, with_random_weights
+from benchmarks.workloads import GEMM_NONZEROS, gemm, quantized, resnet18_graph, with_random_weights
 from mapper.compile import compile_network
 from mapper.cycles import network_cycles
 from tests.benchmarks.test_workloads import SMALL
@@ -29,6 +30,18 @@ def test_a_product_too_thin_for_the_loader_says_so():
     (cost,) = layer_costs(gemm(1_485), DESIGN)
     assert cost.loss == "load"
     assert cost.loss_share > 0.3
+    (wider,) = layer_costs(gemm(1_485), benchmark_design("gemm128"))
+    assert wider.busy > 0.9
+
+
+def test_the_loaders_roof_by_hand():
+    """576 channels are 9 words of 64 a pixel, or 5 of 128; of one channel in two, packed, 4.5 and 2.25 words."""
+    network = gemm(GEMM_NONZEROS[0])
+    assert loader_roof(network, 64) == (9 * 1_024, 9 * 1_024)
+    (layer,) = network.array_layers
+    layer.weights[:, ::2] = 0
+    assert loader_roof(network, 64) == (9 * 1_024, 4_608)
+    assert loader_roof(network, 128) == (5 * 1_024, 2_304)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +60,7 @@ def test_totals(small):
     assert whole.cycles == sum(cost.cycles for cost in costs) == weighted.cycles + sum(cost.cycles for cost in pools)
     layers = [one for one in small.array_layers if one.kind in ("conv", "gemm")]
     macs = sum(one.nnz * small.size_of(one)[0] * small.size_of(one)[1] for one in layers)
-    assert whole.ideal_cycles == weighted.ideal_cycles == pytest.approx(macs / 256)
+    assert whole.ideal_cycles == weighted.ideal_cycles == pytest.approx(macs / design.pes)
     assert whole.busy < weighted.busy < 1
 
 
@@ -56,4 +69,4 @@ def test_shapes_in_words(small):
     assert shapes["stem"] == "3 7x7/2 4 @ 16x16"
     assert shapes["max_pool"] == "4 3x3/2 4 @ 8x8"
     assert shapes["stage1.0.conv1"] == "4 3x3 4 @ 8x8"
-    assert shapes["stage2.0.shortcut"] == "4 1x1/2 8 @ 4x4"
+    assert shapes["stage2.0.conv1+stage2.0.shortcut"] == "4 3x3/2 16 @ 4x4"  # both in one pass

@@ -108,7 +108,7 @@ def test_weights_are_drawn_again_alike():
     assert np.count_nonzero(first) == np.count_nonzero(other) == 50
 
 
-@pytest.mark.parametrize(("name", "load_width"), [("gemm", 64), ("resnet", 64), ("resnet8", 32)])
+@pytest.mark.parametrize(("name", "load_width"), [("gemm", 64), ("gemm128", 128), ("resnet", 64)])
 def test_designs_keep_to_the_peers_terms(name, load_width):
     """256 PEs and no more bytes a cycle than the comparison allows."""
     design = benchmark_design(name)
