@@ -389,8 +389,8 @@ async def random_layers(dut, seed: int, refuse: float) -> None:
 
 @cocotb.test()
 async def many_tiles(dut) -> None:
-    """More tiles than ``free_tiles`` can count, 280 of one word, 300 cycles ahead of the drain: a layer that never waits does not,
-    and where as many as can be counted are free, the loader waits in tile 254."""
+    """More tiles than ``free_tiles`` can count, 280 of one word, 300 cycles ahead of the drain: a layer that never waits does
+    not, and where as many as can be counted are free, the loader waits in tile 254."""
     bench = Testbench(dut, 6, 0.0)
     held_up = []
     for free_tiles in (ALL_TILES_FREE, ALL_TILES_FREE - 1):
