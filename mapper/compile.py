@@ -38,9 +38,11 @@ def compile_network(network: QuantizedNetwork, design: Design) -> Program:
     folds, bounds = choose_folds(network, design)
     merges = merge_candidates(network, design, folds)
     reshaped = None
-    if folds or merges:
-        with contextlib.suppress(MappingError):
-            reshaped = _compile(network, design, lookups, folds, merges)
+    # Where both together don't fit, folds alone may.
+    for shape in dict.fromkeys(((bool(folds), bool(merges)), (bool(folds), False))):
+        if reshaped is None and any(shape):
+            with contextlib.suppress(MappingError):
+                reshaped = _compile(network, design, lookups, folds, merges if shape[1] else {})
     try:
         plain = _compile(network, design, lookups, {}, {})
     except MappingError:
@@ -103,7 +105,13 @@ def _compile(
         lookups.tables,
         lookups.codebooks,
         tuple(
-            HostStep(after, product, tuple(placements[name] for name in product.inputs), placements[product.output])
+            HostStep(
+                after,
+                product,
+                tuple(placements[name] for name in product.inputs),
+                tuple(network.leaves(name) for name in product.inputs),
+                placements[product.output],
+            )
             for after, product in products
         ),
         Search(0, sum(one.tried for one in mapped), 1),
@@ -143,7 +151,7 @@ def _overlapped(
 
 def _overlap(before: MappedWorkload, after: MappedWorkload, network: QuantizedNetwork, design: Design) -> Overlap:
     read = after.workload.layer.input
-    leaves = _leaves(network, read)
+    leaves = set(network.leaves(read))
     written = [part.layer.output for part in before.workload.parts]
     if not leaves.intersection(written):
         return INDEPENDENT
@@ -152,11 +160,6 @@ def _overlap(before: MappedWorkload, after: MappedWorkload, network: QuantizedNe
     geometry = after.workload.geometry
     footprint = Footprint(geometry.stride, geometry.low, geometry.high)
     return overlap(before.schedule, after.schedule, footprint, history(design) - 1)
-
-
-def _leaves(network: QuantizedNetwork, name: str) -> frozenset[str]:
-    parts = network.concats.get(name)
-    return frozenset({name}).union(*(_leaves(network, part) for part in parts)) if parts else frozenset({name})
 
 
 def _completed(network: QuantizedNetwork, mapped: list[MappedWorkload]) -> list[tuple[str, ...]]:

@@ -192,6 +192,8 @@ def _alike(
         or effective_stride(network, first) != effective_stride(network, second)
         or folds.get(first.output, UNFOLDED) != folds.get(second.output, UNFOLDED)
         or design.products.looked_up
+        # The drain reads one other tensor.
+        or (first.other is not None and second.other is not None)
         or first.groups > 1
         or second.groups > 1
     ):

@@ -59,10 +59,14 @@ class Layout:
                 )
         self._stores: dict[str, tuple[str, ...]] = {}
         self._offsets: dict[str, int] = {}
-        # Wholes are stores of all their leaves; so are tensors that one workload writes together.
+        # Wholes are stores of all their leaves; so are tensors that one workload writes together. In a store they stand in the
+        # order in which they are written: what is written knows where it stands.
+        written = {self.network.input: -1}
+        for step, layer in enumerate(self.network.layers):
+            written.setdefault(layer.output, step)
         for name in self.network.tensors:
             if name not in whole_of:
-                self._stores[name] = self._leaves(name)
+                self._stores[name] = tuple(sorted(self.network.leaves(name), key=lambda leaf: written[leaf]))
         for workload in self.workloads:
             if len(workload.parts) > 1:
                 names = tuple(part.layer.output for part in workload.parts)
@@ -71,11 +75,7 @@ class Layout:
                 self._stores[names[0]] = names
         self._store_of = {leaf: store for store, leaves in self._stores.items() for leaf in leaves}
         for whole in self.network.concats:
-            self._store_of[whole] = self._store_of[self._leaves(whole)[0]]
-
-    def _leaves(self, name: str) -> tuple[str, ...]:
-        parts = self.network.concats.get(name)
-        return (name,) if parts is None else tuple(leaf for part in parts for leaf in self._leaves(part))
+            self._store_of[whole] = self._store_of[self.network.leaves(whole)[0]]
 
     def fold(self, name: str) -> Fold:
         return self.folds.get(name, UNFOLDED)
@@ -134,7 +134,10 @@ class Layout:
         return np.asarray(load.reshape(part.channels, plan.windows) * pixels)
 
     def _known(self, name: str) -> bool:
-        return all(leaf in self.assignments for leaf in self._leaves(name))
+        """Whether the places of the tensor's channels are: its own order, and all that stands before it in its store."""
+        leaves = self._stores[self._store_of[name]]
+        last = max(leaves.index(leaf) for leaf in self.network.leaves(name))
+        return all(leaf in self.assignments for leaf in leaves[: last + 1])
 
     # Places in memory -----------------------------------------------------------------------------------------------
 

@@ -8,21 +8,19 @@ import numpy as np
 
 from hw.design import MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS, Design
 from mapper.errors import MappingError
+from mapper.lookups import signed_bits
 from mapper.tiling import MappedWorkload
 from mapper.workload import Workload
 from models.quantized import MAX_SHIFT, QuantizedLayer, QuantizedNetwork
 
 
 def check_widths(network: QuantizedNetwork, design: Design) -> None:
-    """Bits of activations, and the number of layers."""
+    """Bits of activations."""
     if network.activation_bits != design.activation_bits:
         raise MappingError(
             f"the network has {network.activation_bits}-bit activations, design '{design.name}' {design.activation_bits}-bit "
             f"ones; quantize with --activation-bits {design.activation_bits} or set activation_bits = {network.activation_bits}"
         )
-    layers = len(network.array_layers)
-    if layers > design.layers:
-        raise MappingError(f"the network has {layers} layers, the design {design.layers}; raise layers to {layers}")
 
 
 def check_geometry(workload: Workload, source: tuple[int, int], design: Design) -> None:
@@ -61,7 +59,7 @@ def check_numbers(layer: QuantizedLayer, network: QuantizedNetwork, design: Desi
         )
     low, high = accumulator_range(layer, network)
     bits = max(
-        max(-low - 1, high, 0).bit_length() + 1, *(_signed_bits(int(b)) for b in (layer.bias.min(), layer.bias.max()))
+        max(-low - 1, high, 0).bit_length() + 1, *(signed_bits(int(b)) for b in (layer.bias.min(), layer.bias.max()))
     )
     if bits > design.accumulator_bits:
         raise MappingError.too_small(
@@ -84,10 +82,6 @@ def accumulator_range(layer: QuantizedLayer, network: QuantizedNetwork) -> tuple
     positive = np.where(flat > 0, flat, 0).sum(axis=1)
     negative = np.where(flat < 0, flat, 0).sum(axis=1)
     return int((positive * lowest + negative * highest).min()), int((positive * highest + negative * lowest).max())
-
-
-def _signed_bits(value: int) -> int:
-    return (value if value >= 0 else -value - 1).bit_length() + 1
 
 
 def check_memories(mapped: list[MappedWorkload], design: Design) -> None:
@@ -113,6 +107,7 @@ def check_memories(mapped: list[MappedWorkload], design: Design) -> None:
         ),
         ("load list", load_words, "load_entries", design.load_entries),
         ("requantization table", parameter_words, "parameter_words", design.parameter_words),
+        ("list of layers", len, "layers", design.layers),
     )
     for what, size, parameter, have in memories:
         need = size(mapped)

@@ -28,7 +28,9 @@ def link(
     workload, schedule = one.workload, one.schedule
     layer, geometry = workload.layer, workload.geometry
     source, target = placements[layer.input], placements[layer.output]
-    added = next((part.layer for part in workload.parts if part.layer.other is not None), None)
+    adding = [part.layer for part in workload.parts if part.layer.other is not None]
+    assert len(adding) <= 1, "the drain reads one other tensor"
+    added = adding[0] if adding else None
     tile_h, tile_w = schedule.tile
     source_height, source_width = source.grid
     row_words = source_width * source.groups
@@ -78,12 +80,12 @@ def link(
         packed = design.descriptor.pack(descriptor)
     except ValueError as error:
         raise MappingError(f"layer '{workload.name}' cannot be described to the array: {error}") from None
-    pixels = [part.layer.weights.size * part.fold[0] * part.fold[1] for part in workload.parts]
+    dense_products = sum(part.layer.weights.size * part.fold[0] * part.fold[1] for part in workload.parts)
     return LayerProgram(
         name=workload.name,
         kind=layer.kind,
         layers=tuple(part.layer.name for part in workload.parts),
-        macs=sum(pixels) * schedule.out_height * schedule.out_width,
+        macs=dense_products * schedule.out_height * schedule.out_width,
         nnz=sum(part.layer.nnz for part in workload.parts),
         products=len(workload.nonzeros.channel),
         stored_weights=sum(part.layer.weights.size for part in workload.parts),

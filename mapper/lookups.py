@@ -112,7 +112,7 @@ def _check_weights(layer: QuantizedLayer, design: Design) -> None:
                 "'linear'"
             )
         return
-    bits, extreme = max((_signed_bits(value), value) for value in (int(layer.weights.min()), int(layer.weights.max())))
+    bits, extreme = max((signed_bits(value), value) for value in (int(layer.weights.min()), int(layer.weights.max())))
     if bits > design.weight_bits:
         raise MappingError(
             f"layer '{layer.name}' has the weight {extreme}, of {bits} bits, design '{design.name}' takes "
@@ -131,5 +131,6 @@ def _check_weights(layer: QuantizedLayer, design: Design) -> None:
         )
 
 
-def _signed_bits(value: int) -> int:
+def signed_bits(value: int) -> int:
+    """Bits of a signed integer that holds ``value``."""
     return (value if value >= 0 else -value - 1).bit_length() + 1

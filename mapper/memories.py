@@ -16,8 +16,13 @@ ROOMY = {
     "parameter_words": 1 << 20,
     "layers": 1 << 10,
     "tables": 64,
+    "codebooks": 64,
 }
 """Sizes that hold anything that can be mapped in reasonable time; the keys are the design's memory sizes."""
+
+
+COUNTED = ("tables", "codebooks")
+"""Those of which there are as many as are needed; all others have a power of two of words."""
 
 
 def memories_needed(program: Program) -> dict[str, int]:
@@ -31,6 +36,7 @@ def memories_needed(program: Program) -> dict[str, int]:
         "parameter_words": sum(len(layer.parameters) for layer in program.layers),
         "layers": len(program.layers),
         "tables": len(program.tables),
+        "codebooks": len(program.codebooks),
     }
 
 
@@ -51,7 +57,7 @@ def with_memories_for(network: QuantizedNetwork, design: Design) -> Design:
     )
     needed = memories_needed(compile_network(network, roomy))
     enlarged = {
-        name: need if name == "tables" else memory_size(need)
+        name: need if name in COUNTED else memory_size(need)
         for name, need in needed.items()
         if need > getattr(design, name)
     }

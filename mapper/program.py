@@ -119,11 +119,13 @@ class LayerProgram:
 
 @dataclass(frozen=True, eq=False)
 class HostStep:
-    """What the host computes when ``after`` layers have run: it reads ``inputs``, and writes ``output``."""
+    """What the host computes when ``after`` layers have run: it reads ``inputs``, and writes ``output``. ``leaves``: the tensors
+    side by side in each input."""
 
     after: int
     product: HostProduct
     inputs: tuple[Placement, ...]
+    leaves: tuple[tuple[str, ...], ...]
     output: Placement
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from hw.design import MAX_TABLE_BITS, Design
 from hw.errors import DesignError
 from mapper.errors import MappingError
-from mapper.memories import memories_needed, memory_size
+from mapper.memories import COUNTED, memories_needed, memory_size
 from mapper.program import Program
 
 DESIGN_CHOICES = (
@@ -114,7 +114,7 @@ def fitted_design(design: Design, program: Program) -> Design:
 
     try:
         needed = memories_needed(program)
-        tables = needed.pop("tables")
+        tables, _ = (needed.pop(name) for name in COUNTED)
         return design.replace(tables=tables, **{name: memory_size(need) for name, need in needed.items()})
     except DesignError as error:
         raise MappingError(f"design '{design.name}': {error}") from None

@@ -172,6 +172,11 @@ class QuantizedNetwork:
         """The layers that the array computes, in order."""
         return tuple(layer for layer in self.layers if isinstance(layer, QuantizedLayer))
 
+    def leaves(self, name: str) -> tuple[str, ...]:
+        """The tensors that hold ``name`` in memory, in channel order: itself, or the parts of parts of a concatenation."""
+        parts = self.concats.get(name)
+        return (name,) if parts is None else tuple(leaf for part in parts for leaf in self.leaves(part))
+
     def size_of(self, layer: QuantizedLayer) -> tuple[int, int]:
         """Height and width of the pixels that ``layer`` computes."""
         if layer.lattice is not None:

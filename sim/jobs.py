@@ -15,13 +15,14 @@ class Load:
 @dataclass(frozen=True)
 class Run:
     """Write words of activation memory, start, and after each layer read the words ``base`` to ``base + words - 1`` of every
-    tensor that is complete.
+    tensor that is complete; after the last one, read ``host_reads`` through the host port.
 
     ``limit`` cycles without a finished layer are an error.
     """
 
     input: tuple[tuple[int, int], ...]
     reads: tuple[tuple[tuple[int, int], ...], ...]
+    host_reads: tuple[tuple[int, int], ...]
     limit: int
 
 
@@ -29,22 +30,17 @@ class Run:
 class RunResult:
     """For each layer, the cycles from the end of the one before (or from ``start``), and the words read back of each tensor.
 
-    Cycles are simulated time between changes of the ``layer`` port divided by the clock's period. ``host_words`` are the last
-    tensor's words once more, read through the host port after ``done``. ``seconds``: wall time that the simulator took for the
+    Cycles are simulated time between changes of the ``layer`` port divided by the clock's period. ``host_words`` are
+    those of ``host_reads``, after ``done``. ``seconds``: wall time that the simulator took for the
     cycles alone, without writing and reading memories.
     """
 
     cycles: tuple[int, ...]
     words: tuple[tuple[tuple[int, ...], ...], ...]
-    host_words: tuple[int, ...]
+    host_words: tuple[tuple[int, ...], ...]
     done: bool
     seconds: float
     error: str | None = None
-
-    @property
-    def last_words(self) -> tuple[int, ...]:
-        """The words of the last tensor read."""
-        return self.words[-1][-1]
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,18 @@ class NetworkRun:
     error: str | None = None
 
 
+def _read_by_host(program: Program, after: int) -> list[Placement]:
+    """The tensors in memory that the host's steps after ``after`` layers read; what such a step makes itself is not."""
+    steps = [step for step in program.host_steps if step.after == after]
+    made = {step.output.name for step in steps}
+    return [
+        placed
+        for step in steps
+        for placed, leaves in zip(step.inputs, step.leaves, strict=True)
+        if not made.intersection(leaves)
+    ]
+
+
 class RtlSession:
     """Use as a context manager: ``with RtlSession(design) as rtl: rtl.load(program); rtl.run(x)``.
 
@@ -174,11 +186,14 @@ class RtlSession:
         limit = 2 * expected_cycles + 1_000_000
         stops = sorted({0, len(program.layers), *(step.after for step in program.host_steps)})
         self._host_steps(program, 0, tensors, writes)
-        done, from_host, error = True, False, None
+        done, from_host, error = True, True, None
         for start, stop in pairwise(stops):
             segment = program.layers[start:stop]
             reads = tuple(tuple((placed.base, placed.words) for placed in layer.complete) for layer in segment)
-            result: RunResult = self._ask(Run(tuple(writes), reads, limit))
+            # What the host works on it reads through its port, when the array has stopped.
+            host = {placed.name: placed for placed in (*segment[-1].complete, *_read_by_host(program, stop))}
+            host_reads = tuple((placed.base, placed.words) for placed in host.values())
+            result: RunResult = self._ask(Run(tuple(writes), reads, host_reads, limit))
             cycles += result.cycles
             seconds += result.seconds
             for layer, words in zip(segment, result.words, strict=False):
@@ -188,7 +203,14 @@ class RtlSession:
             error, done = result.error, result.done
             if error is not None or not done:
                 break
-            from_host = result.host_words == result.last_words
+            read = {
+                name: unpack_words(placed, self.design, words)
+                for (name, placed), words in zip(host.items(), result.host_words, strict=True)
+            }
+            from_host = from_host and all(
+                bool((read[placed.name] == tensors[placed.name]).all()) for placed in segment[-1].complete
+            )
+            tensors.update(read)
             writes = []
             self._host_steps(program, stop, tensors, writes)
         return NetworkRun(tuple(cycles), tuple(layers), tensors, from_host, done, seconds, error)
@@ -199,7 +221,10 @@ class RtlSession:
         """What the host computes after ``after`` layers, from tensors read back, and what it then writes."""
         for step in program.host_steps:
             if step.after == after:
-                a, b = (tensors[name][None] for name in step.product.inputs)
+                a, b = (
+                    tensors[name][None] if name in tensors else np.concatenate([tensors[leaf] for leaf in leaves])[None]
+                    for name, leaves in zip(step.product.inputs, step.leaves, strict=True)
+                )
                 tensors[step.output.name] = run_product(step.product, a, b)[0]
                 writes += write_words(step.output, self.design, tensors[step.output.name])
 

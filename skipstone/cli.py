@@ -482,8 +482,8 @@ def _weight_code(text: str) -> tuple[Any, int]:
     """The code and, of a codebook, how many values it has."""
     from models.errors import SkipstoneError
 
-    name, _, entries = text.partition(":")
-    if name not in ("linear", "power_of_two", "ternary", "binary", "codebook") or (entries and name != "codebook"):
+    name, colon, entries = text.partition(":")
+    if name not in ("linear", "power_of_two", "ternary", "binary", "codebook") or (colon and name != "codebook"):
         raise SkipstoneError(
             f"--weight-code must be linear, power_of_two, ternary, binary, or codebook:N, not '{text}'"
         )

@@ -110,7 +110,7 @@ async def run_network(dut, driver: HostDriver, monitor: LayerMonitor, job: Run) 
         words.append(tuple(tuple(monitor.words(base, count)) for base, count in complete))
     await lowered
     done = int(dut.done.value) == 1 and int(dut.busy.value) == 0
-    host_words = tuple(await driver.read(*job.reads[-1][-1])) if done else ()
+    host_words = tuple([tuple(await driver.read(*read)) for read in job.host_reads]) if done else ()
     return RunResult(tuple(cycles), tuple(words), host_words, done, seconds)
 
 
