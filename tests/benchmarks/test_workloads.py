@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.rtl_layers import alone
-from benchmarks.settings import benchmark_design
+from benchmarks.settings import Settings, benchmark_design
 from benchmarks.workloads import (
     GEMM_NONZEROS,
     gemm,
@@ -96,7 +96,7 @@ def test_outputs_use_the_range_of_their_bits(density):
 def test_single_layers_fit_the_design_that_runs_them_in_the_rtl():
     """The largest there are: the first, whose input has a word a pixel, and one with the most weights."""
     design = benchmark_design("resnet")
-    network = resnet18(1.0)
+    network = resnet18(Settings().rtl_density)
     for name in ("stem", "stage4.1.conv2"):
         compile_network(alone(network, name), design)
 
