@@ -35,7 +35,7 @@ def compile_network(network: QuantizedNetwork, design: Design) -> Program:
     lookups = collect_lookups(network, design)
     for layer in network.array_layers:
         check_numbers(layer, network, design)
-    folds, bounds = choose_folds(network, design)
+    folds, foldings = choose_folds(network, design)
     merges = merge_candidates(network, design, folds)
     reshaped = None
     # Where both together don't fit, folds alone may.
@@ -50,7 +50,7 @@ def compile_network(network: QuantizedNetwork, design: Design) -> Program:
             raise
         plain = None
     found = [program for program in (plain, reshaped) if program is not None]
-    search = Search(bounds, sum(program.search.schedules for program in found), len(found))
+    search = Search(foldings, sum(program.search.schedules for program in found), len(found))
     return replace(min(found, key=_total), search=search)
 
 

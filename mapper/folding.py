@@ -16,6 +16,8 @@ from models.quantized import HostProduct, QuantizedLayer, QuantizedNetwork
 
 END_SHARE = 0.25
 """How much of one tile's load and drain is taken to be added to a layer's cycles."""
+MOST_TRIALS = 20_000
+"""Foldings that a search looks at: the bound of its cost."""
 WORDS_FILLED = 2
 """A tensor is folded to at most this many memory words a pixel."""
 
@@ -26,6 +28,7 @@ class FoldSearch:
 
     network: QuantizedNetwork
     design: Design
+    trials: int = 0
     _costs: dict[tuple[str, Fold, Fold], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -65,35 +68,42 @@ class FoldSearch:
         return [(y, x) for y in divisors[0] for x in divisors[1] if y * x <= most]
 
     def search(self) -> dict[str, Fold]:
-        """The fold of every tensor that has one."""
+        """The fold of every tensor that has one. At most ``MOST_TRIALS`` foldings are looked at."""
         folds = [UNFOLDED] * len(self.groups)
         improved = any(len(options) > 1 for options in self.options)
-        while improved:
-            improved = False
+        while improved and self.trials < MOST_TRIALS:
             best: tuple[float, list[Fold]] | None = None
             for first, options in enumerate(self.options):
                 for option in options:
-                    trial = list(folds)
-                    for index in range(first, len(folds)):
-                        if option not in self.options[index]:
-                            break
-                        trial[index] = option
-                        gain = self._gain(folds, trial, range(first, index + 1))
-                        if gain > 0 and (best is None or gain > best[0] + 1e-9):
-                            best = gain, list(trial)
+                    found = self._best_run(folds, first, option)
+                    if found is not None and (best is None or found[0] > best[0] + 1e-9):
+                        best = found
+            improved = best is not None
             if best is not None:
-                improved, folds = True, best[1]
+                folds = best[1]
         return {
             name: fold for group, fold in zip(self.groups, folds, strict=True) for name in group if fold != UNFOLDED
         }
 
-    @property
-    def bounds_computed(self) -> int:
-        return len(self._costs)
-
-    def _gain(self, before: list[Fold], after: list[Fold], changed: range) -> float:
-        layers = {layer.name: layer for index in changed for layer in self.layers_of[index]}
-        return sum(self._cost(layer, before) - self._cost(layer, after) for layer in layers.values())
+    def _best_run(self, folds: list[Fold], first: int, option: Fold) -> tuple[float, list[Fold]] | None:
+        """The gain of folding the tensors from ``first`` to the one where that gains most, and the folds then; None where
+        nothing is gained."""
+        trial = list(folds)
+        gains: dict[str, float] = {}
+        best: tuple[float, int] | None = None
+        for index in range(first, len(folds)):
+            if option not in self.options[index]:
+                break
+            trial[index] = option
+            self.trials += 1
+            for layer in self.layers_of[index]:
+                gains[layer.name] = self._cost(layer, folds) - self._cost(layer, trial)
+            total = sum(gains.values())
+            if total > 0 and (best is None or total > best[0]):
+                best = total, index
+        if best is None:
+            return None
+        return best[0], [*folds[:first], *[option] * (best[1] + 1 - first), *folds[best[1] + 1 :]]
 
     def _cost(self, layer: QuantizedLayer, folds: list[Fold]) -> float:
         source, target = folds[self.group_of[layer.input]], folds[self.group_of[layer.output]]
@@ -149,10 +159,10 @@ def bound(network: QuantizedNetwork, layer: QuantizedLayer, design: Design, sour
 
 
 def choose_folds(network: QuantizedNetwork, design: Design) -> tuple[dict[str, Fold], int]:
-    """The fold of every tensor that is better folded, and how many bounds were computed to find them. Deterministic; a network
-    without small tensors is left as it is."""
+    """The fold of every tensor that is better folded, and how many foldings were looked at. Deterministic; a network without
+    small tensors is left as it is."""
     search = FoldSearch(network, design)
-    return search.search(), search.bounds_computed
+    return search.search(), search.trials
 
 
 def merge_candidates(network: QuantizedNetwork, design: Design, folds: dict[str, Fold]) -> dict[str, str]:

@@ -55,7 +55,7 @@ class Layout:
                 others = ", ".join(sorted(self._partners[whole] - {whole}))
                 raise MappingError(
                     f"tensor '{whole}' is a concatenation and is added to '{others}': its channel order can't be both; "
-                    "add a 1x1 convolution between the two"
+                    "copy it by a layer of its own, as models.quantize does"
                 )
         self._stores: dict[str, tuple[str, ...]] = {}
         self._offsets: dict[str, int] = {}
@@ -66,7 +66,9 @@ class Layout:
             written.setdefault(layer.output, step)
         for name in self.network.tensors:
             if name not in whole_of:
-                self._stores[name] = tuple(sorted(self.network.leaves(name), key=lambda leaf: written[leaf]))
+                self._stores[name] = tuple(
+                    sorted(self.network.leaves(name), key=lambda leaf: written.get(leaf, len(written)))
+                )
         for workload in self.workloads:
             if len(workload.parts) > 1:
                 names = tuple(part.layer.output for part in workload.parts)

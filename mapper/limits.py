@@ -85,7 +85,11 @@ def accumulator_range(layer: QuantizedLayer, network: QuantizedNetwork) -> tuple
 
 
 def check_memories(mapped: list[MappedWorkload], design: Design) -> None:
-    """Lists and tables of all workloads together."""
+    """The number of workloads, and the lists and tables of all of them together."""
+    if len(mapped) > design.layers:
+        raise MappingError(
+            f"the network has {len(mapped)} layers for the array, the design {design.layers}; raise layers to {len(mapped)}"
+        )
 
     def fullest_row(ones: list[MappedWorkload]) -> int:
         return int(
@@ -107,7 +111,6 @@ def check_memories(mapped: list[MappedWorkload], design: Design) -> None:
         ),
         ("load list", load_words, "load_entries", design.load_entries),
         ("requantization table", parameter_words, "parameter_words", design.parameter_words),
-        ("list of layers", len, "layers", design.layers),
     )
     for what, size, parameter, have in memories:
         need = size(mapped)

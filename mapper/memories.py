@@ -36,7 +36,7 @@ def memories_needed(program: Program) -> dict[str, int]:
         "parameter_words": sum(len(layer.parameters) for layer in program.layers),
         "layers": len(program.layers),
         "tables": len(program.tables),
-        "codebooks": len(program.codebooks),
+        "codebooks": max(1, len(program.codebooks)),
     }
 
 

@@ -131,10 +131,10 @@ class HostStep:
 
 @dataclass(frozen=True)
 class Search:
-    """What the mapper looked at to find a program: foldings of layers whose ``bounds`` it compared, ``schedules`` of layers and
-    whole ``programs`` whose exact cycles it counted."""
+    """What the mapper looked at to find a program: ``foldings`` of the network compared by their bounds, ``schedules`` of layers
+    and whole ``programs`` whose exact cycles it counted."""
 
-    bounds: int
+    foldings: int
     schedules: int
     programs: int
 

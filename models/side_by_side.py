@@ -12,29 +12,37 @@ import networkx as nx
 
 from models.calibrate import Ranges
 from models.errors import SkipstoneError
-from models.graph import Concat, Copy, Graph, Layer, MaxPool, Upsample
+from models.graph import Add, Concat, Copy, Graph, Layer, MaxPool, Upsample
 
 
 def with_copies(graph: Graph) -> Graph:
     """The graph with a Copy for every part of a Concat that can't lie in it itself; each tensor then is a part of one
-    Concat at most, and once."""
+    Concat at most, and once. A Concat that is added to another tensor is copied too: the order of its channels is that of
+    its parts, and an Add wants both of its operands in one order."""
     names = {graph.input, *(layer.name for layer in graph.layers)}
-    placed = {graph.input}
+    placed, wholes = {graph.input}, set()
     layers: list[Layer] = []
+
+    def copy(tensor: str, reader: str) -> str:
+        number = 1
+        while (name := f"{reader}.copy{number}") in names:
+            number += 1
+        names.add(name)
+        layers.append(Copy(name=name, inputs=(tensor,)))
+        return name
+
     for layer in graph.order:
         if isinstance(layer, Concat):
+            wholes.add(layer.name)
             parts = []
             for part in layer.inputs:
-                if part in placed:
-                    number = 1
-                    while (name := f"{layer.name}.copy{number}") in names:
-                        number += 1
-                    names.add(name)
-                    layers.append(Copy(name=name, inputs=(part,)))
-                    part = name
-                placed.add(part)
-                parts.append(part)
+                lying = copy(part, layer.name) if part in placed else part
+                placed.add(lying)
+                parts.append(lying)
             layer = replace(layer, inputs=tuple(parts))
+        elif isinstance(layer, Add):
+            copies = {name: copy(name, layer.name) for name in dict.fromkeys(layer.inputs) if name in wholes}
+            layer = replace(layer, inputs=tuple(copies.get(name, name) for name in layer.inputs))
         layers.append(layer)
     return replace(graph, layers=tuple(layers))
 

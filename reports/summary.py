@@ -119,7 +119,7 @@ def search_text(result: NetworkResult) -> str:
     if not result.search:
         return ""
     return (
-        f"{count(result.search['bounds'])} foldings bounded, {count(result.search['schedules'])} schedules and "
+        f"{count(result.search['foldings'])} foldings bounded, {count(result.search['schedules'])} schedules and "
         f"{count(result.search['programs'])} programs counted exactly"
     )
 

@@ -15,7 +15,7 @@ DESIGNS = [POOL[name] for name in ("square4", "odd3x6", "lanes2x5", "broad2x12",
 
 
 def laid_out(network: QuantizedNetwork, design: Design) -> tuple[Layout, list[MappedWorkload]]:
-    folds = choose_folds(network, design)
+    folds = choose_folds(network, design)[0]
     workloads = _workloads(network, folds, merge_candidates(network, design, folds))
     lookups = collect_lookups(network, design)
     layout = Layout(network, design, folds, list(workloads.values()))

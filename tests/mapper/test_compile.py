@@ -85,7 +85,7 @@ def test_size_beyond_the_design():
 
 def test_too_many_layers():
     assert refused(residual(), DESIGN.replace(layers=1)) == (
-        "the network has 2 layers, the design 1; raise layers to 2"
+        "the network has 2 layers for the array, the design 1; raise layers to 2"
     )
 
 

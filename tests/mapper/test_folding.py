@@ -32,7 +32,7 @@ DESIGN = Design(
 @given(drawn_networks)
 def test_every_fold_can_be_done(drawn):
     design, network = drawn
-    folds = choose_folds(network, design)
+    folds = choose_folds(network, design)[0]
     assert UNFOLDED not in folds.values()
     for name, fold in folds.items():
         channels, height, width = network.tensors[name].shape
@@ -50,7 +50,7 @@ def test_every_fold_can_be_done(drawn):
 @given(drawn_networks)
 def test_what_lies_together_is_folded_alike(drawn):
     design, network = drawn
-    folds = choose_folds(network, design)
+    folds = choose_folds(network, design)[0]
     for one in network.array_layers:
         if one.other is not None:
             assert folds.get(one.other) == folds.get(one.output)
@@ -64,7 +64,7 @@ def test_merged_layers_read_one_tensor_and_have_what_they_add(drawn):
     """A layer moves up to an earlier one, which nothing else has joined; it reads the same tensor, with the same stride, and adds
     nothing that is made later than there."""
     design, network = drawn
-    folds = choose_folds(network, design)
+    folds = choose_folds(network, design)[0]
     merges = merge_candidates(network, design, folds)
     order = {one.name: step for step, one in enumerate(network.layers)}
     made = {network.input: -1} | {one.output: order[one.name] for one in network.layers}
@@ -88,8 +88,8 @@ def test_merged_layers_read_one_tensor_and_have_what_they_add(drawn):
 @given(drawn_networks)
 def test_the_search_is_deterministic(drawn):
     design, network = drawn
-    first = choose_folds(network, design)
-    assert first == choose_folds(network, design)
+    first = choose_folds(network, design)[0]
+    assert first == choose_folds(network, design)[0]
     assert merge_candidates(network, design, first) == merge_candidates(network, design, first)
 
 
@@ -113,14 +113,14 @@ def test_few_channels_fold_to_fill_a_word(monkeypatch):
     """Four channels in words of 16, one weight in five not zero: the loader would bring 36 words for each 16 pixels. Folded,
     words are full and it brings less; a chain is folded as a whole. 16 channels fill the words as they are."""
     network = chain([(4, 16, 16)] * 3, [1, 1])
-    folds = choose_folds(network, DESIGN)
+    folds = choose_folds(network, DESIGN)[0]
     assert set(folds) == {"t0", "t1", "t2"}
     program = compile_network(network, DESIGN)
     assert all(placed.fold == folds[placed.name] for one in program.layers for placed in one.outputs)
     folded = cycles_of(network, DESIGN)
-    monkeypatch.setattr("mapper.compile.choose_folds", lambda network, design: {})
+    monkeypatch.setattr("mapper.compile.choose_folds", lambda network, design: ({}, 0))
     assert folded < 0.6 * cycles_of(network, DESIGN)
-    assert choose_folds(chain([(16, 16, 16)] * 3, [1, 1]), DESIGN) == {}
+    assert choose_folds(chain([(16, 16, 16)] * 3, [1, 1]), DESIGN)[0] == {}
 
 
 def test_a_fold_that_does_not_pay_is_not_taken(monkeypatch):
@@ -128,20 +128,22 @@ def test_a_fold_that_does_not_pay_is_not_taken(monkeypatch):
     network = chain([(4, 16, 16)] * 3, [1, 1], density=1.0)
     plain = cycles_of(network, DESIGN)
     for fold in ((2, 2), (1, 2), (4, 2)):
-        monkeypatch.setattr("mapper.compile.choose_folds", lambda *_, fold=fold: {"t0": fold, "t1": fold, "t2": fold})
+        monkeypatch.setattr(
+            "mapper.compile.choose_folds", lambda *_, fold=fold: ({"t0": fold, "t1": fold, "t2": fold}, 0)
+        )
         assert cycles_of(network, DESIGN) <= plain
 
 
 def test_sizes_without_a_divisor_stay_as_they_are():
     """7 x 11: a fold would have to take a whole side, which is more than two words hold."""
-    folds = choose_folds(chain([(6, 7, 11), (6, 7, 11)], [1]), DESIGN)
+    folds = choose_folds(chain([(6, 7, 11), (6, 7, 11)], [1]), DESIGN)[0]
     assert folds == {}
 
 
 def test_a_strided_layer_folds_its_input_alone():
     """Stride 2 to 4 of 16 channels reads an input folded by 2 x 2 without a stride; what it writes need not be folded."""
     network = chain([(4, 16, 16), (16, 8, 8)], [2])
-    assert choose_folds(network, DESIGN) == {"t0": (2, 2)}
+    assert choose_folds(network, DESIGN)[0] == {"t0": (2, 2)}
 
 
 def shortcut(padding: int) -> QuantizedNetwork:

@@ -90,15 +90,11 @@ def test_constants(name, fits, does_not, text):
         checked(one_layer(weights, **{name: np.array([1, does_not])}))
 
 
-def test_bits_and_numbers_of_layers():
+def test_bits_of_activations():
     network = one_layer(np.ones((1, 1, 1, 1)))
     check_widths(network, DESIGN)
     with pytest.raises(MappingError, match="set activation_bits = 7"):
         check_widths(replace(network, activation_bits=7), DESIGN)
-    three = replace(network, layers=network.layers * 3)
-    check_widths(three, DESIGN.replace(layers=3))
-    with pytest.raises(MappingError, match=r"^the network has 3 layers, the design 2; raise layers to 3$"):
-        check_widths(three, DESIGN)
 
 
 @pytest.mark.parametrize("size", [(30, 2), (2, 30)])

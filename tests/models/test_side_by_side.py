@@ -53,6 +53,18 @@ def test_the_input_a_part_of_two_and_a_part_twice_are_copied() -> None:
     assert [layer.kind for layer in with_copies(graph).order] == ["conv", "copy", "concat", "copy", "copy", "concat"]
 
 
+def test_a_whole_that_is_added_to_something_is_copied() -> None:
+    """Once, where it is both operands."""
+    for operands in (("w", "c"), ("c", "w"), ("w", "w")):
+        graph = graph_of(
+            conv("a"), conv("b"), concat("w", "a", "b"), conv_layer("c", "w", (6, 6, 1, 1)),
+            Add(name="s", inputs=operands), shape=SHAPE,
+        )  # fmt: skip
+        assert check_placement(graph) == {"w": ("a", "b")}
+        added = with_copies(graph).layer("s")
+        assert added.inputs == tuple("s.copy1" if name == "w" else name for name in operands)
+
+
 def test_a_whole_in_a_whole() -> None:
     """Once it lies in the other, and the second time it is copied."""
     graph = graph_of(

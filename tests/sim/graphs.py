@@ -104,7 +104,7 @@ def graphs(draw, design: Design, first: str | None = None) -> QuantizedNetwork:
     for index in range(draw(st.integers(1, 3))):
         part = draw(st.sampled_from(sorted(PARTS))) if first is None or index else first
         at = PARTS[part](build, draw, counts, at)
-    if draw(st.booleans()) or not build.layers or isinstance(build.layers[-1], HostProduct) or at in build.concats:
+    if draw(st.booleans()) or not any(isinstance(one, QuantizedLayer) for one in build.layers):
         at = build.conv(at, draw(counts))
     return build.network(at)
 
@@ -122,7 +122,8 @@ def _block(build: Builder, draw, counts, at: str) -> str:
         counts = st.integers(1, build.design.rows)
     channels, stride = draw(counts), draw(st.sampled_from([(1, 1), (2, 2), (1, 2)]))
     shape = build.tensors[at].shape
-    if draw(st.booleans()) and stride == (1, 1):
+    # A concatenation can't be added: the quantizer copies it first.
+    if draw(st.booleans()) and stride == (1, 1) and at not in build.concats:
         channels, shortcut = shape[0], at
         inner = build.conv(at, draw(counts), (3, 3), stride)
     else:
@@ -143,9 +144,23 @@ def _beside(build: Builder, draw, counts, at: str) -> str:
     return build.conv(first, channels, (1, 1), (1, 1), other=second)
 
 
+def _siblings(build: Builder, draw, counts, at: str) -> str:
+    """Two layers that read one tensor alike and both add another one, then a layer that adds one of them to the other."""
+    at = build.conv(at, draw(counts))
+    channels = build.tensors[at].shape[0]
+    first = build.conv(at, channels, (1, 1), (1, 1), other=at)
+    second = build.conv(at, channels, (3, 3), (1, 1), other=at)
+    return build.conv(second, channels, (1, 1), (1, 1), other=first)
+
+
 def _side_by_side(build: Builder, draw, counts, at: str) -> str:
-    """Two or three tensors concatenated, one of them perhaps a concatenation itself."""
-    parts = [build.conv(at, draw(counts), stride=(1, 1)) for _ in range(draw(st.integers(2, 3)))]
+    """Two or three tensors concatenated, one of them perhaps a concatenation itself; sometimes one part is read before others,
+    which stand before it in the whole, are there."""
+    parts = [build.conv(at, draw(counts), stride=(1, 1))]
+    if draw(st.booleans()):
+        parts.append(build.conv(parts[0], draw(counts), (1, 1), (1, 1)))
+    parts += [build.conv(at, draw(counts), stride=(1, 1)) for _ in range(draw(st.integers(1, 3 - len(parts))))]
+    parts = draw(st.permutations(parts))
     _, height, width = build.tensors[parts[0]].shape
     if len(parts) == 3 and draw(st.booleans()):
         inner = build.tensor((sum(build.tensors[name].shape[0] for name in parts[:2]), height, width))
@@ -183,7 +198,7 @@ def _partial(build: Builder, draw, counts, at: str) -> str:
 
 def _product(build: Builder, draw, counts, at: str) -> str:
     """A tensor times another one, or times one value for each channel, on the host."""
-    source = at if at not in build.concats else build.conv(at, draw(counts), stride=(1, 1))
+    source = at
     channels, height, width = build.tensors[source].shape
     whole = draw(st.booleans())
     gate = build.conv(source, channels, (1, 1) if whole else (min(3, height), 1), (1, 1))
@@ -211,5 +226,6 @@ PARTS = {
     "beside": _beside,
     "side by side": _side_by_side,
     "partial": _partial,
+    "siblings": _siblings,
     "product": _product,
 }
