@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
         metavar="N",
         help="layers of resnet18 and resnet50 to run in the RTL as well",
     )
-    parser.add_argument("--images", type=int, default=4, metavar="N", help="inputs of each network of 'exactness'")
+    parser.add_argument("--images", type=int, default=1, metavar="N", help="inputs of each network of 'exactness'")
     given = parser.parse_args(arguments)
     unknown = [name for name in given.sections if name not in SECTIONS]
     if unknown:

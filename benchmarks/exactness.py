@@ -61,7 +61,7 @@ def measure(settings: Settings) -> Section:
         coded, coded_exact = _codes(settings, operators)
     absent = "" if text_direction() else f"PP-OCR's text direction classifier is not here: `{TEXT_DIRECTION_ABSENT}`. "
     text = (
-        f"{settings.images} images each, Verilator under cocotb. `every_operator` has each kind of layer (see "
+        f"Inputs of each: {settings.images}. Verilator under cocotb. `every_operator` has each kind of layer (see "
         f"`benchmarks/workloads.py`). {absent}Memories are enlarged where a network needs it.\n\n"
         + table(
             ("network", "pruning", "design", "outputs", "model cycles", "RTL cycles", "cycles/s", "exact"),

@@ -24,7 +24,7 @@ class Settings:
     models: Path | None = None
     rtl_layers: int = 0
     rtl_density: float = 0.2
-    images: int = 4
+    images: int = 1
     progress: Callable[[str], None] = lambda _: None
 
     @property
