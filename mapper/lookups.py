@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.design import LIMITS, Design
+from hw.design import LIMITS, MAX_TABLE_BITS, Design
 from mapper.errors import MappingError
 from models.quantized import QuantizedLayer, QuantizedNetwork
 
@@ -66,8 +66,10 @@ def collect_lookups(network: QuantizedNetwork, design: Design) -> Lookups:
     )
     if len(tables) > design.tables:
         raise MappingError(
-            f"the network looks up {len(tables)} different tables (layers {', '.join(map(repr, table_of))}), design "
-            f"'{design.name}' has tables = {design.tables}; raise tables to {len(tables)}"
+            f"the network looks up {len(tables)} different table{'s' * (len(tables) > 1)} (layers "
+            f"{', '.join(map(repr, table_of))}), design '{design.name}' has tables = {design.tables}; raise tables to {len(tables)}"
+            + (f", with activations of {MAX_TABLE_BITS} bits or fewer" if design.activation_bits > MAX_TABLE_BITS else "")
+        )
         )
     books = {layer.name: _codebook(layer, design) for layer in network.array_layers if design.products.looked_up}
     codebooks, codebook_of = _numbered(books)
@@ -126,8 +128,8 @@ def _check_weights(layer: QuantizedLayer, design: Design) -> None:
         more = f"raise codebook_entries to {enough}, " if enough <= LIMITS["codebook_entries"] else ""
         raise MappingError(
             f"layer '{layer.name}' has {different} different weights (such as {int(layer.weights.max())}), the codebooks of "
-            f"design '{design.name}' have {design.codebook_entries}; quantize with --weight-code codebook, {more}or use a "
-            "design with multiplier = 'linear'"
+            f"design '{design.name}' have {design.codebook_entries}; quantize with --weight-code "
+            f"codebook:{design.codebook_entries}, {more}or use a design with multiplier = 'linear'"
         )
 
 

@@ -12,8 +12,8 @@ CAUSES = ("compute", "edge", "filler", "balance", "load", "drain", "fill", "over
 row; waiting for the loader; waiting for the drain; and filling and emptying the pipeline at the layer's start and end.
 ``overlap`` is negative: work that was done before the layer ahead had ended, in cycles that count for that one."""
 
-STALLS = ("balance", "load", "drain", "fill")
-"""The causes in which a row does nothing at all."""
+STALLS = ("balance", "load", "drain", "fill", "overlap")
+"""The causes in which a row does nothing at all, less the cycles that a layer did not have to take itself."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,8 @@ class NetworkResult:
 
     ``calibration`` says where activation ranges come from; ``technology`` names the source of energies.
     ``search``: what the mapper looked at (see ``mapper.program.Search``). ``images_verified`` is 0 unless the RTL ran.
-    ``sources`` are (what, source) of the energies.
+    ``sources`` are (what, source) of the energies. ``weight_code``: how the weights were quantized (``models.weight_codes``); the
+    multipliers that take them are in ``parameters``.
     """
 
     network: str
@@ -101,6 +102,7 @@ class NetworkResult:
     images_verified: int
     sources: tuple[tuple[str, str], ...] = ()
     search: dict[str, int] = field(default_factory=dict)
+    weight_code: str = "linear"
 
     @property
     def speedup(self) -> float:

@@ -119,9 +119,19 @@ def search_text(result: NetworkResult) -> str:
     if not result.search:
         return ""
     return (
-        f"{count(result.search['foldings'])} foldings bounded, {count(result.search['schedules'])} schedules and "
-        f"{count(result.search['programs'])} programs counted exactly"
+        f"foldings bounded: {count(result.search['foldings'])}; counted exactly: schedules "
+        f"{count(result.search['schedules'])}, programs {count(result.search['programs'])}"
     )
+
+
+def weights_text(result: NetworkResult) -> str:
+    """How weights are coded, and by what they are multiplied where that is not an integer multiplier."""
+    multiplier = result.parameters.get("multiplier", "linear")
+    if result.weight_code == multiplier == "linear":
+        return f"weights {result.weight_bits} bits"
+    bits = {"shift": f", codes of {result.parameters['weight_bits']} bits", "sign": ", codes of 1 bit"}
+    values = f" of {result.weight_bits} bits" if result.weight_code in ("linear", "codebook") else ""
+    return f"weights {result.weight_code}{values} ({multiplier} multipliers{bits.get(multiplier, '')})"
 
 
 def stall_cycles(result: NetworkResult) -> float:
@@ -203,7 +213,7 @@ def summary_rows(result: NetworkResult) -> list[tuple[str, str]]:
         ("network", result.network),
         ("design", f"{result.design}: {result.parameters['rows']} rows x {result.parameters['cols']} columns of PEs"),
         ("pruning", f"{result.pruning} (density {percent(result.density)})"),
-        ("number formats", f"weights {result.weight_bits} bits, activations {result.activation_bits} bits"),
+        ("number formats", f"{weights_text(result)}, activations {result.activation_bits} bits"),
         ("MACs", f"{count(macs(result.layers))} (dense, for one input)"),
         ("cycles", count(result.total_cycles)),
         ("dense cycles", count(result.dense_total_cycles)),

@@ -130,6 +130,7 @@ def assemble_result(
         accuracy=accuracy,
         images_verified=0,
         search=dataclasses.asdict(costed.program.search),
+        weight_code=prepared.options.weight_code,
     )
 
 

@@ -135,7 +135,7 @@ def test_codebooks():
     five = np.resize([5, -7, 0, 100, 3, 4], shape)
     assert refused(with_weights(network, five, four), design) == (
         "layer 'first' has 5 different weights (such as 100), the codebooks of design 'small' have 4; quantize with "
-        "--weight-code codebook, raise codebook_entries to 8, or use a design with multiplier = 'linear'"
+        "--weight-code codebook:4, raise codebook_entries to 8, or use a design with multiplier = 'linear'"
     )
     both = with_weights(network, five, four)
     assert refused(both, design.replace(codebook_entries=8)) == (

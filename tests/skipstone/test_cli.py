@@ -76,7 +76,9 @@ def test_run_writes_json_and_report(place):
         assert layer["loaded_words"] == layer["actions"]["load_list_reads"]
         assert layer["skipped_words"] >= 0
         causes = layer["cycles_by_cause"]
-        assert layer["stall_cycles"] == pytest.approx(sum(causes[c] for c in ("balance", "load", "drain", "fill")))
+        assert layer["stall_cycles"] == pytest.approx(
+            sum(causes[c] for c in ("balance", "load", "drain", "fill", "overlap"))
+        )
     assert host["skipped_macs"] is None
     assert "where the cycles go" in done.stdout
     assert (place / "o" / "report.html").stat().st_size > 100_000
