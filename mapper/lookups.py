@@ -67,9 +67,13 @@ def collect_lookups(network: QuantizedNetwork, design: Design) -> Lookups:
     if len(tables) > design.tables:
         raise MappingError(
             f"the network looks up {len(tables)} different table{'s' * (len(tables) > 1)} (layers "
-            f"{', '.join(map(repr, table_of))}), design '{design.name}' has tables = {design.tables}; raise tables to {len(tables)}"
-            + (f", with activations of {MAX_TABLE_BITS} bits or fewer" if design.activation_bits > MAX_TABLE_BITS else "")
-        )
+            f"{', '.join(map(repr, table_of))}), design '{design.name}' has tables = {design.tables}; "
+            f"raise tables to {len(tables)}"
+            + (
+                f", with activations of {MAX_TABLE_BITS} bits or fewer"
+                if design.activation_bits > MAX_TABLE_BITS
+                else ""
+            )
         )
     books = {layer.name: _codebook(layer, design) for layer in network.array_layers if design.products.looked_up}
     codebooks, codebook_of = _numbered(books)
