@@ -6,6 +6,7 @@ integers, except for ``product``, which alone imports Amaranth.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Multiplier:
+class Multiplier(ABC):
     """One kind. ``code_bits``: width of the code in a list entry; ``operand_bits``: of what a PE is given, which is the code
     itself unless the row looks it up (``looked_up``); ``product_bits``: of the signed product. ``values`` are the integers
     of the codes 0, 1, ... where the kind fixes them. Only a kind with ``zero_code`` can say 0: the entries of the others have
@@ -30,16 +31,16 @@ class Multiplier:
     activation_bits: int
 
     @property
-    def product_bits(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def product_bits(self) -> int: ...
 
     @property
     def values(self) -> tuple[int, ...] | None:
         return None
 
+    @abstractmethod
     def product(self, operand: Value, activation: Value) -> Value:
         """The signed product of ``operand`` (unsigned bits) and ``activation`` (signed), combinationally."""
-        raise NotImplementedError
 
 
 class Linear(Multiplier):

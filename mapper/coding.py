@@ -17,7 +17,7 @@ from mapper.encode import encode_pass
 DENSITIES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 DELTA_BITS = (2, 3, 4, 5, 6, 8)
 WINDOWS = 8
-"""Windows of the encoded list; a row's last entries are the same for every number of them."""
+"""Windows of the encoded list: enough for the means to settle."""
 
 
 @dataclass(frozen=True)

@@ -39,10 +39,10 @@ def compile_network(network: QuantizedNetwork, design: Design) -> Program:
     merges = merge_candidates(network, design, folds)
     reshaped = None
     # Where both together don't fit, folds alone may.
-    for shape in dict.fromkeys(((bool(folds), bool(merges)), (bool(folds), False))):
-        if reshaped is None and any(shape):
+    for merged in (merges, {}):
+        if reshaped is None and (folds or merged):
             with contextlib.suppress(MappingError):
-                reshaped = _compile(network, design, lookups, folds, merges if shape[1] else {})
+                reshaped = _compile(network, design, lookups, folds, merged)
     try:
         plain = _compile(network, design, lookups, {}, {})
     except MappingError:
