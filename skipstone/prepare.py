@@ -25,7 +25,7 @@ Progress = Callable[[str], None]
 class CompressionOptions:
     """How a network is compressed and with which data.
 
-    ``prune`` is METHOD:AMOUNT (see ``models.prune``), ``weight_code`` how weights are quantized (see ``models.weight_codes``), with
+    ``prune`` is METHOD:AMOUNT (see ``models.prune``), ``weight_code`` how weights are quantized (``models.weight_codes``), with
     ``codebook_entries`` values a layer for ``codebook``. Without ``calibration`` (a path), a carried network uses the images
     carried with it, any other one seeded random input in ``input_range``; the same holds for ``evaluation``, without which a
     network that is not carried has no accuracy. ``calibration_method`` is ``minmax`` or ``percentile:P``.
