@@ -1,0 +1,73 @@
+"""Pointwise functions of the graph (``models.function``) in PyTorch, operator by operator as ONNX defines them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from models.errors import SkipstoneError
+from models.function import Function
+
+Tensor = torch.Tensor
+Attributes = dict[str, Any]
+
+_OPERATORS: dict[str, Callable[[list[Any], Attributes], Tensor]] = {
+    "Relu": lambda x, a: functional.relu(x[0]),
+    "LeakyRelu": lambda x, a: functional.leaky_relu(x[0], a.get("alpha", 0.01)),
+    "Sigmoid": lambda x, a: torch.sigmoid(x[0]),
+    "HardSigmoid": lambda x, a: (a.get("alpha", 0.2) * x[0] + a.get("beta", 0.5)).clamp(0, 1),
+    "HardSwish": lambda x, a: functional.hardswish(x[0]),
+    "Tanh": lambda x, a: torch.tanh(x[0]),
+    "Elu": lambda x, a: functional.elu(x[0], a.get("alpha", 1.0)),
+    "Selu": lambda x, a: functional.selu(x[0]),
+    "Celu": lambda x, a: functional.celu(x[0], a.get("alpha", 1.0)),
+    "Softplus": lambda x, a: functional.softplus(x[0]),
+    "Softsign": lambda x, a: functional.softsign(x[0]),
+    "Mish": lambda x, a: functional.mish(x[0]),
+    "Gelu": lambda x, a: functional.gelu(x[0], approximate=_text(a.get("approximate", "none"))),
+    "Erf": lambda x, a: torch.erf(x[0]),
+    "Exp": lambda x, a: torch.exp(x[0]),
+    "Log": lambda x, a: torch.log(x[0]),
+    "Sqrt": lambda x, a: torch.sqrt(x[0]),
+    "Abs": lambda x, a: torch.abs(x[0]),
+    "Neg": lambda x, a: -x[0],
+    "Reciprocal": lambda x, a: 1 / x[0],
+    "Pow": lambda x, a: torch.pow(x[0], x[1]),
+    "Add": lambda x, a: x[0] + x[1],
+    "Sub": lambda x, a: x[0] - x[1],
+    "Mul": lambda x, a: x[0] * x[1],
+    "Div": lambda x, a: x[0] / x[1],
+    "Min": lambda x, a: torch.minimum(*_both(x)),
+    "Max": lambda x, a: torch.maximum(*_both(x)),
+    "Clip": lambda x, a: x[0].clamp(*(x[1:3] if len(x) > 1 else ())),
+    "Identity": lambda x, a: x[0],
+}
+
+
+def apply_function(function: Function, x: Tensor, layer: str) -> Tensor:
+    """``function`` of every element of ``x``. Raises SkipstoneError for an operator that has no gradient here."""
+    values: list[Any] = [x]
+    for step in function.steps:
+        operator = _OPERATORS.get(step.operator)
+        if operator is None:
+            raise SkipstoneError(
+                f"layer '{layer}': training can't go through {step.operator}; compress this network with post-training "
+                "steps, or replace the function"
+            )
+        inputs = [values[value] if isinstance(value, int) else value for value in step.inputs]
+        values.append(operator(inputs, dict(step.attributes)))
+    result: Tensor = values[-1]
+    return result
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _both(values: list[Any]) -> tuple[Tensor, Tensor]:
+    like = next(value for value in values if isinstance(value, torch.Tensor))
+    a, b = (value if isinstance(value, torch.Tensor) else torch.tensor(value, dtype=like.dtype) for value in values)
+    return a, b

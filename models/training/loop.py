@@ -1,0 +1,327 @@
+"""The one training loop: every training step of a recipe is this loop with other hooks.
+
+Stochastic gradient descent over a :class:`GraphModule` with a cosine learning rate, labels or a teacher or both, seeded. After
+every epoch its state is saved where a checkpoint is asked for, and an interrupted training goes on from there with the same
+result as one without interruption.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from models.errors import SkipstoneError
+from models.graph import Graph
+from models.training.network import GraphModule
+
+Tensor = torch.Tensor
+Distillation = Literal["none", "labels", "teacher"]
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How to train.
+
+    ``learning_rate`` is reached after ``warmup`` (share of all steps) and then falls to 0 along half a cosine. ``shift`` and
+    ``flip`` augment images: up to so many pixels in both directions, and mirrored or not. ``distillation``: ``none`` learns
+    from labels, ``labels`` from labels and the teacher's scores, ``teacher`` from the scores alone (Hinton, Vinyals, Dean,
+    "Distilling the Knowledge in a Neural Network", 2015: the loss is ``(1 - weight) * cross entropy + weight *
+    temperature**2 * KL(teacher || student)`` of scores over ``temperature``). ``images``: how many training images an epoch
+    sees at most (0: all).
+    """
+
+    epochs: int = 5
+    learning_rate: float = 0.02
+    batch: int = 128
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    label_smoothing: float = 0.0
+    warmup: float = 0.1
+    shift: int = 2
+    flip: bool = False
+    distillation: Distillation = "none"
+    temperature: float = 4.0
+    weight: float = 0.7
+    normalize: bool = True
+    images: int = 0
+    seed: int = 1
+
+
+class Hook:
+    """What a method adds to the loop; every part does nothing unless overridden. ``step`` counts from 0 to ``steps`` - 1."""
+
+    def begin(self, module: GraphModule, steps: int) -> None:
+        """Before the first step, or before the first one after an interruption."""
+
+    def before_step(self, module: GraphModule, step: int) -> None:
+        """Before the forward pass."""
+
+    def penalty(self, module: GraphModule) -> Tensor | None:
+        """Added to the loss."""
+        return None
+
+    def before_update(self, module: GraphModule, step: int) -> None:
+        """After the backward pass: gradients are there."""
+
+    def after_update(self, module: GraphModule, step: int) -> None:
+        """After the optimizer's step."""
+
+    def state(self) -> dict[str, Any]:
+        """What the hook must remember over an interruption: tensors and plain values."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes back what :meth:`state` gave."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch gave: mean ``loss``, and the share of training images put right (None without labels)."""
+
+    number: int
+    epochs: int
+    loss: float
+    accuracy: float | None
+    seconds: float
+
+    def __str__(self) -> str:
+        right = "" if self.accuracy is None else f", training accuracy {self.accuracy:.4f}"
+        return f"epoch {self.number}/{self.epochs}: loss {self.loss:.4f}{right}, {self.seconds:.0f} s"
+
+
+def train(
+    module: GraphModule,
+    images: NDArray[np.float32],
+    labels: NDArray[np.int64] | None,
+    options: TrainingOptions,
+    *,
+    teacher: Graph | None = None,
+    hooks: Sequence[Hook] = (),
+    progress: Callable[[str], None] = lambda _: None,
+    checkpoint: Path | None = None,
+    groups: Sequence[dict[str, Any]] | None = None,
+) -> tuple[Epoch, ...]:
+    """Trains ``module`` in place on ``images`` (N x C x H x W) and ``labels`` (N).
+
+    ``checkpoint`` is a file that holds the state after each epoch; a training found there goes on. ``groups`` are the
+    optimizer's parameter groups, where not all parameters learn alike. Raises SkipstoneError where the loss is not finite, and
+    where labels or teacher are missing that ``options`` ask for.
+    """
+    _check(labels, teacher, options)
+    torch.manual_seed(options.seed)
+    count = min(len(images), options.images or len(images))
+    steps_per_epoch = -(-count // options.batch)
+    steps = steps_per_epoch * options.epochs
+    module.train()
+    module.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(
+        list(groups) if groups is not None else _groups(module, options),
+        lr=options.learning_rate,
+        momentum=options.momentum,
+        nesterov=options.momentum > 0,
+    )
+    first_rates = [group["lr"] for group in optimizer.param_groups]
+    guide = GraphModule(teacher).eval().to(memory_format=torch.channels_last) if teacher is not None else None
+    randomness = torch.Generator().manual_seed(options.seed)
+    history = list(_restored(checkpoint, module, optimizer, hooks, randomness))
+    for hook in hooks:
+        hook.begin(module, steps)
+    pictures = torch.from_numpy(np.ascontiguousarray(images))
+    targets = torch.from_numpy(labels) if labels is not None else None
+    for number in range(len(history), options.epochs):
+        start, total, right = time.monotonic(), 0.0, 0
+        order = torch.randperm(len(images), generator=randomness)[:count]
+        for index, chosen in enumerate(order.split(options.batch)):
+            step = number * steps_per_epoch + index
+            rate = _rate(step, steps, options.warmup)
+            for group, first in zip(optimizer.param_groups, first_rates, strict=True):
+                group["lr"] = first * rate
+            x = augmented(pictures[chosen], options, randomness).contiguous(memory_format=torch.channels_last)
+            y = targets[chosen] if targets is not None else None
+            for hook in hooks:
+                hook.before_step(module, step)
+            scores = module(x)
+            loss = _loss(scores, y, x, guide, options)
+            for hook in hooks:
+                extra = hook.penalty(module)
+                if extra is not None:
+                    loss = loss + extra
+            optimizer.zero_grad()
+            loss.backward()
+            for hook in hooks:
+                hook.before_update(module, step)
+            optimizer.step()
+            for hook in hooks:
+                hook.after_update(module, step)
+            total += float(loss.detach()) * len(chosen)
+            if not math.isfinite(total):
+                raise SkipstoneError(
+                    f"training diverged in epoch {number + 1} (the loss is not finite); lower learning_rate, now "
+                    f"{options.learning_rate:g}"
+                )
+            if y is not None:
+                right += int((scores.detach().argmax(1) == y).sum())
+        accuracy = right / count if targets is not None else None
+        history.append(Epoch(number + 1, options.epochs, total / count, accuracy, time.monotonic() - start))
+        progress(str(history[-1]))
+        if checkpoint is not None:
+            _save(checkpoint, module, optimizer, hooks, randomness, history)
+    module.eval()
+    return tuple(history)
+
+
+def module_for(graph: Graph, images: NDArray[np.float32], options: TrainingOptions) -> GraphModule:
+    """``graph`` as a module ready for training: with batch normalization measured on the first 512 of ``images`` where
+    ``options.normalize`` says so."""
+    torch.manual_seed(options.seed)
+    module = GraphModule(graph)
+    if options.normalize:
+        module.normalize(images[:512])
+    return module
+
+
+def fine_tune(
+    graph: Graph,
+    images: NDArray[np.float32],
+    labels: NDArray[np.int64] | None,
+    options: TrainingOptions,
+    *,
+    teacher: Graph | None = None,
+    hooks: Sequence[Hook] = (),
+    progress: Callable[[str], None] = lambda _: None,
+    checkpoint: Path | None = None,
+) -> Graph:
+    """``graph`` trained further; weights that are 0 stay 0 (unless a hook says otherwise)."""
+    module = module_for(graph, images, options)
+    train(
+        module, images, labels, options, teacher=teacher, hooks=hooks, progress=progress, checkpoint=checkpoint
+    )
+    return module.to_graph()
+
+
+def augmented(images: Tensor, options: TrainingOptions, randomness: torch.Generator) -> Tensor:
+    """A batch, shifted as one by up to ``options.shift`` pixels with zeros moving in, and each image mirrored or not."""
+    if options.shift:
+        reach = options.shift
+        dy, dx = (int(v) for v in torch.randint(0, 2 * reach + 1, (2,), generator=randomness))
+        height, width = images.shape[2:]
+        images = functional.pad(images, (reach, reach, reach, reach))[:, :, dy : dy + height, dx : dx + width]
+    if options.flip:
+        mirrored = torch.rand(len(images), generator=randomness) < 0.5
+        images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
+    return images
+
+
+def _check(labels: NDArray[np.int64] | None, teacher: Graph | None, options: TrainingOptions) -> None:
+    if options.distillation != "teacher" and labels is None:
+        raise SkipstoneError(
+            "training needs labels, and the data has none; with distillation = 'teacher' the float network teaches in their place"
+        )
+    if options.distillation != "none" and teacher is None:
+        raise SkipstoneError(f"distillation = '{options.distillation}' needs a teacher")
+
+
+def _groups(module: GraphModule, options: TrainingOptions) -> list[dict[str, Any]]:
+    """Weight decay for the layers' weights alone."""
+    weights = [conv.weight for conv in module.convs.values()]
+    chosen = {id(weight) for weight in weights}
+    others = [p for p in module.parameters() if id(p) not in chosen and p.requires_grad]
+    return [{"params": weights, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def _rate(step: int, steps: int, warmup: float) -> float:
+    rising = max(1, round(warmup * steps))
+    if step < rising:
+        return (step + 1) / rising
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+
+def _loss(scores: Tensor, labels: Tensor | None, x: Tensor, guide: GraphModule | None, options: TrainingOptions) -> Tensor:
+    loss = scores.new_zeros(())
+    if options.distillation != "teacher" and labels is not None:
+        loss = functional.cross_entropy(scores, labels, label_smoothing=options.label_smoothing)
+    if options.distillation == "none" or guide is None:
+        return loss
+    with torch.no_grad():
+        wanted = functional.log_softmax(guide(x) / options.temperature, 1)
+    found = functional.log_softmax(scores / options.temperature, 1)
+    taught = functional.kl_div(found, wanted, reduction="batchmean", log_target=True) * options.temperature**2
+    return taught if options.distillation == "teacher" else (1 - options.weight) * loss + options.weight * taught
+
+
+def _save(
+    path: Path,
+    module: GraphModule,
+    optimizer: torch.optim.Optimizer,
+    hooks: Sequence[Hook],
+    randomness: torch.Generator,
+    history: Sequence[Epoch],
+) -> None:
+    state = {
+        "module": module.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "hooks": [hook.state() for hook in hooks],
+        "randomness": randomness.get_state(),
+        "torch": torch.get_rng_state(),
+        "history": [(e.number, e.epochs, e.loss, e.accuracy, e.seconds) for e in history],
+    }
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        torch.save(state, partial)
+        os.replace(partial, path)
+    except (OSError, RuntimeError) as error:
+        with suppress(OSError):
+            partial.unlink()
+        raise error if isinstance(error, OSError) else OSError(None, str(error).splitlines()[0], str(path)) from None
+
+
+def _restored(
+    path: Path | None,
+    module: GraphModule,
+    optimizer: torch.optim.Optimizer,
+    hooks: Sequence[Hook],
+    randomness: torch.Generator,
+) -> Iterator[Epoch]:
+    """The epochs of the training saved in ``path``, whose state everything takes back; none where there is no such file or it
+    can't be read."""
+    if path is None or not path.exists():
+        return
+    try:
+        state = torch.load(path, weights_only=True)
+        module.load_state_dict(state["module"])
+        optimizer.load_state_dict(state["optimizer"])
+    except Exception:  # a damaged file raises almost anything; the training starts anew then
+        return
+    for hook, kept in zip(hooks, state["hooks"], strict=True):
+        hook.restore(kept)
+    randomness.set_state(state["randomness"])
+    torch.set_rng_state(state["torch"])
+    yield from (Epoch(*values) for values in state["history"])
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """PyTorch limited to ``count`` threads (None: as it is)."""
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def with_epochs(options: TrainingOptions, epochs: int, **changes: Any) -> TrainingOptions:
+    """``options`` with other epochs, and other ``changes``."""
+    return replace(options, epochs=epochs, **changes)
