@@ -154,7 +154,7 @@ def first_key(context: Context) -> str:
 def next_key(key: str, step: Keys, context: Context) -> str:
     """The key after ``step``."""
     design = context.design.to_dict() if context.design is not None and isinstance(step, NEEDS_DESIGN) else None
-    text = json.dumps([key, step.model_dump(mode="json"), design], sort_keys=True)
+    text = json.dumps([key, step.model_dump(mode="json", exclude_defaults=True), design], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
