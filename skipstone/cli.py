@@ -497,29 +497,18 @@ def _weight_code(text: str) -> tuple[Any, int]:
 
 def _design(name: str, options: CompressionOptions) -> Design:
     """The design, with the widths and the multiplier that are asked for unless its file names its own."""
-    from hw.design import MAX_ACCUMULATOR_BITS, load_design
-    from hw.multipliers import SHIFT_WEIGHT_BITS
+    from hw.design import load_design
+    from skipstone.designs import fitted
 
-    design = load_design(name)
     # What a file says about widths holds; where it says nothing, the options do, as for a built-in design.
     said = tomllib.loads(Path(name).read_text()) if name.endswith(".toml") else {}
-    wanted: dict[str, Any] = {"weight_bits": options.weight_bits, "activation_bits": options.activation_bits}
-    if options.weight_code == "power_of_two":
-        wanted |= {"multiplier": "shift", "weight_bits": min(options.weight_bits, SHIFT_WEIGHT_BITS[1])}
-    elif options.weight_code == "additive_power_of_two":
-        wanted |= {"multiplier": "additive"}
-    elif options.weight_code == "codebook":
-        entries = 1 << (options.codebook_entries - 1).bit_length()
-        wanted |= {"multiplier": "codebook", "codebook_entries": entries, "codebooks": 64}
-    elif options.weight_code != "linear":
-        wanted |= {"multiplier": "sign"}
-    wanted |= {key: value for key, value in said.items() if key in wanted}
-    changed = design.replace(**(wanted | {"accumulator_bits": MAX_ACCUMULATOR_BITS}))
-    bits = changed.products.product_bits
-    return changed.replace(
-        accumulator_bits=design.accumulator_bits
-        if "accumulator_bits" in said or bits <= 16
-        else min(MAX_ACCUMULATOR_BITS, bits + 12)
+    return fitted(
+        load_design(name),
+        options.weight_code,
+        options.weight_bits,
+        options.activation_bits,
+        options.codebook_entries,
+        fixed=said,
     )
 
 
