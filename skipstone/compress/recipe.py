@@ -242,11 +242,15 @@ class Compact(Keys):
 
 class CycleAwarePrune(Keys):
     """The sparsity of each layer that costs the fewest exact cycles on the design: at the same loss as ``amount`` of every layer
-    (``match = "loss"``), or the least loss in the same cycles (``match = "cycles"``)."""
+    (``match = "loss"``), or the least loss in the same cycles (``match = "cycles"``).
+
+    ``loss``: measured at the network's output on calibration images (its class probabilities' divergence, or squared error), or
+    ``fisher``, estimated from gradients, which still tells layers apart where only training will bring accuracy back."""
 
     do: Literal["cycle_aware_prune"]
     amount: Share
     match: Literal["loss", "cycles"] = "loss"
+    loss: Literal["divergence", "output_error", "fisher"] = "divergence"
     objective: Literal["cycles", "energy"] = "cycles"
     images: Count = 512
 
