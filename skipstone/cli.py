@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from skipstone.compress.commands import register
 from skipstone.console import console_for, errors, progress_for, writable, write_json
 
 if TYPE_CHECKING:
@@ -390,6 +391,9 @@ def designs() -> None:
                 design.description,
             )
         console_for(None).print(table)
+
+
+register(app)
 
 
 def main() -> None:

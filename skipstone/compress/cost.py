@@ -11,7 +11,7 @@ from mapper.memories import with_memories_for
 from mapper.program import Program
 from mapper.technology import load_technology
 from models.quantized import QuantizedNetwork
-from skipstone.compress.results import DesignCost
+from reports.compression import DesignCost
 from skipstone.designs import design_for
 
 

@@ -14,8 +14,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hw.design import Design
 from models import onnx_import, reference
 from models.datasets import Dataset, load_dataset
@@ -29,7 +27,7 @@ from models.quantized import QuantizedNetwork
 from skipstone.compress.cost import design_cost
 from skipstone.compress.files import Checkpoint, write_atomically
 from skipstone.compress.recipe import Keys, Recipe
-from skipstone.compress.results import CompressionResult, StepResult
+from reports.compression import CompressionResult, StepResult
 from skipstone.compress.sizes import layer_sizes
 from skipstone.compress.state import Context, Progress, Scheme, State, quantized
 from skipstone.compress.steps import NEEDS_DESIGN, REGISTRY
@@ -206,12 +204,4 @@ def write_results(out: Path, graph: Graph, integers: QuantizedNetwork, result: C
     """The three files, each whole or not at all; the JSON comes last."""
     write_atomically(out / "compressed.onnx", to_onnx(graph).SerializeToString())
     write_atomically(out / "quantized.onnx", to_qdq(integers).SerializeToString())
-    write_atomically(out / "compression.json", json.dumps(result.to_dict(), indent=1, default=_plain) + "\n")
-
-
-def _plain(value: object) -> object:
-    """NumPy's scalars as Python's."""
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"can't write {type(value).__name__} as JSON")
-
+    write_atomically(out / "compression.json", json.dumps(result.to_dict(), indent=1) + "\n")

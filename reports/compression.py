@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class StepResult:
@@ -107,7 +109,7 @@ class CompressionResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        plain = dataclasses.asdict(self)
+        plain: dict[str, Any] = _plain(dataclasses.asdict(self))
         plain |= {
             "encoded_bytes": self.encoded_bytes,
             "ratio": self.ratio,
@@ -119,3 +121,12 @@ class CompressionResult:
         if self.cost is not None:
             plain["cost"]["speedup"] = self.cost.speedup
         return plain
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's scalars as Python's, tuples as lists."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value.item() if isinstance(value, np.generic) else value
