@@ -82,8 +82,8 @@ def fewest_cycles(
 
     Each layer's curve of loss and of exact cycles over ``amounts`` is measured with the others held; the amounts that minimise
     cycles + multiplier * loss are then a choice for each layer alone (Everett, "Generalized Lagrange multiplier method",
-    Operations Research, 1963), and the multiplier is bisected on the *measured* loss of the whole network. The curves are measured
-    again around what was found, ``rounds`` times in all, and two layers at a time exchange sparsity where that gains.
+    Operations Research, 1963), and the multiplier is bisected on the *measured* loss of the whole network. The curves are
+    measured again around what was found, ``rounds`` times in all, and two layers at a time exchange sparsity where that gains.
     The best of all networks that were measured is returned.
 
     ``prune_layer`` (magnitude) must change the named layer alone, more weights for a higher amount; ``loss`` may be one of
