@@ -69,7 +69,8 @@ class DesignCost:
 @dataclass(frozen=True)
 class CompressionResult:
     """``float_accuracy`` is the network's as it came, ``accuracy`` that of the integers at the end, both on ``test_images`` images of
-    ``data``. ``float_bytes`` are all its weights in float32; ``ratio`` is these over the encoded bytes."""
+    ``data``. ``float_bytes`` are all its weights in float32; ``ratio`` is these over the encoded bytes.
+    ``decisions``: what an automatic search measured and decided, in words."""
 
     network: str
     recipe: str
@@ -86,6 +87,7 @@ class CompressionResult:
     activation_bits: int
     calibration: str
     cost: DesignCost | None = None
+    decisions: tuple[str, ...] = ()
 
     @property
     def encoded_bytes(self) -> int:
