@@ -113,7 +113,8 @@ def inputs_of(layer: Conv) -> NDArray[np.int64]:
     """The input channel of each of ``layer``'s weights: K x C/groups."""
     outputs, inputs = layer.weights.shape[:2]
     first = np.arange(outputs) // (outputs // layer.groups) * inputs
-    return first[:, None] + np.arange(inputs)
+    sources: NDArray[np.int64] = first[:, None] + np.arange(inputs)
+    return sources
 
 
 def _read(layer: Conv, mine: Mask) -> Mask:
@@ -183,9 +184,11 @@ def _inside(
     y, tap = np.arange(outputs)[:, None], np.arange(kernel)[None] * dilation
     if transposed:
         at = y + before - tap
-        return ((at % stride == 0) & (at >= 0) & (at < inputs * stride)).astype(np.float64)
-    at = y * stride + tap - before
-    return ((at >= 0) & (at < inputs)).astype(np.float64)
+        seen = (at % stride == 0) & (at >= 0) & (at < inputs * stride)
+    else:
+        at = y * stride + tap - before
+        seen = (at >= 0) & (at < inputs)
+    return seen.astype(np.float64)
 
 
 def _averages(graph: Graph, layer: AveragePool) -> tuple[float, bool]:
