@@ -32,6 +32,10 @@ CODES = {
         CompressionOptions(weight_bits=4, weight_code="power_of_two"),
         {"weight_bits": 4, "multiplier": "shift"},
     ),
+    "additive_power_of_two, 5 bit": (
+        CompressionOptions(weight_bits=5, weight_code="additive_power_of_two"),
+        {"weight_bits": 5, "multiplier": "additive"},
+    ),
     "ternary": (CompressionOptions(weight_code="ternary"), {"multiplier": "sign"}),
     "binary": (CompressionOptions(weight_code="binary"), {"multiplier": "sign"}),
     "codebook:16": (CompressionOptions(weight_code="codebook", codebook_entries=16), {"multiplier": "codebook"}),

@@ -23,6 +23,7 @@ from benchmarks.document import Section, table
 from benchmarks.settings import Settings
 from hw.design import Design, load_design
 from hw.export import to_verilog
+from hw.multipliers import ADDITIVE_WEIGHT_BITS
 from hw.pe import Pe
 
 SCRIPT = (
@@ -101,6 +102,8 @@ def designs() -> dict[str, Design]:
     found = {f"linear, {bits}-bit weights": base.replace(weight_bits=bits) for bits in (2, 4, 8, 16)}
     for bits in (2, 3, 4, 5):
         found[f"shift, {bits}-bit codes"] = base.replace(multiplier="shift", weight_bits=bits)
+    for bits in ADDITIVE_WEIGHT_BITS:
+        found[f"additive, {bits}-bit codes"] = base.replace(multiplier="additive", weight_bits=bits)
     found["sign, 1-bit codes"] = base.replace(multiplier="sign")
     found["codebook, 4-bit codes of 8-bit integers"] = base.replace(multiplier="codebook")
     return found

@@ -16,7 +16,7 @@ from typing import Any
 
 from hw.errors import DesignError
 from hw.fields import Field, Fields, width_of
-from hw.multipliers import MULTIPLIERS, SHIFT_WEIGHT_BITS, Multiplier
+from hw.multipliers import ADDITIVE_WEIGHT_BITS, MULTIPLIERS, SHIFT_WEIGHT_BITS, Multiplier
 
 MULTIPLIER_BITS = 16
 OTHER_MULTIPLIER_BITS = 32
@@ -72,7 +72,8 @@ class Design:
     the number of windows a row leaves behind one entry; ``max_stride`` and ``max_dimension`` bound strides and image sizes.
 
     ``multiplier`` is how PEs multiply (``hw.multipliers``): ``linear`` by integers of ``weight_bits``; ``shift`` by plus or minus
-    a power of two, whose sign and exponent have ``weight_bits`` together (2 to 5); ``sign`` by plus or minus one
+    a power of two, whose sign and exponent have ``weight_bits`` together (2 to 5); ``additive`` by plus or minus a
+    sum of powers of two, whose sign and terms of 2 bits have ``weight_bits`` (3, 5 or 7); ``sign`` by plus or minus one
     (``weight_bits`` does not matter); ``codebook`` by one of ``codebook_entries`` integers of ``weight_bits``, which each row
     looks up in one of ``codebooks`` codebooks, one a layer. ``index_coding`` is how an entry names its activation and
     accumulator: ``absolute``, or ``delta``, the distance from the row's entry before in ``delta_bits``. ``tables`` is the number
@@ -135,6 +136,10 @@ class Design:
         if self.multiplier == "shift" and not low <= self.weight_bits <= high:
             raise DesignError(
                 f"weight_bits must be {low} to {high} with multiplier shift (a sign and an exponent), not {self.weight_bits}"
+            )
+        if self.multiplier == "additive" and self.weight_bits not in ADDITIVE_WEIGHT_BITS:
+            raise DesignError(
+                f"weight_bits must be 3, 5 or 7 with multiplier additive (a sign and terms of 2 bits), not {self.weight_bits}"
             )
         if self.codebook_entries & (self.codebook_entries - 1):
             raise DesignError(f"codebook_entries must be a power of two, not {self.codebook_entries}")
@@ -248,12 +253,12 @@ class Design:
     def weight_entry(self) -> Fields:
         """One nonzero: the code of its value, its index, and what comes after it: how many windows the row leaves, and whether
         the tile's list ends. ``delta`` is the index less that of the row's entry before in the window, less one; before a
-        window's first entry stands -1. ``filler`` marks an entry that changes no accumulator; where a code says 0, that
-        does."""
+        window's first entry stands -1. ``filler`` marks an entry that changes no accumulator; where the code 0
+        says 0, that does."""
         kind = self.products
         return Fields(
             (
-                Field("value", kind.code_bits, signed=kind.zero_code),
+                Field("value", kind.code_bits, signed=kind.signed_code),
                 *(() if kind.zero_code else (Field("filler", 1),)),
                 *(self.weight_index.fields if self.index_coding == "absolute" else (Field("delta", self.delta_bits),)),
                 Field("leave", self.leave_bits),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from hw.design import MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS, Design
-from hw.multipliers import Linear, Shift
+from hw.multipliers import Additive, Linear, Shift
 from mapper.actions import Actions
 from mapper.technology import Sram, Technology
 
@@ -61,18 +61,19 @@ class ProductCost:
 
 def product_cost(design: Design, technology: Technology) -> ProductCost:
     """A multiplication of ``weight_bits`` x ``activation_bits``; or, where the weight is a sign, the addition that negates an
-    activation; and, where it is a power of two, the shifter behind that."""
+    activation; where it is a power of two, the shifter behind that; and, where it is a sum of them, a shifter for each term
+    and the additions."""
     kind = design.products
     if isinstance(kind, Linear):
         return ProductCost(
             technology.multiply_pj(kind.operand_bits, kind.activation_bits),
             technology.multiply_um2(kind.operand_bits, kind.activation_bits),
         )
-    shifter = kind.multiplexer_bits if isinstance(kind, Shift) else 0
-    negated_bits = kind.activation_bits + 1
+    shifter = kind.multiplexer_bits if isinstance(kind, Shift | Additive) else 0
+    adders = (kind.activation_bits + 1, *(kind.adder_bits if isinstance(kind, Additive) else ()))
     return ProductCost(
-        technology.add_pj(negated_bits) + technology.shift_pj(shifter),
-        technology.add_um2(negated_bits) + technology.shift_um2(shifter),
+        sum(map(technology.add_pj, adders)) + technology.shift_pj(shifter),
+        sum(map(technology.add_um2, adders)) + technology.shift_um2(shifter),
     )
 
 

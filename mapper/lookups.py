@@ -110,6 +110,10 @@ def _check_weights(layer: QuantizedLayer, design: Design) -> None:
         if wrong:
             code, takes = {
                 "shift": ("power_of_two", f"powers of two, plus or minus 1 to {max(kind.values)}"),
+                "additive": (
+                    f"additive_power_of_two --weight-bits {design.weight_bits}",
+                    f"additive powers of two of {design.weight_bits} bits, plus or minus 1 to {max(kind.values)}",
+                ),
                 "sign": ("ternary", "1 or -1"),
             }[design.multiplier]
             raise MappingError(

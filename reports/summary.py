@@ -129,7 +129,8 @@ def weights_text(result: NetworkResult) -> str:
     multiplier = result.parameters.get("multiplier", "linear")
     if result.weight_code == multiplier == "linear":
         return f"weights {result.weight_bits} bits"
-    bits = {"shift": f", codes of {result.parameters['weight_bits']} bits", "sign": ", codes of 1 bit"}
+    wide = f", codes of {result.parameters['weight_bits']} bits"
+    bits = {"shift": wide, "additive": wide, "sign": ", codes of 1 bit"}
     values = f" of {result.weight_bits} bits" if result.weight_code in ("linear", "codebook") else ""
     return f"weights {result.weight_code}{values} ({multiplier} multipliers{bits.get(multiplier, '')})"
 

@@ -45,7 +45,7 @@ WeightCode = Annotated[
     typer.Option(
         "--weight-code",
         metavar="CODE",
-        help="linear, power_of_two, ternary, binary, or codebook:N (N values a layer).",
+        help="linear, power_of_two, additive_power_of_two, ternary, binary, or codebook:N (N values a layer).",
     ),
 ]
 ActivationBits = Annotated[int, typer.Option("--activation-bits", metavar="N", help="Bits of activations, 2 to 16.")]
@@ -442,12 +442,14 @@ def _options(
     input_shape: str | None,
 ) -> CompressionOptions:
     from models.errors import SkipstoneError
+    from models.weight_codes import check_code
     from skipstone.prepare import CompressionOptions
 
     for name, bits in (("--weight-bits", weight_bits), ("--activation-bits", activation_bits)):
         if not 2 <= bits <= 16:
             raise SkipstoneError(f"{name} must be 2 to 16, not {bits}")
     code, entries = _weight_code(weight_code)
+    check_code(code, entries, weight_bits)
     low, high = _numbers("--input-range", input_range, float, "LOW,HIGH", 2)
     if not -1e30 <= low < high <= 1e30:
         raise SkipstoneError(f"--input-range must be LOW,HIGH with LOW below HIGH, both within 1e30, not {input_range}")
@@ -483,10 +485,9 @@ def _weight_code(text: str) -> tuple[Any, int]:
     from models.errors import SkipstoneError
 
     name, colon, entries = text.partition(":")
-    if name not in ("linear", "power_of_two", "ternary", "binary", "codebook") or (colon and name != "codebook"):
-        raise SkipstoneError(
-            f"--weight-code must be linear, power_of_two, ternary, binary, or codebook:N, not '{text}'"
-        )
+    words = ("linear", "power_of_two", "additive_power_of_two", "ternary", "binary")
+    if name not in (*words, "codebook") or (colon and name != "codebook"):
+        raise SkipstoneError(f"--weight-code must be {', '.join(words)}, or codebook:N, not '{text}'")
     if name != "codebook":
         return name, 16
     if not entries.isdigit() or not 4 <= int(entries) <= 256:
@@ -505,6 +506,8 @@ def _design(name: str, options: CompressionOptions) -> Design:
     wanted: dict[str, Any] = {"weight_bits": options.weight_bits, "activation_bits": options.activation_bits}
     if options.weight_code == "power_of_two":
         wanted |= {"multiplier": "shift", "weight_bits": min(options.weight_bits, SHIFT_WEIGHT_BITS[1])}
+    elif options.weight_code == "additive_power_of_two":
+        wanted |= {"multiplier": "additive"}
     elif options.weight_code == "codebook":
         entries = 1 << (options.codebook_entries - 1).bit_length()
         wanted |= {"multiplier": "codebook", "codebook_entries": entries, "codebooks": 64}

@@ -84,6 +84,11 @@ def weight_of(design: Design, operand: int) -> int:
     if design.multiplier == "shift":
         sign, exponent = divmod(operand, 1 << (design.weight_bits - 1))
         return -(2**exponent) if sign else 2**exponent
+    if design.multiplier == "additive":
+        terms = (design.weight_bits - 1) // 2
+        powers = (field(operand, term, 2) for term in range(terms))
+        total = sum(2 ** (term + (power - 1) * terms) for term, power in enumerate(powers) if power)
+        return -total if operand >> (design.weight_bits - 1) else total
     if design.multiplier == "sign":
         return (1, -1)[operand]
     return signed(operand, design.weight_bits)
@@ -94,7 +99,7 @@ def operand_bits(design: Design) -> int:
 
 
 def operand_ends(design: Design) -> tuple[int, ...]:
-    """The operands at both ends of every field: of a number, of an exponent under either sign; and the one for 1 or -1."""
+    """The operands at both ends of every field: of a number, of an exponent or of terms under either sign; and the one for 1 or -1."""
     top = 1 << (operand_bits(design) - 1)
     return tuple(sorted({0, 1, top, top - 1, 2 * top - 1}))
 

@@ -132,11 +132,13 @@ class Stimulus:
         return Entry(window, self.code(filler), filler, slot, lane, accumulator, 0, 0, delta), index
 
     def code(self, filler: int) -> int:
-        """Any code; the linear kind has no bit that marks a filler, but a zero."""
+        """Any code; the kinds that can say 0 have no bit that marks a filler, but the code 0."""
         rng, design = self.rng, self.design
         if design.multiplier == "codebook":
             return rng.randrange(design.codebook_entries)
         bits = operand_bits(design)
+        if design.multiplier == "additive":
+            return 0 if filler else rng.randrange(1, 1 << bits)
         if design.multiplier != "linear":
             return rng.getrandbits(bits)
         half = 1 << (bits - 1)

@@ -16,6 +16,7 @@ def test_an_adder_of_one_bit():
     [
         ("linear, 8-bit weights", 8 + 16),
         ("shift, 5-bit codes", 8 + 8 + 1 + 15),
+        ("additive, 5-bit codes", 8 + 8 + 6),
         ("sign, 1-bit codes", 8 + 8 + 1),
         ("codebook, 4-bit codes of 8-bit integers", 8 + 16),
     ],
@@ -32,6 +33,6 @@ def test_shifting_takes_less_than_multiplying():
     kinds = designs()
     gates = [
         cells(Product(kinds[name])).gates
-        for name in ("sign, 1-bit codes", "shift, 4-bit codes", "linear, 8-bit weights")
+        for name in ("sign, 1-bit codes", "shift, 4-bit codes", "additive, 5-bit codes", "linear, 8-bit weights")
     ]
     assert gates == sorted(gates)

@@ -83,17 +83,25 @@ def test_both_ends_of_every_range(name):
         ("shift", 2, 2, 8 + 1 + 1, (1, 2, -1, -2)),
         ("shift", 3, 3, 8 + 1 + 3, (1, 2, 4, 8, -1, -2, -4, -8)),
         ("shift", 5, 5, 8 + 1 + 15, (*(2**e for e in range(16)), *(-(2**e) for e in range(16)))),
+        ("additive", 3, 3, 8 + 3, (0, 1, 2, 4, 0, -1, -2, -4)),
+        ("additive", 5, 5, 8 + 6, tuple(s * (a + b) for s in (1, -1) for b in (0, 2, 8, 32) for a in (0, 1, 4, 16))),
+        (
+            "additive", 7, 7, 8 + 9,
+            tuple(
+                s * (a + b + c) for s in (1, -1) for c in (0, 4, 32, 256) for b in (0, 2, 16, 128) for a in (0, 1, 8, 64)
+            ),
+        ),
         ("sign", 8, 1, 9, (1, -1)),
         ("codebook", 8, 4, 16, None),
     ],
-)
+)  # fmt: skip
 def test_kinds(kind, weight_bits, code_bits, product_bits, values):
     """The widest product, the lowest activation times the lowest weight, needs exactly ``product_bits``; and an entry has a
     filler's bit where no code says 0: 1 + 2 + 1 + 1 of the index, 3 to leave and 1 for the last one are with it."""
     design = SMALL.replace(multiplier=kind, weight_bits=weight_bits)
     assert (design.products.code_bits, design.products.product_bits) == (code_bits, product_bits)
     assert design.products.values == values
-    assert design.weight_entry.width == code_bits + (kind != "linear") + 4 + 4
+    assert design.weight_entry.width == code_bits + (kind not in ("linear", "additive")) + 4 + 4
     lowest = min(values) if values else -(1 << (weight_bits - 1))
     assert (-128 * lowest).bit_length() + 1 == product_bits
     assert design.replace(accumulator_bits=product_bits).accumulator_bits == product_bits
@@ -133,12 +141,19 @@ def test_every_integer_parameter_has_a_tested_range():
             {"weight_bits": 9, "accumulator_bits": 16},
             "accumulator_bits 16 cannot hold one product; raise it to 17",
         ),
-        ({"multiplier": "booth"}, "multiplier must be linear or shift or sign or codebook, not 'booth'"),
+        ({"multiplier": "booth"}, "multiplier must be linear or shift or additive or sign or codebook, not 'booth'"),
         ({"multiplier": 2}, "multiplier must be a string, not 2"),
         ({"index_coding": "huffman"}, "index_coding must be absolute or delta, not 'huffman'"),
         (
             {"multiplier": "shift"},
             "weight_bits must be 2 to 5 with multiplier shift (a sign and an exponent), not 8",
+        ),
+        *(
+            (
+                {"multiplier": "additive", "weight_bits": bits},
+                f"weight_bits must be 3, 5 or 7 with multiplier additive (a sign and terms of 2 bits), not {bits}",
+            )
+            for bits in (2, 4, 6, 8, 9)
         ),
         ({"codebook_entries": 12}, "codebook_entries must be a power of two, not 12"),
         (

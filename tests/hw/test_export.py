@@ -46,7 +46,7 @@ def odd_array():
     [
         (name, design)
         for name in COMPONENTS
-        for design in ("odd3x6", "thin5x1", "shift3x5", "sign4x4", "codebook2x7")
+        for design in ("odd3x6", "thin5x1", "shift3x5", "additive2x3", "sign4x4", "codebook2x7")
         if (name, design) == ("array", "odd3x6") or name != "array"
     ],
 )

@@ -82,9 +82,11 @@ def test_every_style_class_is_needed(folder):
     assert [name for name in STYLE if f"%Warning-{name}:" not in found] == []
 
 
-@pytest.mark.parametrize(("name", "multipliers"), [("shift3x5", 0), ("sign4x4", 0), ("codebook2x7", 1), ("odd3x6", 1)])
+@pytest.mark.parametrize(
+    ("name", "multipliers"), [("shift3x5", 0), ("additive2x3", 0), ("sign4x4", 0), ("codebook2x7", 1), ("odd3x6", 1)]
+)
 def test_multipliers_in_a_pe(tmp_path, name, multipliers):
-    """A PE that shifts or negates has no multiplier in its netlist, the others have one."""
+    """A PE that shifts, adds or negates has no multiplier in its netlist, the others have one."""
     (tmp_path / "array.v").write_text(to_verilog(Pe(POOL[name]), "pe"))
     script = f"hierarchy -top {{top}}; proc; flatten; opt; select -assert-count {multipliers} t:$mul t:$macc t:$macc_v2 %u %u"
     ran = yosys(tmp_path, "pe", script)

@@ -33,7 +33,7 @@ def test_bound() -> None:
     assert bound(0.25, 0) == pytest.approx(4 * (0.25 * 2 + 0.75 * np.log2(4 / 3)))
 
 
-@pytest.mark.parametrize("multiplier", ["linear", "sign"])
+@pytest.mark.parametrize("multiplier", ["linear", "sign", "additive"])
 def test_nothing_beats_the_bound(multiplier: str) -> None:
-    for one in entry_bits(DESIGN.replace(multiplier=multiplier, rows=16), [0.1, 0.5, 0.9], [1, 2, 3, 4]):
+    for one in entry_bits(DESIGN.replace(multiplier=multiplier, weight_bits=7, rows=16), [0.1, 0.5, 0.9], [1, 2, 3, 4]):
         assert min(one.absolute, *one.delta.values()) > one.bound

@@ -116,6 +116,13 @@ def test_weights_that_the_multiplier_cannot_say():
     )
     compile_network(with_weights(network, ones, np.full(shape, -128)), shift)
     assert "has the weight 256" in refused(with_weights(network, ones, np.full(shape, 256)), shift)
+    additive = DESIGN.replace(multiplier="additive", weight_bits=5)
+    assert refused(with_weights(network, ones, np.full(shape, 5)), additive) == (
+        "layer 'second' has the weight 5, design 'small' with multiplier = 'additive' takes additive powers of two of 5 bits, "
+        "plus or minus 1 to 48; quantize with --weight-code additive_power_of_two --weight-bits 5 or use a design with "
+        "multiplier = 'linear'"
+    )
+    compile_network(with_weights(network, ones, np.resize([48, -36, 0, 3], shape)), additive)
     sign = DESIGN.replace(multiplier="sign")
     assert refused(with_weights(network, -2 * ones, -ones), sign) == (
         "layer 'first' has the weight -2, design 'small' with multiplier = 'sign' takes 1 or -1; quantize with --weight-code "

@@ -39,7 +39,7 @@ def test_lists_hold_every_nonzero_and_leave_every_window(windows, count, seed):
 
 @settings(max_examples=200, deadline=None)
 @given(
-    st.sampled_from(["linear", "sign"]),
+    st.sampled_from(["linear", "additive", "sign"]),
     st.integers(1, 9),
     st.integers(1, 6),
     st.floats(0, 1),
@@ -48,11 +48,12 @@ def test_lists_hold_every_nonzero_and_leave_every_window(windows, count, seed):
 def test_deltas_walk_to_every_nonzero(kind, delta_bits, windows, density, seed):
     """A walk as the row does it, adding up deltas from -1 on in every window, meets every nonzero once, and fillers only where no
     delta reaches further."""
-    design = DESIGN.replace(multiplier=kind, index_coding="delta", delta_bits=delta_bits)
+    design = DESIGN.replace(multiplier=kind, weight_bits=7, index_coding="delta", delta_bits=delta_bits)
     rng = np.random.default_rng(seed)
     places = np.array(np.nonzero(rng.random((3, windows, 4, 5, 4)) < density))
     row, window, accumulator, slot, lane = places
-    code = rng.integers(0, 2, len(row)) if kind == "sign" else rng.integers(1, 128, len(row))
+    codes = {"linear": (1, 64), "additive": (1, 128), "sign": (0, 2)}
+    code = rng.integers(*codes[kind], len(row))
     encoded = encode_pass(design, windows, row, window, slot, lane, accumulator, code)
     found = []
     for r, words in enumerate(encoded.weights):

@@ -148,7 +148,7 @@ def test_memories_are_those_of_the_gateware() -> None:
 
 def test_products_by_hand() -> None:
     """A sign costs the negation of 8 bits, which takes 9: 0.03 pJ and 36 um2 for 8 bits, 0.07 pJ and 101 um2 for 24 more. An
-    exponent of 2 bits is shifted by in two stages of 10 and 12 bits, of 0.24 bits of an adder each. A weight that is looked up
+    exponent of 2 bits is shifted by in two stages of 10 and 12 bits, of 0.24 bits of an adder each. A sum shifts once a term. A weight that is looked up
     costs a product and a read of 16 codebooks of 16 entries in the row."""
 
     def cost(**changes: Any) -> tuple[float, float]:
@@ -161,6 +161,14 @@ def test_products_by_hand() -> None:
     shifter = (0.07 / 24 * 0.24 * 22, 101 / 24 * 0.24 * 22)
     assert cost(multiplier="shift", weight_bits=3) == pytest.approx(
         (sign[0] + shifter[0], sign[1] + shifter[1]), rel=ROUNDING
+    )
+    # One term: 0 or 9 bits, 10 and 11 shifted. Two: each 0 or 9 bits, 11 and 13; and an addition of 14 bits.
+    one, two = (0.24 / 24 * (9 + 10 + 11), 0.24 / 24 * 2 * (9 + 11 + 13))
+    assert cost(multiplier="additive", weight_bits=3) == pytest.approx(
+        (sign[0] + 0.07 * one, sign[1] + 101 * one), rel=ROUNDING
+    )
+    assert cost(multiplier="additive", weight_bits=5) == pytest.approx(
+        (sign[0] + 0.03 + 0.07 * (6 / 24 + two), sign[1] + 36 + 101 * (6 / 24 + two)), rel=ROUNDING
     )
     design = DESIGN.replace(multiplier="codebook")
     reads = dataclasses.replace(NOTHING, weight_reads=7)

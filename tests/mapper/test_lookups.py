@@ -38,12 +38,13 @@ def test_a_code_is_the_place_of_its_weight(data):
     assert [values[code] for code in codes.tolist()] == weights
 
 
-@pytest.mark.parametrize("kind", ["linear", "shift", "sign", "codebook"])
+@pytest.mark.parametrize("kind", ["linear", "shift", "additive", "sign", "codebook"])
 def test_codes_name_the_values_of_the_multiplier(kind):
-    design = DESIGN.replace(multiplier=kind, weight_bits=4 if kind == "shift" else 8)
+    design = DESIGN.replace(multiplier=kind, weight_bits={"shift": 4, "additive": 5}.get(kind, 8))
     weights = {
         "linear": [7, -128, 0, 127],
         "shift": [1, -128, 64, -2],
+        "additive": [1, -48, 33, 0, -2, 9],
         "sign": [1, -1, 0, 1],
         "codebook": [9, -7, 0, 9],
     }[kind]

@@ -67,10 +67,16 @@ def layer(
 
 
 def weight_values(rng: np.random.Generator, shape: tuple[int, ...], design: Design) -> np.ndarray:
-    """Nonzero integers that the multipliers of ``design`` can say: any, powers of two, signs, or a few for each layer."""
+    """Nonzero integers that the multipliers of ``design`` can say: any, powers of two, sums of them, signs, or a few for each layer."""
     high = (1 << (design.weight_bits - 1)) - 1
     if design.multiplier == "shift":
         return rng.choice((-1, 1), shape) << rng.integers(0, 1 << (design.weight_bits - 1), shape)
+    if design.multiplier == "additive":
+        terms = (design.weight_bits - 1) // 2
+        # Each term 0 or one of three powers; where all are 0, the least weight.
+        exponents = terms * rng.integers(-1, 3, (terms, *shape)) + np.arange(terms).reshape(-1, *[1] * len(shape))
+        magnitudes = np.where(exponents < 0, 0, 2 ** np.maximum(exponents, 0)).sum(axis=0)
+        return rng.choice((-1, 1), shape) * np.maximum(magnitudes, 1)
     if design.multiplier == "sign":
         return rng.choice((-1, 1), shape)
     if design.multiplier == "codebook":

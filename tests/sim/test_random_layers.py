@@ -37,7 +37,7 @@ def session(request):
 @pytest.mark.rtl
 @pytest.mark.parametrize("several", [False, True], ids=["layers", "graphs"])
 def test_random_networks_are_exact(session, several):
-    """30 networks of one or two layers and 30 of several on each of 10 designs, 600 pairs (SKIPSTONE_RANDOM_PAIRS changes the
+    """30 networks of one or two layers and 30 of several on each of 11 designs, 660 pairs (SKIPSTONE_RANDOM_PAIRS changes the
     number for each). Those of several layers begin with each of the parts in turn that are easily got wrong."""
     design = session.design
     first = (None, "block", "product", "siblings", "side by side")

@@ -35,15 +35,24 @@ def test_requantizer(name):
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("name", ["two_bits", "lanes2x5", "shift3x5", "sign4x4", "codebook2x7"])
+@pytest.mark.parametrize("name", ["two_bits", "lanes2x5", "shift3x5", "additive2x3", "sign4x4", "codebook2x7"])
 def test_pe(name):
     """2-bit numbers with one accumulator read at once; 4-bit weights, 5-bit activations, three accumulators at once; exponents up
-    to 15; signs; looked up weights."""
+    to 15; three terms of powers; signs; looked up weights."""
     run_bench(Pe(POOL[name]), "pe", "sim.benches.pe", 4, design_environment(POOL[name]))
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("name", ["odd3x6", "lanes2x5", "shift3x5", "codebook2x7", "delta3x4"])
+@pytest.mark.parametrize("weight_bits", [3, 5])
+def test_pe_with_one_and_two_terms(weight_bits):
+    """And accumulators that just hold one product."""
+    design = POOL["additive2x3"].replace(weight_bits=weight_bits)
+    design = design.replace(accumulator_bits=design.products.product_bits)
+    run_bench(Pe(design), "pe", "sim.benches.pe", 4, design_environment(design))
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize("name", ["odd3x6", "lanes2x5", "shift3x5", "additive2x3", "codebook2x7", "delta3x4"])
 def test_row(name):
     """Two windows with lists that leave one at a time; five windows with lists that leave up to seven; weights and
     fillers of every kind, deltas with many escapes, with some and with none."""
