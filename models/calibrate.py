@@ -15,10 +15,14 @@ from models.evaluate import run_onnx
 from models.graph import Graph
 from models.images import Images, fit_images
 from models.onnx_export import to_onnx
+from models.ptq.activation_range import Limits, entropy_limits, mse_limits, percentile_limits, symmetric_limits
 
 SAMPLES = 1 << 20
-"""Values of a tensor that a percentile looks at, at most: evenly spaced ones, the same number from each batch."""
+"""Values of a tensor that percentile, mse and entropy look at, at most: evenly spaced ones, the same number from each
+batch."""
 BATCH = 32
+
+METHODS = "minmax, percentile:P (as percentile:99.99), mse, entropy"
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,23 @@ def calibrate(
     low: float = 0.0,
     high: float = 1.0,
     random_images: int = 16,
+    activation_bits: int = 8,
+    symmetric: bool = False,
 ) -> Ranges:
     """Ranges on ``images`` (N x channels x height x width); without, on uniform ones from ``low`` to ``high``.
 
-    ``method`` is ``minmax``, or ``percentile:P``, which leaves out the outer ``100 - P`` percent of values, half at
-    each end. A random input says nothing about accuracy; it serves cycles and energy.
+    - ``minmax``: the smallest and the largest value.
+    - ``percentile:P`` leaves out the outer ``100 - P`` percent of values, half at each end.
+    - ``mse``: the least squared error of the values on a grid of ``activation_bits``
+      (:func:`models.ptq.activation_range.mse_limits`).
+    - ``entropy``: the least Kullback-Leibler divergence (:func:`models.ptq.activation_range.entropy_limits`).
+
+    ``symmetric`` makes every range ``-high`` to ``high``, so that zero points are 0; only ``mse`` and ``entropy`` need
+    ``activation_bits``. A random input says nothing about accuracy; it serves cycles and energy.
     """
-    percentile = _percentile(method)
+    name, percentile = _parse(method)
+    if not 2 <= activation_bits <= 16:
+        raise SkipstoneError(f"activation_bits must be from 2 to 16, not {activation_bits}")
     if images is None:
         if not low < high:
             raise SkipstoneError(f"random input needs low below high, not {low:g} and {high:g}")
@@ -57,42 +71,55 @@ def calibrate(
     model = to_onnx(graph, all_tensors=True)
     lows: dict[str, float] = {}
     highs: dict[str, float] = {}
-    kept: dict[str, list[NDArray[np.generic]]] = {}
+    kept: dict[str, list[NDArray[np.floating]]] = {}
     quota = SAMPLES // -(-len(images) // BATCH)
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]
-        for name, values in {graph.input: batch, **run_onnx(model, {graph.input: batch})}.items():
-            lows[name] = min(lows.get(name, np.inf), float(values.min()))
-            highs[name] = max(highs.get(name, -np.inf), float(values.max()))
-            if percentile is not None:
-                kept.setdefault(name, []).append(values.ravel()[:: -(-values.size // quota)].copy())
-    for name in lows:
-        if not (np.isfinite(lows[name]) and np.isfinite(highs[name])):
+        for tensor, values in {graph.input: batch, **run_onnx(model, {graph.input: batch})}.items():
+            lows[tensor] = min(lows.get(tensor, np.inf), float(values.min()))
+            highs[tensor] = max(highs.get(tensor, -np.inf), float(values.max()))
+            if name != "minmax":
+                kept.setdefault(tensor, []).append(
+                    np.asarray(values, np.float32).ravel()[:: -(-values.size // quota)].copy()
+                )
+    for tensor in lows:
+        if not (np.isfinite(lows[tensor]) and np.isfinite(highs[tensor])):
             raise SkipstoneError(
-                f"layer '{name}' gives NaN or infinity on the calibration input; is the input scaled as in training?"
+                f"layer '{tensor}' gives NaN or infinity on the calibration input; is the input scaled as in training?"
             )
-    if percentile is None:
-        return Ranges({name: (lows[name], highs[name]) for name in lows}, f"min-max on {source}")
-    outer = (100 - percentile) / 2
-    limits = {}
-    for name, parts in kept.items():
-        bounds = np.percentile(np.concatenate(parts).astype(np.float64), (outer, 100 - outer))
-        limits[name] = (float(bounds[0]), float(bounds[1]))
-    return Ranges(limits, f"{percentile:g}th percentile on {source}")
+    limits: dict[str, Limits] = {}
+    for tensor in lows:
+        ends = (lows[tensor], highs[tensor])
+        values = np.concatenate(kept[tensor]) if kept else np.empty(0, np.float32)
+        match name:
+            case "percentile":
+                limits[tensor] = percentile_limits(values, percentile, symmetric)
+            case "mse":
+                limits[tensor] = mse_limits(values, *ends, activation_bits, symmetric)
+            case "entropy":
+                limits[tensor] = entropy_limits(values, *ends, activation_bits, symmetric)
+            case _:
+                limits[tensor] = symmetric_limits(*ends) if symmetric else ends
+    what = {
+        "minmax": "min-max",
+        "percentile": f"{percentile:g}th percentile",
+        "mse": f"least squared error at {activation_bits} bits",
+        "entropy": f"least divergence at {activation_bits} bits",
+    }[name]
+    return Ranges(limits, f"{what}{', symmetric,' if symmetric else ''} on {source}")
 
 
-def _percentile(method: str) -> float | None:
+def _parse(method: str) -> tuple[str, float]:
+    """The method's name, and its percentile (100 for the others)."""
     name, separator, value = method.partition(":")
-    if method == "minmax":
-        return None
+    if method in ("minmax", "mse", "entropy"):
+        return method, 100.0
     if name != "percentile" or not separator:
-        raise SkipstoneError(
-            f"no calibration method '{method}'; the methods are minmax, percentile:P (as percentile:99.99)"
-        )
+        raise SkipstoneError(f"no calibration method '{method}'; the methods are {METHODS}")
     try:
         percentile = float(value)
     except ValueError:
         percentile = np.nan
     if not 50 < percentile <= 100:
         raise SkipstoneError(f"calibration '{method}': the percentile must be above 50 and at most 100, not {value}")
-    return percentile
+    return name, percentile

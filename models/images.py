@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import SkipstoneError
-from models.graph import Graph
+from models.graph import Graph, Shape
 
 Images = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -17,6 +18,17 @@ Labels = NDArray[np.int64]
 
 def load_images(path: str | Path) -> tuple[Images, Labels | None]:
     """``images`` (floats, first axis the image) and ``labels`` (a class index an image, or None) of a ``.npz`` file."""
+    arrays = read_arrays(path, ("images", "labels"))
+    if "images" not in arrays:
+        raise SkipstoneError(f"{path} has no array 'images'; it has {', '.join(arrays) or 'none'}")
+    images = checked_images(path, "images", arrays["images"])
+    if "labels" not in arrays:
+        return images, None
+    return images, checked_labels(path, "labels", arrays["labels"], len(images))
+
+
+def read_arrays(path: str | Path, wanted: tuple[str, ...]) -> dict[str, NDArray[np.generic]]:
+    """Those of the arrays ``wanted`` that a ``.npz`` file has; where it has none of them, all that it has."""
     try:
         archive = np.load(path, allow_pickle=False)
     except FileNotFoundError:
@@ -30,30 +42,35 @@ def load_images(path: str | Path) -> tuple[Images, Labels | None]:
     if not isinstance(archive, np.lib.npyio.NpzFile):
         raise SkipstoneError(f"{path} is a single array; write it with numpy.savez(path, images=..., labels=...)")
     with archive:
-        if "images" not in archive:
-            raise SkipstoneError(f"{path} has no array 'images'; it has {', '.join(archive.files) or 'none'}")
+        names = [name for name in archive.files if name in wanted] or archive.files
         try:
-            images = archive["images"]
-            labels = archive.get("labels", None)
-        except (ValueError, zipfile.BadZipFile, EOFError, OSError) as error:
+            return {name: archive[name] for name in names}
+        except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, OSError, MemoryError) as error:
             raise SkipstoneError(f"{path}: can't read its arrays ({error}); is it truncated?") from None
+
+
+def checked_images(path: str | Path, name: str, images: NDArray[np.generic]) -> Images:
+    """Array ``name`` of the file ``path`` as images; refused unless it holds finite floats, one image or more."""
     if not np.issubdtype(images.dtype, np.floating):
-        raise SkipstoneError(f"{path}: 'images' must be floats as the network expects them, not {images.dtype}")
-    if images.ndim < 2 or not len(images):
+        raise SkipstoneError(f"{path}: '{name}' must be floats as the network expects them, not {images.dtype}")
+    if images.ndim < 2 or not images.size:
         raise SkipstoneError(
-            f"{path}: 'images' must hold at least one image along its first axis, its shape is {images.shape}"
+            f"{path}: '{name}' must hold at least one image along its first axis, its shape is {images.shape}"
         )
     if not np.isfinite(images).all():
-        raise SkipstoneError(f"{path}: 'images' contain NaN or infinity")
-    if labels is not None:
-        if not np.issubdtype(labels.dtype, np.integer):
-            raise SkipstoneError(f"{path}: 'labels' must be integers, not {labels.dtype}")
-        if labels.shape != (len(images),):
-            raise SkipstoneError(
-                f"{path}: 'labels' must have one entry for each of {len(images)} images, its shape is {labels.shape}"
-            )
-        labels = labels.astype(np.int64)
-    return images.astype(np.float32), labels
+        raise SkipstoneError(f"{path}: '{name}' contain NaN or infinity")
+    return images.astype(np.float32, copy=False)
+
+
+def checked_labels(path: str | Path, name: str, labels: NDArray[np.generic], images: int) -> Labels:
+    """Array ``name`` of the file ``path`` as labels; refused unless it holds one integer for each of ``images``."""
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise SkipstoneError(f"{path}: '{name}' must be integers, not {labels.dtype}")
+    if labels.shape != (images,):
+        raise SkipstoneError(
+            f"{path}: '{name}' must have one entry for each of {images} images, its shape is {labels.shape}"
+        )
+    return labels.astype(np.int64, copy=False)
 
 
 def fit_images(graph: Graph, images: NDArray[np.floating]) -> Images:
@@ -62,7 +79,11 @@ def fit_images(graph: Graph, images: NDArray[np.floating]) -> Images:
     A network whose ONNX input was a matrix also takes N x K (vectors) or N x rows x K. Raises SkipstoneError for
     anything else, giving both shapes, and for NaN or infinity.
     """
-    shape = graph.input_shape
+    return fit_to_shape(images, graph.input_shape, f"network '{graph.name}'")
+
+
+def fit_to_shape(images: NDArray[np.floating], shape: Shape, whose: str) -> Images:
+    """As :func:`fit_images`, for an input of ``shape`` that messages call ``whose``."""
     channels, height, width = shape
     result = np.asarray(images, dtype=np.float32)
     if result.shape[1:] == (width, channels) and height == 1:
@@ -71,7 +92,7 @@ def fit_images(graph: Graph, images: NDArray[np.floating]) -> Images:
         result = result[:, :, None, None]
     if result.shape[1:] != shape:
         raise SkipstoneError(
-            f"images of shape {'x'.join(map(str, images.shape[1:]))} don't fit network '{graph.name}', "
+            f"images of shape {'x'.join(map(str, images.shape[1:]))} don't fit {whose}, "
             f"whose input is {'x'.join(map(str, shape))}"
         )
     if not len(result):

@@ -1,6 +1,6 @@
 """Trains the carried network: a ResNet-8 (the MLPerf Tiny topology) on Fashion-MNIST, seeded, to a float ONNX file.
 
-Run as ``python -m models.train --images FOLDER --out FOLDER``; ``FOLDER`` holds the four gzipped IDX files of the
+Run as ``python -m models.train --images FOLDER --out FOLDER``; ``FOLDER`` holds the four IDX files of the
 Debian package ``dataset-fashion-mnist``. Needs the extra ``train`` (torch). Writes the network, a calibration and an
 evaluation set of real test images, and a card with the accuracy measured on all test images with ONNX Runtime.
 """
@@ -8,9 +8,7 @@ evaluation set of real test images, and a card with the accuracy measured on all
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
-import struct
 import time
 from pathlib import Path
 from typing import Any
@@ -18,25 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+from models.datasets import DEBIAN_FOLDER, load_fashion_mnist
+
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
-
-
-def read_idx(path: Path) -> NDArray[np.uint8]:
-    """Reads a gzipped IDX file of unsigned bytes: magic ``00 00 08 ndim``, big-endian sizes, then the bytes."""
-    with gzip.open(path, "rb") as file:
-        magic = file.read(4)
-        if len(magic) != 4 or magic[:3] != b"\0\0\x08":
-            raise ValueError(f"{path} is not an IDX file of unsigned bytes (magic {magic!r})")
-        shape = struct.unpack(f">{magic[3]}I", file.read(4 * magic[3]))
-        return np.frombuffer(file.read(), dtype=np.uint8).reshape(shape)
-
-
-def load_fashion_mnist(folder: Path, part: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Returns ``images`` (N x 1 x 28 x 28, 0 to 1) and ``labels`` (N) of ``part`` ("train" or "t10k")."""
-    images = read_idx(folder / f"{part}-images-idx3-ubyte.gz")[:, None].astype(np.float32) / np.float32(255)
-    labels = read_idx(folder / f"{part}-labels-idx1-ubyte.gz").astype(np.int64)
-    return images, labels
 
 
 def build_resnet8(channels: int = 1, classes: int = 10) -> Any:
@@ -150,7 +132,7 @@ def accuracy(path: Path, images: NDArray[np.float32], labels: NDArray[np.int64])
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=Path, default=DEBIAN_FOLDER, help="folder of the four gzipped IDX files")
+    parser.add_argument("--images", type=Path, default=DEBIAN_FOLDER, help="folder of the four IDX files")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "carried")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--batch", type=int, default=256)

@@ -6,20 +6,16 @@ A user's mistake ends with one message on standard error and exit code 2; ``veri
 from __future__ import annotations
 
 import errno
-import json
-import os
-import sys
 import tomllib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from skipstone.console import console_for, errors, progress_for, writable, write_json
 
+if TYPE_CHECKING:
     from hw.design import Design
     from mapper.results import NetworkResult
     from skipstone.prepare import CompressionOptions
@@ -110,7 +106,7 @@ def run(
     json_file: Json = None,
 ) -> None:
     """Compress NETWORK, map it onto the array and cost it exactly: cycles, energy, accuracy; writes report.html."""
-    with _errors():
+    with errors():
         options = _options(
             prune,
             weight_bits,
@@ -123,7 +119,7 @@ def run(
             input_shape,
         )
         chosen = _design(design, options)
-        with _writable(out, json_file), _progress(json_file) as progress:
+        with writable(out, json_file), progress_for(json_file) as progress:
             from skipstone.evaluate import evaluate_network
 
             result = evaluate_network(network, chosen, options, progress, fit_memories=fit_memories)
@@ -157,7 +153,7 @@ def verify(
     ] = "verilator",
 ) -> None:
     """Like run, then the whole network through the RTL under cocotb: every cycle and every output compared."""
-    with _errors():
+    with errors():
         options = _options(
             prune,
             weight_bits,
@@ -178,7 +174,7 @@ def verify(
             raise OSError(
                 errno.EINVAL, "waves are written in the FST format; name a file that ends in .fst", str(waves)
             )
-        with _writable(out, json_file, waves), _progress(json_file) as progress:
+        with writable(out, json_file, waves), progress_for(json_file) as progress:
             from skipstone.verify import verify_network
 
             verification = verify_network(
@@ -194,7 +190,7 @@ def verify(
             progress("writing the report")
             _write_report(verification.result, out)
         _show(verification.result, out, json_file)
-        console = _console(json_file)
+        console = console_for(json_file)
         for layer in verification.result.layers:
             if layer.on_host:
                 console.print(f"{layer.name}: on the host, not in the RTL", highlight=False, markup=False)
@@ -239,7 +235,7 @@ def export(
     fit_memories: FitMemories = False,
 ) -> None:
     """Write the Verilog, the memory images, the program as JSON, and a testbench for any simulator."""
-    with _errors():
+    with errors():
         options = _options(
             prune,
             weight_bits,
@@ -252,7 +248,7 @@ def export(
             input_shape,
         )
         chosen = _design(design, options)
-        with _writable(out), _progress(None) as progress:
+        with writable(out), progress_for(None) as progress:
             from mapper.memories import with_memories_for
             from skipstone.evaluate import cost_network
             from skipstone.export import export_files, write_export
@@ -266,7 +262,7 @@ def export(
             progress("generating the Verilog")
             files = export_files(prepared, chosen, costed)
             write_export(files, out)
-        console = _console(None)
+        console = console_for(None)
         console.print(
             f"{len(files)} files in {out}: design {chosen.name}, activation ranges from {prepared.compressed.calibration}",
             markup=False,
@@ -305,7 +301,7 @@ def explore(
     out: Out = Path("out"),
 ) -> None:
     """Search designs and compression together for cycles, energy, area and accuracy; writes exploration.html."""
-    with _errors():
+    with errors():
         options = _options(
             "none",
             weight_bits,
@@ -325,15 +321,15 @@ def explore(
 
         loaded = load_space(space)
         storage = study or out / "study.db"
-        console = _console(None)
-        errors = _console("-")
+        console = console_for(None)
+        aside = console_for("-")
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with _writable(out, storage), Progress(*columns, console=errors, transient=True) as bar:
+        with writable(out, storage), Progress(*columns, console=aside, transient=True) as bar:
             task = bar.add_task("exploring", total=trials)
 
             def finished(done: int, front: int) -> None:
-                if not errors.is_terminal and done % max(1, trials // 10) == 0:
-                    errors.print(f"{done} of {trials} trials ...", style="dim", highlight=False)
+                if not aside.is_terminal and done % max(1, trials // 10) == 0:
+                    aside.print(f"{done} of {trials} trials ...", style="dim", highlight=False)
                 bar.update(task, completed=done, description=f"exploring, {front} on the front")
 
             found = search(
@@ -363,7 +359,7 @@ def explore(
 @app.command()
 def designs() -> None:
     """List the built-in designs and what they hold."""
-    with _errors():
+    with errors():
         from rich.table import Table
 
         from hw.design import built_in_designs
@@ -393,7 +389,7 @@ def designs() -> None:
                 f"{design.weight_entries:,} a row",
                 design.description,
             )
-        _console(None).print(table)
+        console_for(None).print(table)
 
 
 def main() -> None:
@@ -402,32 +398,6 @@ def main() -> None:
 
 
 # Helpers --------------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    """A user's mistake becomes one message and exit code 2."""
-    from hw.errors import DesignError
-    from mapper.errors import MappingError
-    from models.errors import SkipstoneError
-    from sim.errors import SimulationError
-
-    try:
-        yield
-    except (SkipstoneError, DesignError, MappingError, SimulationError) as error:
-        message = str(error)
-    except OSError as error:
-        where = f" {error.filename}" if error.filename else ""
-        message = f"cannot read or write{where}: {error.strerror or error}"
-    except MemoryError:
-        message = "not enough memory for this network or input shape"
-    except KeyboardInterrupt as interrupt:
-        typer.echo(f"skipstone: {interrupt or 'interrupted'}", err=True)
-        raise typer.Exit(130) from None
-    else:
-        return
-    typer.echo(f"skipstone: {message}", err=True)
-    raise typer.Exit(2) from None
 
 
 def _options(
@@ -497,78 +467,19 @@ def _weight_code(text: str) -> tuple[Any, int]:
 
 def _design(name: str, options: CompressionOptions) -> Design:
     """The design, with the widths and the multiplier that are asked for unless its file names its own."""
-    from hw.design import MAX_ACCUMULATOR_BITS, load_design
-    from hw.multipliers import SHIFT_WEIGHT_BITS
+    from hw.design import load_design
+    from skipstone.designs import fitted
 
-    design = load_design(name)
     # What a file says about widths holds; where it says nothing, the options do, as for a built-in design.
     said = tomllib.loads(Path(name).read_text()) if name.endswith(".toml") else {}
-    wanted: dict[str, Any] = {"weight_bits": options.weight_bits, "activation_bits": options.activation_bits}
-    if options.weight_code == "power_of_two":
-        wanted |= {"multiplier": "shift", "weight_bits": min(options.weight_bits, SHIFT_WEIGHT_BITS[1])}
-    elif options.weight_code == "additive_power_of_two":
-        wanted |= {"multiplier": "additive"}
-    elif options.weight_code == "codebook":
-        entries = 1 << (options.codebook_entries - 1).bit_length()
-        wanted |= {"multiplier": "codebook", "codebook_entries": entries, "codebooks": 64}
-    elif options.weight_code != "linear":
-        wanted |= {"multiplier": "sign"}
-    wanted |= {key: value for key, value in said.items() if key in wanted}
-    changed = design.replace(**(wanted | {"accumulator_bits": MAX_ACCUMULATOR_BITS}))
-    bits = changed.products.product_bits
-    return changed.replace(
-        accumulator_bits=design.accumulator_bits
-        if "accumulator_bits" in said or bits <= 16
-        else min(MAX_ACCUMULATOR_BITS, bits + 12)
+    return fitted(
+        load_design(name),
+        options.weight_code,
+        options.weight_bits,
+        options.activation_bits,
+        options.codebook_entries,
+        fixed=said,
     )
-
-
-@contextmanager
-def _writable(folder: Path, *files: Path | str | None) -> Iterator[None]:
-    """Makes ``folder`` and tries it and the folders of ``files`` out before any long work; what a failed command made
-    and left empty is removed again."""
-    made = []
-    for missing in [*reversed(folder.parents), folder]:
-        if not missing.exists():
-            missing.mkdir()
-            made.append(missing)
-    try:
-        for file in files:
-            if file is not None and Path(file).is_dir():
-                raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
-        for place in {folder, *(Path(file).parent for file in files if file is not None and str(file) != "-")}:
-            probe = place / ".skipstone-probe"
-            try:
-                probe.touch()
-                probe.unlink()
-            except OSError as error:
-                raise OSError(error.errno, error.strerror, str(place)) from None
-        yield
-    except BaseException:
-        for empty in reversed(made):
-            with suppress(OSError):
-                empty.rmdir()
-        raise
-
-
-def _console(json_file: str | None) -> Console:
-    """Where people read: standard output, or standard error while JSON goes to standard output."""
-    from rich.console import Console
-
-    return Console(stderr=json_file == "-", width=None if sys.stdout.isatty() else 120)
-
-
-@contextmanager
-def _progress(json_file: str | None) -> Iterator[Callable[[str], None]]:
-    """A spinner on standard error that says what is being done."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda text: console.print(f"{text} ...", style="dim", highlight=False, markup=False)
-        return
-    with console.status("starting") as status:
-        yield lambda text: status.update(text)
 
 
 def _write_report(result: NetworkResult, out: Path) -> None:
@@ -580,7 +491,7 @@ def _write_report(result: NetworkResult, out: Path) -> None:
 def _show(result: NetworkResult, out: Path, json_file: str | None) -> None:
     from reports.tables import energy_table, layer_table, summary_table, why_table
 
-    console = _console(json_file)
+    console = console_for(json_file)
     console.print(layer_table(result))
     console.print()
     console.print(why_table(result))
@@ -589,15 +500,4 @@ def _show(result: NetworkResult, out: Path, json_file: str | None) -> None:
     console.print(f"report in {out / 'report.html'}", markup=False)
     if json_file is None:
         return
-    text = json.dumps(result.to_dict(), indent=1) + "\n"
-    if json_file == "-":
-        sys.stdout.write(text)
-        return
-    path = Path(json_file)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(text)
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
+    write_json(result.to_dict(), json_file)

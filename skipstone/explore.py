@@ -26,7 +26,7 @@ from mapper.space import SearchSpace, fitted_design, roomy_design
 from mapper.technology import load_technology
 from models import reference, zoo
 from models.errors import SkipstoneError
-from models.prune import parse
+from models.pruning.spec import parse
 from reports.exploration import ExplorationPoint
 from skipstone.prepare import CompressionOptions, PreparedNetwork, prepare_network, short_name
 

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapper.results import Accuracy
-from models import calibrate, onnx_import, prune, reference, zoo
+from models import calibrate, onnx_import, reference, zoo
 from models.errors import SkipstoneError
 from models.evaluate import float_accuracy
 from models.graph import Graph
 from models.images import fit_images, load_images
+from models.pruning import spec
+from models.pruning.masks import density
 from models.quantize import quantize
 from models.quantized import QuantizedNetwork, WeightCode
 
@@ -25,10 +27,11 @@ Progress = Callable[[str], None]
 class CompressionOptions:
     """How a network is compressed and with which data.
 
-    ``prune`` is METHOD:AMOUNT (see ``models.prune``), ``weight_code`` how weights are quantized (``models.weight_codes``), with
-    ``codebook_entries`` values a layer for ``codebook``. Without ``calibration`` (a path), a carried network uses the images
-    carried with it, any other one seeded random input in ``input_range``; the same holds for ``evaluation``, without which a
-    network that is not carried has no accuracy. ``calibration_method`` is ``minmax`` or ``percentile:P``.
+    ``prune`` is METHOD:AMOUNT (see ``models.pruning.spec``), ``weight_code`` how weights are quantized
+    (``models.weight_codes``), with ``codebook_entries`` values a layer for ``codebook``. Without ``calibration`` (a path), a
+    carried network uses the images carried with it, any other one seeded random input in ``input_range``; the same holds for
+    ``evaluation``, without which a network that is not carried has no accuracy. ``calibration_method`` is ``minmax`` or
+    ``percentile:P``.
     """
 
     prune: str = "none"
@@ -64,7 +67,7 @@ def prepare_network(network: str, options: CompressionOptions, progress: Progres
 
     Raises SkipstoneError with what to do where anything about the network, the data or the options is wrong.
     """
-    pruning = prune.parse(options.prune)
+    pruning = spec.parse(options.prune)
     progress("reading the network")
     graph = onnx_import.load(network, options.input_shape)
     carried = zoo.carried_networks().get(network)
@@ -96,11 +99,13 @@ def prepare_network(network: str, options: CompressionOptions, progress: Progres
             options.codebook_entries,
         )
 
-    pruned = prune.prune(graph, pruning)
+    pruned = spec.prune_as(graph, options.prune, images, options.seed).graph
     dense = quantized(graph)
-    compressed = dense if pruning.method == "none" else quantized(pruned)
+    compressed = dense if pruning is None else quantized(pruned)
     shown = evaluation_images if evaluation_path else images
-    return PreparedNetwork(options, graph, dense, compressed, str(pruning), prune.density(pruned), shown, evaluation)
+    return PreparedNetwork(
+        options, graph, dense, compressed, spec.describe(pruning), density(pruned), shown, evaluation
+    )
 
 
 def measure_accuracy(prepared: PreparedNetwork, progress: Progress = lambda _: None) -> Accuracy:

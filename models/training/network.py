@@ -108,18 +108,25 @@ class ConvModule(nn.Module):
         x, padding = padded(x, layer.padding)
         return functional.conv2d(x, weight, bias, layer.stride, padding, layer.dilation, layer.groups)
 
+    def folded_weights(self) -> NDArray[np.float32]:
+        """The real weights with normalization folded in, whether or not a quantizer stands behind them."""
+        with torch.no_grad():
+            weight = self.weight * self.mask
+            if self.norm is not None:
+                weight = weight * self.norm.folded()[0].reshape(-1, 1, 1, 1)
+        folded: NDArray[np.float32] = weight.numpy().astype(np.float32)
+        return folded
+
     def to_layer(self) -> Conv:
         """The layer with the weights (and bias) that training left, normalization folded in."""
         with torch.no_grad():
-            weight = (self.weight * self.mask).detach()
-            factor, offset = torch.ones(len(weight)), self.bias.detach()
+            factor, offset = torch.ones(len(self.weight)), self.bias.detach()
             if self.norm is not None:
                 factor, offset = self.norm.folded()
             bias = offset.numpy().astype(np.float32)
             if self.quantizer is None:
-                folded = (weight * factor.reshape(-1, 1, 1, 1)).numpy().astype(np.float32)
-                return replace(self.layer, weights=folded, bias=bias, grid=None)
-            grid = self.quantizer.grid(weight)
+                return replace(self.layer, weights=self.folded_weights(), bias=bias, grid=None)
+            grid = self.quantizer.grid((self.weight * self.mask).detach())
         scale = (grid.scale * factor.numpy().astype(np.float64)).astype(np.float32).astype(np.float64)
         scale = np.maximum(scale, np.finfo(np.float32).tiny)
         weights = (grid.integers * scale.reshape(-1, 1, 1, 1)).astype(np.float32)

@@ -49,10 +49,10 @@ def test_random_input_is_seeded_and_said() -> None:
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ("kl", "no calibration method 'kl'; the methods are minmax, percentile:P (as percentile:99.99)"),
+        ("kl", "no calibration method 'kl'; the methods are minmax, percentile:P (as percentile:99.99), mse, entropy"),
         (
             "percentile",
-            "no calibration method 'percentile'; the methods are minmax, percentile:P (as percentile:99.99)",
+            "no calibration method 'percentile'; the methods are minmax, percentile:P (as percentile:99.99), mse, entropy",
         ),
         ("percentile:50", "calibration 'percentile:50': the percentile must be above 50 and at most 100, not 50"),
         ("percentile:x", "calibration 'percentile:x': the percentile must be above 50 and at most 100, not x"),

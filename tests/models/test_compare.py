@@ -30,7 +30,7 @@ from models.graph import (
 )
 from models.images import load_images
 from models.onnx_import import load
-from models.prune import prune
+from models.pruning.spec import prune_as
 from models.quantize import quantize
 from models.quantized import QuantizedLayer
 from models.zoo import carried_networks
@@ -218,7 +218,7 @@ def test_a_wrong_integer_is_seen() -> None:
 @pytest.mark.parametrize(("path", "high", "macs"), resnets())
 @pytest.mark.parametrize("pruning", ["none", "unstructured:0.5"])
 def test_resnet8(path: Callable[[], Path], high: float, macs: int, pruning: str) -> None:
-    graph = prune(load(path()), pruning)
+    graph = prune_as(load(path()), pruning).graph
     if high == 1.0:
         images = load_images(carried_networks()["resnet8_fashion"].calibration)[0][:64]
     else:

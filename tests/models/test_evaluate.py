@@ -8,7 +8,7 @@ import pytest
 from models.errors import SkipstoneError
 from models.evaluate import float_accuracy, float_scores
 from models.graph import Conv
-from models.prune import prune
+from models.pruning.spec import prune_as
 from tests.models.builders import conv_layer, floats, graph_of, random_images
 
 GRAPH = graph_of(conv_layer("g", "x", (4, 3, 2, 2), gemm=True), shape=(3, 2, 2))
@@ -16,7 +16,7 @@ GRAPH = graph_of(conv_layer("g", "x", (4, 3, 2, 2), gemm=True), shape=(3, 2, 2))
 
 def test_scores_and_accuracy_over_several_batches() -> None:
     images = random_images(GRAPH, 150)
-    for graph in (GRAPH, prune(GRAPH, "unstructured:0.5")):
+    for graph in (GRAPH, prune_as(GRAPH, "unstructured:0.5").graph):
         layer = graph.convs[0]
         expected = images.reshape(150, 12) @ layer.weights.reshape(4, 12).T + layer.bias
         np.testing.assert_allclose(float_scores(graph, images), expected, atol=1e-5)  # float32 sums

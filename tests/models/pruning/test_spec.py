@@ -1,4 +1,4 @@
-"""Counts of zeros, which weights go, and what stays."""
+"""The methods in words: counts of zeros, which weights go, what stays, and what a text means."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from models.errors import SkipstoneError
 from models.graph import AveragePool, Graph
-from models.prune import Pruning, density, parse, prune
+from models.pruning.masks import Pruning, density
+from models.pruning.spec import METHODS, describe, parse, prune_as
 from tests.models.builders import conv_layer, graph_of
 
 
@@ -30,14 +31,14 @@ def zeros(graph: Graph) -> list[int]:
 @settings(max_examples=50, deadline=None)
 @given(st.floats(0, 1, exclude_max=True))
 def test_unstructured_count_is_exact_in_each_layer(amount: float) -> None:
-    assert zeros(prune(network(), Pruning("unstructured", amount))) == [round(amount * n) for n in (270, 45, 35)]
+    assert zeros(prune_as(network(), f"unstructured:{amount!r}").graph) == [round(amount * n) for n in (270, 45, 35)]
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.floats(0, 1, exclude_max=True))
 def test_global_count_is_exact_and_the_threshold_is_one(amount: float) -> None:
     graph = network()
-    pruned = prune(graph, Pruning("global", amount))
+    pruned = prune_as(graph, f"global:{amount!r}").graph
     assert sum(zeros(pruned)) == round(amount * 350)
     assert density(pruned) == (350 - round(amount * 350)) / 350
     gone = [np.abs(a.weights[b.weights == 0]) for a, b in zip(graph.convs, pruned.convs, strict=True)]
@@ -49,7 +50,7 @@ def test_global_count_is_exact_and_the_threshold_is_one(amount: float) -> None:
 def test_ties_go_to_the_earlier_weight() -> None:
     ties = np.random.default_rng(0).integers(1, 3, size=(5, 6, 3, 3)).astype(np.float32)
     graph = network().with_weights({"a": ties})
-    pruned = prune(graph, "unstructured:0.4").convs[0].weights.ravel()
+    pruned = prune_as(graph, "unstructured:0.4").graph.convs[0].weights.ravel()
     ones = np.flatnonzero(ties == 1)
     assert len(ones) > 108
     assert np.flatnonzero(pruned == 0).tolist() == ones[:108].tolist()
@@ -58,7 +59,7 @@ def test_ties_go_to_the_earlier_weight() -> None:
 @pytest.mark.parametrize(("n", "m"), [(2, 4), (1, 4), (1, 2), (3, 8), (4, 4), (1, 1)])
 def test_n_of_m(n: int, m: int) -> None:
     graph = network()
-    for before, after in zip(graph.convs, prune(graph, f"{n}:{m}").convs, strict=True):
+    for before, after in zip(graph.convs, prune_as(graph, f"{n}:{m}").graph.convs, strict=True):
         inputs = before.weights.shape[1]
         for k, i, j in np.ndindex(before.weights.shape[0], *before.weights.shape[2:]):
             for start in range(0, inputs, m):
@@ -69,29 +70,31 @@ def test_n_of_m(n: int, m: int) -> None:
 
 def test_what_is_not_a_weight_stays() -> None:
     graph = network()
-    pruned = prune(graph, "unstructured:0.9")
+    pruned = prune_as(graph, "unstructured:0.9").graph
     assert pruned.layer("p") is graph.layer("p")
     np.testing.assert_array_equal(pruned.convs[0].bias, graph.convs[0].bias)
     assert zeros(graph) == [0, 0, 0]
-    assert prune(graph, "none") is graph
+    assert prune_as(graph, "none").graph is graph
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("none", Pruning("none")),
-        ("unstructured:0.8", Pruning("unstructured", 0.8)),
-        ("global:0", Pruning("global", 0.0)),
+        ("none", None),
+        ("unstructured:0.8", Pruning("weight", 0.8, may_empty=True)),
+        ("global:0", Pruning("weight", 0.0, scope="network", may_empty=True)),
         ("2:4", Pruning("nm", n=2, m=4)),
         ("nm:2:4", Pruning("nm", n=2, m=4)),
+        ("nm/wanda:2:4", Pruning("nm", n=2, m=4, criterion="wanda")),
+        ("filter:0.5", Pruning("filter", 0.5)),
+        ("stripe/l2@network:0.3", Pruning("stripe", 0.3, criterion="l2", scope="network")),
+        ("weight/wanda@output:0.5", Pruning("weight", 0.5, criterion="wanda", scope="output")),
+        ("block4x1:0.5", Pruning("block", 0.5, block=(4, 1))),
     ],
 )
-def test_parse(text: str, expected: Pruning) -> None:
+def test_parse(text: str, expected: Pruning | None) -> None:
     assert parse(text) == expected
-    assert parse(str(expected)) == expected
-
-
-METHODS = "the methods are none, unstructured:AMOUNT, global:AMOUNT, N:M (as 2:4)"
+    assert parse(describe(expected)) == expected
 
 
 @pytest.mark.parametrize(
@@ -102,9 +105,27 @@ METHODS = "the methods are none, unstructured:AMOUNT, global:AMOUNT, N:M (as 2:4
         ("global:-0.1", "pruning 'global:-0.1': sparsity must be at least 0 and below 1, not -0.1"),
         ("global:nan", "pruning 'global:nan': sparsity must be at least 0 and below 1, not nan"),
         ("global:half", "pruning 'global:half': sparsity must be a number, not 'half'"),
-        ("unstructured", f"no pruning method 'unstructured'; {METHODS}"),
-        ("", f"no pruning method ''; {METHODS}"),
+        ("unstructured", f"no pruning method 'unstructured'; the methods are {METHODS}"),
+        ("", f"no pruning method ''; the methods are {METHODS}"),
         ("5:4", "pruning '5:4': N:M keeps N of M weights, so N must be from 1 to M"),
+        ("filter:1", "pruning 'filter:1': sparsity must be at least 0 and below 1, not 1"),
+        ("nm:0.5", f"no pruning method 'nm:0.5'; the methods are {METHODS}"),
+        ("block:0.5", f"no pruning method 'block:0.5'; the methods are {METHODS}"),
+        ("unstructured/l2:0.5", f"no pruning method 'unstructured/l2:0.5'; the methods are {METHODS}"),
+        ("block0x4:0.5", "pruning 'block0x4:0.5': a block needs at least 1x1 channels, not 0x4"),
+        (
+            "filter@world:0.5",
+            "pruning 'filter@world:0.5': no pruning scope 'world'; the scopes are layer, network, output",
+        ),
+        (
+            "kernel/apoz:0.5",
+            "pruning 'kernel/apoz:0.5': criterion 'apoz' can't score granularity kernel; it takes filter",
+        ),
+        (
+            "filter@output:0.5",
+            "pruning 'filter@output:0.5': scope output compares groups within one filter, so granularity filter can't have "
+            "it; it takes weight, kernel, stripe",
+        ),
         ("0:4", "pruning '0:4': N:M keeps N of M weights, so N must be from 1 to M"),
     ],
 )

@@ -1,0 +1,107 @@
+"""Granularities of pruning: which weights of a layer go together. The masks are made of whole groups, and of nothing else.
+
+Every granularity is an array of group numbers in the weights' shape, so that scoring and choosing are one road for all of
+them. Groups are numbered in the order in which their first weights lie in memory.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import SkipstoneError
+
+Granularity = Literal["weight", "nm", "block", "kernel", "stripe", "shape", "input_channel", "filter"]
+GRANULARITIES: tuple[Granularity, ...] = get_args(Granularity)
+Integers = NDArray[np.int64]
+WeightsShape = tuple[int, ...]
+"""K x C/groups x kh x kw."""
+
+
+def group_ids(
+    shape: WeightsShape, granularity: Granularity, groups: int = 1, block: tuple[int, int] = (1, 1)
+) -> Integers:
+    """The group of every weight, from 0 on, in the weights' ``shape``; ``groups`` are the convolution's.
+
+    - ``weight`` and ``nm``: each weight by itself (``nm`` limits the choice among them, see :func:`contests`).
+    - ``block``: ``block[0]`` output x ``block[1]`` input channels at one tap; smaller at the ends of a convolution's group,
+      which no block crosses.
+    - ``kernel``: the taps of one pair of output and input channel.
+    - ``stripe``: one tap of a filter across its input channels (Meng et al., Pruning Filter in Filter, 2020).
+    - ``shape``: one input channel and tap, in all filters that read it (Wen et al., Structured Sparsity Learning, 2016).
+    - ``input_channel``: all weights that read one input channel of the layer.
+    - ``filter``: all weights of one output channel.
+    """
+    outputs, inputs, kh, kw = shape
+    if outputs % groups:
+        raise SkipstoneError(f"{outputs} output channels are not divisible into {groups} groups")
+    k, c, i, j = np.indices(shape)
+    size = outputs // groups
+    group, row = np.divmod(k, size)
+    tap = i * kw + j
+    match granularity:
+        case "weight" | "nm":
+            key = np.arange(k.size).reshape(shape)
+        case "block":
+            rows, columns = block
+            if rows < 1 or columns < 1:
+                raise SkipstoneError(f"a block needs at least 1x1 channels, not {rows}x{columns}")
+            key = ((group * size + row // rows) * inputs + c // columns) * kh * kw + tap
+        case "kernel":
+            key = k * inputs + c
+        case "stripe":
+            key = k * kh * kw + tap
+        case "shape":
+            key = (group * inputs + c) * kh * kw + tap
+        case "input_channel":
+            key = group * inputs + c
+        case "filter":
+            key = k
+    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return rank[inverse].reshape(shape)
+
+
+def contests(
+    shape: WeightsShape, granularity: Granularity, ids: Integers, m: int = 0, by_output: bool = False
+) -> Integers:
+    """For each group the number of its contest: groups are compared with those of the same contest only.
+
+    ``nm`` has one for every ``m`` consecutive input channels at the same output channel and tap. With ``by_output`` each
+    output channel has its own, which needs groups that lie within one. Else the layer is one contest.
+    """
+    _, inputs, kh, kw = shape
+    k, c, i, j = np.indices(shape)
+    if granularity == "nm":
+        cell = ((k * -(-inputs // m) + c // m) * kh + i) * kw + j
+    elif by_output:
+        if granularity not in ("weight", "kernel", "stripe"):
+            raise SkipstoneError(f"{granularity} granularity has groups of several output channels, or of a whole one")
+        cell = k
+    else:
+        return np.zeros(int(ids.max()) + 1, np.int64)
+    result = np.empty(int(ids.max()) + 1, np.int64)
+    result[ids.ravel()] = cell.ravel()
+    return result
+
+
+def described(shape: WeightsShape, granularity: Granularity, ids: Integers) -> str | None:
+    """What the groups of a layer come down to where they are something simpler than their name says, else None."""
+    if granularity in ("weight", "nm"):
+        return None
+    if int(ids.max()) + 1 == ids.size:
+        return "single weights"
+    if granularity != "filter" and covers_filters(ids):
+        return "whole filters"
+    if granularity == "shape" and shape[2:] == (1, 1):
+        return "whole input channels"
+    return None
+
+
+def covers_filters(ids: Integers) -> bool:
+    """Whether every filter lies within one group, so that pruning a group silences output channels."""
+    flat = ids.reshape(len(ids), -1)
+    return bool((flat == flat[:, :1]).all())

@@ -1,0 +1,54 @@
+"""Gradients of the loss with respect to every weight: the evidence of Taylor, SNIP and their like."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from models.graph import Graph
+from models.training.network import GraphModule
+
+BATCH = 128
+
+
+def weight_gradients(
+    graph: Graph, images: NDArray[np.float32], labels: NDArray[np.int64] | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """The mean gradient of the cross entropy for each weight (of the weights' shape) over ``images``.
+
+    Zero weights have gradients too. Without ``labels`` the network's own answers take their place: the gradient is then that of
+    the entropy of what it says, for post-training pruning without labels.
+    """
+    module = GraphModule(graph).eval()
+    for conv in module.convs.values():
+        conv.keep_effective = True
+        conv.mask.fill_(1.0)
+    totals = {name: torch.zeros_like(conv.weight, dtype=torch.float64) for name, conv in module.convs.items()}
+    for start in range(0, len(images), BATCH):
+        scores = module(torch.from_numpy(images[start : start + BATCH]))
+        if labels is not None:
+            wanted = torch.from_numpy(labels[start : start + BATCH])
+            loss = functional.cross_entropy(scores, wanted, reduction="sum")
+        else:
+            loss = -(functional.softmax(scores, 1) * functional.log_softmax(scores, 1)).sum()
+        module.zero_grad()
+        loss.backward()
+        for name, conv in module.convs.items():
+            assert conv.effective is not None and conv.effective.grad is not None
+            totals[name] += conv.effective.grad
+    return {name: (total / len(images)).numpy() for name, total in totals.items()}
+
+
+def squared_gradients(
+    graph: Graph, images: NDArray[np.float32], labels: NDArray[np.int64], batch: int = 16
+) -> dict[str, NDArray[np.float64]]:
+    """The mean of squared gradients of small batches: the diagonal of the empirical Fisher information, up to a factor."""
+    totals: dict[str, NDArray[np.float64]] = {}
+    count = 0
+    for start in range(0, len(images) - batch + 1, batch):
+        some = weight_gradients(graph, images[start : start + batch], labels[start : start + batch])
+        totals = {name: totals.get(name, 0.0) + gradient**2 for name, gradient in some.items()}
+        count += 1
+    return {name: total / max(count, 1) for name, total in totals.items()}

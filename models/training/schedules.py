@@ -1,0 +1,111 @@
+"""When weights go: pruning and training in turns, and lottery tickets. Both are loops over the one training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.graph import Conv, Graph
+from models.pruning.criteria import Evidence
+from models.pruning.masks import Pruned, Pruning, prune
+from models.training.loop import TrainingOptions, fine_tune
+from models.training.start import reinitialized
+
+Images = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+
+def amounts(final: float, rounds: int) -> tuple[float, ...]:
+    """The share of zeros after each round, when each leaves the same share of what is left: ``1 - (1 - final)**(r / rounds)``."""
+    return tuple(1 - (1 - final) ** (each / rounds) for each in range(1, rounds + 1))
+
+
+def iterative(
+    graph: Graph,
+    pruning: Pruning,
+    images: Images,
+    labels: Labels | None,
+    options: TrainingOptions,
+    *,
+    rounds: int,
+    evidence: Callable[[Graph], Evidence | None] = lambda graph: None,
+    teacher: Graph | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+    checkpoint: Path | None = None,
+) -> Pruned:
+    """Prunes in ``rounds``, and trains ``options.epochs`` epochs after each (Han et al., "Learning both Weights and Connections",
+    2015). ``evidence`` gives the criterion what it needs about the network as it then is."""
+    notes: tuple[str, ...] = ()
+    for number, amount in enumerate(amounts(pruning.amount, rounds), start=1):
+        pruned = prune(graph, replace(pruning, amount=amount), evidence(graph), options.seed)
+        notes = pruned.notes
+        graph = fine_tune(
+            pruned.graph,
+            images,
+            labels,
+            replace(options, seed=options.seed + number),
+            teacher=teacher,
+            progress=lambda text, number=number: progress(f"round {number}/{rounds}, {text}"),  # type: ignore[misc]
+            checkpoint=_numbered(checkpoint, number),
+        )
+    return Pruned(graph, notes)
+
+
+def lottery(
+    graph: Graph,
+    pruning: Pruning,
+    images: Images,
+    labels: Labels,
+    options: TrainingOptions,
+    *,
+    rounds: int,
+    rewind_epochs: int = 1,
+    progress: Callable[[str], None] = lambda _: None,
+    checkpoint: Path | None = None,
+) -> Pruned:
+    """Lottery tickets with rewinding (Frankle and Carbin, 2019; Frankle et al., "Linear Mode Connectivity and the Lottery Ticket
+    Hypothesis", 2020): a fresh network is trained for ``rewind_epochs``, kept, and trained to the end (``options.epochs``); then
+    the weights that pruning leaves start again from where they were kept, ``rounds`` times."""
+    early = fine_tune(
+        reinitialized(graph, options.seed),
+        images,
+        labels,
+        replace(options, epochs=rewind_epochs),
+        progress=lambda text: progress(f"start, {text}"),
+        checkpoint=_numbered(checkpoint, -1),
+    )
+    notes: tuple[str, ...] = ()
+    ticket = early
+    for number in range(rounds + 1):
+        trained = fine_tune(
+            ticket,
+            images,
+            labels,
+            replace(options, seed=options.seed + number),
+            progress=lambda text, number=number: progress(f"round {number}/{rounds}, {text}"),  # type: ignore[misc]
+            checkpoint=_numbered(checkpoint, number),
+        )
+        if number == rounds:
+            return Pruned(trained, notes)
+        pruned = prune(trained, replace(pruning, amount=amounts(pruning.amount, rounds)[number]), None, options.seed)
+        notes = pruned.notes
+        ticket = _rewound(early, pruned.graph)
+    raise AssertionError("rounds must not be negative")
+
+
+def _rewound(early: Graph, pruned: Graph) -> Graph:
+    """``early`` where ``pruned`` has weights."""
+    masks = {layer.name: layer.weights != 0 for layer in pruned.convs}
+    layers = tuple(
+        replace(layer, weights=layer.weights * masks[layer.name], grid=None) if isinstance(layer, Conv) else layer
+        for layer in early.layers
+    )
+    return replace(early, layers=layers)
+
+
+def _numbered(checkpoint: Path | None, number: int) -> Path | None:
+    return None if checkpoint is None else checkpoint.with_name(f"{checkpoint.stem}-{number}{checkpoint.suffix}")

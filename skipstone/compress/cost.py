@@ -1,0 +1,47 @@
+"""Exact cycles, energy and area of a compressed network on a design, beside those of the network as it came."""
+
+from __future__ import annotations
+
+from hw.design import Design
+from mapper.actions import count_actions
+from mapper.compile import compile_network
+from mapper.cycles import network_cycles
+from mapper.energy import area_um2_proxy, layer_energy
+from mapper.memories import with_memories_for
+from mapper.program import Program
+from mapper.technology import load_technology
+from models.quantized import QuantizedNetwork
+from skipstone.compress.results import DesignCost
+from skipstone.designs import design_for
+
+
+def design_cost(network: QuantizedNetwork, dense: QuantizedNetwork, design: Design) -> DesignCost:
+    """Costs of ``network`` on ``design`` with the multipliers that its code takes, and of ``dense`` on ``design`` itself. Memories
+    are enlarged to what each needs."""
+    chosen = with_memories_for(network, design_for(network, design))
+    program = compile_network(network, chosen)
+    cycles, energy = _totals(program, chosen)
+    plain = with_memories_for(dense, design)
+    dense_cycles, dense_energy = _totals(compile_network(dense, plain), plain)
+    return DesignCost(
+        design=design.name,
+        multiplier=chosen.multiplier,
+        cycles=sum(cycles.values()),
+        energy_pj=energy,
+        area_um2_proxy=area_um2_proxy(chosen, load_technology()),
+        weight_memory_bytes=sum(layer.encoded_bits for layer in program.layers) // 8,
+        dense_cycles=sum(dense_cycles.values()),
+        dense_energy_pj=dense_energy,
+        layers=cycles,
+    )
+
+
+def _totals(program: Program, design: Design) -> tuple[dict[str, int], float]:
+    """Cycles by layer, and all energy."""
+    technology = load_technology()
+    costs = network_cycles(program)
+    energy = sum(
+        sum(layer_energy(count_actions(layer, design, cost.cycles), design, technology).values())
+        for layer, cost in zip(program.layers, costs, strict=True)
+    )
+    return {layer.name: cost.cycles for layer, cost in zip(program.layers, costs, strict=True)}, energy

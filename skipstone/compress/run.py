@@ -1,0 +1,217 @@
+"""Runs a recipe: step after step, each kept as soon as it is done, so that an interrupted run goes on where it stopped.
+
+The folder gets the compressed float network, the quantized one, and ``compression.json``; what was there stays whole until the
+new files are complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hw.design import Design
+from models import onnx_import, reference
+from models.datasets import Dataset, load_dataset
+from models.errors import SkipstoneError
+from models.evaluate import float_accuracy
+from models.graph import Graph
+from models.onnx_export import to_onnx
+from models.pruning.masks import density
+from models.qdq import to_qdq
+from models.quantized import QuantizedNetwork
+from skipstone.compress.cost import design_cost
+from skipstone.compress.files import Checkpoint, write_atomically
+from skipstone.compress.recipe import Keys, Recipe
+from skipstone.compress.results import CompressionResult, StepResult
+from skipstone.compress.sizes import layer_sizes
+from skipstone.compress.state import Context, Progress, Scheme, State, quantized
+from skipstone.compress.steps import NEEDS_DESIGN, REGISTRY
+from skipstone.prepare import short_name
+
+VERSION = "1"
+"""Changes when a step's meaning does: checkpoints of other versions are not taken up."""
+
+
+@dataclass(frozen=True, eq=False)
+class Compressed:
+    """The networks at the end of a recipe, and what was measured."""
+
+    graph: Graph
+    network: QuantizedNetwork
+    result: CompressionResult
+
+
+def compress(
+    network: str | Path,
+    recipe: Recipe,
+    data: str | Dataset,
+    *,
+    out: Path,
+    design: Design | None = None,
+    input_shape: tuple[int, ...] | None = None,
+    progress: Progress = lambda _: None,
+) -> Compressed:
+    """Compresses ``network`` (an ONNX file, or a carried network's name) by ``recipe`` on ``data`` and writes ``out``.
+
+    Raises SkipstoneError where network, recipe and data don't fit, before anything is written.
+    """
+    graph = onnx_import.load(network, input_shape)
+    if graph.quantized:
+        raise SkipstoneError(f"network '{graph.name}' is quantized already; compress the float network it was made from")
+    dataset = data if isinstance(data, Dataset) else dataset_for(graph, data)
+    check_recipe(recipe, design)
+    progress(f"{dataset.description}")
+    store = Checkpoint(out / "checkpoints")
+    context = Context(graph, dataset, design, recipe.seed, progress)
+    state, steps = run_steps(recipe, context, store)
+    progress("quantizing")
+    integers = quantized(state.graph, state.scheme, dataset)
+    result = assemble(short_name(str(network)), recipe, context, state, steps, integers)
+    write_results(out, state.graph, integers, result)
+    return Compressed(state.graph, integers, result)
+
+
+def dataset_for(graph: Graph, data: str) -> Dataset:
+    """The dataset, checked against the network's input and classes."""
+    channels, height, width = graph.shapes[graph.outputs[0]]
+    return load_dataset(data, graph.input_shape, channels * height * width)
+
+
+def check_recipe(recipe: Recipe, design: Design | None) -> None:
+    """Refuses steps that need a design where there is none."""
+    for number, step in enumerate(recipe.step, start=1):
+        if isinstance(step, NEEDS_DESIGN) and design is None:
+            raise SkipstoneError(f"step {number} ({step.do}) counts cycles on a design; give one with --design")
+
+
+def run_steps(recipe: Recipe, context: Context, store: Checkpoint) -> tuple[State, tuple[StepResult, ...]]:
+    """All steps in order, those that ``store`` has from there."""
+    state, results = State(context.parent), []
+    key = first_key(context)
+    accuracy = step_accuracy(state.graph, context)
+    for number, step in enumerate(recipe.step, start=1):
+        key = next_key(key, step, context)
+        label = f"step {number}/{len(recipe.step)}, {step.do}"
+        kept = store.load(key)
+        if kept is not None:
+            state, result = _taken_up(*kept)
+            context.progress(f"{label}: done before")
+        else:
+            context.progress(label)
+            state, result = run_step(step, state, context, label, accuracy, store.folder / f"training-{key[:16]}.pt")
+            store.save(key, state.graph, {"scheme": asdict(state.scheme), "result": asdict(result)})
+        (store.folder / f"training-{key[:16]}.pt").unlink(missing_ok=True)
+        accuracy = result.accuracy_after
+        results.append(result)
+    return state, tuple(results)
+
+
+def run_step(
+    step: Keys, state: State, context: Context, label: str, before: float | None, training: Path
+) -> tuple[State, StepResult]:
+    """One step, measured."""
+    start = time.monotonic()
+    inner = replace(context, progress=lambda text: context.progress(f"{label}: {text}"), training=training)
+    state = REGISTRY[type(step)](step, replace(state, notes=(), measured={}), inner)
+    after = step_accuracy(state.graph, context)
+    settings = step.model_dump(mode="json", exclude_defaults=True)
+    result = StepResult(
+        do=settings.pop("do"),
+        settings=settings,
+        accuracy_before=before,
+        accuracy_after=after,
+        sparsity=1 - density(state.graph),
+        weights=sum(layer.weights.size for layer in state.graph.convs),
+        macs=sum(state.graph.macs.values()),
+        seconds=round(time.monotonic() - start, 1),
+        notes=state.notes,
+        measured=dict(state.measured),
+    )
+    return state, result
+
+
+def step_accuracy(graph: Graph, context: Context) -> float | None:
+    """Float accuracy on the test images; None where they have no labels."""
+    if context.dataset.test_labels is None:
+        return None
+    return float_accuracy(graph, *context.dataset.testing())
+
+
+def first_key(context: Context) -> str:
+    """What the first step's result depends on, beside the step."""
+    digest = hashlib.sha256(f"{VERSION} {context.seed} {context.dataset.fingerprint}".encode())
+    digest.update(to_onnx(context.parent).SerializeToString(deterministic=True))
+    return digest.hexdigest()
+
+
+def next_key(key: str, step: Keys, context: Context) -> str:
+    """The key after ``step``."""
+    design = context.design.to_dict() if context.design is not None and isinstance(step, NEEDS_DESIGN) else None
+    text = json.dumps([key, step.model_dump(mode="json", exclude_defaults=True), design], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _taken_up(graph: Graph, kept: Mapping[str, Any]) -> tuple[State, StepResult]:
+    result = dict(kept["result"])
+    result["notes"] = tuple(result["notes"])
+    return State(graph, Scheme(**kept["scheme"])), StepResult(**result)
+
+
+def assemble(
+    name: str,
+    recipe: Recipe,
+    context: Context,
+    state: State,
+    steps: tuple[StepResult, ...],
+    integers: QuantizedNetwork,
+) -> CompressionResult:
+    """Accuracy of the integers, sizes, and costs on the design."""
+    dataset = context.dataset
+    accuracy = None
+    if dataset.test_labels is not None:
+        context.progress(f"accuracy of the integers on {len(dataset.test_labels):,} images")
+        accuracy = reference.accuracy(integers, *dataset.testing())
+    cost = None
+    if context.design is not None:
+        context.progress("mapping")
+        dense = quantized(context.parent, Scheme(), dataset)
+        cost = design_cost(integers, dense, context.design)
+    return CompressionResult(
+        network=name,
+        recipe=recipe.name,
+        seed=recipe.seed,
+        data=dataset.description,
+        test_images=0 if dataset.test_labels is None else len(dataset.test_labels),
+        float_accuracy=steps[0].accuracy_before if steps else step_accuracy(context.parent, context),
+        accuracy=accuracy,
+        steps=steps,
+        layers=layer_sizes(integers),
+        float_bytes=4 * sum(layer.weights.size for layer in context.parent.convs),
+        weight_code=integers.weight_code,
+        weight_bits=integers.weight_bits,
+        activation_bits=integers.activation_bits,
+        calibration=integers.calibration,
+        cost=cost,
+    )
+
+
+def write_results(out: Path, graph: Graph, integers: QuantizedNetwork, result: CompressionResult) -> None:
+    """The three files, each whole or not at all; the JSON comes last."""
+    write_atomically(out / "compressed.onnx", to_onnx(graph).SerializeToString())
+    write_atomically(out / "quantized.onnx", to_qdq(integers).SerializeToString())
+    write_atomically(out / "compression.json", json.dumps(result.to_dict(), indent=1, default=_plain) + "\n")
+
+
+def _plain(value: object) -> object:
+    """NumPy's scalars as Python's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"can't write {type(value).__name__} as JSON")
+

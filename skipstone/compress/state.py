@@ -1,0 +1,88 @@
+"""What goes from step to step: the network as it is now, and how it will be quantized; and what steps may use: data, design."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hw.design import Design
+from models.calibrate import Ranges, calibrate
+from models.datasets import Dataset
+from models.graph import Graph
+from models.quantize import quantize
+from models.quantized import QuantizedNetwork, WeightCode
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How a network is quantized where its own grids don't say: the arguments of ``models.quantize.quantize`` and of
+    ``models.calibrate.calibrate``."""
+
+    weight_bits: int = 8
+    activation_bits: int = 8
+    weight_code: WeightCode = "linear"
+    codebook_entries: int = 16
+    symmetric: bool = False
+    per_tensor: bool = False
+    calibration: str = "minmax"
+    layer_bits: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """``graph`` is the network after the steps so far. ``notes`` and ``measured`` are the last step's: what a method could not do,
+    and figures for reports."""
+
+    graph: Graph
+    scheme: Scheme = Scheme()
+    notes: tuple[str, ...] = ()
+    measured: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What steps may use. ``parent`` is the float network as it came; ``training`` is a file that a training may keep its state in."""
+
+    parent: Graph
+    dataset: Dataset
+    design: Design | None
+    seed: int
+    progress: Progress
+    training: Path | None = None
+
+    @cached_property
+    def classes(self) -> int:
+        """Values of the network's first output."""
+        channels, height, width = self.parent.shapes[self.parent.outputs[0]]
+        return channels * height * width
+
+
+def activation_ranges(graph: Graph, scheme: Scheme, dataset: Dataset) -> Ranges:
+    """Ranges of the graph's tensors on the calibration images, as ``scheme`` says."""
+    return calibrate(
+        graph,
+        dataset.calibration(),
+        scheme.calibration,
+        activation_bits=scheme.activation_bits,
+        symmetric=scheme.symmetric,
+    )
+
+
+def quantized(graph: Graph, scheme: Scheme, dataset: Dataset) -> QuantizedNetwork:
+    """``graph`` in integers: its grids where it has them, else as ``scheme`` says."""
+    return quantize(
+        graph,
+        activation_ranges(graph, scheme, dataset),
+        scheme.weight_bits,
+        scheme.activation_bits,
+        scheme.weight_code,
+        scheme.codebook_entries,
+        symmetric=scheme.symmetric,
+        per_tensor=scheme.per_tensor,
+        layer_bits=scheme.layer_bits,
+    )

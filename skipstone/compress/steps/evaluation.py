@@ -1,0 +1,42 @@
+"""Steps that change nothing and measure: robust accuracy, and what run-time gating would save."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from models.evaluate import float_accuracy
+from skipstone.compress.recipe import Gate, RobustAccuracy
+from skipstone.compress.state import Context, State, quantized
+from skipstone.compress.steps.extra import training_module
+
+
+def apply_robust(step: RobustAccuracy, state: State, context: Context) -> State:
+    """Each network is attacked through its own gradients, the integers through those of the compressed float network."""
+    from models import reference
+
+    robust = training_module("robust")
+    images, labels = (values[: step.images] for values in context.dataset.testing())
+    attack = {"epsilon": step.epsilon, "steps": step.steps, "seed": context.seed}
+    against_parent = robust.attacked(context.parent, images, labels, **attack)
+    against_this = robust.attacked(state.graph, images, labels, **attack)
+    integers = quantized(state.graph, state.scheme, context.dataset)
+    measured = {
+        "images": len(images),
+        "epsilon": step.epsilon,
+        "attack_steps": step.steps,
+        "float_clean": float_accuracy(context.parent, images, labels),
+        "float_robust": float_accuracy(context.parent, against_parent, labels),
+        "clean": reference.accuracy(integers, images, labels),
+        "robust": reference.accuracy(integers, against_this, labels),
+        "robust_to_the_float_networks_attack": reference.accuracy(integers, against_parent, labels),
+    }
+    return replace(state, notes=(), measured=measured)
+
+
+def apply_gate(step: Gate, state: State, context: Context) -> State:
+    from skipstone.compress.gating import gate_on_design
+
+    images, labels = (values[: step.images] for values in context.dataset.testing())
+    integers = quantized(state.graph, state.scheme, context.dataset)
+    found = gate_on_design(integers, images, labels, step.threshold, context.design)
+    return replace(state, notes=found.notes, measured=found.to_dict())

@@ -1,0 +1,91 @@
+"""Steps with the design's exact cycle model in the loop."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import numpy as np
+
+from hw.design import Design
+from mapper.pruning.target import Target, target_for
+from skipstone.compress.recipe import BalanceRows, CycleAwarePrune, PruneWords
+from skipstone.compress.state import Context, Scheme, State, activation_ranges
+
+
+def target_of(state: State, context: Context) -> Target:
+    """The design as costs are counted on it, for the network as it is now."""
+    from skipstone.designs import fitted
+
+    scheme = state.scheme
+    assert context.design is not None
+    design: Design = fitted(
+        context.design, scheme.weight_code, scheme.weight_bits, scheme.activation_bits, scheme.codebook_entries
+    )
+    return target_for(
+        state.graph,
+        design,
+        weight_bits=scheme.weight_bits,
+        activation_bits=scheme.activation_bits,
+        weight_code=scheme.weight_code,
+        codebook_entries=scheme.codebook_entries,
+        ranges=activation_ranges(state.graph, Scheme(activation_bits=scheme.activation_bits), context.dataset),
+    )
+
+
+def apply_cycle_aware(step: CycleAwarePrune, state: State, context: Context) -> State:
+    """Loss is measured on calibration images without labels; or estimated by the Fisher information, for what trains after."""
+    from mapper.pruning import losses
+    from mapper.pruning.sparsity import fewest_cycles, least_loss
+
+    graph = state.graph
+    target = target_of(state, context)
+    images = context.dataset.calibration()[: step.images]
+    if step.loss == "fisher":
+        loss = losses.score_loss(graph, fisher_scores(state, context))
+    else:
+        loss = {"divergence": losses.divergence, "output_error": losses.output_error}[step.loss](graph, images)
+    uniform = graph
+    for layer in graph.convs:
+        uniform = losses.magnitude(uniform, layer.name, step.amount)
+    cost = target.energy_pj if step.objective == "energy" else target.cycles
+    uniform_loss, uniform_cost = loss(uniform), float(cost(uniform))
+    if step.match == "loss":
+        found = fewest_cycles(graph, target, loss, uniform_loss, cost=cost, progress=context.progress)
+    else:
+        found = least_loss(graph, target, loss, uniform_cost, cost=cost, progress=context.progress)
+    measured = {
+        "uniform_loss": uniform_loss,
+        "uniform_cost": uniform_cost,
+        "loss": found.loss_after,
+        "cost": found.cost_after,
+        "cycles": found.cycles_after,
+        "amounts": dict(found.amounts),
+        "rows": [asdict(row) for row in found.rows],
+        "evaluations": found.evaluations,
+    }
+    return replace(state, graph=found.graph, notes=found.notes, measured=measured)
+
+
+def fisher_scores(state: State, context: Context) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
+    """``w**2 F / 2`` of each weight, by squared gradients of small batches of training images."""
+    from skipstone.compress.steps.extra import training_module
+
+    images, labels = context.dataset.training()
+    squares = training_module("gradients").squared_gradients(state.graph, images[:4096], labels[:4096])
+    return {layer.name: layer.weights.astype(np.float64) ** 2 * squares[layer.name] / 2 for layer in state.graph.convs}
+
+
+def apply_balance_rows(step: BalanceRows, state: State, context: Context) -> State:
+    from mapper.pruning.rows import balance_rows
+
+    found = balance_rows(state.graph, target_of(state, context), progress=context.progress)
+    return replace(state, graph=found.graph, notes=found.notes, measured=found.summary())
+
+
+def apply_prune_words(step: PruneWords, state: State, context: Context) -> State:
+    from mapper.pruning.words import prune_words
+
+    found = prune_words(
+        state.graph, target_of(state, context), step.amount, layers=step.layers or None, progress=context.progress
+    )
+    return replace(state, graph=found.graph, notes=found.notes, measured=found.summary())

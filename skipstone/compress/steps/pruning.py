@@ -1,0 +1,81 @@
+"""Steps that make weights zero without training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from models.errors import SkipstoneError
+from models.graph import Graph
+from models.pruning.criteria import CRITERIA, Evidence
+from models.pruning.masks import Pruning, prune
+from skipstone.compress.recipe import Masked, Prune, PruneByReconstruction, PruneSecondOrder
+from skipstone.compress.state import Context, State
+
+GRADIENT_IMAGES = 2048
+"""Training images that gradients are taken over."""
+
+
+def pruning_of(step: Masked) -> Pruning:
+    """What a step's keys say, for ``models.pruning``."""
+    n, m = (int(part) for part in step.pattern.split(":")) if step.pattern else (0, 0)
+    return Pruning(
+        granularity=step.granularity,
+        amount=step.amount,
+        n=n,
+        m=m,
+        block=step.block,
+        criterion=step.criterion,
+        scope=step.scope,
+        amounts=dict(step.amounts),
+        skip=step.skip,
+    )
+
+
+def evidence_for(criterion: str, graph: Graph, context: Context) -> Evidence | None:
+    """What ``criterion`` needs about ``graph``: gradients on labelled training images, or statistics on calibration images."""
+    match CRITERIA[criterion].needs:
+        case "gradients":
+            from skipstone.compress.steps.extra import training_module
+
+            images, labels = context.dataset.training()
+            chosen = slice(0, GRADIENT_IMAGES)
+            gradients = training_module("gradients").weight_gradients(graph, images[chosen], labels[chosen])
+            return Evidence(gradients=gradients)
+        case "statistics":
+            from models.pruning.statistics import measure
+
+            return Evidence(statistics=measure(graph, context.dataset.calibration()))
+        case _:
+            return None
+
+
+def apply_prune(step: Prune, state: State, context: Context) -> State:
+    evidence = evidence_for(step.criterion, state.graph, context)
+    pruned = prune(state.graph, pruning_of(step), evidence, context.seed)
+    return replace(state, graph=pruned.graph, notes=pruned.notes)
+
+
+def apply_second_order(step: PruneSecondOrder, state: State, context: Context) -> State:
+    from models.pruning.second_order import second_order
+
+    n, m = (int(part) for part in step.pattern.split(":")) if step.pattern else (0, 0)
+    if bool(step.amount) == bool(step.pattern):
+        raise SkipstoneError("prune_second_order takes either amount or pattern (as '2:4')")
+    pruned = second_order(
+        state.graph, context.dataset.calibration()[: step.images], amount=step.amount, n=n, m=m, damping=step.damping
+    )
+    return replace(state, graph=pruned.graph, notes=pruned.notes)
+
+
+def apply_reconstruction(step: PruneByReconstruction, state: State, context: Context) -> State:
+    from models.pruning.reconstruction import prune_by_reconstruction
+
+    images = context.dataset.calibration()[: step.images]
+    pruned = prune_by_reconstruction(state.graph, step.amount, images, skip=step.skip)
+    graph, notes = pruned.graph, pruned.notes
+    if step.shrink:
+        from models.surgery.shrink import remove_zero_channels
+
+        shrunk = remove_zero_channels(graph)
+        graph, notes = shrunk.graph, notes + shrunk.notes
+    return replace(state, graph=graph, notes=notes)

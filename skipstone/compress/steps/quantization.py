@@ -1,0 +1,100 @@
+"""Steps that turn weights and activations into integers after training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from models.errors import SkipstoneError
+from models.graph import Graph
+from skipstone.compress.recipe import Equalize, Quantize
+from skipstone.compress.state import Context, Scheme, State, activation_ranges
+
+
+def apply_equalize(step: Equalize, state: State, context: Context) -> State:
+    from models.ptq.equalize import equalize
+
+    equalized = equalize(state.graph)
+    pairs = [" and ".join(pair) for pair in equalized.pairs]
+    return replace(state, graph=equalized.graph, notes=equalized.notes, measured={"pairs": pairs})
+
+
+def apply_quantize(step: Quantize, state: State, context: Context) -> State:
+    """Weights first (bits, ranges, rounding), then biases; activation ranges are measured on what comes out."""
+    if step.weight_code != "linear":
+        refused = {"weight_range": step.weight_range == "mse", "rounding": step.rounding == "adaptive"}
+        refused |= {"mean_bits": step.mean_bits is not None}
+        for key, asked in refused.items():
+            if asked:
+                raise SkipstoneError(f"{key} is for weight_code = 'linear'; {step.weight_code} chooses values by itself")
+    original = state.graph
+    scheme = Scheme(
+        weight_bits=step.weight_bits,
+        activation_bits=step.activation_bits,
+        weight_code=step.weight_code,
+        codebook_entries=step.codebook_entries,
+        symmetric=step.activations == "symmetric",
+        per_tensor=step.weights == "per_tensor",
+        calibration=step.calibration,
+        layer_bits=dict(step.layer_bits),
+    )
+    measured: dict[str, object] = {}
+    if step.mean_bits is not None:
+        chosen = _mixed(step, original, context)
+        scheme = replace(scheme, layer_bits=chosen | dict(step.layer_bits))
+        measured["layer_bits"] = dict(scheme.layer_bits)
+    graph, notes = _rounded(step, original, scheme, context)
+    if step.bias_correction:
+        from models.ptq.bias_correction import correct_biases
+
+        images = context.dataset.calibration()
+        ranges = activation_ranges(original, scheme, context.dataset)
+        graph = correct_biases(
+            _gridded(graph, scheme), original, images, ranges, scheme.weight_bits, scheme.activation_bits
+        ).graph
+    return replace(state, graph=graph, scheme=scheme, notes=notes, measured=measured)
+
+
+def _bits(graph: Graph, scheme: Scheme) -> dict[str, int]:
+    return {layer.name: scheme.layer_bits.get(layer.name, scheme.weight_bits) for layer in graph.convs}
+
+
+def _rounded(step: Quantize, graph: Graph, scheme: Scheme, context: Context) -> tuple[Graph, tuple[str, ...]]:
+    """The graph with grids where rounding is more than the nearest step of the largest weight's scale."""
+    if step.rounding == "adaptive":
+        from models.ptq.adaround import adaround
+
+        rounded = adaround(
+            graph,
+            context.dataset.calibration(),
+            _bits(graph, scheme),
+            weight_range=step.weight_range,
+            ranges=activation_ranges(graph, scheme, context.dataset),
+            activation_bits=scheme.activation_bits,
+            seed=context.seed,
+            progress=context.progress,
+        )
+        return rounded.graph, rounded.notes
+    if step.weight_range == "mse":
+        from models.ptq.weight_range import with_weight_range
+
+        return with_weight_range(graph, _bits(graph, scheme), "mse"), ()
+    return graph, ()
+
+
+def _gridded(graph: Graph, scheme: Scheme) -> Graph:
+    """``graph`` with the integers that ``scheme`` would give its weights as grids."""
+    from models.ptq.codes import coded
+
+    missing = [layer.name for layer in graph.convs if layer.grid is None]
+    return coded(graph, scheme.weight_code, _bits(graph, scheme), scheme.codebook_entries, layers=missing)
+
+
+def _mixed(step: Quantize, graph: Graph, context: Context) -> dict[str, int]:
+    from models.ptq.mixed_precision import choose_bits, sensitivities
+
+    choices = tuple(bits for bits in (2, 3, 4, 5, 6, 8) if bits <= step.weight_bits)
+    context.progress("sensitivity of each layer to its bits")
+    found = sensitivities(graph, context.dataset.calibration(), choices)
+    sizes = {layer.name: layer.weights.size for layer in graph.convs}
+    assert step.mean_bits is not None
+    return dict(choose_bits(found, sizes, step.mean_bits))

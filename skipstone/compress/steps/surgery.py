@@ -1,0 +1,86 @@
+"""Steps that change a network's shape: filters and blocks leave, layers become thinner ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from models.graph import Graph
+from models.pruning.criteria import reduce, saliency
+from models.pruning.structures import group_ids
+from models.surgery.result import Surgery
+from skipstone.compress.recipe import Compact, Factorize, RemoveBlocks, RemoveFilters
+from skipstone.compress.state import Context, State
+from skipstone.compress.steps.pruning import evidence_for
+
+
+def filter_scores(graph: Graph, criterion: str, context: Context) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
+    """A score for each filter of each layer, per weight so that layers compare."""
+    evidence = evidence_for(criterion, graph, context)
+    result = {}
+    for index, layer in enumerate(graph.convs):
+        found = saliency(layer, criterion, evidence, (context.seed, index))
+        if found is not None:
+            result[layer.name] = reduce(found, group_ids(layer.weights.shape, "filter"), criterion, mean=True)
+    return result
+
+
+def apply_remove_filters(step: RemoveFilters, state: State, context: Context) -> State:
+    from models.surgery.shrink import shrink_by
+
+    scores = filter_scores(state.graph, step.criterion, context)
+    surgery = shrink_by(
+        state.graph,
+        scores,
+        amount=step.amount,
+        macs=step.macs,
+        scope=step.scope,
+        minimum=step.minimum,
+        multiple=step.multiple,
+        skip=step.skip,
+    )
+    return _after(state, surgery)
+
+
+def apply_remove_blocks(step: RemoveBlocks, state: State, context: Context) -> State:
+    from models.surgery.blocks import remove_blocks
+
+    return _after(state, remove_blocks(state.graph, step.blocks or None, count=step.count))
+
+
+def apply_factorize(step: Factorize, state: State, context: Context) -> State:
+    from models.surgery import factorize
+
+    layers = step.layers or None
+    ranks: Mapping[str, Any] | None = None
+    if step.ranks:
+        ranks = {name: rank if step.method == "tucker" else rank[0] for name, rank in step.ranks.items()}
+    method = {"svd": factorize.svd, "tucker": factorize.tucker, "cp": factorize.cp}[step.method]
+    return _after(state, method(state.graph, ranks, layers=layers, energy=step.energy))
+
+
+def apply_compact(step: Compact, state: State, context: Context) -> State:
+    from models.surgery import compact
+
+    layers = step.layers or None
+    if step.filter == "depthwise_separable":
+        return _after(state, compact.depthwise_separable(state.graph, layers))
+    return _after(state, compact.bottleneck(state.graph, layers, share=step.reduction))
+
+
+def _after(state: State, surgery: Surgery) -> State:
+    changed = {
+        change.name: {
+            "method": change.method,
+            "parts": list(change.parts),
+            "ranks": list(change.ranks),
+            "energy": change.energy,
+            "macs": [change.macs_before, change.macs_after],
+            "channels": list(change.channels) if change.channels else None,
+        }
+        for change in surgery.layers
+    }
+    return replace(state, graph=surgery.graph, notes=surgery.notes, measured={"layers": changed})

@@ -1,0 +1,147 @@
+"""Steps that train. All of them need the extra ``train``, and labelled training images unless a teacher takes their place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from models.graph import Graph
+from skipstone.compress.recipe import (
+    DynamicSparse,
+    FineTune,
+    GradualPrune,
+    IterativePrune,
+    LotteryTicket,
+    QuantizationAwareTraining,
+    Reinitialize,
+    Training,
+)
+from skipstone.compress.state import Context, Scheme, State
+from skipstone.compress.steps.extra import training_module
+from skipstone.compress.steps.pruning import evidence_for, pruning_of
+
+
+def options_of(step: Training, context: Context) -> Any:
+    """A step's keys as ``models.training.loop.TrainingOptions``."""
+    return training_module("loop").TrainingOptions(
+        epochs=step.epochs,
+        learning_rate=step.learning_rate,
+        batch=step.batch,
+        momentum=step.momentum,
+        weight_decay=step.weight_decay,
+        label_smoothing=step.label_smoothing,
+        warmup=step.warmup,
+        shift=step.shift,
+        flip=step.flip,
+        distillation=step.distillation,
+        temperature=step.temperature,
+        weight=step.distillation_weight,
+        normalize=step.normalize,
+        images=step.images,
+        seed=context.seed,
+    )
+
+
+def _common(step: Training, context: Context) -> dict[str, Any]:
+    teacher: Graph | None = context.parent if step.distillation != "none" else None
+    return {"teacher": teacher, "progress": context.progress, "checkpoint": context.training}
+
+
+def _data(step: Training, context: Context) -> tuple[Any, Any]:
+    """Training images, and labels unless the float network alone teaches."""
+    if step.distillation == "teacher":
+        images = context.dataset.train_images
+        return (images if images is not None else context.dataset.calibration()), None
+    return context.dataset.training()
+
+
+def apply_fine_tune(step: FineTune, state: State, context: Context) -> State:
+    loop = training_module("loop")
+    hooks = []
+    if step.regularizer != "none":
+        sparsity = training_module("sparsity")
+        from models.pruning.masks import Pruning
+
+        structure = Pruning(granularity=step.granularity, block=step.block)
+        hooks = [sparsity.Regularization(step.regularizer, step.strength, structure)]
+    graph = loop.fine_tune(
+        state.graph, *_data(step, context), options_of(step, context), hooks=hooks, **_common(step, context)
+    )
+    return replace(state, graph=graph, notes=())
+
+
+def apply_gradual(step: GradualPrune, state: State, context: Context) -> State:
+    loop, sparsity = training_module("loop"), training_module("sparsity")
+    hook = sparsity.GradualPruning(pruning_of(step), every=step.every, until=step.until)
+    graph = loop.fine_tune(
+        state.graph, *_data(step, context), options_of(step, context), hooks=[hook], **_common(step, context)
+    )
+    return replace(state, graph=graph, notes=())
+
+
+def apply_dynamic_sparse(step: DynamicSparse, state: State, context: Context) -> State:
+    loop, sparsity = training_module("loop"), training_module("sparsity")
+    hook = sparsity.RigL(every=step.every, fraction=step.fraction, until=step.until)
+    graph = loop.fine_tune(
+        state.graph, *_data(step, context), options_of(step, context), hooks=[hook], **_common(step, context)
+    )
+    return replace(state, graph=graph, notes=())
+
+
+def apply_iterative(step: IterativePrune, state: State, context: Context) -> State:
+    pruned = training_module("schedules").iterative(
+        state.graph,
+        pruning_of(step),
+        *_data(step, context),
+        options_of(step, context),
+        rounds=step.rounds,
+        evidence=lambda graph: evidence_for(step.criterion, graph, context),
+        **_common(step, context),
+    )
+    return replace(state, graph=pruned.graph, notes=pruned.notes)
+
+
+def apply_lottery(step: LotteryTicket, state: State, context: Context) -> State:
+    pruned = training_module("schedules").lottery(
+        state.graph,
+        pruning_of(step),
+        *context.dataset.training(),
+        options_of(step, context),
+        rounds=step.rounds,
+        rewind_epochs=step.rewind_epochs,
+        progress=context.progress,
+        checkpoint=context.training,
+    )
+    return replace(state, graph=pruned.graph, notes=pruned.notes)
+
+
+def apply_reinitialize(step: Reinitialize, state: State, context: Context) -> State:
+    return replace(state, graph=training_module("start").reinitialized(state.graph, context.seed), notes=())
+
+
+def apply_quantization_aware(step: QuantizationAwareTraining, state: State, context: Context) -> State:
+    qat = training_module("qat")
+    options = qat.QatOptions(
+        weight_bits=step.weight_bits,
+        activation_bits=step.activation_bits,
+        weight_code=step.weight_code,
+        codebook_entries=step.codebook_entries,
+        estimator=step.estimator,
+        layer_bits=dict(step.layer_bits),
+    )
+    graph = qat.quantization_aware(
+        state.graph,
+        *_data(step, context),
+        options_of(step, context),
+        options,
+        calibration_images=context.dataset.calibration(),
+        **_common(step, context),
+    )
+    scheme = Scheme(
+        weight_bits=step.weight_bits,
+        activation_bits=step.activation_bits,
+        weight_code=step.weight_code,
+        codebook_entries=step.codebook_entries,
+        layer_bits=dict(step.layer_bits),
+    )
+    return State(graph, scheme)
