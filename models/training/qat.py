@@ -7,7 +7,7 @@ trains it in the one loop, and gives a graph whose weights and tensors have grid
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from models.calibrate import Ranges, calibrate
 from models.errors import SkipstoneError
-from models.graph import Concat, Copy, Graph
-from models.quantize import materialized
+from models.graph import ActivationGrid, Graph
+from models.quantize import activation_scale, materialized
 from models.quantized import WeightCode
-from models.side_by_side import scale_groups, shared_ranges, with_copies
+from models.side_by_side import scale_groups, shared_grids, with_copies
 from models.training.loop import TrainingOptions, module_for, train
 from models.training.network import GraphModule
 from models.training.qat_activations import AffineActivations, RangeKind, TensorRange
@@ -76,8 +76,7 @@ def quantization_aware(
     train(module, images, labels, options, teacher=teacher, progress=progress, checkpoint=checkpoint)
     if qat.statistics:
         measure_statistics(module, images[: qat.statistics])
-    trained = module.to_graph()
-    return _described(trained, qat)
+    return replace(module.to_graph(), grids_from=f"quantization-aware training, {qat.ranges} ranges")
 
 
 def quantized_module(
@@ -92,6 +91,7 @@ def quantized_module(
     Batch normalization is put back with the float network's statistics; what quantized weights give is then measured anew, so
     that every layer's output has the float one's mean and deviation. Ranges of activations are measured after that.
     """
+    graph = replace(graph, grids={}, grids_from="")
     bits = weight_bits(graph, qat)
     module = module_for(graph, images, options)
     for name, conv in module.convs.items():
@@ -122,21 +122,21 @@ def weight_bits(graph: Graph, qat: QatOptions) -> dict[str, int]:
     return bits
 
 
-def activation_quantizers(
-    graph: Graph, ranges: Ranges, bits: int, kind: RangeKind
-) -> dict[str, AffineActivations]:
+def activation_quantizers(graph: Graph, ranges: Ranges, bits: int, kind: RangeKind) -> dict[str, AffineActivations]:
     """A quantizer for each tensor that the array rounds, and for those that only pass on what others hold, so that all
     have grids. Tensors that share a scale share a :class:`TensorRange`."""
-    placed = with_copies(graph)
-    limits = shared_ranges(placed, ranges)
-    rounded = materialized(graph)
+    placed, rounded = with_copies(graph), materialized(graph)
+
+    def grid_of(low: float, high: float) -> ActivationGrid:
+        return ActivationGrid(*activation_scale(low, high, bits), bits)
+
+    grids = shared_grids(placed, ranges, grid_of, graph.shapes.keys() - rounded)
     result: dict[str, AffineActivations] = {}
     for group in scale_groups(placed):
         members = [name for name in graph.shapes if name in group and name in rounded]
         if not members:
             continue
-        low, high = limits[members[0]]
-        shared = TensorRange(low, high, bits, kind, len(members))
+        shared = TensorRange(*grids[members[0]].limits, bits, kind, len(members))
         result |= {name: AffineActivations(shared, index) for index, name in enumerate(members)}
     return result
 
@@ -164,9 +164,3 @@ def measure_statistics(module: GraphModule, images: NDArray[np.float32]) -> None
     for one, before in zip(ranges, frozen, strict=True):
         one.frozen = before
     module.train(was)
-
-
-def _described(graph: Graph, qat: QatOptions) -> Graph:
-    from dataclasses import replace
-
-    return replace(graph, grids_from=f"quantization-aware training, {qat.ranges} ranges")
