@@ -1,0 +1,166 @@
+"""Quantization-aware training: a float graph learns with the rounding that the array will do, and comes back quantized.
+
+:func:`quantization_aware` hangs quantizers of weights (``qat_weights``) and activations (``qat_activations``) into the module,
+trains it in the one loop, and gives a graph whose weights and tensors have grids; ``models.quantize`` uses those as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.calibrate import Ranges, calibrate
+from models.errors import SkipstoneError
+from models.graph import ActivationGrid, Graph
+from models.quantize import activation_scale, materialized
+from models.quantized import WeightCode
+from models.side_by_side import scale_groups, shared_grids, with_copies
+from models.training.loop import TrainingOptions, module_for, train
+from models.training.network import GraphModule
+from models.training.qat_activations import AffineActivations, RangeKind, TensorRange
+from models.training.qat_weights import Estimator, weight_quantizer
+
+BATCH = 256
+"""Images that statistics are measured on at a time."""
+STATISTICS_IMAGES = 2048
+"""For a batch normalization's first statistics under quantization."""
+
+
+@dataclass(frozen=True)
+class QatOptions:
+    """What is quantized, and how.
+
+    Weights are ``weight_code`` of ``weight_bits``, in every layer; ``layer_bits`` are other bits for single layers, and
+    ``first_last_bits`` (0: none) for the first and the last one, which only linear weights allow. ``estimator`` says where a
+    scale comes from, ``ranges`` where that of activations does, from ``calibration`` (as ``models.calibrate.calibrate``'s
+    method) on. ``statistics``: images on which batch normalization is measured again after training (0: none).
+    """
+
+    weight_bits: int = 4
+    activation_bits: int = 8
+    weight_code: WeightCode = "linear"
+    codebook_entries: int = 16
+    estimator: Estimator = "straight_through"
+    ranges: RangeKind = "moving"
+    calibration: str = "minmax"
+    layer_bits: Mapping[str, int] = field(default_factory=dict)
+    first_last_bits: int = 0
+    statistics: int = 8192
+
+
+def quantization_aware(
+    graph: Graph,
+    images: NDArray[np.float32],
+    labels: NDArray[np.int64] | None,
+    options: TrainingOptions,
+    qat: QatOptions,
+    *,
+    calibration_images: NDArray[np.float32] | None = None,
+    teacher: Graph | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+    checkpoint: Path | None = None,
+) -> Graph:
+    """``graph`` trained on ``images`` (N x C x H x W) and ``labels`` with quantized weights and activations; pruned weights
+    stay 0.
+
+    All weights and materialized tensors of the result have grids: ``quantize(result, None)`` is the network that was trained.
+    ``calibration_images`` (the first of ``images``, if None) give the first ranges. Raises SkipstoneError for what
+    ``quantize`` can't do, and for layers that can't be trained.
+    """
+    module = quantized_module(graph, images, options, qat, calibration_images)
+    train(module, images, labels, options, teacher=teacher, progress=progress, checkpoint=checkpoint)
+    if qat.statistics:
+        measure_statistics(module, images[: qat.statistics])
+    return replace(module.to_graph(), grids_from=f"quantization-aware training, {qat.ranges} ranges")
+
+
+def quantized_module(
+    graph: Graph,
+    images: NDArray[np.float32],
+    options: TrainingOptions,
+    qat: QatOptions,
+    calibration_images: NDArray[np.float32] | None = None,
+) -> GraphModule:
+    """``graph`` as a module with quantizers, ready for training.
+
+    Batch normalization is put back with the float network's statistics; what quantized weights give is then measured anew, so
+    that every layer's output has the float one's mean and deviation. Ranges of activations are measured after that.
+    """
+    graph = replace(graph, grids={}, grids_from="")
+    bits = weight_bits(graph, qat)
+    module = module_for(graph, images, options)
+    for name, conv in module.convs.items():
+        conv.quantizer = weight_quantizer(
+            (conv.weight * conv.mask).detach(), qat.weight_code, bits[name], qat.codebook_entries, qat.estimator
+        )
+    if options.normalize:
+        measure_statistics(module, images[:STATISTICS_IMAGES])
+    shown = images[:BATCH] if calibration_images is None else calibration_images
+    ranges = calibrate(module.to_graph(), shown, qat.calibration)
+    module.quantize_activations(activation_quantizers(graph, ranges, qat.activation_bits, qat.ranges))
+    return module
+
+
+def weight_bits(graph: Graph, qat: QatOptions) -> dict[str, int]:
+    """Bits of every layer's weights."""
+    names = [layer.name for layer in graph.convs]
+    if strangers := sorted(qat.layer_bits.keys() - set(names)):
+        raise SkipstoneError(
+            f"layer_bits names layers without trained weights, {', '.join(strangers)}; those with are {', '.join(names)}"
+        )
+    bits = dict.fromkeys(names, qat.weight_bits)
+    if qat.first_last_bits:
+        bits |= dict.fromkeys((names[0], names[-1]), qat.first_last_bits)
+    bits |= qat.layer_bits
+    if qat.weight_code != "linear" and len(set(bits.values())) > 1:
+        raise SkipstoneError(f"layers of different bits need weight code linear, not {qat.weight_code}")
+    return bits
+
+
+def activation_quantizers(graph: Graph, ranges: Ranges, bits: int, kind: RangeKind) -> dict[str, AffineActivations]:
+    """A quantizer for each tensor that the array rounds, and for those that only pass on what others hold, so that all
+    have grids. Tensors that share a scale share a :class:`TensorRange`."""
+    placed, rounded = with_copies(graph), materialized(graph)
+
+    def grid_of(low: float, high: float) -> ActivationGrid:
+        return ActivationGrid(*activation_scale(low, high, bits), bits)
+
+    grids = shared_grids(placed, ranges, grid_of, graph.shapes.keys() - rounded)
+    result: dict[str, AffineActivations] = {}
+    for group in scale_groups(placed):
+        members = [name for name in graph.shapes if name in group and name in rounded]
+        if not members:
+            continue
+        shared = TensorRange(*grids[members[0]].limits, bits, kind, len(members))
+        result |= {name: AffineActivations(shared, index) for index, name in enumerate(members)}
+    return result
+
+
+def measure_statistics(module: GraphModule, images: NDArray[np.float32]) -> None:
+    """Gives every batch normalization the mean and variance of what comes in now: the mean over batches of ``images``."""
+    norms = [conv.norm for conv in module.convs.values() if conv.norm is not None]
+    if not norms:
+        return
+    ranges = [one.range for one in module.quantizers.values() if isinstance(one, AffineActivations)]
+    was, momenta = module.training, [norm.inner.momentum for norm in norms]
+    frozen = [one.frozen for one in ranges]
+    for one in ranges:
+        one.frozen = True
+    module.train()
+    with torch.no_grad():
+        # A last batch of few images would weigh as much as a whole one.
+        batches = torch.from_numpy(images).split(BATCH)
+        for index, batch in enumerate(batches if len(batches) == 1 else batches[: len(images) // BATCH]):
+            for norm in norms:
+                norm.inner.momentum = 1 / (index + 1)
+            module(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.inner.momentum = momentum
+    for one, before in zip(ranges, frozen, strict=True):
+        one.frozen = before
+    module.train(was)
