@@ -111,24 +111,24 @@ class CompressionResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        plain: dict[str, Any] = _plain(dataclasses.asdict(self))
-        plain |= {
+        values: dict[str, Any] = plain(dataclasses.asdict(self))
+        values |= {
             "encoded_bytes": self.encoded_bytes,
             "ratio": self.ratio,
             "sparsity": self.sparsity,
             "loss_points": self.loss_points,
         }
-        for row, layer in zip(plain["layers"], self.layers, strict=True):
+        for row, layer in zip(values["layers"], self.layers, strict=True):
             row["sparsity"] = layer.sparsity
         if self.cost is not None:
-            plain["cost"]["speedup"] = self.cost.speedup
-        return plain
+            values["cost"]["speedup"] = self.cost.speedup
+        return values
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """NumPy's scalars as Python's, tuples as lists."""
     if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
+        return {key: plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     return value.item() if isinstance(value, np.generic) else value

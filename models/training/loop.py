@@ -204,9 +204,7 @@ def fine_tune(
 ) -> Graph:
     """``graph`` trained further; weights that are 0 stay 0 (unless a hook says otherwise)."""
     module = module_for(graph, images, options)
-    train(
-        module, images, labels, options, teacher=teacher, hooks=hooks, progress=progress, checkpoint=checkpoint
-    )
+    train(module, images, labels, options, teacher=teacher, hooks=hooks, progress=progress, checkpoint=checkpoint)
     return module.to_graph()
 
 
@@ -247,7 +245,9 @@ def _rate(step: int, steps: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
 
 
-def _loss(scores: Tensor, labels: Tensor | None, x: Tensor, guide: GraphModule | None, options: TrainingOptions) -> Tensor:
+def _loss(
+    scores: Tensor, labels: Tensor | None, x: Tensor, guide: GraphModule | None, options: TrainingOptions
+) -> Tensor:
     loss = scores.new_zeros(())
     if options.distillation != "teacher" and labels is not None:
         loss = functional.cross_entropy(scores, labels, label_smoothing=options.label_smoothing)

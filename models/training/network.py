@@ -152,7 +152,14 @@ class Normalization(nn.Module):
             self._measure(x)
         norm = self.inner
         return functional.batch_norm(
-            x, norm.running_mean, norm.running_var, norm.weight.abs(), norm.bias, norm.training, norm.momentum or 0.0, EPSILON
+            x,
+            norm.running_mean,
+            norm.running_var,
+            norm.weight.abs(),
+            norm.bias,
+            norm.training,
+            norm.momentum or 0.0,
+            EPSILON,
         )
 
     def folded(self) -> tuple[Tensor, Tensor]:
@@ -314,9 +321,7 @@ def _transposed(x: Tensor, weight: Tensor, bias: Tensor | None, layer: ConvTrans
     outputs, inputs, *kernel = weight.shape
     grouped = weight.reshape(layer.groups, outputs // layer.groups, inputs, *kernel).transpose(1, 2)
     swapped = grouped.reshape(layer.groups * inputs, outputs // layer.groups, *kernel)
-    full = functional.conv_transpose2d(
-        x, swapped, bias, layer.stride, 0, 0, layer.groups, layer.dilation
-    )
+    full = functional.conv_transpose2d(x, swapped, bias, layer.stride, 0, 0, layer.groups, layer.dilation)
     top, left, bottom, right = layer.padding
     extra = layer.output_padding
     if any(extra):

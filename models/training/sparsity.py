@@ -161,4 +161,3 @@ def _exchange(conv: ConvModule, share: float) -> None:
     conv.weight.copy_(weight.reshape(conv.weight.shape))
     if conv.weight.grad is not None:
         conv.weight.grad.mul_(conv.mask)
-

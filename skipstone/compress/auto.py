@@ -75,7 +75,9 @@ def auto(
     steps found as ``recipe.toml``, which gives the same result again."""
     graph = onnx_import.load(network, input_shape)
     if graph.quantized:
-        raise SkipstoneError(f"network '{graph.name}' is quantized already; compress the float network it was made from")
+        raise SkipstoneError(
+            f"network '{graph.name}' is quantized already; compress the float network it was made from"
+        )
     dataset = data if isinstance(data, Dataset) else dataset_for(graph, data)
     search = _Search(graph, dataset, design, seed, max_loss, Checkpoint(out / "checkpoints"), progress)
     steps = search.run()
@@ -132,7 +134,9 @@ class _Search:
             self._progress(f"no step will train: {reason}")
         coding, loss, network = self._integers()
         if loss > self._max_loss:
-            self._note("zeros", loss, None, f"none: 8 bits alone are over {self._max_loss:g} points; the best found stays")
+            self._note(
+                "zeros", loss, None, f"none: 8 bits alone are over {self._max_loss:g} points; the best found stays"
+            )
             return coding
         return self._zeros(coding, network)
 
@@ -144,7 +148,10 @@ class _Search:
             {"do": "quantize", "weight_range": "mse", "rounding": "adaptive", "bias_correction": True},
         ]
         trained: Steps = [{"do": "quantization_aware_training", **self._training(0.005)}]
-        tries = [("8 bits, symmetric for each channel", plain), ("equalized, learned rounding, corrected biases", better)]
+        tries = [
+            ("8 bits, symmetric for each channel", plain),
+            ("equalized, learned rounding, corrected biases", better),
+        ]
         if self._trains:
             tries.append(("trained through the rounding", trained))
         best: tuple[Steps, float, QuantizedNetwork] | None = None
@@ -178,7 +185,9 @@ class _Search:
                 self._note(what, loss, network_now, "too much; the step before is the result")
                 break
             if cycles is not None and before is not None and cycles > 0.99 * before:
-                self._note(what, loss, network_now, f"under 1% of {before:,} cycles gained; the step before is the result")
+                self._note(
+                    what, loss, network_now, f"under 1% of {before:,} cycles gained; the step before is the result"
+                )
                 break
             self._note(what, loss, network_now, "kept")
             found, before, network = steps, cycles, network_now
@@ -195,7 +204,9 @@ class _Search:
             return [plain], f"{name} (no design: single weights)"
         bounds = self._bounds(network)
         waiting = [layer for layer, bound in bounds.items() if bound == "load"]
-        steps: Steps = [{"do": "cycle_aware_prune", "amount": amount, "loss": "divergence" if second_order else "fisher"}]
+        steps: Steps = [
+            {"do": "cycle_aware_prune", "amount": amount, "loss": "divergence" if second_order else "fisher"}
+        ]
         if steps[0]["loss"] == "fisher" and not self._trains:
             steps[0]["loss"] = "divergence"
         what = f"zeros at the loss of {100 * amount:g}% everywhere, placed by exact cycles"

@@ -41,7 +41,9 @@ def compress_command(
     network: Network,
     recipe: Annotated[
         str,
-        typer.Option("--recipe", metavar="FILE.toml|NAME", help="The steps; 'skipstone recipes' lists those that come along."),
+        typer.Option(
+            "--recipe", metavar="FILE.toml|NAME", help="The steps; 'skipstone recipes' lists those that come along."
+        ),
     ],
     data: Data,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for what is written; made if missing.")],
@@ -155,4 +157,3 @@ def _show(result: CompressionResult, out: Path, json_file: str | None) -> None:
     console.print(f"compressed.onnx, quantized.onnx and compression.json in {out}", markup=False, highlight=False)
     if json_file is not None:
         write_json(result.to_dict(), json_file)
-

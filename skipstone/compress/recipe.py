@@ -20,9 +20,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Bits = Annotated[int, Field(ge=2, le=16)]
-Criterion = Literal[
-    "l1", "l2", "batch_norm_scale", "taylor", "snip", "geometric_median", "apoz", "wanda", "random"
-]
+Criterion = Literal["l1", "l2", "batch_norm_scale", "taylor", "snip", "geometric_median", "apoz", "wanda", "random"]
 Granularity = Literal["weight", "nm", "block", "kernel", "stripe", "shape", "input_channel", "filter"]
 Scope = Literal["layer", "network"]
 Code = Literal["linear", "power_of_two", "additive_power_of_two", "ternary", "binary", "codebook"]
@@ -115,7 +113,6 @@ class RemoveFilters(Keys):
     scope: Scope = "network"
     multiple: Count = 1
     minimum: Count = 1
-    skip: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _one(self) -> RemoveFilters:
@@ -125,11 +122,18 @@ class RemoveFilters(Keys):
 
 
 class RemoveBlocks(Keys):
-    """Whole residual blocks or layers leave: those named, or ``count`` of the least important."""
+    """Whole residual blocks or layers leave: those named, or the share ``amount`` of those that can, the least important first
+    (by how much the network's answers change without each)."""
 
     do: Literal["remove_blocks"]
     blocks: tuple[str, ...] = ()
-    count: Annotated[int, Field(ge=0)] = 0
+    amount: Share | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> RemoveBlocks:
+        if bool(self.blocks) == (self.amount is not None):
+            raise ValueError("give either blocks or amount")
+        return self
 
 
 class FineTune(Training):
@@ -232,12 +236,12 @@ class Factorize(Keys):
 
 
 class Compact(Keys):
-    """Convolutions replaced by compact ones, for a training step with a teacher to follow."""
+    """Convolutions replaced by compact ones, for a training step with a teacher to follow. ``share``: a bottleneck's channels."""
 
     do: Literal["compact"]
     filter: Literal["depthwise_separable", "bottleneck"]
     layers: tuple[str, ...] = ()
-    reduction: Positive = 0.5
+    share: Annotated[float, Field(gt=0, le=1)] = 0.25
 
 
 class CycleAwarePrune(Keys):
@@ -262,11 +266,11 @@ class BalanceRows(Keys):
 
 
 class PruneWords(Keys):
-    """Whole load words, in the layers of the design that wait for the loader."""
+    """Whole load words, in the layers of the design that wait for the loader; ``amount`` is the share of those layers' magnitudes
+    that may go at most."""
 
     do: Literal["prune_words"]
     amount: Share
-    layers: tuple[str, ...] = ()
 
 
 class Gate(Keys):

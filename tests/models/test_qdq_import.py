@@ -40,7 +40,9 @@ def test_our_own_files_come_back(make, weight_bits: int, activation_bits: int, t
 
 def assert_same_program(one: QuantizedNetwork, two: QuantizedNetwork, **sizes: int) -> None:
     """Both compile to the same words in every memory."""
-    kind = load_design("tiny").replace(activation_bits=one.activation_bits, weight_bits=16, accumulator_bits=48, **sizes)
+    kind = load_design("tiny").replace(
+        activation_bits=one.activation_bits, weight_bits=16, accumulator_bits=48, **sizes
+    )
     design = with_memories_for(one, kind)
     programs = [compile_network(network, design) for network in (one, two)]
     images = [program.memory_images() for program in programs]

@@ -76,16 +76,28 @@ def fisher_scores(state: State, context: Context) -> dict[str, np.ndarray[tuple[
 
 
 def apply_balance_rows(step: BalanceRows, state: State, context: Context) -> State:
+    """Weights that come back have the values they had before any pruning, so layers must still have their first shapes."""
     from mapper.pruning.rows import balance_rows
 
-    found = balance_rows(state.graph, target_of(state, context), progress=context.progress)
-    return replace(state, graph=found.graph, notes=found.notes, measured=found.summary())
+    found = balance_rows(state.graph, context.parent, target_of(state, context), progress=context.progress)
+    measured = {
+        "cycles": [found.cycles_before, found.cycles_after],
+        "moved": found.moved,
+        "score_lost": found.score_lost,
+        "rows": [asdict(row) for row in found.rows],
+    }
+    return replace(state, graph=found.graph, notes=found.notes, measured=measured)
 
 
 def apply_prune_words(step: PruneWords, state: State, context: Context) -> State:
     from mapper.pruning.words import prune_words
 
-    found = prune_words(
-        state.graph, target_of(state, context), step.amount, layers=step.layers or None, progress=context.progress
-    )
-    return replace(state, graph=found.graph, notes=found.notes, measured=found.summary())
+    found = prune_words(state.graph, target_of(state, context), step.amount, progress=context.progress)
+    measured = {
+        "cycles": [found.cycles_before, found.cycles_after],
+        "words": [found.words_before, found.words_after],
+        "pruned": found.pruned,
+        "score_lost": found.score_lost,
+        "rows": [asdict(row) for row in found.rows],
+    }
+    return replace(state, graph=found.graph, notes=found.notes, measured=measured)
