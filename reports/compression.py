@@ -30,8 +30,8 @@ class StepResult:
 
 @dataclass(frozen=True)
 class LayerSize:
-    """One layer of the compressed network. ``encoded_bytes`` is the least of what its weights take as a dense array, and as a bitmap
-    with the nonzero values behind it (``models.size``)."""
+    """One layer of the compressed network. ``encoded_bytes`` is the least of what its weights take as a dense array, and as a
+    bitmap with the nonzero values behind it (``models.size``)."""
 
     name: str
     kind: str
@@ -48,8 +48,8 @@ class LayerSize:
 
 @dataclass(frozen=True)
 class DesignCost:
-    """The compressed network on a design. ``dense_cycles`` and ``dense_energy_pj``: the network as it came, int8 and unpruned, on the
-    design as it was given (with linear multipliers). ``layers``: cycles by the names of the array's layers."""
+    """The compressed network on a design. ``dense_cycles`` and ``dense_energy_pj``: the network as it came, int8 and
+    unpruned, on the design as it was given (with linear multipliers). ``layers``: cycles by the names of the array's layers."""
 
     design: str
     multiplier: str
@@ -68,8 +68,8 @@ class DesignCost:
 
 @dataclass(frozen=True)
 class CompressionResult:
-    """``float_accuracy`` is the network's as it came, ``accuracy`` that of the integers at the end, both on ``test_images`` images of
-    ``data``. ``float_bytes`` are all its weights in float32; ``ratio`` is these over the encoded bytes.
+    """``float_accuracy`` is the network's as it came, ``accuracy`` that of the integers at the end, both on ``test_images``
+    images of ``data``. ``float_bytes`` are all its weights in float32; ``ratio`` is these over the encoded bytes.
     ``decisions``: what an automatic search measured and decided, in words."""
 
     network: str

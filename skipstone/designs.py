@@ -21,8 +21,8 @@ def fitted(
     codebook_entries: int = 16,
     fixed: Collection[str] = (),
 ) -> Design:
-    """``design`` with these widths, the multiplier of ``weight_code``, and accumulators that hold its products; parameters named in
-    ``fixed`` stay as they are."""
+    """``design`` with these widths, the multiplier of ``weight_code``, and accumulators that hold its products; parameters
+    named in ``fixed`` stay as they are."""
     wanted: dict[str, Any] = {"weight_bits": weight_bits, "activation_bits": activation_bits}
     match weight_code:
         case "power_of_two":

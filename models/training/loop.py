@@ -124,7 +124,7 @@ def train(
     steps_per_epoch = -(-count // options.batch)
     steps = steps_per_epoch * options.epochs
     module.train()
-    module.to(memory_format=torch.channels_last)
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(
         list(groups) if groups is not None else _groups(module, options),
         lr=options.learning_rate,
@@ -132,7 +132,7 @@ def train(
         nesterov=options.momentum > 0,
     )
     first_rates = [group["lr"] for group in optimizer.param_groups]
-    guide = GraphModule(teacher).eval().to(memory_format=torch.channels_last) if teacher is not None else None
+    guide = GraphModule(teacher).eval() if teacher is not None else None
     randomness = torch.Generator().manual_seed(options.seed)
     history = list(_restored(checkpoint, module, optimizer, hooks, randomness))
     for hook in hooks:

@@ -165,13 +165,15 @@ class Normalization(nn.Module):
     def folded(self) -> tuple[Tensor, Tensor]:
         """The factor and the offset of each channel that the normalization amounts to."""
         norm = self.inner
-        assert norm.running_mean is not None and norm.running_var is not None
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         factor = norm.weight.detach().abs() / torch.sqrt(norm.running_var + EPSILON)
         return factor, norm.bias.detach() - norm.running_mean * factor
 
     def _measure(self, x: Tensor) -> None:
         norm = self.inner
-        assert norm.running_mean is not None and norm.running_var is not None
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         with torch.no_grad():
             variance, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
             norm.running_mean.copy_(mean)

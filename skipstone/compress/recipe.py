@@ -33,8 +33,8 @@ class Keys(BaseModel):
 
 
 class Masked(Keys):
-    """What is pruned, how much, and by what criterion. ``pattern`` ("2:4") goes with ``nm``, ``block`` ([out, in]) with ``block``;
-    ``amounts`` are shares of single layers in place of ``amount``, ``skip`` are layers left alone."""
+    """What is pruned, how much, and by what criterion. ``pattern`` ("2:4") goes with ``nm``, ``block`` ([out, in]) with
+    ``block``; ``amounts`` are shares of single layers in place of ``amount``, ``skip`` are layers left alone."""
 
     granularity: Granularity = "weight"
     amount: Share = 0.0

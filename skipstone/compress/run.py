@@ -24,10 +24,10 @@ from models.onnx_export import to_onnx
 from models.pruning.masks import density
 from models.qdq import to_qdq
 from models.quantized import QuantizedNetwork
+from reports.compression import CompressionResult, StepResult, plain
 from skipstone.compress.cost import design_cost
 from skipstone.compress.files import Checkpoint, step_key, write_atomically
 from skipstone.compress.recipe import Keys, Recipe
-from reports.compression import CompressionResult, StepResult, plain
 from skipstone.compress.sizes import layer_sizes
 from skipstone.compress.state import Context, Progress, Scheme, State, quantized
 from skipstone.compress.steps import NEEDS_DESIGN, REGISTRY

@@ -37,7 +37,8 @@ def apply_robust(step: RobustAccuracy, state: State, context: Context) -> State:
 def apply_gate(step: Gate, state: State, context: Context) -> State:
     from models.gating import gate, typical_means
 
-    images, labels = (values[: step.images] for values in context.dataset.testing())
+    images, labels = context.dataset.testing()
+    images, labels = images[: step.images], labels[: step.images]
     integers = quantized(state.graph, state.scheme, context.dataset)
     found = gate(integers, images, labels, step.threshold, typical_means(integers, context.dataset.calibration()))
     measured: dict[str, Any] = {

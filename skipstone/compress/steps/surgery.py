@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -60,7 +60,11 @@ def block_scores(graph: Graph, context: Context) -> dict[str, float]:
     images = context.dataset.calibration()
     expected = float_scores(graph, images).astype(np.float64)
     return {
-        block.name: float(np.square(float_scores(remove_blocks(graph, [block.name]).graph, images) - expected).mean())
+        block.name: float(
+            np.square(
+                float_scores(remove_blocks(graph, [block.name]).graph, images).astype(np.float64) - expected
+            ).mean()
+        )
         for block in removable_blocks(graph).removable
     }
 
@@ -72,7 +76,12 @@ def apply_factorize(step: Factorize, state: State, context: Context) -> State:
     ranks: Mapping[str, Any] | None = None
     if step.ranks:
         ranks = {name: rank if step.method == "tucker" else rank[0] for name, rank in step.ranks.items()}
-    method = {"svd": factorize.svd, "tucker": factorize.tucker, "cp": factorize.cp}[step.method]
+    methods: Mapping[str, Callable[..., Surgery]] = {
+        "svd": factorize.svd,
+        "tucker": factorize.tucker,
+        "cp": factorize.cp,
+    }
+    method = methods[step.method]
     return _after(state, method(state.graph, ranks, layers=layers, energy=step.energy))
 
 
