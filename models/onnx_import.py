@@ -24,7 +24,7 @@ from models.onnx_operators import COMPUTING
 from models.onnx_pointwise import fold_pointwise
 from models.onnx_pools import POOLING
 from models.onnx_rearrange import REARRANGING
-from models.qdq_import import unwrap
+from models.qdq_import import holds_qdq, unwrap
 from models.zoo import find
 
 _log = logging.getLogger(__name__)
@@ -65,6 +65,11 @@ def load(path_or_name: str | Path, input_shape: tuple[int, ...] | None = None) -
     graph = stored.attach(graph, converter)
     _log.info("%s: %d nodes became %d layers", path.name, len(model.graph.node), len(graph.layers))
     return graph
+
+
+def is_quantized(path_or_name: str | Path) -> bool:
+    """Whether a network's file holds one that is quantized, in QDQ form."""
+    return holds_qdq(_read(find(path_or_name)))
 
 
 def _read(path: Path) -> onnx.ModelProto:

@@ -180,7 +180,7 @@ def unwrap(model: onnx.ModelProto, file: str) -> Stored:
     metadata = {key.removeprefix(METADATA): value for key, value in entries.items() if key.startswith(METADATA)}
     stored = Stored("weight_code" in metadata, metadata)
     graph = model.graph
-    if not any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in graph.node):
+    if not holds_qdq(model):
         stored.ours = False
         return stored
     stored.quantized = True
@@ -200,6 +200,11 @@ def unwrap(model: onnx.ModelProto, file: str) -> Stored:
             stored.weights[name] = found
     _set_initializers(graph, constants, made)
     return stored
+
+
+def holds_qdq(model: onnx.ModelProto) -> bool:
+    """Whether a model quantizes anything."""
+    return any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph.node)
 
 
 def _bits_of(kind: np.dtype[Any]) -> tuple[int, int]:
@@ -244,9 +249,9 @@ def _quantized(node: onnx.NodeProto, constants: dict[str, Constant]) -> Constant
     """A constant in the integers that a file makes of it when it runs."""
     from onnx.reference import ReferenceEvaluator
 
-    values = [constants[name] for name in node.input if name]
-    result: Constant = ReferenceEvaluator(node).run(None, dict(zip(node.input, values, strict=True)))[0]
-    return result
+    results: list[Any] = list(ReferenceEvaluator(node).run(None, {name: constants[name] for name in node.input if name}))
+    quantized: Constant = results[0]
+    return quantized
 
 
 def _dequantized(node: onnx.NodeProto, attributes: Attributes, constants: dict[str, Constant]) -> _Integers:

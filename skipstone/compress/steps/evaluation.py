@@ -16,7 +16,8 @@ def apply_robust(step: RobustAccuracy, state: State, context: Context) -> State:
     from models import reference
 
     robust = training_module("robust")
-    images, labels = (values[: step.images] for values in context.dataset.testing())
+    images, labels = context.dataset.testing()
+    images, labels = images[: step.images], labels[: step.images]
     attack = {"epsilon": step.epsilon, "steps": step.steps, "seed": context.seed}
     against_parent = robust.attacked(context.parent, images, labels, **attack)
     against_this = robust.attacked(state.graph, images, labels, **attack)
