@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import networkx as nx
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from models.errors import SkipstoneError
 from models.function import Function
-from models.quantized import output_size
+from models.quantized import WeightCode, output_size
 
 Shape = tuple[int, int, int]
 """(channels, height, width) of a tensor."""
@@ -28,6 +28,49 @@ Padding = tuple[int, int, int, int]
 """Pixels added at (top, left, bottom, right)."""
 Clamp = tuple[float, float]
 """(low, high) in real units; a side without a bound is infinite. ReLU is (0, inf)."""
+
+
+@dataclass(frozen=True, eq=False)
+class WeightGrid:
+    """Weights that are quantized already: ``integers`` (int64, of the weights' shape) times ``scale`` (K float64 of float32
+    values, one for each output channel) are the weights, as float32. ``code`` with ``bits`` is what the integers keep to."""
+
+    integers: NDArray[np.int64]
+    scale: NDArray[np.float64]
+    code: WeightCode = "linear"
+    bits: int = 8
+
+    @property
+    def weights(self) -> NDArray[np.float32]:
+        """What the integers stand for."""
+        scale = self.scale.reshape(-1, *[1] * (self.integers.ndim - 1))
+        return (self.integers * scale).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class ActivationGrid:
+    """How a tensor is quantized: ``real = scale * (q - zero_point)``, ``q`` being signed integers of ``bits``."""
+
+    scale: float
+    zero_point: int
+    bits: int = 8
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.bits <= 16:
+            raise SkipstoneError(f"a tensor's grid must have 2 to 16 bits, not {self.bits}")
+        if not (math.isfinite(self.scale) and self.scale > 0):
+            raise SkipstoneError(f"a tensor's grid must have a positive scale, not {self.scale:g}")
+        low, high = -(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1
+        if not low <= self.zero_point <= high:
+            raise SkipstoneError(
+                f"a zero point of {self.bits} bits lies from {low} to {high}, not at {self.zero_point}"
+            )
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The lowest and the highest real value."""
+        low, high = -(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1
+        return self.scale * (low - self.zero_point), self.scale * (high - self.zero_point)
 
 
 def _window(
@@ -73,7 +116,7 @@ class Conv(Layer):
     """Cross-correlation: ``weights`` K x C/groups x kh x kw and ``bias`` K, both float32.
 
     A fully connected layer is a Conv with ``gemm`` set, whose kernel covers its whole input (or is 1x1, for a matrix
-    whose rows are pixels).
+    whose rows are pixels). ``grid`` is there where the weights are quantized already.
     """
 
     weights: NDArray[np.float32]
@@ -83,6 +126,10 @@ class Conv(Layer):
     dilation: Pair = (1, 1)
     groups: int = 1
     gemm: bool = False
+    grid: WeightGrid | None = None
+
+    def __post_init__(self) -> None:
+        _check_grid(self.name, self.grid, self.weights)
 
     @property
     def kind(self) -> str:
@@ -255,10 +302,17 @@ class Copy(Layer):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Affine(Layer):
-    """``x * scale + bias`` for each channel (float32): a batch normalization that no convolution could absorb."""
+    """``x * scale + bias`` for each channel (float32): a batch normalization that no convolution could absorb.
+
+    ``grid`` is there where the scales are quantized already; its integers are K x 1 x 1 x 1.
+    """
 
     scale: NDArray[np.float32]
     bias: NDArray[np.float32]
+    grid: WeightGrid | None = None
+
+    def __post_init__(self) -> None:
+        _check_grid(self.name, self.grid, self.scale.reshape(-1, 1, 1, 1))
 
     @property
     def kind(self) -> str:
@@ -294,8 +348,9 @@ class Softmax(Layer):
 class Graph:
     """A network: one input tensor named ``input`` of ``input_shape``, ``layers``, and the names of its output tensors.
 
-    ``layers`` may come in any order without a cycle; :attr:`order` is the execution order. Raises SkipstoneError for a
-    cycle, a name used twice, a tensor that nobody makes, or shapes that don't fit.
+    ``layers`` may come in any order without a cycle; :attr:`order` is the execution order. ``grids`` has the tensors whose
+    quantization is fixed, and ``grids_from`` where it comes from, in words for reports. Raises SkipstoneError for a cycle,
+    a name used twice, a tensor that nobody makes, or shapes that don't fit.
     """
 
     name: str
@@ -303,6 +358,8 @@ class Graph:
     input_shape: Shape
     layers: tuple[Layer, ...]
     outputs: tuple[str, ...]
+    grids: Mapping[str, ActivationGrid] = field(default_factory=dict)
+    grids_from: str = ""
 
     def __post_init__(self) -> None:
         names = [self.input, *(layer.name for layer in self.layers)]
@@ -313,6 +370,9 @@ class Graph:
         wanted = {tensor for layer in self.layers for tensor in layer.inputs} | set(self.outputs)
         if wanted - known:
             raise SkipstoneError(f"network '{self.name}': no layer makes {', '.join(sorted(wanted - known))}")
+        if self.grids.keys() - known:
+            strangers = ", ".join(sorted(self.grids.keys() - known))
+            raise SkipstoneError(f"network '{self.name}': grids for tensors that it does not have, {strangers}")
         if not nx.is_directed_acyclic_graph(self.network):
             raise SkipstoneError(f"network '{self.name}' has a cycle")
         self.shapes  # noqa: B018  (computed here so that a misfit is refused at construction)
@@ -364,20 +424,64 @@ class Graph:
         """The layers with trained weights (Conv and Gemm), in execution order."""
         return tuple(layer for layer in self.order if isinstance(layer, Conv))
 
+    @property
+    def quantized(self) -> bool:
+        """Whether the weights of any layer, or any tensor, are quantized already."""
+        return bool(self.grids) or any(isinstance(one, Conv | Affine) and one.grid is not None for one in self.layers)
+
     def with_weights(self, weights: Mapping[str, NDArray[np.float32]]) -> Graph:
-        """A new graph in which the named Conv and Gemm layers have other weights of the same shape."""
+        """A new graph in which the named Conv and Gemm layers have other weights of the same shape, and no grid."""
         for name, array in weights.items():
-            old = self.layer(name)
-            if not isinstance(old, Conv):
-                raise SkipstoneError(f"layer '{name}' ({old.kind}) has no weights to replace")
+            old = self._with_trained_weights(name)
             if array.shape != old.weights.shape:
                 raise SkipstoneError(
                     f"layer '{name}': weights of shape {array.shape} can't replace {old.weights.shape}"
                 )
         layers = tuple(
-            replace(layer, weights=np.asarray(weights[layer.name], dtype=np.float32))
+            replace(layer, weights=np.asarray(weights[layer.name], dtype=np.float32), grid=None)
             if isinstance(layer, Conv) and layer.name in weights
             else layer
             for layer in self.layers
         )
         return replace(self, layers=layers)
+
+    def with_grids(self, grids: Mapping[str, WeightGrid]) -> Graph:
+        """A new graph in which the named Conv and Gemm layers have the weights of these grids, and the grids themselves."""
+        for name, grid in grids.items():
+            old = self._with_trained_weights(name)
+            if grid.integers.shape != old.weights.shape:
+                raise SkipstoneError(
+                    f"layer '{name}': a grid of shape {grid.integers.shape} can't replace weights of {old.weights.shape}"
+                )
+        layers = tuple(
+            replace(layer, weights=grids[layer.name].weights, grid=grids[layer.name])
+            if isinstance(layer, Conv) and layer.name in grids
+            else layer
+            for layer in self.layers
+        )
+        return replace(self, layers=layers)
+
+    def _with_trained_weights(self, name: str) -> Conv:
+        layer = self.layer(name)
+        if not isinstance(layer, Conv):
+            raise SkipstoneError(f"layer '{name}' ({layer.kind}) has no weights to replace")
+        return layer
+
+
+def _check_grid(layer: str, grid: WeightGrid | None, weights: NDArray[np.float32]) -> None:
+    """Refuses a grid that the weights don't lie on."""
+    if grid is None:
+        return
+    if grid.integers.shape != weights.shape or grid.scale.shape != (len(weights),):
+        raise SkipstoneError(
+            f"layer '{layer}': a grid of {grid.integers.shape} with {grid.scale.shape} scales does not fit weights of "
+            f"{weights.shape}"
+        )
+    if not 2 <= grid.bits <= 16:
+        raise SkipstoneError(f"layer '{layer}': its grid must have 2 to 16 bits, not {grid.bits}")
+    wrong = int(np.count_nonzero(grid.weights != weights))
+    if wrong:
+        raise SkipstoneError(
+            f"layer '{layer}': {wrong} of its {weights.size} weights do not lie on its grid; "
+            "change weights with Graph.with_weights or with_grids"
+        )

@@ -9,7 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import SkipstoneError
-from models.graph import Affine, AveragePool, Conv, ConvTranspose, Layer, MaxPool, Padding, Pair, Shape, Upsample
+from models.graph import (
+    Affine,
+    AveragePool,
+    Conv,
+    ConvTranspose,
+    Layer,
+    MaxPool,
+    Padding,
+    Pair,
+    Shape,
+    Upsample,
+    WeightGrid,
+)
 from models.lattices import Run, average_runs, transposed_runs
 from models.quantized import Lattice, Operation, QuantizedTensor, WeightCode
 from models.weight_codes import code_weights, value_bits
@@ -22,18 +34,20 @@ need them."""
 
 @dataclass(frozen=True)
 class Coding:
-    """How weights become integers."""
+    """How weights become integers; ``per_tensor`` gives all channels of a layer one scale."""
 
     code: WeightCode
     bits: int
     entries: int
+    per_tensor: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Linear:
     """One layer as the array sees it; ``bias`` is in units of ``input scale * weight_scale``, without zero points.
 
-    ``part`` and ``lattice``: which pixels of a tensor that several write; empty and None where it writes all."""
+    ``part`` and ``lattice``: which pixels of a tensor that several write; empty and None where it writes all. ``coding``:
+    what trained weights were coded with; None where there are none."""
 
     weights: NDArray[np.int64]
     weight_scale: NDArray[np.float64]
@@ -45,12 +59,14 @@ class Linear:
     operation: Operation = "multiply_add"
     part: str = ""
     lattice: Lattice | None = None
+    coding: Coding | None = None
 
 
 def linear_layers(
-    layer: Layer, source: QuantizedTensor, output: Shape, output_scale: float, coding: Coding
+    layer: Layer, source: QuantizedTensor, output: Shape, output_scale: float, coding: Coding | None
 ) -> list[Linear]:
-    """``layer``, which reads ``source`` and makes a tensor of shape ``output``, whose step is ``output_scale``."""
+    """``layer``, which reads ``source`` and makes a tensor of shape ``output``, whose step is ``output_scale``; ``coding`` is
+    for trained weights."""
     channels = source.shape[0]
 
     def ones(kernel: Pair) -> NDArray[np.int64]:
@@ -59,16 +75,13 @@ def linear_layers(
     unit, zero = np.ones(channels), np.zeros(channels)
     match layer:
         case ConvTranspose():
-            weights, scale, bias = _weights(layer.weights, layer.bias, source, output_scale, coding)
-            whole = Linear(weights, scale, bias, layer.groups)
+            whole = _trained(layer, layer.weights, source, output_scale, coding, layer.groups)
             return [_at(whole, rows, columns) for rows, columns in _pairs(transposed_axes(layer, source.shape, output))]
         case Conv():
-            weights, scale, bias = _weights(layer.weights, layer.bias, source, output_scale, coding)
-            return [Linear(weights, scale, bias, layer.groups, layer.stride, layer.padding, layer.dilation)]
+            whole = _trained(layer, layer.weights, source, output_scale, coding, layer.groups)
+            return [replace(whole, stride=layer.stride, padding=layer.padding, dilation=layer.dilation)]
         case Affine():
-            each = layer.scale.reshape(-1, 1, 1, 1)
-            weights, scale, bias = _weights(each, layer.bias, source, output_scale, coding)
-            return [Linear(weights, scale, bias, channels)]
+            return [_trained(layer, layer.scale.reshape(-1, 1, 1, 1), source, output_scale, coding, channels)]
         case AveragePool() if any(layer.uncounted):
             whole = Linear(ones(layer.kernel), unit, zero, channels)
             parts = []
@@ -161,17 +174,65 @@ def _at(whole: Linear, rows: Run, columns: Run) -> Linear:
     )
 
 
-def _weights(
+def _trained(
+    layer: Conv | Affine,
     weights: NDArray[np.float32],
-    bias: NDArray[np.float32],
     source: QuantizedTensor,
     output_scale: float,
-    coding: Coding,
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Integer weights, their scale per output channel, and the bias in units of the input's scale times it."""
+    coding: Coding | None,
+    groups: int,
+) -> Linear:
+    """The layer with its weights in integers of ``coding``, or on the grid that they lie on already."""
+    assert coding is not None
+    if layer.grid is not None:
+        coding = replace(coding, code=layer.grid.code, bits=layer.grid.bits)
     room = 2.0 ** (value_bits(coding.code, coding.bits) + source.bits + _BIAS_ROOM_BITS)
-    # A channel without weights only has a bias, which is kept to 1/256 of an output step.
-    empty = np.full(len(weights), output_scale / source.scale / 256)
-    lowest = np.abs(bias.astype(np.float64)) / (source.scale * room)
-    integers, scale = code_weights(weights, coding.bits, coding.code, coding.entries, lowest, empty)
-    return integers, scale, np.rint(bias / (source.scale * scale))
+    lowest = np.abs(layer.bias.astype(np.float64)) / (source.scale * room)
+    if layer.grid is not None:
+        integers, scale = _on_grid(layer.grid, lowest)
+    else:
+        # A channel without weights only has a bias, which is kept to 1/256 of an output step.
+        empty = np.full(len(weights), output_scale / source.scale / 256)
+        integers, scale = _coded(weights, coding, lowest, empty)
+    bias = np.rint(layer.bias / (source.scale * scale))
+    return Linear(integers, scale, bias, groups, coding=coding)
+
+
+def _coded(
+    weights: NDArray[np.float32], coding: Coding, lowest: NDArray[np.float64], empty: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    if not coding.per_tensor:
+        return code_weights(weights, coding.bits, coding.code, coding.entries, lowest, empty)
+    outputs, inputs, height, width = weights.shape
+    one = weights.reshape(1, outputs * inputs, height, width)
+    ends = lowest.max(keepdims=True), empty.max(keepdims=True)
+    integers, scale = code_weights(one, coding.bits, coding.code, coding.entries, *ends)
+    return integers.reshape(weights.shape), np.repeat(scale, outputs)
+
+
+def _on_grid(grid: WeightGrid, lowest: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The grid's integers and scales; a channel whose bias needs a scale of ``lowest`` is rounded to it, within its code."""
+    integers, scale = grid.integers.copy(), grid.scale.copy()
+    # The slack lets a scale pass that was raised to ``lowest`` before, and then rounded with its bias.
+    coarse = scale < lowest * (1 - 2.0**-16)
+    for channel in np.flatnonzero(coarse):
+        scale[channel] = float(np.float32(lowest[channel]))
+        steps = grid.integers[channel] * (grid.scale[channel] / scale[channel])
+        integers[channel] = np.rint(steps) if grid.code == "linear" else _nearest(steps, _values(grid))
+    return integers, scale
+
+
+def _values(grid: WeightGrid) -> NDArray[np.int64]:
+    """Integers that weights of the grid's code may be, in order: those that the layer has, zero, and all powers of two where
+    they are its code."""
+    values = [np.array([0]), grid.integers.ravel()]
+    if grid.code == "power_of_two":
+        powers = 1 << np.arange(value_bits(grid.code, grid.bits) - 1)
+        values += [powers, -powers]
+    return np.unique(np.concatenate(values))
+
+
+def _nearest(steps: NDArray[np.float64], values: NDArray[np.int64]) -> NDArray[np.int64]:
+    bounds = (values[1:] + values[:-1]) / 2
+    nearest: NDArray[np.int64] = values[np.searchsorted(bounds, steps)]
+    return nearest

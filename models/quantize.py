@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 from models.calibrate import Ranges
 from models.errors import SkipstoneError
 from models.graph import (
+    ActivationGrid,
     Add,
     Affine,
     AveragePool,
@@ -43,35 +46,48 @@ from models.quantized import (
     QuantizedTensor,
     WeightCode,
 )
-from models.side_by_side import shared_ranges, with_copies
+from models.side_by_side import shared_grids, with_copies
 from models.tables import lookup_table
-from models.weight_codes import check_code
+from models.weight_codes import check_code, value_bits
 
 _log = logging.getLogger(__name__)
 
 
 def quantize(
     graph: Graph,
-    ranges: Ranges,
+    ranges: Ranges | None,
     weight_bits: int = 8,
     activation_bits: int = 8,
     weight_code: WeightCode = "linear",
     codebook_entries: int = 16,
+    *,
+    symmetric: bool = False,
+    per_tensor: bool = False,
+    layer_bits: Mapping[str, int] | None = None,
+    layer_codes: Mapping[str, WeightCode] | None = None,
 ) -> QuantizedNetwork:
     """The network in integers; ``ranges`` come from :func:`models.calibrate.calibrate` on the same graph.
 
     ``weight_code`` is explained at :func:`models.weight_codes.code_weights`, ``codebook_entries`` counts a codebook's
-    nonzero values. Raises SkipstoneError for bit widths outside 2 to 16, a tensor without a range, and a layer whose scales
-    leave what the requantizer can multiply by. Whether a bias fits the accumulators is the mapper's question.
+    nonzero values. ``layer_bits`` and ``layer_codes`` are those of single layers (mixed precision). ``symmetric`` gives
+    activations the zero point 0, ``per_tensor`` all weights of a layer one scale.
+
+    What is quantized already stays as it is: weights with a grid (a channel is rounded anew only where its bias needs a
+    coarser scale), and tensors in ``graph.grids``; ``ranges`` may be None where all tensors that are materialized have one.
+
+    Raises SkipstoneError for bit widths outside 2 to 16, a tensor without a range, and a layer whose scales leave what the
+    requantizer can multiply by. Whether a bias fits the accumulators is the mapper's question.
     """
-    for what, bits in (("weight_bits", weight_bits), ("activation_bits", activation_bits)):
+    single = {f"layer_bits of '{name}'": bits for name, bits in (layer_bits or {}).items()}
+    for what, bits in ({"weight_bits": weight_bits, "activation_bits": activation_bits} | single).items():
         if not 2 <= bits <= 16:
             raise SkipstoneError(f"{what} must be from 2 to 16, not {bits}")
-    check_code(weight_code, codebook_entries)
+    for code in (weight_code, *(layer_codes or {}).values()):
+        check_code(code, codebook_entries)
+    coding = Coding(weight_code, weight_bits, codebook_entries, per_tensor)
+    codings = _codings(graph, coding, layer_bits or {}, layer_codes or {})
     placed = with_copies(graph)
-    quantizer = _Quantizer(
-        placed, _tensors(placed, ranges, activation_bits), Coding(weight_code, weight_bits, codebook_entries)
-    )
+    quantizer = _Quantizer(placed, _tensors(placed, ranges, activation_bits, symmetric), codings)
     layers: list[QuantizedLayer | HostProduct] = []
     host_layers: list[HostLayer] = []
     concats: dict[str, tuple[str, ...]] = {}
@@ -92,21 +108,70 @@ def quantize(
     after = {layer.output: layer.input for layer in host_layers}
     outputs = tuple(dict.fromkeys(after.get(name, name) for name in graph.outputs))
     _log.info("%s: %d layers, %d fused", graph.name, len(layers), len(quantizer.fused))
+    tensors = {name: tensor for name, tensor in quantizer.tensors.items() if name not in quantizer.fused}
+    whole_code, whole_bits = _whole_coding(layers, coding)
     return QuantizedNetwork(
         name=graph.name,
         input=graph.input,
         outputs=outputs,
-        tensors={name: tensor for name, tensor in quantizer.tensors.items() if name not in quantizer.fused},
+        tensors=tensors,
         layers=tuple(layers),
         host_layers=tuple(host_layers),
-        weight_bits=weight_bits,
-        activation_bits=activation_bits,
-        calibration=ranges.description,
+        weight_bits=whole_bits,
+        activation_bits=next(iter(tensors.values())).bits,
+        calibration=ranges.description if ranges is not None else graph.grids_from,
         results=tuple(graph.outputs),
         concats=concats,
-        weight_code=weight_code,
+        weight_code=whole_code,
         graph=placed,
     )
+
+
+def materialized(graph: Graph) -> frozenset[str]:
+    """The tensors that the array rounds to integers: all but the operand of an Add that the Add's own layer makes, and what
+    the host computes in float. What a table is looked up with is among them, though no memory holds it."""
+    placed = with_copies(graph)
+    unrounded = {host for host, _ in _fused_adds(placed).values()} | _on_host(placed)
+    return frozenset(graph.shapes.keys() - unrounded)
+
+
+def _codings(
+    graph: Graph, coding: Coding, bits: Mapping[str, int], codes: Mapping[str, WeightCode]
+) -> dict[str, Coding]:
+    """How the weights of each layer with trained weights become integers."""
+    trained = {layer.name: layer for layer in graph.order if isinstance(layer, Conv | Affine)}
+    for what, single in (("layer_bits", bits), ("layer_codes", codes)):
+        if strangers := sorted(single.keys() - trained.keys()):
+            raise SkipstoneError(
+                f"{what} names layers without trained weights, {', '.join(strangers)}; those with are {', '.join(trained)}"
+            )
+    result = {}
+    for name, layer in trained.items():
+        result[name] = replace(coding, code=codes.get(name, coding.code), bits=bits.get(name, coding.bits))
+        if layer.grid is None:
+            continue
+        fixed = (layer.grid.bits, layer.grid.code)
+        if (bits.get(name, fixed[0]), codes.get(name, fixed[1])) != fixed:
+            raise SkipstoneError(
+                f"layer '{name}': its weights are quantized already, {fixed[1]} of {fixed[0]} bits; "
+                "leave it out of layer_bits and layer_codes"
+            )
+    return result
+
+
+def _whole_coding(layers: Sequence[QuantizedLayer | HostProduct], coding: Coding) -> tuple[WeightCode, int]:
+    """The code and bits that the weights of all layers keep to; integers where layers have different codes."""
+    trained = {
+        (layer.weight_code, layer.weight_bits)
+        for layer in layers
+        if isinstance(layer, QuantizedLayer) and layer.weight_code is not None and layer.weight_bits is not None
+    }
+    codes = {code for code, _ in trained}
+    if not trained:
+        return coding.code, coding.bits
+    if len(codes) == 1:
+        return codes.pop(), max(bits for _, bits in trained)
+    return "linear", max(value_bits(code, bits) for code, bits in trained)
 
 
 class _Quantizer:
@@ -115,10 +180,10 @@ class _Quantizer:
     ``fused``: the graph's layers that another one's integers compute: an Add's host, and what a table follows.
     """
 
-    def __init__(self, graph: Graph, tensors: dict[str, QuantizedTensor], coding: Coding) -> None:
+    def __init__(self, graph: Graph, tensors: dict[str, QuantizedTensor], codings: dict[str, Coding]) -> None:
         self.tensors = tensors
         self._graph = graph
-        self._coding = coding
+        self._codings = codings
         self._adds = _fused_adds(graph)
         self._tables = _fused_tables(graph)
         self.fused = {host for host, _ in self._adds.values()} | set(self._tables.values())
@@ -142,7 +207,7 @@ class _Quantizer:
         size = self._graph.shapes[base.name]
         return [
             self._layer(base, linear, source, made, target, clamp, other, sources, table)
-            for linear in linear_layers(base, source, size, made.scale, self._coding)
+            for linear in linear_layers(base, source, size, made.scale, self._codings.get(base.name))
         ]
 
     def _layer(
@@ -191,6 +256,8 @@ class _Quantizer:
             lattice=linear.lattice,
             table=table,
             table_scale=made.scale if table is not None else 1.0,
+            weight_bits=linear.coding.bits if linear.coding is not None else None,
+            weight_code=linear.coding.code if linear.coding is not None else None,
         )
 
     def product(self, layer: Product) -> HostProduct:
@@ -222,8 +289,8 @@ def _alone(graph: Graph, tensor: str, reader: str) -> bool:
 def _fused_adds(graph: Graph) -> dict[str, tuple[str, str]]:
     """For every Add that a drain can do: the name of the layer that hosts it and the tensor that it adds.
 
-    A host computes one operand, for nobody else, in one layer, and unclamped; it runs where the Add stands, so the other
-    operand is complete. Where both operands qualify, the later layer hosts.
+    A host computes one operand, for nobody else, in one layer, unclamped, and without a grid to round it to; it runs where
+    the Add stands, so the other operand is complete. Where both operands qualify, the later layer hosts.
     """
     hosts = {}
     for add in graph.order:
@@ -231,7 +298,7 @@ def _fused_adds(graph: Graph) -> dict[str, tuple[str, str]]:
             continue
         for layer in reversed(graph.order):
             able = isinstance(layer, Conv | Affine | AveragePool) and layer.clamp is None and writes_alone(layer)
-            if able and _alone(graph, layer.name, add.name):
+            if able and layer.name not in graph.grids and _alone(graph, layer.name, add.name):
                 other = add.inputs[1] if layer.name == add.inputs[0] else add.inputs[0]
                 hosts[add.name] = (layer.name, other)
                 break
@@ -250,23 +317,40 @@ def _fused_tables(graph: Graph) -> dict[str, str]:
     }
 
 
-def _tensors(graph: Graph, ranges: Ranges, bits: int) -> dict[str, QuantizedTensor]:
-    """All tensors but the host's."""
-    limits = shared_ranges(graph, ranges)
-    host = {layer.name for layer in graph.layers if isinstance(layer, Softmax)}
+def _on_host(graph: Graph) -> set[str]:
+    """The tensors that the host computes in float."""
+    return {layer.name for layer in graph.layers if isinstance(layer, Softmax)}
+
+
+def _tensors(graph: Graph, ranges: Ranges | None, bits: int, symmetric: bool) -> dict[str, QuantizedTensor]:
+    """All tensors that are rounded."""
+
+    def grid_of(low: float, high: float) -> ActivationGrid:
+        return ActivationGrid(*activation_scale(low, high, bits, symmetric), bits)
+
+    hosts = {host for host, _ in _fused_adds(graph).values()}
+    grids = shared_grids(graph, ranges, grid_of, hosts | _on_host(graph))
+    if len(widths := sorted({grid.bits for grid in grids.values()})) > 1:
+        raise SkipstoneError(
+            f"network '{graph.name}': tensors of {' and '.join(map(str, widths))} bits; the array has one width of "
+            "activations, so give activation_bits that of the grids"
+        )
     return {
-        name: QuantizedTensor(name, shape, *activation_scale(*limits[name], bits), bits)
+        name: QuantizedTensor(name, shape, grids[name].scale, grids[name].zero_point, grids[name].bits)
         for name, shape in graph.shapes.items()
-        if name not in host
+        if name in grids
     }
 
 
-def activation_scale(low: float, high: float, bits: int) -> tuple[float, int]:
-    """Scale (a float32 value, as ONNX stores it) and zero point for ``low`` to ``high``, widened to hold 0."""
+def activation_scale(low: float, high: float, bits: int, symmetric: bool = False) -> tuple[float, int]:
+    """Scale (a float32 value, as ONNX stores it) and zero point for ``low`` to ``high``, widened to hold 0; to hold as much
+    on either side of it, if ``symmetric``, where the zero point is 0 and the lowest integer is not needed."""
     low, high = min(low, 0.0), max(high, 0.0)
     qmin, qmax = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
     if high - low < np.finfo(np.float32).tiny * (qmax - qmin):
         low, high = 0.0, 1.0
+    if symmetric:
+        return float(np.float32(max(high, -low) / qmax)), 0
     scale = float(np.float32((high - low) / (qmax - qmin)))
     return scale, int(np.clip(round(qmin - low / scale), qmin, qmax))
 

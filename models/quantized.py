@@ -73,7 +73,8 @@ class QuantizedLayer:
     ``kind`` is the word reports show: conv, depthwise, gemm, average_pool, max_pool, add, affine, clamp, table,
     transposed_conv, upsample, copy.
     ``sources`` are the names of the float graph's layers that this layer computes. ``table_scale`` is the scale of what a
-    table is looked up with (the integers need no more than its zero point, which is ``zero_point``).
+    table is looked up with (the integers need no more than its zero point, which is ``zero_point``). ``weight_bits`` and
+    ``weight_code`` are those of a layer with trained weights, and None for the others.
     """
 
     name: str
@@ -101,6 +102,8 @@ class QuantizedLayer:
     lattice: Lattice | None = None
     table: NDArray[np.int64] | None = None
     table_scale: float = 1.0
+    weight_bits: int | None = None
+    weight_code: WeightCode | None = None
 
     @property
     def nnz(self) -> int:
@@ -146,7 +149,8 @@ class QuantizedNetwork:
 
     ``layers`` run in order, those that the host computes between them. ``concats`` are tensors that are only a name for
     several others side by side (name -> parts, in channel order): all parts have the scale and zero point of the whole, lie
-    in one place in memory, and each belongs to one whole at most. ``weight_code``: the code that all weights keep to.
+    in one place in memory, and each belongs to one whole at most. ``weight_code``: the code that all weights keep
+    to (``linear`` where layers differ), and ``weight_bits`` the most that any of them has in it.
     ``outputs`` are array tensors; ``host_layers`` run on them afterwards; ``results`` are the network's own outputs in order,
     each one of the outputs or what a host layer makes of it (empty: the outputs). ``calibration`` says where the ranges come
     from, in words for reports (for example "min-max on 128 images" or "seeded random input in 0,1"). ``graph`` is the float

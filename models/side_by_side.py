@@ -6,13 +6,14 @@ network's input, lies elsewhere already, or comes twice), the quantizer copies i
 
 from __future__ import annotations
 
+from collections.abc import Callable, Container
 from dataclasses import replace
 
 import networkx as nx
 
 from models.calibrate import Ranges
 from models.errors import SkipstoneError
-from models.graph import Add, Concat, Copy, Graph, Layer, MaxPool, Upsample
+from models.graph import ActivationGrid, Add, Concat, Copy, Graph, Layer, MaxPool, Upsample
 
 
 def with_copies(graph: Graph) -> Graph:
@@ -47,24 +48,63 @@ def with_copies(graph: Graph) -> Graph:
     return replace(graph, layers=tuple(layers))
 
 
-def shared_ranges(graph: Graph, ranges: Ranges) -> dict[str, tuple[float, float]]:
-    """The range of every tensor, the same for tensors that must have one scale: a Concat and its parts, and a maximum or an
-    upsampling and what it reads. It holds the ranges of all tensors of such a group that are computed, not passed on."""
+def scale_groups(graph: Graph) -> list[set[str]]:
+    """Tensors that must have one scale: a Concat and its parts, and a maximum or an upsampling and what it reads. Every
+    tensor is in one group."""
     same = nx.Graph()
     same.add_nodes_from(graph.shapes)
-    passing = {layer.name for layer in graph.layers if isinstance(layer, MaxPool | Upsample | Concat)}
-    same.add_edges_from((name, tensor) for name in passing for tensor in graph.layer(name).inputs)
+    same.add_edges_from((name, tensor) for name in _passing(graph) for tensor in graph.layer(name).inputs)
+    return list(nx.connected_components(same))
+
+
+def shared_grids(
+    graph: Graph, ranges: Ranges | None, grid_of: Callable[[float, float], ActivationGrid], without: Container[str] = ()
+) -> dict[str, ActivationGrid]:
+    """The grid of every tensor but those ``without``, the same for the tensors of a group.
+
+    It is the graph's own for the group where there is one (the widest, if it holds what the others hold); where there is
+    none, or several that no one of them holds, ``grid_of`` (low, high) makes it from the ranges.
+    """
+    known = ranges or Ranges({}, "")
+    free = _passing(graph) | graph.grids.keys()
+    copies = {layer.name for layer in graph.layers if isinstance(layer, Copy)}
     result = {}
-    for group in nx.connected_components(same):
-        known = [_range_of(graph, ranges, name) for name in sorted(group - passing)]
-        whole = (min(low for low, _ in known), max(high for _, high in known))
-        result.update(dict.fromkeys(group, whole))
+    for group in scale_groups(graph):
+        names = sorted(name for name in group if name not in without)
+        if not names:
+            continue
+        fixed = sorted({graph.grids[name] for name in names if name in graph.grids}, key=_width)
+        if fixed and all(_holds(fixed[-1], grid) for grid in fixed):
+            result.update(dict.fromkeys(names, fixed[-1]))
+            continue
+        measured = [name for name in names if name not in free and not (fixed and name in copies)]
+        limits = [*(grid.limits for grid in fixed), *(_range_of(graph, known, name) for name in measured)]
+        whole = grid_of(min(low for low, _ in limits), max(high for _, high in limits))
+        result.update(dict.fromkeys(names, whole))
     return result
+
+
+def _width(grid: ActivationGrid) -> tuple[float, float, int]:
+    low, high = grid.limits
+    return high - low, grid.scale, grid.zero_point
+
+
+def _holds(wide: ActivationGrid, grid: ActivationGrid) -> bool:
+    """Whether ``wide`` has all that ``grid`` has, but for less than one of its steps at either end."""
+    (low, high), (inner_low, inner_high) = wide.limits, grid.limits
+    return wide.bits >= grid.bits and low < inner_low + wide.scale and inner_high < high + wide.scale
+
+
+def _passing(graph: Graph) -> set[str]:
+    """Names of the layers that give values they read."""
+    return {layer.name for layer in graph.layers if isinstance(layer, MaxPool | Upsample | Concat)}
 
 
 def _range_of(graph: Graph, ranges: Ranges, tensor: str) -> tuple[float, float]:
     layer = None if tensor == graph.input else graph.layer(tensor)
     name = layer.inputs[0] if isinstance(layer, Copy) else tensor
+    if name in graph.grids:
+        return graph.grids[name].limits
     if name not in ranges.limits:
         raise SkipstoneError(f"tensor '{name}' has no range; calibrate the same network that is quantized")
     return ranges.limits[name]

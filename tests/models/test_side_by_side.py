@@ -6,9 +6,9 @@ import numpy as np
 
 from models import reference
 from models.calibrate import Ranges, calibrate
-from models.graph import Add, Concat, Graph, MaxPool, Upsample
+from models.graph import ActivationGrid, Add, Concat, Graph, MaxPool, Upsample
 from models.quantize import quantize
-from models.side_by_side import shared_ranges, with_copies
+from models.side_by_side import shared_grids, with_copies
 from tests.models.builders import conv_layer, graph_of, random_images
 
 SHAPE = (3, 4, 4)
@@ -92,6 +92,14 @@ def test_ranges_are_united_through_maxima_and_upsamplings() -> None:
         shape=SHAPE,
     )
     limits = {"x": (0.0, 1.0), "a": (-1.0, 2.0), "m": (-9.0, 9.0), "u": (-9.0, 9.0), "b": (-3.0, 1.0), "c": (-5.0, 5.0)}
-    united = shared_ranges(graph, Ranges({**limits, "w": (-9.0, 9.0), "s": (-7.0, 7.0)}, "by hand"))
-    assert [united[name] for name in "amubw"] == [(-3.0, 2.0)] * 5
-    assert [united[name] for name in "xcs"] == [(0.0, 1.0), (-5.0, 5.0), (-7.0, 7.0)]
+    asked = []
+
+    def grid_of(low: float, high: float) -> ActivationGrid:
+        asked.append((low, high))
+        return ActivationGrid(float(len(asked)), 0)
+
+    ranges = Ranges({**limits, "w": (-9.0, 9.0), "s": (-7.0, 7.0)}, "by hand")
+    united = shared_grids(graph, ranges, grid_of)
+    assert asked == [(0.0, 1.0), (-3.0, 2.0), (-5.0, 5.0), (-7.0, 7.0)]
+    assert len({united[name] for name in "amubw"}) == 1
+    assert shared_grids(graph, ranges, grid_of, ("c",)).keys() == set("xamubws")
