@@ -182,12 +182,10 @@ def _inside(
     outputs: int, inputs: int, kernel: int, stride: int, dilation: int, before: int, transposed: bool = False
 ) -> Values:
     y, tap = np.arange(outputs)[:, None], np.arange(kernel)[None] * dilation
+    at = y + before - tap if transposed else y * stride + tap - before
+    seen: Mask = (at >= 0) & (at < (inputs * stride if transposed else inputs))
     if transposed:
-        at = y + before - tap
-        seen = (at % stride == 0) & (at >= 0) & (at < inputs * stride)
-    else:
-        at = y * stride + tap - before
-        seen = (at >= 0) & (at < inputs)
+        seen &= at % stride == 0
     return seen.astype(np.float64)
 
 

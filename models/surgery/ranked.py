@@ -60,15 +60,15 @@ def shrink_by(
     values = group_scores(coupling, scores, together)
     ranking = _Ranking.of(coupling, values, scope, multiple)
     order, kept_back = ranking.removable(minimum)
-    unscored = _unscored(coupling, values)
-    notes = list(unscored)
+    notes = _unscored(coupling, values)
     if amount is not None:
         count = round(amount * len(ranking.order))
-        wanted = ranking.order[:count]
-        gone = ranking.rounded(np.array([group for group in order if group in set(wanted.tolist())], np.int64))
-        stay = sorted(set(wanted.tolist()) & kept_back)
+        wanted = set(ranking.order[:count].tolist())
+        gone = ranking.rounded(np.array([group for group in order.tolist() if group in wanted], np.int64))
+        stay = len(wanted & kept_back)
         if stay:
-            notes.append(f"{len(stay)} groups of channels stay to leave {minimum} channels of each tensor")
+            channels = f"{minimum} channel{'s' if minimum > 1 else ''}"
+            notes.append(f"{stay} of {count} groups of channels stay to leave {channels} of each tensor")
     else:
         assert macs is not None
         target = macs * sum(graph.macs.values())
@@ -102,7 +102,7 @@ def group_scores(
             )
         for group, value in zip(coupling.group_of[name], values, strict=True):
             members[group].append(float(value))
-    combine = {"mean": np.mean, "sum": np.sum, "max": np.max}
+    combine: dict[str, Callable[[list[float]], float]] = {"mean": np.mean, "sum": sum, "max": max}
     if together not in combine:
         raise SkipstoneError(f"scores of coupled filters go together by mean, sum or max, not '{together}'")
     return np.array([combine[together](values) if values else math.nan for values in members], np.float64)
