@@ -14,10 +14,9 @@ from models.errors import SkipstoneError
 from models.evaluate import float_accuracy, float_scores
 from models.graph import Conv, Graph
 from models.images import Images, Labels
+from models.sensitivity import PruneLayer
 
 Loss = Callable[[Graph], float]
-PruneLayer = Callable[[Graph, str, float], Graph]
-"""``(graph, layer, amount)``: the graph with ``round(amount * size)`` weights of one layer zero."""
 Scores = Mapping[str, NDArray[np.floating]]
 """For each layer, what losing each weight costs; an array of the weights' shape."""
 
@@ -26,7 +25,11 @@ def output_error(reference: Graph, images: Images) -> Loss:
     """The mean squared error of the first output against that of ``reference``, over the reference's mean square."""
     expected = float_scores(reference, images).astype(np.float64)
     norm = float(np.square(expected).mean()) or 1.0
-    return lambda graph: float(np.square(float_scores(graph, images) - expected).mean()) / norm
+
+    def loss(graph: Graph) -> float:
+        return float(np.square(float_scores(graph, images).astype(np.float64) - expected).mean()) / norm
+
+    return loss
 
 
 def divergence(reference: Graph, images: Images) -> Loss:
@@ -65,11 +68,6 @@ def score_loss(reference: Graph, scores: Scores) -> Loss:
         )
 
     return loss
-
-
-def magnitude(graph: Graph, layer: str, amount: float) -> Graph:
-    """The ``round(amount * size)`` smallest weights of ``layer`` become 0, ties to the earlier one."""
-    return prune_by({layer: np.abs(_conv(graph, layer).weights)})(graph, layer, amount)
 
 
 def prune_by(scores: Scores) -> PruneLayer:

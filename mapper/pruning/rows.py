@@ -236,7 +236,7 @@ def _level(
     have room."""
     loads = np.concatenate([counted.ravel() if by_window else counted.sum(axis=0) for counted in now])
     room = (ceilings - loads).tolist()
-    cell_of = cells[entries.order].tolist()
+    cell_of: list[int] = cells[entries.order].tolist()
     bounds = entries.bounds.tolist()
 
     def cells_of(weight: int) -> list[int]:

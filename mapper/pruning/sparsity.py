@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mapper.pruning.losses import Loss, PruneLayer, magnitude
+from mapper.pruning.losses import Loss
 from mapper.pruning.target import Target
 from models.errors import SkipstoneError
 from models.graph import Graph
+from models.sensitivity import PruneLayer, magnitude
 
 AMOUNTS = tuple(round(0.05 * step, 2) for step in range(20))
 """Shares of zeros that a layer may have: 0 to 0.95."""
@@ -84,7 +85,7 @@ def fewest_cycles(
     cycles + multiplier * loss are then a choice for each layer alone (Everett, "Generalized Lagrange multiplier method",
     Operations Research, 1963), and the multiplier is bisected on the *measured* loss of the whole network. The curves are
     measured again around what was found, ``rounds`` times in all, and two layers at a time exchange sparsity where that gains.
-    The best of all networks that were measured is returned.
+    The best of all networks that were measured is returned; those with one amount for all layers are among them.
 
     ``prune_layer`` (magnitude) must change the named layer alone, more weights for a higher amount; ``loss`` may be one of
     ``mapper.pruning.losses``; ``cost`` replaces cycles (``target.energy_pj``); ``layers`` are those that may change (all).
@@ -96,7 +97,9 @@ def fewest_cycles(
         raise SkipstoneError(
             f"network '{graph.name}': the loss before pruning is {start.loss:.6g}, over the budget of {budget:.6g}; raise it"
         )
-    best = search.run(lambda m: m.loss <= budget, lambda m: (m.cost, m.loss), dearer_is_feasible=True, rounds=rounds)
+    best = search.run(
+        lambda m: m.loss <= budget, lambda m: (m.cost, m.loss), dearer_is_feasible=True, rounds=rounds, most_loss=budget
+    )
     return search.result(best)
 
 
@@ -204,18 +207,22 @@ class _Search:
         key: Callable[[_Measured], tuple[float, float]],
         dearer_is_feasible: bool,
         rounds: int,
+        most_loss: float = math.inf,
     ) -> _Measured:
-        """The best feasible choice that was measured. ``dearer_is_feasible``: a high price of loss leads to feasible choices."""
+        """The best feasible choice that was measured. ``dearer_is_feasible``: a high price of loss leads to feasible choices;
+        ``most_loss``: what one layer alone must not lose."""
 
         def best() -> _Measured:
             return min((one for one in self.seen.values() if feasible(one)), key=key)
 
-        self.measure(self.least)
+        centre = self.measure(self.least)
         self.measure(self.most)
-        centre = self.seen[self.least]
+        for amount in sorted(self.amounts):
+            if self.measure(self._uniform(amount)).loss > most_loss:
+                break
         for index in range(rounds):
             self.progress(f"round {index + 1} of {rounds}: curves of {len(self.names)} layers")
-            curves = self._curves(centre, REACH if index else len(self.amounts) + 1)
+            curves = self._curves(centre, REACH if index else len(self.amounts) + 1, most_loss)
             self._bisect(curves, feasible, dearer_is_feasible)
             found = best()
             if index and found is centre:
@@ -229,6 +236,13 @@ class _Search:
                 return found
             centre = found
 
+    def _uniform(self, amount: float) -> Choice:
+        """Every layer at its highest share of zeros up to ``amount``, give or take a weight."""
+        return tuple(
+            max([0, *(index for index, (share, made) in enumerate(options) if share <= amount + 1 / made.size)])
+            for options in self.options
+        )
+
     def _moved(self, choice: Choice, changes: dict[int, int]) -> Choice | None:
         moved = list(choice)
         for at, step in changes.items():
@@ -237,8 +251,9 @@ class _Search:
                 return None
         return tuple(moved)
 
-    def _curves(self, centre: _Measured, reach: int) -> list[list[tuple[int, float, float]]]:
-        """For each layer its (index, change of cost, change of loss) with the others as in ``centre``."""
+    def _curves(self, centre: _Measured, reach: int, most_loss: float) -> list[list[tuple[int, float, float]]]:
+        """For each layer its (index, change of cost, change of loss) with the others as in ``centre``, up to the first amount at
+        which the loss passes ``most_loss``."""
         curves = []
         for at, options in enumerate(self.options):
             here = centre.choice[at]
@@ -246,6 +261,8 @@ class _Search:
             for index in range(max(0, here - reach), min(len(options), here + reach + 1)):
                 one = self.measure((*centre.choice[:at], index, *centre.choice[at + 1 :]))
                 curve.append((index, one.cost - centre.cost, one.loss - centre.loss))
+                if index > here and one.loss > most_loss:
+                    break
             curves.append(curve)
         return curves
 

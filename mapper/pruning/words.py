@@ -47,8 +47,7 @@ class WordsRow:
 
 @dataclass(frozen=True, eq=False)
 class WordsResult:
-    """``words`` are those that the loader takes for one inference of the whole network; ``steps`` were taken, each of which lowered
-    exact cycles."""
+    """``words`` are those that the loader takes for one inference of the whole network; each of ``steps`` lowered cycles."""
 
     graph: Graph
     cycles_before: int
@@ -229,8 +228,8 @@ def _positions(program: LayerProgram, ky: Ints, kx: Ints) -> int:
 
 
 def _chosen(groups: list[_Group], left: float, words: float) -> list[_Group]:
-    """Groups by score lost for each word saved, until ``words`` are saved (at least one group) or the budget is spent; one of each
-    pass, channel group and window, since what two of them save together is not known."""
+    """Groups by score lost for each word saved, until ``words`` are saved (at least one group) or the budget is spent; one of
+    each pass, channel group and window, since what two of them save together is not known."""
     chosen: list[_Group] = []
     taken: set[tuple[int, int, int]] = set()
     spent, saved = 0.0, 0
