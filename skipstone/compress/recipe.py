@@ -26,6 +26,12 @@ Scope = Literal["layer", "network"]
 Code = Literal["linear", "power_of_two", "additive_power_of_two", "ternary", "binary", "codebook"]
 
 
+def _check_pattern(pattern: str) -> None:
+    n, colon, m = pattern.partition(":")
+    if pattern and (not colon or not n.isdigit() or not m.isdigit() or not 1 <= int(n) <= int(m)):
+        raise ValueError(f"pattern must be N:M with N from 1 to M (as '2:4'), not '{pattern}'")
+
+
 class Keys(BaseModel):
     """What all parts of a recipe have in common: fixed once read, and no key but their own."""
 
@@ -49,10 +55,7 @@ class Masked(Keys):
     def _fits(self) -> Masked:
         if (self.granularity == "nm") != bool(self.pattern):
             raise ValueError("pattern (as '2:4') goes with granularity = 'nm', and only with it")
-        if self.pattern:
-            n, colon, m = self.pattern.partition(":")
-            if not colon or not n.isdigit() or not m.isdigit() or not 1 <= int(n) <= int(m):
-                raise ValueError(f"pattern must be N:M with N from 1 to M (as '2:4'), not '{self.pattern}'")
+        _check_pattern(self.pattern)
         return self
 
 
@@ -90,6 +93,13 @@ class PruneSecondOrder(Keys):
     pattern: str = ""
     damping: Positive = 0.01
     images: Count = 512
+
+    @model_validator(mode="after")
+    def _one(self) -> PruneSecondOrder:
+        if bool(self.amount) == bool(self.pattern):
+            raise ValueError("give either amount or pattern (as '2:4')")
+        _check_pattern(self.pattern)
+        return self
 
 
 class PruneByReconstruction(Keys):

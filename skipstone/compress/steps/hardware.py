@@ -36,6 +36,7 @@ def apply_cycle_aware(step: CycleAwarePrune, state: State, context: Context) -> 
     """Loss is measured on calibration images without labels; or estimated by the Fisher information, for what trains after."""
     from mapper.pruning import losses
     from mapper.pruning.sparsity import fewest_cycles, least_loss
+    from models.sensitivity import magnitude
 
     graph = state.graph
     target = target_of(state, context)
@@ -46,7 +47,7 @@ def apply_cycle_aware(step: CycleAwarePrune, state: State, context: Context) -> 
         loss = {"divergence": losses.divergence, "output_error": losses.output_error}[step.loss](graph, images)
     uniform = graph
     for layer in graph.convs:
-        uniform = losses.magnitude(uniform, layer.name, step.amount)
+        uniform = magnitude(uniform, layer.name, step.amount)
     cost = target.energy_pj if step.objective == "energy" else target.cycles
     uniform_loss, uniform_cost = loss(uniform), float(cost(uniform))
     if step.match == "loss":

@@ -99,4 +99,4 @@ def _mixed(step: Quantize, graph: Graph, context: Context) -> dict[str, int]:
     found = sensitivities(graph, context.dataset.calibration(), choices)
     sizes = {layer.name: layer.weights.size for layer in graph.convs}
     assert step.mean_bits is not None
-    return dict(choose_bits(found, sizes, step.mean_bits))
+    return dict(choose_bits(found, sizes, mean_bits=step.mean_bits).bits)
