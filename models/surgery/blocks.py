@@ -193,7 +193,9 @@ def _without(graph: Graph, block: Block) -> Graph:
                 inputs = tuple(block.source if tensor == block.name else tensor for tensor in layer.inputs)
                 layer = replace(layer, inputs=inputs)
             layers.append(layer)
-    return replace(graph, layers=tuple(layers))
+    names = {graph.input, *(layer.name for layer in layers)}
+    grids = {tensor: grid for tensor, grid in graph.grids.items() if tensor in names}
+    return replace(graph, layers=tuple(layers), grids=grids)
 
 
 def _within(graph: Graph, tensor: str, clamp: Clamp) -> bool:

@@ -85,6 +85,8 @@ def replace_layers(
                 f"layer '{name}': {method} leaves it as it is: rank {ranks} would need {after} multiplications, not {before}"
             )
             continue
+        if layer.grid is not None:
+            notes.append(f"layer '{name}': its weights were quantized; those of the new layers are not")
         taken |= {part.name for part in parts}
         new[name] = parts
         names = tuple(part.name for part in parts)

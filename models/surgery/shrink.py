@@ -4,7 +4,7 @@ get smaller. The graph that comes out has the same layers with fewer channels.
 A removed filter counts as zero weights and zero bias (Li et al., Pruning Filters for Efficient ConvNets, 2017). One that
 is constant already, since its weights are zero, keeps its bias: that constant moves into the biases of its readers, and so
 do those that biases further down make. So the result computes what the masked network does, but for borders where such a
-constant met zero padding, which a note tells.
+constant met zero padding, which a note tells. Weights that are quantized already keep their grid.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import SkipstoneError
-from models.graph import Affine, Conv, Graph, Layer
+from models.graph import Affine, Conv, Graph, Layer, WeightGrid
 from models.surgery.constants import Constants, Mask, constants, inputs_of, needed, responses
 from models.surgery.coupling import Coupling, coupled_channels, is_depthwise
 from models.surgery.result import Surgery, channel_changes
@@ -51,7 +51,7 @@ def remove_filters(graph: Graph, keep: Mapping[str, NDArray[np.bool_]]) -> Surge
     for name, mask in removed.items():
         stays = np.flatnonzero(mask & ~gone[coupling.group_of[name]])
         if len(stays):
-            notes += (f"layer '{name}': {_filters(stays)} stay: {_why(coupling, name, stays)}",)
+            notes += (f"layer '{name}': {_stay('filter', stays)}: {_why(coupling, name, stays)}",)
     return remove_groups(coupling, gone, notes, "remove_filters")
 
 
@@ -83,8 +83,16 @@ def remove_zero_channels(graph: Graph) -> Surgery:
         if len(stays):
             why = _why(coupling, layer.name, stays)
             if layer.name in padded and not coupling.fixed[coupling.group_of[layer.name][stays]].any():
-                why = f"their constant meets the zero padding of {_names(padded[layer.name])}"
-            notes += (f"layer '{layer.name}': {_filters(stays)} of zeros stay: {why}",)
+                what = "their constants meet" if len(stays) > 1 else "its constant meets"
+                why = f"{what} the zero padding of {_names(padded[layer.name])}"
+            notes += (f"layer '{layer.name}': {_stay('zero filter', stays)}: {why}",)
+        groups = coupling.group_of[layer.inputs[0]]
+        if layer.groups == 1:
+            unread = ~layer.weights.any(axis=(0, 2, 3)) & ~gone[groups]
+            stays = np.flatnonzero(unread & ~found.known[layer.inputs[0]])
+            if len(stays):
+                why = "part of the network's input" if layer.inputs[0] == graph.input else "needed elsewhere"
+                notes += (f"layer '{layer.name}': {_stay('zero input channel', stays)}: {why}",)
     return remove_groups(coupling, gone, notes, "remove_zero_channels")
 
 
@@ -107,7 +115,8 @@ def remove_groups(coupling: Coupling, gone: Mask, notes: tuple[str, ...], method
                 rough.append(layer.name)
         elif isinstance(layer, Affine):
             mask = keep[layer.name]
-            layer = replace(layer, scale=layer.scale[mask], bias=layer.bias[mask])
+            grid = layer.grid and _part_of(layer.grid, mask, np.ones(1, bool))
+            layer = replace(layer, scale=layer.scale[mask], bias=layer.bias[mask], grid=grid)
         layers.append(layer)
     smaller = replace(graph, layers=tuple(layers))
     for name in rough:
@@ -137,7 +146,8 @@ def _without_filters(graph: Graph, keep: Mapping[str, Mask], known: Mapping[str,
             if live.any():
                 weights, bias = layer.weights.copy(), layer.bias.copy()
                 weights[live], bias[live] = 0, 0
-                layer = replace(layer, weights=weights, bias=bias)
+                grid = layer.grid and replace(layer.grid, integers=np.where(weights != 0, layer.grid.integers, 0))
+                layer = replace(layer, weights=weights, bias=bias, grid=grid)
         layers.append(layer)
     return replace(graph, layers=tuple(layers))
 
@@ -150,7 +160,9 @@ def _smaller(graph: Graph, layer: Conv, keep: Mapping[str, Mask], found: Constan
     if mine.all() and source.all():
         return layer, differs
     if is_depthwise(layer):
-        return replace(layer, weights=layer.weights[mine], bias=layer.bias[mine], groups=int(source.sum())), differs
+        grid = layer.grid and _part_of(layer.grid, mine, np.ones(1, bool))
+        groups = int(source.sum())
+        return replace(layer, weights=layer.weights[mine], bias=layer.bias[mine], groups=groups, grid=grid), differs
     sources = inputs_of(layer)
     # Groups are coupled place by place, so every filter loses the same places.
     places = source[sources[0]]
@@ -160,24 +172,32 @@ def _smaller(graph: Graph, layer: Conv, keep: Mapping[str, Mask], found: Constan
         mean, varies = responses(graph, layer)
         bias = (bias + (mean * value).sum(axis=1)).astype(np.float32)
         differs = mine & ((value != 0) & varies).any(axis=1)
-    return replace(layer, weights=layer.weights[mine][:, places], bias=bias[mine]), differs
+    grid = layer.grid and _part_of(layer.grid, mine, places)
+    return replace(layer, weights=layer.weights[mine][:, places], bias=bias[mine], grid=grid), differs
+
+
+def _part_of(grid: WeightGrid, outputs: Mask, inputs: Mask) -> WeightGrid:
+    """What some filters and input channels keep of a layer's grid."""
+    return replace(grid, integers=grid.integers[outputs][:, inputs], scale=grid.scale[outputs])
 
 
 def _why(coupling: Coupling, name: str, channels: NDArray[np.int64]) -> str:
+    """Why filters ``channels`` of layer ``name`` can't go alone."""
     groups = coupling.group_of[name][channels]
-    fixed = groups[coupling.fixed[groups]]
-    if len(fixed):
-        return "they belong to an output of the network"
-    others = [tensor for group in groups for tensor, _ in coupling.groups[group] if tensor != name]
+    many = len(channels) > 1
+    if coupling.fixed[groups].any():
+        return f"{'they belong' if many else 'it belongs'} to an output of the network"
+    others = dict.fromkeys(tensor for group in groups for tensor, _ in coupling.groups[group] if tensor != name)
     if not others:
-        return "others at their place of a group, or all of the tensor's, do"
-    return f"they are coupled with {_names(dict.fromkeys(others))}"
+        return "a tensor can't be empty, nor groups unequal"
+    return f"{'they are' if many else 'it is'} coupled with {_names(others)}"
 
 
-def _filters(channels: NDArray[np.int64]) -> str:
+def _stay(what: str, channels: NDArray[np.int64]) -> str:
+    """As "filters 1, 2 stay"."""
     listed = ", ".join(str(channel) for channel in channels[:8])
     more = f" and {len(channels) - 8} more" if len(channels) > 8 else ""
-    return f"filter{'s' if len(channels) > 1 else ''} {listed}{more}"
+    return f"{what}{'s' if len(channels) > 1 else ''} {listed}{more} stay{'' if len(channels) > 1 else 's'}"
 
 
 def _names(names: Iterable[str]) -> str:
