@@ -122,7 +122,7 @@ def run(
             input_range,
             input_shape,
         )
-        chosen = _design(design, options)
+        chosen = _design(design, network, options)
         with _writable(out, json_file), _progress(json_file) as progress:
             from skipstone.evaluate import evaluate_network
 
@@ -169,7 +169,7 @@ def verify(
             input_range,
             input_shape,
         )
-        chosen = _design(design, options)
+        chosen = _design(design, network, options)
         if simulator not in ("verilator", "icarus"):
             from sim.errors import SimulationError
 
@@ -251,7 +251,7 @@ def export(
             input_range,
             input_shape,
         )
-        chosen = _design(design, options)
+        chosen = _design(design, network, options)
         with _writable(out), _progress(None) as progress:
             from mapper.memories import with_memories_for
             from skipstone.evaluate import cost_network
@@ -494,12 +494,15 @@ def _weight_code(text: str) -> tuple[Any, int]:
     return name, int(entries)
 
 
-def _design(name: str, options: CompressionOptions) -> Design:
-    """The design, with the widths and the multiplier that are asked for unless its file names its own."""
+def _design(name: str, network: str, options: CompressionOptions) -> Design:
+    """The design, with the widths and the multiplier that are asked for, or that a quantized network has, unless its file
+    names its own."""
     from hw.design import MAX_ACCUMULATOR_BITS, load_design
     from hw.multipliers import SHIFT_WEIGHT_BITS
+    from skipstone.prepare import stored_options
 
     design = load_design(name)
+    options = stored_options(network, options)
     # What a file says about widths holds; where it says nothing, the options do, as for a built-in design.
     said = tomllib.loads(Path(name).read_text()) if name.endswith(".toml") else {}
     wanted: dict[str, Any] = {"weight_bits": options.weight_bits, "activation_bits": options.activation_bits}
