@@ -249,7 +249,9 @@ def _quantized(node: onnx.NodeProto, constants: dict[str, Constant]) -> Constant
     """A constant in the integers that a file makes of it when it runs."""
     from onnx.reference import ReferenceEvaluator
 
-    results: list[Any] = list(ReferenceEvaluator(node).run(None, {name: constants[name] for name in node.input if name}))
+    results: list[Any] = list(
+        ReferenceEvaluator(node).run(None, {name: constants[name] for name in node.input if name})
+    )
     quantized: Constant = results[0]
     return quantized
 

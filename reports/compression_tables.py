@@ -53,7 +53,7 @@ def size_table(result: CompressionResult) -> Table:
     for layer in result.layers:
         own = cycles.get(layer.name)
         merged = next((name for name in cycles if layer.name in name.split("+")), "")
-        row = [
+        row: list[Text | str] = [
             Text(layer.name),
             layer.kind,
             f"{layer.weights:,}",

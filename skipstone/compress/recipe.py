@@ -20,7 +20,9 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Bits = Annotated[int, Field(ge=2, le=16)]
-Criterion = Literal["l1", "l2", "batch_norm_scale", "taylor", "snip", "geometric_median", "apoz", "wanda", "lamp", "random"]
+Criterion = Literal[
+    "l1", "l2", "batch_norm_scale", "taylor", "snip", "geometric_median", "apoz", "wanda", "lamp", "random"
+]
 Granularity = Literal["weight", "nm", "block", "kernel", "stripe", "shape", "input_channel", "filter"]
 Scope = Literal["layer", "network"]
 Code = Literal["linear", "power_of_two", "additive_power_of_two", "ternary", "binary", "codebook"]
@@ -369,7 +371,7 @@ def parse_recipe(table: dict[str, Any], where: str = "recipe") -> Recipe:
 def _explained(error: ValidationError, table: dict[str, Any]) -> str:
     """The first mistake in words: where, what, and what would do."""
     first = error.errors()[0]
-    place = list(first["loc"])
+    place: list[Any] = list(first["loc"])
     where, key = "", ".".join(str(part) for part in place[3:] or place[:1])
     if place[:1] == ["step"] and len(place) > 1:
         steps = table.get("step")

@@ -42,7 +42,7 @@ from models.graph import (
 )
 from models.onnx_export import to_onnx
 from models.onnx_import import is_quantized, load
-from models.prune import prune
+from models.pruning.spec import prune_as
 from models.qdq import to_qdq
 from models.quantize import materialized, quantize
 from models.quantized import QuantizedNetwork, WeightCode
@@ -93,7 +93,7 @@ def test_our_own_files_come_back(
 
 @pytest.mark.parametrize("make", [branches, every_operator])
 def test_the_program_is_the_same(make: Callable[[], Graph], tmp_path: Path) -> None:
-    graph = prune(make(), "unstructured:0.6")
+    graph = prune_as(make(), "unstructured:0.6").graph
     network = quantize(graph, calibrate(graph, random_images(graph, 3)))
     assert_same_program(network, reread(network, tmp_path))
 

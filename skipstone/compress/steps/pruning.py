@@ -65,10 +65,11 @@ def apply_second_order(step: PruneSecondOrder, state: State, context: Context) -
 
 
 def apply_reconstruction(step: PruneByReconstruction, state: State, context: Context) -> State:
-    from models.pruning.reconstruction import prune_by_reconstruction
+    from models.pruning.reconstruction import reconstruct
 
     images = context.dataset.calibration()[: step.images]
-    pruned = prune_by_reconstruction(state.graph, step.amount, images, skip=step.skip)
+    pruning = Pruning("input_channel", amount=step.amount, skip=step.skip)
+    pruned = reconstruct(state.graph, pruning, images)
     graph, notes = pruned.graph, pruned.notes
     if step.shrink:
         from models.surgery.shrink import remove_zero_channels
