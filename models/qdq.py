@@ -227,7 +227,8 @@ class _Writer:
         self.node("QuantizeLinear", [real, *self._scale(tensor)], integer_name(tensor.name))
 
     def dequantize(self, tensor: QuantizedTensor, result: str) -> str:
-        return self.node("DequantizeLinear", [integer_name(tensor.name), *self._scale(tensor)], result)
+        inputs = [integer_name(tensor.name), *self._scale(tensor)]
+        return self.node("DequantizeLinear", inputs, result, f"{result}.real")
 
     def concat(self, name: str) -> None:
         """The integers of a tensor that is several side by side."""

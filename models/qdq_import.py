@@ -178,8 +178,7 @@ def unwrap(model: onnx.ModelProto, file: str) -> Stored:
     """
     entries = {entry.key: entry.value for entry in model.metadata_props}
     metadata = {key.removeprefix(METADATA): value for key, value in entries.items() if key.startswith(METADATA)}
-    stored = Stored("weight_code" in metadata, metadata)
-    graph = model.graph
+    stored, graph = Stored(_is_ours(metadata, file), metadata), model.graph
     if not holds_qdq(model):
         stored.ours = False
         return stored
@@ -200,6 +199,19 @@ def unwrap(model: onnx.ModelProto, file: str) -> Stored:
             stored.weights[name] = found
     _set_initializers(graph, constants, made)
     return stored
+
+
+def _is_ours(metadata: dict[str, str], file: str) -> bool:
+    """Whether the metadata is ours; refuses one that is damaged."""
+    if not metadata:
+        return False
+    try:
+        whole = int(metadata["activation_bits"]) > 0 and isinstance(json.loads(metadata["layers"]), dict)
+    except (KeyError, ValueError):
+        whole = False
+    if not whole:
+        raise SkipstoneError(f"{file}: its metadata, '{METADATA}...', is damaged; export the network again")
+    return True
 
 
 def holds_qdq(model: onnx.ModelProto) -> bool:

@@ -58,7 +58,10 @@ NO_FIXTURE_CHECK = [HealthCheck.function_scoped_fixture]
 
 def reread(network: QuantizedNetwork, folder: Path) -> QuantizedNetwork:
     path = folder / "quantized.onnx"
-    onnx.save(to_qdq(network), path)
+    model = to_qdq(network)
+    names = [node.name for node in model.graph.node]
+    assert len(set(names)) == len(names)
+    onnx.save(model, path)
     assert is_quantized(path)
     return quantize(load(path), None)
 
@@ -288,7 +291,7 @@ def ort_options(kind: dict[str, Any]) -> dict[str, Any]:
 def test_onnxruntimes_files_are_read_with_their_integers(kind: dict[str, Any], tmp_path: Path) -> None:
     graph = trained()
     images = random_images(graph, 40)
-    path = quantized_by_onnxruntime(graph, tmp_path, images[:8], **ort_options(kind))
+    path = quantized_by_onnxruntime(graph, tmp_path, images, **ort_options(kind))
     read = load(path)
     assert read.grids_from == "as stored in the file"
     # What the sum's own layer makes is not rounded, which the file does.
@@ -306,8 +309,8 @@ def test_onnxruntimes_files_are_read_with_their_integers(kind: dict[str, Any], t
         assert network.tensors[name].scale == float(stored[f"{name}_scale"])
         assert network.tensors[name].zero_point == int(stored[f"{name}_zero_point"]) - shift
     steps, agreement = steps_between(path, graph, network, images)
-    # One step of its own, and what one step in each of three tensors before makes of it.
-    assert steps < 4.01
+    # One step of its own, and what the steps of the tensors before add up to.
+    assert steps < 2.01
     assert agreement >= 0.95
 
 
@@ -316,7 +319,7 @@ def test_one_layer_of_onnxruntimes_within_one_step(kind: dict[str, Any], tmp_pat
     whole = trained()
     graph = Graph("one", "x", whole.input_shape, whole.layers[:1], ("stem",))
     images = random_images(graph, 40)
-    path = quantized_by_onnxruntime(graph, tmp_path, images[:8], **ort_options(kind))
+    path = quantized_by_onnxruntime(graph, tmp_path, images, **ort_options(kind))
     network = quantize(load(path), None)
     expected = run_onnx(onnx.load(path), {"x": images}, optimize=False)["stem"]
     got = reference.run(network, reference.quantize_input(network, images))["stem"]
@@ -370,3 +373,31 @@ def test_integers_that_no_pair_made(tmp_path: Path) -> None:
         SkipstoneError, match=r"is integers that no QuantizeLinear made; only networks in QDQ form can be"
     ):
         load(path)
+
+
+@pytest.mark.parametrize(
+    "damage", [{"skipstone.layers": "{"}, {"skipstone.activation_bits": ""}, {"skipstone.other": "1"}]
+)
+def test_damaged_metadata(damage: dict[str, str], tmp_path: Path) -> None:
+    graph = residual()
+    model = to_qdq(quantize(graph, calibrate(graph, random_images(graph, 3))))
+    known = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, damage if "skipstone.other" in damage else known | damage)
+    onnx.save(model, tmp_path / "damaged.onnx")
+    with pytest.raises(SkipstoneError) as error:
+        load(tmp_path / "damaged.onnx")
+    assert str(error.value) == "damaged.onnx: its metadata, 'skipstone....', is damaged; export the network again"
+
+
+def test_our_files_without_their_metadata_are_anyones(tmp_path: Path) -> None:
+    """Integers and grids are still those; names are made up."""
+    graph = residual()
+    network = quantize(graph, calibrate(graph, random_images(graph, 3)))
+    model = to_qdq(network)
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "bare.onnx")
+    again = quantize(load(tmp_path / "bare.onnx"), None)
+    assert (again.name, again.calibration) == ("bare", "as stored in the file")
+    for one, two in zip(network.array_layers, again.array_layers, strict=True):
+        np.testing.assert_array_equal(one.weights, two.weights)
+        np.testing.assert_array_equal(one.multiplier, two.multiplier)
