@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -14,6 +14,8 @@ from skipstone.console import console_for, errors, progress_for, writable, write
 if TYPE_CHECKING:
     from hw.design import Design
     from reports.compression import CompressionResult
+
+T = TypeVar("T")
 
 Network = Annotated[str, typer.Argument(metavar="NETWORK", help="A float ONNX file, or the name of a carried network.")]
 Data = Annotated[
@@ -89,6 +91,52 @@ def compress_command(
         _show(compressed.result, out, json_file)
 
 
+def sensitivity_command(
+    network: Network,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="NAME|FILE.npz|DIR", help="As for compress; a carried network brings its own."),
+    ] = None,
+    design: Annotated[
+        str, typer.Option("--design", metavar="NAME|FILE.toml", help="Where cycles are counted.")
+    ] = "edge",
+    sparsities: Annotated[
+        str, typer.Option("--sparsities", metavar="A,B,...", help="Shares of zeros, each from 0 to below 1.")
+    ] = "0.3,0.5,0.7,0.8,0.9",
+    bits: Annotated[
+        str, typer.Option("--bits", metavar="A,B,...", help="Bits of weights, each 2 to 16.")
+    ] = "8,6,4,3,2",
+    images: Annotated[int, typer.Option("--images", metavar="N", min=1, help="Test images, at most.")] = 1000,
+    input_shape: Shape = None,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for what is written.")] = Path("out"),
+    json_file: Json = None,
+) -> None:
+    """Accuracy against zeros and bits, layer by layer, beside the cycles saved; writes sensitivity.html, .csv and .json."""
+    with errors():
+        from hw.design import load_design
+
+        chosen = load_design(design)
+        shares = _numbers("--sparsities", sparsities, float)
+        widths = _numbers("--bits", bits, int)
+        with writable(out, json_file), progress_for(json_file) as progress:
+            from skipstone.compress.sensitivity import run_sensitivity
+
+            result = run_sensitivity(
+                network, data, chosen, shares, widths, out=out, images=images, input_shape=_shape(input_shape),
+                progress=progress,
+            )  # fmt: skip
+        from reports.sensitivity import sensitivity_table
+
+        console = console_for(json_file)
+        console.print(sensitivity_table(result))
+        console.print(sensitivity_table(result, "bits"))
+        for note in result.notes:
+            console.print(note, markup=False, highlight=False)
+        console.print(f"sensitivity.html, .csv and .json in {out}", markup=False, highlight=False)
+        if json_file is not None:
+            write_json(result.to_dict(), json_file)
+
+
 def recipes_command() -> None:
     """List the recipes that come with Skipstone."""
     with errors():
@@ -111,6 +159,7 @@ def recipes_command() -> None:
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command("compress")(compress_command)
+    app.command("sensitivity")(sensitivity_command)
     app.command("recipes")(recipes_command)
 
 
@@ -131,6 +180,15 @@ def _shape(text: str | None) -> tuple[int, ...] | None:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise SkipstoneError(f"--input-shape must be N,C,H,W, not '{text}'") from None
+
+
+def _numbers(option: str, text: str, kind: Callable[[str], T]) -> tuple[T, ...]:
+    from models.errors import SkipstoneError
+
+    try:
+        return tuple(kind(part) for part in text.split(","))
+    except ValueError:
+        raise SkipstoneError(f"{option} must be numbers with commas between, not '{text}'") from None
 
 
 @contextmanager

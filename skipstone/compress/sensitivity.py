@@ -14,10 +14,11 @@ from mapper.pruning.target import target_for
 from models import onnx_import, zoo
 from models.errors import SkipstoneError
 from models.graph import Graph
-from models.images import Images, Labels, check_labels, fit_images, load_images
+from models.images import Images, Labels, check_labels, fit_images
 from models.sensitivity import PruneLayer, SensitivityLayer, SensitivityPoint, SensitivityResult, magnitude, measure
 from reports.page import write_whole
 from reports.sensitivity import write_sensitivity
+from skipstone.compress.run import dataset_for
 from skipstone.prepare import Progress, short_name
 
 SPARSITIES = (0.25, 0.5, 0.75, 0.9)
@@ -45,8 +46,8 @@ def sensitivity(
     only that layer is pruned, or has its weights rounded to so many bits; and exact cycles of the whole network on ``design``.
 
     Cycles are those of the network quantized to ``weight_bits`` and ``activation_bits``: fewer bits save cycles only where
-    weights round to zero, which the result's notes say. ``images`` are N x C x H x W with a class for each in ``labels``. SkipstoneError
-    for data that don't fit; MappingError for a network that the design can't run.
+    weights round to zero, which the result's notes say. ``images`` are N x C x H x W with a class for each in ``labels``.
+    SkipstoneError for data that don't fit; MappingError for a network that the design can't run.
     """
     shown = fit_images(graph, images)
     check_labels(labels, len(shown), 1 << 30)
@@ -75,33 +76,33 @@ def sensitivity(
 
 def run_sensitivity(
     network: str,
-    data: str | Path | None,
+    data: str | None,
     design: Design,
     sparsities: Sequence[float] = SPARSITIES,
     bits: Sequence[int] = BITS,
     *,
     out: Path,
+    images: int = 1000,
+    input_shape: tuple[int, ...] | None = None,
     progress: Progress = lambda _: None,
     prune_layer: PruneLayer = magnitude,
     method: str = "magnitude",
     weight_bits: int = 8,
     activation_bits: int = 8,
 ) -> SensitivityResult:
-    """Sensitivity of ``network`` (an ONNX file or a carried network's name) on the labelled images of ``data`` (an ``.npz``;
-    None: those that the network carries), written to ``out`` as ``sensitivity.json``, ``.csv`` and ``.html``. SkipstoneError
-    where there are no labelled images; OSError where ``out`` can't be written."""
+    """Sensitivity of ``network`` (an ONNX file or a carried network's name) on the first ``images`` labelled test images of
+    ``data`` (see ``models.datasets.load_dataset``; None: those that the network carries), written to ``out`` as
+    ``sensitivity.json``, ``.csv`` and ``.html``. SkipstoneError where there are no labelled images; OSError where ``out``
+    can't be written."""
     progress("reading the network")
-    graph = onnx_import.load(network)
-    carried = zoo.carried_networks().get(network)
-    path = data if data is not None else carried.evaluation if carried is not None else None
-    if path is None:
-        raise SkipstoneError(f"network '{network}' carries no images; sensitivity needs labelled ones, in an .npz file")
-    images, labels = load_images(path)
-    if labels is None:
-        raise SkipstoneError(f"{path} has no array 'labels'; without them there is no accuracy to measure")
+    graph = onnx_import.load(network, input_shape)
+    if data is None and network not in zoo.carried_networks():
+        raise SkipstoneError(f"network '{network}' carries no images; name labelled ones with --data")
+    pictures, labels = dataset_for(graph, data or network).testing()
+    pictures, labels = pictures[:images], labels[:images]
     result = sensitivity(
         graph,
-        images,
+        pictures,
         labels,
         design,
         sparsities,
