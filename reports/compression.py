@@ -70,7 +70,7 @@ class DesignCost:
 class CompressionResult:
     """``float_accuracy`` is the network's as it came, ``accuracy`` that of the integers at the end, both on ``test_images``
     images of ``data``. ``float_bytes`` are all its weights in float32; ``ratio`` is these over the encoded bytes.
-    ``decisions``: what an automatic search measured and decided, in words."""
+    ``decisions``: what an automatic search measured and decided, in words. ``key`` stands for all that determines the network."""
 
     network: str
     recipe: str
@@ -88,6 +88,7 @@ class CompressionResult:
     calibration: str
     cost: DesignCost | None = None
     decisions: tuple[str, ...] = ()
+    key: str = ""
 
     @property
     def encoded_bytes(self) -> int:

@@ -163,6 +163,15 @@ def next_key(key: str, step: Keys, context: Context) -> str:
     return step_key(key, settings, data=context.dataset.fingerprint, seed=context.seed, code=VERSION)
 
 
+def final_key(recipe: Recipe, graph: Graph, dataset: Dataset, design: Design | None) -> str:
+    """What the network at the end of ``recipe`` depends on, as one key: two runs with the same give the same network."""
+    context = Context(graph, dataset, design, recipe.seed, lambda _: None)
+    key = first_key(context)
+    for step in recipe.step:
+        key = next_key(key, step, context)
+    return key
+
+
 def _taken_up(graph: Graph, kept: Mapping[str, Any]) -> tuple[State, StepResult]:
     result = dict(kept["result"])
     result["notes"] = tuple(result["notes"])
@@ -204,6 +213,7 @@ def assemble(
         activation_bits=integers.activation_bits,
         calibration=integers.calibration,
         cost=cost,
+        key=final_key(recipe, context.parent, dataset, context.design),
     )
 
 
