@@ -93,12 +93,14 @@ class PruneSecondOrder(Keys):
     do: Literal["prune_second_order"]
     amount: Share = 0.0
     pattern: str = ""
+    amounts: dict[str, Share] = {}
+    skip: tuple[str, ...] = ()
     damping: Positive = 0.01
     images: Count = 512
 
     @model_validator(mode="after")
     def _one(self) -> PruneSecondOrder:
-        if bool(self.amount) == bool(self.pattern):
+        if bool(self.amount or self.amounts) == bool(self.pattern):
             raise ValueError("give either amount or pattern (as '2:4')")
         _check_pattern(self.pattern)
         return self
@@ -261,12 +263,14 @@ class CycleAwarePrune(Keys):
     (``match = "loss"``), or the least loss in the same cycles (``match = "cycles"``).
 
     ``loss``: measured at the network's output on calibration images (its class probabilities' divergence, or squared error), or
-    ``fisher``, estimated from gradients, which still tells layers apart where only training will bring accuracy back."""
+    ``fisher``, estimated from gradients, which still tells layers apart where only training will bring accuracy back. ``method``:
+    how a layer's weights are chosen; second order lets those that stay make up for the others."""
 
     do: Literal["cycle_aware_prune"]
     amount: Share
     match: Literal["loss", "cycles"] = "loss"
     loss: Literal["divergence", "output_error", "fisher"] = "divergence"
+    method: Literal["magnitude", "second_order"] = "second_order"
     objective: Literal["cycles", "energy"] = "cycles"
     images: Count = 512
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from models.graph import Graph
 from models.pruning.criteria import CRITERIA, Evidence
 from models.pruning.masks import Pruning, prune
+from models.pruning.structures import Granularity
 from skipstone.compress.recipe import Masked, Prune, PruneByReconstruction, PruneSecondOrder
 from skipstone.compress.state import Context, State
 
@@ -58,7 +59,8 @@ def apply_second_order(step: PruneSecondOrder, state: State, context: Context) -
     from models.pruning.second_order import second_order
 
     n, m = (int(part) for part in step.pattern.split(":")) if step.pattern else (0, 0)
-    pruning = Pruning("nm" if step.pattern else "weight", amount=step.amount, n=n, m=m)
+    kind: Granularity = "nm" if step.pattern else "weight"
+    pruning = Pruning(kind, amount=step.amount, n=n, m=m, amounts=dict(step.amounts), skip=step.skip)
     images = context.dataset.calibration()[: step.images]
     pruned = second_order(state.graph, pruning, images, damping=step.damping)
     return replace(state, graph=pruned.graph, notes=pruned.notes)
