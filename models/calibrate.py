@@ -8,14 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.errors import SkipstoneError
 from models.evaluate import run_onnx
 from models.graph import Graph
 from models.images import Images, fit_images
 from models.onnx_export import to_onnx
-from models.ptq.activation_range import Limits, entropy_limits, mse_limits, percentile_limits, symmetric_limits
+from models.ptq.activation_range import Limits, Values, entropy_limits, mse_limits, percentile_limits, symmetric_limits
 
 SAMPLES = 1 << 20
 """Values of a tensor that percentile, mse and entropy look at, at most: evenly spaced ones, the same number from each
@@ -71,7 +70,7 @@ def calibrate(
     model = to_onnx(graph, all_tensors=True)
     lows: dict[str, float] = {}
     highs: dict[str, float] = {}
-    kept: dict[str, list[NDArray[np.floating]]] = {}
+    kept: dict[str, list[Values]] = {}
     quota = SAMPLES // -(-len(images) // BATCH)
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]
@@ -90,14 +89,14 @@ def calibrate(
     limits: dict[str, Limits] = {}
     for tensor in lows:
         ends = (lows[tensor], highs[tensor])
-        values = np.concatenate(kept[tensor]) if kept else np.empty(0, np.float32)
+        known: Values = np.concatenate(kept[tensor]) if kept else np.empty(0, np.float32)
         match name:
             case "percentile":
-                limits[tensor] = percentile_limits(values, percentile, symmetric)
+                limits[tensor] = percentile_limits(known, percentile, symmetric)
             case "mse":
-                limits[tensor] = mse_limits(values, *ends, activation_bits, symmetric)
+                limits[tensor] = mse_limits(known, *ends, activation_bits, symmetric)
             case "entropy":
-                limits[tensor] = entropy_limits(values, *ends, activation_bits, symmetric)
+                limits[tensor] = entropy_limits(known, *ends, activation_bits, symmetric)
             case _:
                 limits[tensor] = symmetric_limits(*ends) if symmetric else ends
     what = {

@@ -135,8 +135,9 @@ def _smoothed(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     zeros = counts == 0
     empty = int(zeros.sum())
     taken = _SMOOTHING * empty / (len(counts) - empty)
-    smoothed: NDArray[np.float64] = np.where(zeros, _SMOOTHING, np.maximum(counts - taken, _SMOOTHING))
-    return smoothed / smoothed.sum()
+    raised = np.where(zeros, _SMOOTHING, np.maximum(counts - taken, _SMOOTHING))
+    smoothed: NDArray[np.float64] = raised / raised.sum()
+    return smoothed
 
 
 def _divergence(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
