@@ -15,13 +15,13 @@ from rich.console import Console
 
 from benchmarks.document import render, with_section
 from benchmarks.machine import describe_machine
-from benchmarks.sections import SECTIONS
+from benchmarks.sections import ALONE, SECTIONS
 from benchmarks.settings import Settings
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}")
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join([*SECTIONS, *ALONE])}")
     parser.add_argument("--out", type=Path, help="Markdown file; standard output if missing")
     parser.add_argument(
         "--models",
@@ -37,21 +37,24 @@ def main(arguments: list[str]) -> int:
         help="layers of resnet18 and resnet50 to run in the RTL as well",
     )
     parser.add_argument("--images", type=int, default=1, metavar="N", help="inputs of each network of 'exactness'")
+    parser.add_argument("--work", type=Path, help="folder in which 'compression' keeps what it has (out/compression)")
     given = parser.parse_args(arguments)
-    unknown = [name for name in given.sections if name not in SECTIONS]
+    every = SECTIONS | ALONE
+    unknown = [name for name in given.sections if name not in every]
     if unknown:
-        parser.error(f"no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
+        parser.error(f"no section {', '.join(unknown)}; there are {', '.join(every)}")
     progress = Console(stderr=True)
     settings = Settings(
         models=given.models and Path(given.models),
         rtl_layers=given.rtl_layers,
         images=given.images,
+        work=given.work,
         progress=lambda text: progress.print(f"{text} ...", style="dim", highlight=False, markup=False),
     )
     equal = True
     for name in given.sections or SECTIONS:
         settings.progress(f"section {name}")
-        section = SECTIONS[name](settings)
+        section = every[name](settings)
         equal &= section.equal
         options = [f"--rtl-layers {given.rtl_layers}"] if given.rtl_layers and name in ("resnet18", "resnet50") else []
         rendered = render(
@@ -63,7 +66,7 @@ def main(arguments: list[str]) -> int:
             sys.stdout.write(rendered + "\n")
             continue
         old = given.out.read_text() if given.out.exists() else ""
-        given.out.write_text(with_section(old, name, rendered, list(SECTIONS)))
+        given.out.write_text(with_section(old, name, rendered, list(every)))
     return 0 if equal else 1
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from hw.design import Design
 from mapper.actions import count_actions
+from mapper.causes import bound_of, cycles_by_cause
 from mapper.compile import compile_network
 from mapper.cycles import network_cycles
 from mapper.program import LayerProgram
 from models.quantized import QuantizedNetwork
-from skipstone.evaluate import bound_of, cycles_by_cause
 
 WEIGHTED = ("conv", "depthwise", "gemm")
 """Kinds of layers with trained weights, which tables call Conv and Gemm layers."""

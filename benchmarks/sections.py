@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks import coding, exactness, gemm, imagenet, mapping, pe_cells, resnet8, simulation, text_direction
+from benchmarks import coding, compression, exactness, gemm, imagenet, mapping, pe_cells, resnet8, simulation, text_direction
 from benchmarks.document import Section
 from benchmarks.settings import Settings
 
@@ -21,3 +21,5 @@ SECTIONS: dict[str, Callable[[Settings], Section]] = {
     "simulation": simulation.measure,
     "exactness": exactness.measure,
 }
+ALONE: dict[str, Callable[[Settings], Section]] = {"compression": compression.measure}
+"""Sections that take hours, so that they are measured only where they are named."""

@@ -20,6 +20,7 @@ from models.graph import (
     Concat,
     Conv,
     ConvTranspose,
+    Copy,
     Graph,
     Layer,
     MaxPool,
@@ -190,6 +191,8 @@ def _write(layer: Layer, nodes: list[onnx.NodeProto], constants: list[onnx.Tenso
             bias = constant("bias", layer.bias.reshape(-1, 1, 1))
             nodes.append(helper.make_node("Mul", [layer.inputs[0], scale], [scaled], name=scaled))
             nodes.append(helper.make_node("Add", [scaled, bias], [result], name=layer.name))
+        case Copy():
+            nodes.append(helper.make_node("Identity", list(layer.inputs), [result], name=layer.name))
         case Softmax():
             nodes.append(helper.make_node("Softmax", list(layer.inputs), [result], name=layer.name, axis=1))
         case _:

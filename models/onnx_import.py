@@ -2,7 +2,7 @@
 
 ``onnxslim`` first folds constants and shapes, :mod:`models.onnx_pointwise` folds pointwise functions; then
 :mod:`models.onnx_nodes` converts node by node. Whatever the array can't do ends in one error that names all of it;
-nothing is dropped silently.
+nothing is dropped silently. Of a quantized network, :mod:`models.qdq_import` keeps the integers and grids.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from models.onnx_operators import COMPUTING
 from models.onnx_pointwise import fold_pointwise
 from models.onnx_pools import POOLING
 from models.onnx_rearrange import REARRANGING
+from models.qdq_import import holds_qdq, unwrap
 from models.zoo import find
 
 _log = logging.getLogger(__name__)
@@ -39,10 +40,13 @@ def load(path_or_name: str | Path, input_shape: tuple[int, ...] | None = None) -
     path = find(path_or_name)
     model = _read(path)
     input_name, sizes = _fix_input(model, path, input_shape)
-    model = _simplified(model, path)
-    view = _input_view(path, input_name, sizes)
-    pointwise = fold_pointwise(model)
-    converter = NodeConverter(model, input_name, view, {**COMPUTING, **POOLING, **JOINING, **REARRANGING, **pointwise})
+    stored = unwrap(model, path.name)
+    model = _checked(model, path)
+    # Our own quantized files have nothing to simplify, and their names must stay.
+    model = model if stored.ours else _slim(model, path)
+    view = _input_view(input_name, sizes, stored.ours)
+    converters = {**COMPUTING, **POOLING, **JOINING, **REARRANGING, **fold_pointwise(model), **stored.converters}
+    converter = NodeConverter(model, input_name, view, converters, stored.ours)
     for node in model.graph.node:
         converter.convert(node)
     if converter.unsupported:
@@ -55,10 +59,17 @@ def load(path_or_name: str | Path, input_shape: tuple[int, ...] | None = None) -
         if output.name not in converter.views:
             raise SkipstoneError(f"{path.name}: output '{output.name}' does not depend on the input")
         outputs.append(converter.views[output.name].tensor)
-    graph = Graph(path.stem, view.tensor, view.shape, tuple(converter.layers.values()), tuple(dict.fromkeys(outputs)))
+    name = model.graph.name if stored.ours else path.stem
+    graph = Graph(name, view.tensor, view.shape, tuple(converter.layers.values()), tuple(dict.fromkeys(outputs)))
     _check_finite(graph)
+    graph = stored.attach(graph, converter)
     _log.info("%s: %d nodes became %d layers", path.name, len(model.graph.node), len(graph.layers))
     return graph
+
+
+def is_quantized(path_or_name: str | Path) -> bool:
+    """Whether a network's file holds one that is quantized, in QDQ form."""
+    return holds_qdq(_read(find(path_or_name)))
 
 
 def _read(path: Path) -> onnx.ModelProto:
@@ -150,9 +161,8 @@ def _fix_input(model: onnx.ModelProto, path: Path, input_shape: tuple[int, ...] 
     return name, tuple(sizes)
 
 
-def _simplified(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
-    import onnxslim
-
+def _checked(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """The model with the shapes of its tensors."""
     try:
         model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
         onnx.checker.check_model(model)
@@ -160,6 +170,12 @@ def _simplified(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         raise SkipstoneError(f"{path.name}: its shapes don't fit together ({_first_line(error)})") from None
     except onnx.checker.ValidationError as error:
         raise SkipstoneError(f"{path.name} is not a valid ONNX network ({_first_line(error)})") from None
+    return model
+
+
+def _slim(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    import onnxslim
+
     try:
         simplified: onnx.ModelProto = onnxslim.slim(model)
     except Exception as error:  # Any failure of a foreign pass means the same to the user.
@@ -167,8 +183,8 @@ def _simplified(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     return simplified
 
 
-def _input_view(path: Path, onnx_name: str, sizes: tuple[int, ...]) -> View:
-    name = onnx_name if readable(onnx_name) else "input"
+def _input_view(onnx_name: str, sizes: tuple[int, ...], named: bool) -> View:
+    name = onnx_name if named or readable(onnx_name) else "input"
     if len(sizes) == 4:
         shape: Shape = (sizes[1], sizes[2], sizes[3])
         return View(name, shape, image_index(shape), exclusive=False)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from models.arrangement import View
-from models.graph import Concat, Layer, Shape, Softmax
+from models.graph import ActivationGrid, Concat, Layer, Shape, Softmax
 
 MAX_NAME = 24
 """An ONNX node's own name is kept up to this length."""
@@ -40,14 +40,20 @@ def node_attributes(node: onnx.NodeProto) -> Attributes:
 
 
 class NodeConverter:
-    """Converts a model's nodes in order. ``layers`` (by name) and ``views`` (by ONNX tensor) grow; ``unsupported``
-    collects refusals.
+    """Converts a model's nodes in order. ``layers`` (by name), the ``nodes`` that they are, ``views`` (by ONNX tensor) and
+    ``grids`` (of tensors that the file quantizes) grow; ``unsupported`` collects refusals.
 
-    ``input_name`` is ONNX's name of the only input, ``input_view`` what it sees of ours.
+    ``input_name`` is ONNX's name of the only input, ``input_view`` what it sees of ours. With ``named``, nodes have the
+    names of our layers, whatever these are.
     """
 
-    def __init__(self, model: onnx.ModelProto, input_name: str, input_view: View, converters: Converters) -> None:
+    def __init__(
+        self, model: onnx.ModelProto, input_name: str, input_view: View, converters: Converters, named: bool = False
+    ) -> None:
         graph = model.graph
+        self.nodes: dict[str, onnx.NodeProto] = {}
+        self.grids: dict[str, ActivationGrid] = {}
+        self._named = named
         self.opset = max((opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx")), default=1)
         self.layers: dict[str, Layer] = {}
         self.unsupported: list[str] = []
@@ -130,17 +136,21 @@ class NodeConverter:
     def emit(self, node: onnx.NodeProto, layer: Layer, shape: Shape, index: NDArray[np.int64]) -> None:
         """The node's output is ``layer``'s, of ``shape``, which ONNX sees as ``index``; names the layer."""
         self._numbers[layer.kind] += 1
-        name = next((name for name in _own_names(node) if name not in self._names), "")
+        names = [node.name] if self._named and node.name else _own_names(node)
+        name = next((name for name in names if name not in self._names), "")
         if not name:
             while (name := f"{layer.kind}{self._numbers[layer.kind]}") in self._names:
                 self._numbers[layer.kind] += 1
         self._names.add(name)
         self.layers[name] = replace(layer, name=name)
+        self.nodes[name] = node
         self.views[node.output[0]] = View(name, shape, index, self.exclusive(node.output[0]))
 
     def absorb(self, node: onnx.NodeProto, view: View, layer: Layer) -> None:
-        """``layer`` takes the place of the one that makes ``view``, and does this node's work too."""
+        """``layer`` takes the place of the one that makes ``view``, and does this node's work too; how a file quantizes what
+        lies between no longer matters."""
         self.layers[view.tensor] = layer
+        self.grids.pop(view.tensor, None)
         self.views[node.output[0]] = replace(view, exclusive=self.exclusive(node.output[0]))
 
     def producer(self, view: View) -> Layer | None:

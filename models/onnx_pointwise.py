@@ -172,8 +172,10 @@ class _Finder:
         return False
 
     def _without_absorbable(self, region: _Region) -> _Region:
-        """Without leading nodes that a layer before can absorb, as long as the rest needs a table."""
-        while len(region.nodes) > 1:
+        """Without leading nodes that a layer before can absorb, as long as the rest needs a table. What is rounded before the
+        region can't take anything of it."""
+        rounded = region.root in self._place and self._node(region.root).op_type == "DequantizeLinear"
+        while len(region.nodes) > 1 and not rounded:
             first = region.nodes[0]
             rest = _Region(first.output[0], region.nodes[1:])
             activations = self._activations(first)

@@ -4,13 +4,15 @@ A layer is DequantizeLinear (activations, weights per channel, int32 bias), Conv
 Clip, QuantizeLinear; the function of a table stands between its own pair of them. Layers that write one tensor together
 are the one operator that the float network had. Integers narrower than their ONNX type (below 8 bits int8, from 9 to 16
 int16) are bounded by the Clip. ONNX Runtime computes this in float and rounds to even, so it may differ from the array
-by one step.
+by one step. The nodes that compute have the names of our layers, and what ONNX has no place for is in the file's metadata,
+so that :mod:`models.qdq_import` reads the same network again.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -38,14 +40,9 @@ def to_qdq(network: QuantizedNetwork) -> onnx.ModelProto:
     writer = _Writer(network)
     source = network.tensors[network.input]
     writer.quantize(source, source.name, _limits(source))
-    made = {network.input}
-    for output, group in by_output(network).items():
-        writer.group(group)
-        made.add(output)
-        while ready := [name for name, parts in network.concats.items() if name not in made and made.issuperset(parts)]:
-            for name in ready:
-                writer.concat(name)
-            made.update(ready)
+    groups = by_output(network)
+    for name in _in_order(network, groups):
+        writer.concat(name) if name in network.concats else writer.group(groups[name])
     real = {name: writer.dequantize(network.tensors[name], result=name) for name in network.outputs}
     hosts = {host.output: host for host in network.host_layers}
     outputs = []
@@ -56,7 +53,61 @@ def to_qdq(network: QuantizedNetwork) -> onnx.ModelProto:
         else:
             result = writer.node(host.operator, [real[host.input]], host.output, axis=1)
             outputs.append(tensor_info(result, network.tensors[host.input].shape))
-    return writer.model([tensor_info(network.input, source.shape)], outputs)
+    model = writer.model([tensor_info(network.input, source.shape)], outputs)
+    helper.set_model_props(model, _metadata(network))
+    return model
+
+
+METADATA = "skipstone."
+"""What the names of a file's metadata of ours begin with: ``weight_code``, ``weight_bits`` and ``activation_bits`` of the
+network, ``calibration`` in words, and ``layers``, a JSON object with each layer's ``kind`` and, where it has trained
+weights, ``weight_bits`` and ``weight_code``."""
+
+
+def _metadata(network: QuantizedNetwork) -> dict[str, str]:
+    layers: dict[str, dict[str, str | int]] = {}
+    for layer in network.array_layers:
+        entry: dict[str, str | int] = {"kind": layer.kind}
+        if layer.weight_bits is not None and layer.weight_code is not None:
+            entry |= {"weight_bits": layer.weight_bits, "weight_code": layer.weight_code}
+        layers.setdefault(_base_name(layer), entry)
+    values = {
+        "weight_code": network.weight_code,
+        "weight_bits": str(network.weight_bits),
+        "activation_bits": str(network.activation_bits),
+        "calibration": network.calibration,
+        "layers": json.dumps(layers),
+    }
+    return {METADATA + name: value for name, value in values.items()}
+
+
+def _base_name(layer: QuantizedLayer) -> str:
+    """The name of the float layer that ``layer`` is, or is a part of."""
+    return layer.sources[0] if layer.sources else layer.name
+
+
+def _in_order(network: QuantizedNetwork, groups: Mapping[str, Group]) -> list[str]:
+    """The tensors that layers write and those that are others side by side, each after what it is made of: as in the
+    network's tensors, as far as that is such an order."""
+    place = {name: number for number, name in enumerate(network.tensors)}
+    waiting = sorted(network.concats, key=place.__getitem__)
+    made, order = {network.input}, []
+
+    def join(before: Callable[[str], bool]) -> None:
+        while ready := [name for name in waiting if made.issuperset(network.concats[name]) and before(name)]:
+            for name in ready:
+                waiting.remove(name)
+                made.add(name)
+                order.append(name)
+
+    for output, group in groups.items():
+        join(lambda name, output=output: place[name] < place[output])  # type: ignore[misc]
+        if not made.issuperset(inputs_of(group[0])):
+            join(lambda _: True)
+        made.add(output)
+        order.append(output)
+    join(lambda _: True)
+    return order
 
 
 def layer_to_qdq(network: QuantizedNetwork, layer: QuantizedLayer | HostProduct) -> onnx.ModelProto:
@@ -141,8 +192,11 @@ class _Writer:
         constants = list(self._constants.values())
         return make_model(helper.make_graph(self._nodes, self._network.name, list(inputs), list(outputs), constants))
 
-    def node(self, operator: str, inputs: list[str], output: str, **attributes: int | str | list[int]) -> str:
-        node = helper.make_node(operator, inputs, [output], name=output)
+    def node(
+        self, operator: str, inputs: list[str], output: str, layer: str = "", **attributes: int | str | list[int]
+    ) -> str:
+        """A node with the name of the float ``layer`` that it is, or else of its output."""
+        node = helper.make_node(operator, inputs, [output], name=layer or output)
         node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
         self._nodes.append(node)
         return output
@@ -157,20 +211,24 @@ class _Writer:
             self.constant(f"{tensor.name}.zero_point", np.array(tensor.zero_point, integer_type(tensor.bits))),
         ]
 
-    def quantize(self, tensor: QuantizedTensor, real: str, bounds: tuple[int, int], clips: bool = True) -> None:
-        """The integers of ``tensor``, from its float values ``real``, within ``bounds`` (unless they are anyway)."""
+    def quantize(
+        self, tensor: QuantizedTensor, real: str, bounds: tuple[int, int], clips: bool = True, layer: str = ""
+    ) -> None:
+        """The integers of ``tensor``, from its float values ``real``, within ``bounds`` (unless they are anyway, and no float
+        ``layer`` is their Clip)."""
         limits = np.iinfo(integer_type(tensor.bits))
-        if clips and bounds != (limits.min, limits.max):
+        if clips and (layer or bounds != (limits.min, limits.max)):
             low, high = ((bound - tensor.zero_point) * tensor.scale for bound in bounds)
             names = [
                 self.constant(f"{tensor.name}.low", np.array(low, np.float32)),
                 self.constant(f"{tensor.name}.high", np.array(high, np.float32)),
             ]
-            real = self.node("Clip", [real, *names], f"{tensor.name}.clipped")
+            real = self.node("Clip", [real, *names], f"{tensor.name}.clipped", layer)
         self.node("QuantizeLinear", [real, *self._scale(tensor)], integer_name(tensor.name))
 
     def dequantize(self, tensor: QuantizedTensor, result: str) -> str:
-        return self.node("DequantizeLinear", [integer_name(tensor.name), *self._scale(tensor)], result)
+        inputs = [integer_name(tensor.name), *self._scale(tensor)]
+        return self.node("DequantizeLinear", inputs, result, f"{result}.real")
 
     def concat(self, name: str) -> None:
         """The integers of a tensor that is several side by side."""
@@ -179,7 +237,8 @@ class _Writer:
             self.dequantize(tensors[part], f"{name}.part{number}")
             for number, part in enumerate(self._network.concats[name])
         ]
-        self.quantize(tensors[name], self.node("Concat", parts, f"{name}.parts", axis=1), _limits(tensors[name]), False)
+        whole = self.node("Concat", parts, f"{name}.parts", name, axis=1)
+        self.quantize(tensors[name], whole, _limits(tensors[name]), False)
 
     def group(self, group: Group) -> None:
         """The nodes of the layers that write one tensor, from integers to integers."""
@@ -190,18 +249,21 @@ class _Writer:
                 self.dequantize(tensors[name], f"{first.name}.{which}")
                 for name, which in zip(first.inputs, "ab", strict=True)
             ]
-            self.quantize(target, self.node("Mul", factors, f"{first.name}.product"), (first.low, first.high))
+            product = self.node("Mul", factors, f"{first.name}.product", first.name)
+            self.quantize(target, product, (first.low, first.high))
             return
         layers = [layer for layer in group if isinstance(layer, QuantizedLayer)]
         real = self._operator(layers)
         if first.other is not None:
             other = self.dequantize(tensors[first.other], f"{first.name}.other")
-            real = self.node("Add", [real, other], f"{first.name}.sum")
+            made = first.sources[0 if first.kind == "add" else 1] if len(first.sources) > 1 else _base_name(first)
+            real = self.node("Add", [real, other], f"{first.name}.sum", made)
+        clamp = first.sources[0] if first.kind == "clamp" else ""
         if first.table is None:
-            self.quantize(target, real, (first.low, first.high))
+            self.quantize(target, real, (first.low, first.high), layer=clamp)
             return
         if (before := table_input(self._network, group)) is not None:
-            self.quantize(before, real, (first.low, first.high))
+            self.quantize(before, real, (first.low, first.high), layer=clamp)
             real = self.dequantize(before, f"{first.name}.argument")
         pointwise = self._float_layer(first, -1)
         assert isinstance(pointwise, Pointwise)
@@ -210,6 +272,8 @@ class _Writer:
         unbounded = pointwise.clamp is None
         bounds = _limits(target) if unbounded else (int(first.table.min()), int(first.table.max()))
         self.quantize(target, result, bounds)
+        # Whoever reads the file takes function and bounds for one function, which has the name of the node before the last.
+        self._nodes[-2].name = pointwise.name
 
     def _float_layer(self, layer: QuantizedLayer, which: int) -> Layer:
         """The float network's layer that ``layer`` computes, the first (0) or last (-1) of its sources."""
@@ -223,7 +287,7 @@ class _Writer:
         """The float result of what ``layers`` compute together, before the Add and all that follows."""
         first, tensors = layers[0], self._network.tensors
         source = tensors[first.input]
-        x = self.dequantize(source, f"{first.name}.input")
+        x, name = self.dequantize(source, f"{first.name}.input"), _base_name(first)
         window: Attributes = {
             "kernel_shape": list(first.weights.shape[2:]),
             "strides": list(first.stride),
@@ -231,19 +295,22 @@ class _Writer:
             "dilations": list(first.dilation),
         }
         match first.kind:
-            case "add" | "clamp" | "copy" | "table":
+            case "add" | "clamp" | "table":
                 return x
+            case "copy":
+                return self.node("Identity", [x], f"{first.name}.copied", name)
             case "max_pool":
-                return self.node("MaxPool", [x], f"{first.name}.maximum", **window)
+                return self.node("MaxPool", [x], f"{first.name}.maximum", name, **window)
             case "upsample":
                 assert first.lattice is not None
                 factors = np.array((1, 1, *first.lattice.step), np.float32)
                 inputs = [x, "", self.constant(f"{first.name}.factors", factors)]
-                return self.node("Resize", inputs, f"{first.name}.repeated", **RESIZE)
+                return self.node("Resize", inputs, f"{first.name}.repeated", name, **RESIZE)
             case "average_pool" if self._network.graph is not None or first.lattice is not None:
                 pool = self._float_layer(first, 0)
                 assert isinstance(pool, AveragePool)
                 self._nodes.extend(average_nodes(pool, x, f"{first.name}.mean", self.constant))
+                self._nodes[-1].name = name
                 return f"{first.name}.mean"
             case "transposed_conv":
                 layer = self._float_layer(first, 0)
@@ -251,7 +318,7 @@ class _Writer:
                 return self._transposed(x, layers, layer)
             case _:
                 parameters = [x, *self._parameters(first, first.weights, source)]
-                return self.node("Conv", parameters, f"{first.name}.linear", group=first.groups, **window)
+                return self.node("Conv", parameters, f"{first.name}.linear", name, group=first.groups, **window)
 
     def _transposed(self, x: str, layers: list[QuantizedLayer], layer: ConvTranspose) -> str:
         """One ConvTranspose of the kernel that ``layers`` have the taps of."""
@@ -272,7 +339,8 @@ class _Writer:
             weights = self.node("Reshape", [weights, wanted], f"{first.name}.weights{number}")
             if number == 0:
                 weights = self.node("Transpose", [weights], f"{first.name}.swapped", perm=[0, 2, 1, 3, 4])
-        return self.node("ConvTranspose", [x, weights, bias], f"{first.name}.linear", **transposed_attributes(layer))
+        attributes = transposed_attributes(layer)
+        return self.node("ConvTranspose", [x, weights, bias], f"{first.name}.linear", layer.name, **attributes)
 
     def _parameters(self, layer: QuantizedLayer, kernel: NDArray[np.int64], source: QuantizedTensor) -> tuple[str, str]:
         """Dequantized weights, of which ``layer`` has some or all, and bias."""

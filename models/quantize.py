@@ -119,12 +119,19 @@ def quantize(
         host_layers=tuple(host_layers),
         weight_bits=whole_bits,
         activation_bits=next(iter(tensors.values())).bits,
-        calibration=ranges.description if ranges is not None else graph.grids_from,
+        calibration=_calibration(graph, ranges),
         results=tuple(graph.outputs),
         concats=concats,
         weight_code=whole_code,
         graph=placed,
     )
+
+
+def _calibration(graph: Graph, ranges: Ranges | None) -> str:
+    """Where scales come from, in words."""
+    if ranges is None or (graph.grids_from and materialized(graph) <= graph.grids.keys()):
+        return graph.grids_from
+    return f"{graph.grids_from}; the others: {ranges.description}" if graph.grids_from else ranges.description
 
 
 def materialized(graph: Graph) -> frozenset[str]:

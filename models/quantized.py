@@ -20,8 +20,8 @@ Operation = Literal["multiply_add", "max"]
 
 WeightCode = Literal["linear", "power_of_two", "additive_power_of_two", "ternary", "binary", "codebook"]
 """How a network's weights are coded: any integer, plus or minus a power of two, plus or minus a sum of them, plus or minus one
-where small weights are zero, plus or minus one for every weight, or one of a few values per layer. A pruned weight is zero in all of them.
-``weights`` always holds the integers that the code stands for."""
+where small weights are zero, plus or minus one for every weight, or one of a few values per layer. A pruned weight is zero in
+all of them. ``weights`` always holds the integers that the code stands for."""
 
 MULTIPLIER_BITS = 16
 """Bits of the unsigned requantization multiplier; the relative rounding error of a scale is at most 2**-16."""

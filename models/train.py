@@ -104,6 +104,7 @@ def export_onnx(network: Any, path: Path, input_shape: tuple[int, ...]) -> None:
         opset_version=18,
         dynamo=True,
     )
+    assert program is not None
     model = program.model_proto
     model.ir_version = 10
     # The exporter notes where each node came from, with this machine's paths.

@@ -45,10 +45,12 @@ def weight_levels(code: WeightCode, bits: int) -> Real:
       units of the smallest, ``2**-(3*n - 1)`` (Li, Dong, Wang, "Additive Powers-of-Two Quantization", 2020, with terms of
       2 bits). All of the ``4**n`` sums differ.
 
-    Raises SkipstoneError for a number of bits that a code cannot have.
+    Raises SkipstoneError for any other code, and for a number of bits that a code cannot have.
     """
     if code == "power_of_two":
         return np.array([0.0, *(2.0**e for e in range(min((1 << (bits - 1)) - 1, MAX_EXPONENT) + 1))])
+    if code != "additive_power_of_two":
+        raise SkipstoneError(f"weight code '{code}' has no fixed levels; power_of_two and additive_power_of_two have")
     _check_bits(code, bits)
     n = (bits - 1) // 2
     terms = [(0.0, *(2.0 ** (3 * n - 1 - i - j * n) for j in range(3))) for i in range(n)]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from skipstone.compress.commands import register
 from skipstone.console import console_for, errors, progress_for, writable, write_json
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def run(
             input_range,
             input_shape,
         )
-        chosen = _design(design, options)
+        chosen = _design(design, network, options)
         with writable(out, json_file), progress_for(json_file) as progress:
             from skipstone.evaluate import evaluate_network
 
@@ -165,7 +166,7 @@ def verify(
             input_range,
             input_shape,
         )
-        chosen = _design(design, options)
+        chosen = _design(design, network, options)
         if simulator not in ("verilator", "icarus"):
             from sim.errors import SimulationError
 
@@ -247,7 +248,7 @@ def export(
             input_range,
             input_shape,
         )
-        chosen = _design(design, options)
+        chosen = _design(design, network, options)
         with writable(out), progress_for(None) as progress:
             from mapper.memories import with_memories_for
             from skipstone.evaluate import cost_network
@@ -392,6 +393,9 @@ def designs() -> None:
         console_for(None).print(table)
 
 
+register(app)
+
+
 def main() -> None:
     """The ``skipstone`` command."""
     app()
@@ -465,11 +469,14 @@ def _weight_code(text: str) -> tuple[Any, int]:
     return name, int(entries)
 
 
-def _design(name: str, options: CompressionOptions) -> Design:
-    """The design, with the widths and the multiplier that are asked for unless its file names its own."""
+def _design(name: str, network: str, options: CompressionOptions) -> Design:
+    """The design, with the widths and the multiplier that are asked for, or that a quantized network has, unless its file
+    names its own."""
     from hw.design import load_design
     from skipstone.designs import fitted
+    from skipstone.prepare import stored_options
 
+    options = stored_options(network, options)
     # What a file says about widths holds; where it says nothing, the options do, as for a built-in design.
     said = tomllib.loads(Path(name).read_text()) if name.endswith(".toml") else {}
     return fitted(

@@ -21,8 +21,8 @@ def fitted(
     codebook_entries: int = 16,
     fixed: Collection[str] = (),
 ) -> Design:
-    """``design`` with these widths, the multiplier of ``weight_code``, and accumulators that hold its products; parameters named in
-    ``fixed`` stay as they are."""
+    """``design`` with these widths, the multiplier of ``weight_code``, and accumulators that hold its products; parameters
+    named in ``fixed`` stay as they are."""
     wanted: dict[str, Any] = {"weight_bits": weight_bits, "activation_bits": activation_bits}
     match weight_code:
         case "power_of_two":
@@ -38,9 +38,7 @@ def fitted(
     changed = design.replace(**(wanted | {"accumulator_bits": MAX_ACCUMULATOR_BITS}))
     bits = changed.products.product_bits
     kept = "accumulator_bits" in fixed or bits <= 16
-    return changed.replace(
-        accumulator_bits=design.accumulator_bits if kept else min(MAX_ACCUMULATOR_BITS, bits + 12)
-    )
+    return changed.replace(accumulator_bits=design.accumulator_bits if kept else min(MAX_ACCUMULATOR_BITS, bits + 12))
 
 
 def design_for(network: QuantizedNetwork, design: Design, fixed: Collection[str] = ()) -> Design:
@@ -48,6 +46,4 @@ def design_for(network: QuantizedNetwork, design: Design, fixed: Collection[str]
     entries = 16
     if network.weight_code == "codebook":
         entries = max(len(set(layer.weights[layer.weights != 0].tolist())) for layer in network.array_layers)
-    return fitted(
-        design, network.weight_code, network.weight_bits, network.activation_bits, max(entries, 4), fixed
-    )
+    return fitted(design, network.weight_code, network.weight_bits, network.activation_bits, max(entries, 4), fixed)

@@ -9,13 +9,14 @@ import numpy as np
 
 from hw.design import MAX_ACCUMULATOR_BITS, Design
 from mapper.actions import count_actions
+from mapper.causes import bound_of, cycles_by_cause
 from mapper.compile import compile_network
 from mapper.cycles import LayerCycles, network_cycles
 from mapper.energy import area_um2_proxy, energy_sources, layer_energy
 from mapper.errors import MappingError
 from mapper.memories import ROOMY, with_memories_for
 from mapper.program import LayerProgram, Program
-from mapper.results import CAUSES, STALLS, Accuracy, LayerResult, NetworkResult
+from mapper.results import STALLS, Accuracy, LayerResult, NetworkResult
 from mapper.skipped import dense_words
 from mapper.technology import Technology, load_technology
 from models.quantized import HostProduct
@@ -27,13 +28,6 @@ from skipstone.prepare import (
     prepare_network,
     short_name,
 )
-
-BOUNDS = {
-    "compute": ("compute", "filler", "balance"),
-    "load": ("load",),
-    "drain": ("drain",),
-    "edge": ("edge", "fill"),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,28 +126,6 @@ def assemble_result(
         search=dataclasses.asdict(costed.program.search),
         weight_code=prepared.options.weight_code,
     )
-
-
-def cycles_by_cause(layer: LayerProgram, cycles: LayerCycles, design: Design) -> dict[str, float]:
-    """Splits a layer's cycles into ``CAUSES``: row cycles by what the row did or waited for, over the number of rows."""
-    schedule = layer.schedule
-    useful = layer.products * schedule.out_height * schedule.out_width / design.cols
-    causes = {
-        "compute": useful,
-        "edge": layer.products * schedule.tiles - useful,
-        "filler": cycles.issue_row_cycles - layer.products * schedule.tiles,
-        "balance": cycles.balance_wait_row_cycles,
-        "load": cycles.load_wait_row_cycles,
-        "drain": cycles.drain_wait_row_cycles,
-        "fill": max(cycles.fill_row_cycles, 0),
-        "overlap": min(cycles.fill_row_cycles, 0),
-    }
-    return {cause: causes[cause] / design.rows for cause in CAUSES}
-
-
-def bound_of(causes: dict[str, float]) -> str:
-    """The largest of ``BOUNDS``."""
-    return max(BOUNDS, key=lambda bound: sum(causes[cause] for cause in BOUNDS[bound]))
 
 
 def layer_result(

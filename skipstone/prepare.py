@@ -1,9 +1,10 @@
-"""From a network's name or file to its quantized forms: float graph, pruned graph, ranges, integers, accuracy."""
+"""From a network's name or file to its quantized forms: float graph, pruned graph, ranges, integers, accuracy. A file that
+is quantized already runs as it is, and options that contradict it are refused."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from models.graph import Graph
 from models.images import fit_images, load_images
 from models.pruning import spec
 from models.pruning.masks import density
-from models.quantize import quantize
+from models.quantize import materialized, quantize
 from models.quantized import QuantizedNetwork, WeightCode
 
 Progress = Callable[[str], None]
@@ -32,6 +33,9 @@ class CompressionOptions:
     carried network uses the images carried with it, any other one seeded random input in ``input_range``; the same holds for
     ``evaluation``, without which a network that is not carried has no accuracy. ``calibration_method`` is ``minmax`` or
     ``percentile:P``.
+
+    For a network that is quantized already these hold as far as it leaves something open: a value that is not the default
+    one must be the network's own.
     """
 
     prune: str = "none"
@@ -50,7 +54,8 @@ class CompressionOptions:
 @dataclass(frozen=True, eq=False)
 class PreparedNetwork:
     """``dense`` is the quantized network without pruning, ``compressed`` the one that runs; ``images`` are the evaluation
-    images where there are any, else the calibration's."""
+    images where there are any, else the calibration's. ``options`` have the bits and code of the network, also where its
+    file says them."""
 
     options: CompressionOptions
     graph: Graph
@@ -70,6 +75,8 @@ def prepare_network(network: str, options: CompressionOptions, progress: Progres
     pruning = spec.parse(options.prune)
     progress("reading the network")
     graph = onnx_import.load(network, options.input_shape)
+    if graph.quantized:
+        _check_stored(graph, options)
     carried = zoo.carried_networks().get(network)
     calibration_path = options.calibration or (str(carried.calibration) if carried else None)
     evaluation_path = options.evaluation or (str(carried.evaluation) if carried else None)
@@ -85,16 +92,20 @@ def prepare_network(network: str, options: CompressionOptions, progress: Progres
                 f"{evaluation_path} has no array 'labels'; without them there is no accuracy to measure"
             )
         evaluation = evaluation_images, labels
-    progress("calibrating")
+    if missing_ranges(graph):
+        progress("calibrating")
     low, high = options.input_range
 
     def quantized(source: Graph) -> QuantizedNetwork:
-        ranges = calibrate.calibrate(source, images, options.calibration_method, seed=options.seed, low=low, high=high)
+        ranges = None
+        if missing_ranges(source):
+            method = options.calibration_method
+            ranges = calibrate.calibrate(source, images, method, seed=options.seed, low=low, high=high)
         return quantize(
             source,
             ranges,
             options.weight_bits,
-            options.activation_bits,
+            _activation_bits(source, options),
             options.weight_code,
             options.codebook_entries,
         )
@@ -103,18 +114,85 @@ def prepare_network(network: str, options: CompressionOptions, progress: Progres
     dense = quantized(graph)
     compressed = dense if pruning is None else quantized(pruned)
     shown = evaluation_images if evaluation_path else images
+    if graph.quantized:
+        options = _options_of(compressed, options)
     return PreparedNetwork(
         options, graph, dense, compressed, spec.describe(pruning), density(pruned), shown, evaluation
     )
 
 
+def stored_options(network: str, options: CompressionOptions) -> CompressionOptions:
+    """``options`` with the bits and code of ``network`` if its file is quantized: what a design for it must have."""
+    if not onnx_import.is_quantized(network):
+        return options
+    return prepare_network(network, replace(options, evaluation=None)).options
+
+
+def missing_ranges(graph: Graph) -> bool:
+    """Whether a tensor's quantization is left to calibration."""
+    return not materialized(graph) <= graph.grids.keys()
+
+
+def _activation_bits(graph: Graph, options: CompressionOptions) -> int:
+    return max((grid.bits for grid in graph.grids.values()), default=options.activation_bits)
+
+
+def _check_stored(graph: Graph, options: CompressionOptions) -> None:
+    """Refuses what contradicts a quantized network."""
+    default, grids = CompressionOptions(), [layer.grid for layer in graph.convs]
+    known = [grid for grid in grids if grid is not None]
+    bits = max((grid.bits for grid in known), default=options.weight_bits)
+    codes = {grid.code for grid in known} or {options.weight_code}
+    stored = f"network '{graph.name}' is quantized already"
+    if options.prune != default.prune:
+        raise SkipstoneError(f"{stored}, so --prune {options.prune} can't change its weights; prune the float network")
+    for name, wanted, usual, found in (
+        ("--weight-bits", options.weight_bits, default.weight_bits, {bits}),
+        ("--activation-bits", options.activation_bits, default.activation_bits, {_activation_bits(graph, options)}),
+        ("--weight-code", options.weight_code, default.weight_code, codes),
+    ):
+        if wanted != usual and found != {wanted}:
+            own = ", ".join(map(str, sorted(found)))
+            raise SkipstoneError(
+                f"{stored}, with {name} {own}; leave {name} {wanted} out, or quantize the float network"
+            )
+    if missing_ranges(graph):
+        return
+    for name, given in (
+        ("--calibration", options.calibration),
+        ("--calibration-method", options.calibration_method.replace(default.calibration_method, "")),
+    ):
+        if given:
+            raise SkipstoneError(
+                f"{stored}, and needs no ranges; leave {name} {given} out, or quantize the float network"
+            )
+
+
+def _options_of(network: QuantizedNetwork, options: CompressionOptions) -> CompressionOptions:
+    """``options`` with the bits and code of a quantized network."""
+    entries = options.codebook_entries
+    if network.weight_code == "codebook":
+        values = [np.unique(layer.weights[layer.weights != 0]) for layer in network.array_layers]
+        entries = max(4, *(len(found) for found in values))
+    return replace(
+        options,
+        weight_bits=network.weight_bits,
+        activation_bits=network.activation_bits,
+        weight_code=network.weight_code,
+        codebook_entries=entries,
+    )
+
+
 def measure_accuracy(prepared: PreparedNetwork, progress: Progress = lambda _: None) -> Accuracy:
-    """Top-1 accuracy of the three forms on the evaluation images; all None without labelled images."""
+    """Top-1 accuracy of the three forms on the evaluation images; all None without labelled images, and the float network's
+    where only the quantized one is there."""
     if prepared.evaluation is None:
         return Accuracy()
     images, labels = prepared.evaluation
-    progress(f"accuracy on {len(labels)} images: float")
-    float_share = float_accuracy(prepared.graph, images, labels)
+    float_share = None
+    if not prepared.graph.quantized:
+        progress(f"accuracy on {len(labels)} images: float")
+        float_share = float_accuracy(prepared.graph, images, labels)
     progress(f"accuracy on {len(labels)} images: quantized")
     quantized = reference.accuracy(prepared.dense, images, labels)
     progress(f"accuracy on {len(labels)} images: compressed")

@@ -48,6 +48,12 @@ CRITERIA: Mapping[str, Criterion] = {
     ),
     "apoz": Criterion("statistics", "first", "Hu et al., Network Trimming, 2016", ("filter",)),
     "wanda": Criterion("statistics", "sum", "Sun et al., A Simple and Effective Pruning Approach for LLMs, 2023"),
+    "lamp": Criterion(
+        "nothing",
+        "sum",
+        "Lee et al., Layer-Adaptive Sparsity for the Magnitude-Based Pruning, 2021",
+        ("weight", "nm"),
+    ),
     "random": Criterion("nothing", "first", "the baseline of all of them"),
 }
 
@@ -83,6 +89,8 @@ def saliency(
     - ``geometric_median``: w itself, since the distances are between groups.
     - ``apoz``: 1 less the share of zeros of the channel after its ReLU.
     - ``wanda``: ``|w|`` times the root mean square of what its input channel and tap sees.
+    - ``lamp``: ``w^2`` over the sum of ``w^2`` of the layer's weights that are not smaller, so that layers compare (for
+      ``scope`` network: each keeps its share of what matters to it).
     - ``random``: uniform from 0 to 1, of ``seed``.
     """
     rule = check_criterion(criterion)
@@ -109,6 +117,8 @@ def saliency(
             return np.abs(weights)
         case "l2":
             return np.square(weights)
+        case "lamp":
+            return _lamp(np.square(weights))
         case "random":
             return np.random.default_rng(seed).random(weights.shape)
         case _:
@@ -156,6 +166,16 @@ def check_criterion(criterion: str, granularity: Granularity | None = None) -> C
             f"criterion '{criterion}' can't score granularity {granularity}; it takes {', '.join(rule.granularities)}"
         )
     return rule
+
+
+def _lamp(squares: Real) -> Real:
+    """Each square over the sum of itself and all that are not smaller; of equal ones the later counts as larger."""
+    order = np.argsort(squares, axis=None, kind="stable")
+    ranked = squares.ravel()[order]
+    remaining = np.cumsum(ranked[::-1])[::-1]
+    scores = np.empty(ranked.size)
+    scores[order] = ranked / np.maximum(remaining, np.finfo(np.float64).tiny)
+    return scores.reshape(squares.shape)
 
 
 def _gradients(layer: Conv, criterion: str, evidence: Evidence | None) -> Real:

@@ -24,6 +24,7 @@ from models.pruning.structures import (
     covers_filters,
     described,
     group_ids,
+    lowest,
 )
 
 Scope = Literal["layer", "network", "output"]
@@ -81,6 +82,14 @@ class Pruning:
                 "it takes weight, kernel, stripe"
             )
 
+    def counts(self, layer: str | None, contests: Integers) -> Integers:
+        """How many groups go from each contest of a layer, or of several (None)."""
+        sizes = np.bincount(contests)
+        if self.granularity == "nm":
+            return np.asarray(sizes - -(-self.n * sizes // self.m))
+        amount = self.amount if layer is None else self.amounts.get(layer, self.amount)
+        return np.array([round(amount * int(size)) for size in sizes])
+
 
 @dataclass(frozen=True, eq=False)
 class Pruned:
@@ -109,7 +118,7 @@ def prune(graph: Graph, pruning: Pruning, evidence: Evidence | None = None, seed
     channels are the network's outputs. Raises SkipstoneError for layers that don't exist, and where the criterion lacks
     its evidence.
     """
-    _check_names(graph, pruning)
+    check_names(graph, pruning)
     notes: dict[str, list[str]] = {layer.name: [] for layer in graph.convs}
     candidates = []
     for index, layer in enumerate(graph.convs):
@@ -139,6 +148,14 @@ def density(graph: Graph) -> float:
     return sum(int(np.count_nonzero(layer.weights)) for layer in graph.convs) / total if total else 1.0
 
 
+def check_names(graph: Graph, pruning: Pruning) -> None:
+    """Refuses ``amounts`` and ``skip`` of layers that the graph does not have."""
+    known = [layer.name for layer in graph.convs]
+    for name in (*pruning.amounts, *pruning.skip):
+        if name not in known:
+            raise SkipstoneError(f"network '{graph.name}' has no prunable layer '{name}'; it has {', '.join(known)}")
+
+
 def output_layers(graph: Graph) -> frozenset[str]:
     """Layers with trained weights whose channels are those of a network's output: no other such layer comes between."""
     found: set[str] = set()
@@ -153,13 +170,6 @@ def output_layers(graph: Graph) -> frozenset[str]:
             else:
                 waiting.extend(graph.network.predecessors(name))
     return frozenset(found)
-
-
-def _check_names(graph: Graph, pruning: Pruning) -> None:
-    known = [layer.name for layer in graph.convs]
-    for name in (*pruning.amounts, *pruning.skip):
-        if name not in known:
-            raise SkipstoneError(f"network '{graph.name}' has no prunable layer '{name}'; it has {', '.join(known)}")
 
 
 def _candidate(
@@ -193,41 +203,23 @@ def _candidate(
 def _compete(contenders: list[_Candidate], pruning: Pruning) -> list[tuple[_Candidate, NDArray[np.bool_], bool]]:
     """Of each contender which groups go, and whether one was saved from it because all would have gone."""
     ends = np.cumsum([len(c.scores) for c in contenders])[:-1]
-    # Only layers in a field of their own have several contests.
-    where = (
-        contenders[0].contests if len(contenders) == 1 else np.zeros(sum(len(c.scores) for c in contenders), np.int64)
-    )
-    sizes = np.bincount(where)
-    if pruning.granularity == "nm":
-        counts = sizes - -(-pruning.n * sizes // pruning.m)
-    else:
-        amount = (
-            pruning.amounts.get(contenders[0].layer.name, pruning.amount) if len(contenders) == 1 else pruning.amount
-        )
-        counts = np.array([round(amount * int(size)) for size in sizes])
-    gone = np.split(_lowest(np.concatenate([c.scores for c in contenders]), where, counts), ends)
+    alone = contenders[0] if len(contenders) == 1 else None
+    where = alone.contests if alone else np.zeros(sum(len(c.scores) for c in contenders), np.int64)
+    counts = pruning.counts(alone.layer.name if alone else None, where)
+    gone = np.split(lowest(np.concatenate([c.scores for c in contenders]), where, counts), ends)
     emptied = [
         bool(one.all()) and not pruning.may_empty and bool((c.scores > -np.inf).any())
         for c, one in zip(contenders, gone, strict=True)
     ]
     if any(emptied):
         # The best group of every layer is safe: another may be the next that would be emptied.
-        gone = np.split(_lowest(np.concatenate([_guarded(c.scores) for c in contenders]), where, counts), ends)
+        gone = np.split(lowest(np.concatenate([_guarded(c.scores) for c in contenders]), where, counts), ends)
     return list(zip(contenders, gone, emptied, strict=True))
 
 
 def _guarded(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The last of the best scores raised to infinity, which :func:`_lowest` leaves alone."""
+    """The last of the best scores raised to infinity, which :func:`lowest` leaves alone."""
     guarded = scores.copy()
     if scores.max() > -np.inf:
         guarded[len(scores) - 1 - np.argmax(scores[::-1])] = np.inf
     return guarded
-
-
-def _lowest(scores: NDArray[np.float64], where: Integers, counts: Integers) -> NDArray[np.bool_]:
-    """The ``counts[c]`` lowest scores of each contest c of ``where``; of equals the earlier ones, of infinite ones none."""
-    order = np.lexsort((scores, where))
-    sizes = np.bincount(where)
-    rank = np.empty(len(scores), np.int64)
-    rank[order] = np.arange(len(scores)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return np.asarray((rank < counts[where]) & (scores < np.inf))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import repeat
 
 import networkx as nx
 import numpy as np
@@ -43,10 +44,13 @@ class LayerStatistics:
 @dataclass(frozen=True, eq=False)
 class Moments:
     """Means over all images and output pixels of a layer's unfolded input x, D = C/groups * kh * kw values in the order of
-    the weights: ``mean`` of x (groups x D), ``second`` of x x^T (groups x D x D)."""
+    the weights: ``mean`` of x (groups x D), ``second`` of x x^T (groups x D x D). With z as what a reference network's
+    layer sees, ``reference_mean`` is of z and ``cross`` of z x^T; without a reference z is x."""
 
     mean: Real
     second: Real
+    reference_mean: Real
+    cross: Real
 
 
 def measure(graph: Graph, images: Images) -> dict[str, LayerStatistics]:
@@ -83,19 +87,29 @@ def measure(graph: Graph, images: Images) -> dict[str, LayerStatistics]:
     }
 
 
-def input_moments(graph: Graph, layer: Conv, images: Images) -> Moments:
-    """First and second moments of ``layer``'s unfolded input, for each group of the convolution, in float64."""
-    inputs, kh, kw = layer.weights.shape[1:]
-    size = inputs * kh * kw
-    mean = np.zeros((layer.groups, size))
-    second = np.zeros((layer.groups, size, size))
+def input_moments(graph: Graph, layer: Conv, images: Images, reference: Graph | None = None) -> Moments:
+    """First and second moments of the unfolded input of ``layer``, for each group of the convolution, in float64.
+
+    ``reference`` is the network with other weights, whose layer of that name gives the cross moments.
+    """
+    output = graph.shapes[layer.name][1:]
+    size = int(np.prod(layer.weights.shape[1:]))
+    mean, reference_mean = np.zeros((2, layer.groups, size))
+    second, cross = np.zeros((2, layer.groups, size, size))
     pixels = 0
-    for x in input_batches(graph, layer, images):
-        columns = columns_of(layer, x, graph.shapes[layer.name][1:])
+    others = input_batches(reference, layer, images) if reference else repeat(None)
+    for x, z in zip(input_batches(graph, layer, images), others, strict=False):
+        columns = columns_of(layer, x, output)
         pixels += columns.shape[2]
         mean += columns.sum(axis=2)
         second += columns @ columns.swapaxes(1, 2)
-    return Moments(mean / pixels, second / pixels)
+        if z is not None:
+            seen = columns_of(layer, z, output)
+            reference_mean += seen.sum(axis=2)
+            cross += seen @ columns.swapaxes(1, 2)
+    if reference is None:
+        return Moments(mean / pixels, second / pixels, mean / pixels, second / pixels)
+    return Moments(mean / pixels, second / pixels, reference_mean / pixels, cross / pixels)
 
 
 def input_batches(graph: Graph, layer: Conv, images: Images) -> Iterator[NDArray[np.float32]]:

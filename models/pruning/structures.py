@@ -88,12 +88,23 @@ def contests(
     return result
 
 
+def lowest(scores: NDArray[np.float64], contests: Integers, counts: Integers) -> NDArray[np.bool_]:
+    """Where the ``counts[c]`` lowest scores of each contest c are; of equals the earlier ones, of infinite ones none."""
+    order = np.lexsort((scores, contests))
+    sizes = np.bincount(contests, minlength=len(counts))
+    rank = np.empty(len(scores), np.int64)
+    rank[order] = np.arange(len(scores)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.asarray((rank < counts[contests]) & (scores < np.inf))
+
+
 def described(shape: WeightsShape, granularity: Granularity, ids: Integers) -> str | None:
     """What the groups of a layer come down to where they are something simpler than their name says, else None."""
     if granularity in ("weight", "nm"):
         return None
     if int(ids.max()) + 1 == ids.size:
         return "single weights"
+    if not ids.any():
+        return "the whole layer"
     if granularity != "filter" and covers_filters(ids):
         return "whole filters"
     if granularity == "shape" and shape[2:] == (1, 1):

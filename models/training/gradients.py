@@ -36,7 +36,8 @@ def weight_gradients(
         module.zero_grad()
         loss.backward()
         for name, conv in module.convs.items():
-            assert conv.effective is not None and conv.effective.grad is not None
+            assert conv.effective is not None
+            assert conv.effective.grad is not None
             totals[name] += conv.effective.grad
     return {name: (total / len(images)).numpy() for name, total in totals.items()}
 

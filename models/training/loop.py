@@ -124,7 +124,7 @@ def train(
     steps_per_epoch = -(-count // options.batch)
     steps = steps_per_epoch * options.epochs
     module.train()
-    module.to(memory_format=torch.channels_last)
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(
         list(groups) if groups is not None else _groups(module, options),
         lr=options.learning_rate,
@@ -132,7 +132,7 @@ def train(
         nesterov=options.momentum > 0,
     )
     first_rates = [group["lr"] for group in optimizer.param_groups]
-    guide = GraphModule(teacher).eval().to(memory_format=torch.channels_last) if teacher is not None else None
+    guide = GraphModule(teacher).eval() if teacher is not None else None
     randomness = torch.Generator().manual_seed(options.seed)
     history = list(_restored(checkpoint, module, optimizer, hooks, randomness))
     for hook in hooks:
@@ -204,9 +204,7 @@ def fine_tune(
 ) -> Graph:
     """``graph`` trained further; weights that are 0 stay 0 (unless a hook says otherwise)."""
     module = module_for(graph, images, options)
-    train(
-        module, images, labels, options, teacher=teacher, hooks=hooks, progress=progress, checkpoint=checkpoint
-    )
+    train(module, images, labels, options, teacher=teacher, hooks=hooks, progress=progress, checkpoint=checkpoint)
     return module.to_graph()
 
 
@@ -247,7 +245,9 @@ def _rate(step: int, steps: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
 
 
-def _loss(scores: Tensor, labels: Tensor | None, x: Tensor, guide: GraphModule | None, options: TrainingOptions) -> Tensor:
+def _loss(
+    scores: Tensor, labels: Tensor | None, x: Tensor, guide: GraphModule | None, options: TrainingOptions
+) -> Tensor:
     loss = scores.new_zeros(())
     if options.distillation != "teacher" and labels is not None:
         loss = functional.cross_entropy(scores, labels, label_smoothing=options.label_smoothing)

@@ -152,19 +152,28 @@ class Normalization(nn.Module):
             self._measure(x)
         norm = self.inner
         return functional.batch_norm(
-            x, norm.running_mean, norm.running_var, norm.weight.abs(), norm.bias, norm.training, norm.momentum or 0.0, EPSILON
+            x,
+            norm.running_mean,
+            norm.running_var,
+            norm.weight.abs(),
+            norm.bias,
+            norm.training,
+            norm.momentum or 0.0,
+            EPSILON,
         )
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """The factor and the offset of each channel that the normalization amounts to."""
         norm = self.inner
-        assert norm.running_mean is not None and norm.running_var is not None
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         factor = norm.weight.detach().abs() / torch.sqrt(norm.running_var + EPSILON)
         return factor, norm.bias.detach() - norm.running_mean * factor
 
     def _measure(self, x: Tensor) -> None:
         norm = self.inner
-        assert norm.running_mean is not None and norm.running_var is not None
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         with torch.no_grad():
             variance, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
             norm.running_mean.copy_(mean)
@@ -314,9 +323,7 @@ def _transposed(x: Tensor, weight: Tensor, bias: Tensor | None, layer: ConvTrans
     outputs, inputs, *kernel = weight.shape
     grouped = weight.reshape(layer.groups, outputs // layer.groups, inputs, *kernel).transpose(1, 2)
     swapped = grouped.reshape(layer.groups * inputs, outputs // layer.groups, *kernel)
-    full = functional.conv_transpose2d(
-        x, swapped, bias, layer.stride, 0, 0, layer.groups, layer.dilation
-    )
+    full = functional.conv_transpose2d(x, swapped, bias, layer.stride, 0, 0, layer.groups, layer.dilation)
     top, left, bottom, right = layer.padding
     extra = layer.output_padding
     if any(extra):

@@ -26,8 +26,8 @@ Regularizer = Literal["none", "l1", "group_lasso", "batch_norm_scale"]
 class GradualPruning(Hook):
     """Prunes a little more every ``every`` steps, up to ``pruning.amount`` after the share ``until`` of all steps.
 
-    After step t of T the share of zeros is ``final * (1 - (1 - t / T)**3)``: Zhu and Gupta, "To prune, or not to prune", 2017, from 0
-    on. Weights that are zero stay zero. ``pruning`` is any of ``models.pruning``'s that needs no data.
+    After step t of T the share of zeros is ``final * (1 - (1 - t / T)**3)``: Zhu and Gupta, "To prune, or not to prune",
+    2017, from 0 on. Weights that are zero stay zero. ``pruning`` is any of ``models.pruning``'s that needs no data.
     """
 
     def __init__(self, pruning: Pruning, *, every: int = 50, until: float = 0.6) -> None:
@@ -55,7 +55,8 @@ class GradualPruning(Hook):
 
 
 class RigL(Hook):
-    """Dynamic sparse training: every ``every`` steps the smallest weights of each layer leave and as many of those with the largest
+    """Dynamic sparse training: every ``every`` steps the smallest weights of each layer leave and as many of those with the
+    largest
     gradients come in, at 0. The share of a layer's weights that move falls from ``fraction`` to 0 along half a cosine up to the
     share ``until`` of all steps. Evci et al., "Rigging the Lottery: Making All Tickets Winners", 2020.
 
@@ -161,4 +162,3 @@ def _exchange(conv: ConvModule, share: float) -> None:
     conv.weight.copy_(weight.reshape(conv.weight.shape))
     if conv.weight.grad is not None:
         conv.weight.grad.mul_(conv.mask)
-

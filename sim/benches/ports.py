@@ -99,7 +99,8 @@ def operand_bits(design: Design) -> int:
 
 
 def operand_ends(design: Design) -> tuple[int, ...]:
-    """The operands at both ends of every field: of a number, of an exponent or of terms under either sign; and the one for 1 or -1."""
+    """The operands at both ends of every field: of a number, of an exponent or of terms under either sign; and the one for
+    1 or -1."""
     top = 1 << (operand_bits(design) - 1)
     return tuple(sorted({0, 1, top, top - 1, 2 * top - 1}))
 

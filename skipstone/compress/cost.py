@@ -11,13 +11,13 @@ from mapper.memories import with_memories_for
 from mapper.program import Program
 from mapper.technology import load_technology
 from models.quantized import QuantizedNetwork
-from skipstone.compress.results import DesignCost
+from reports.compression import DesignCost
 from skipstone.designs import design_for
 
 
 def design_cost(network: QuantizedNetwork, dense: QuantizedNetwork, design: Design) -> DesignCost:
-    """Costs of ``network`` on ``design`` with the multipliers that its code takes, and of ``dense`` on ``design`` itself. Memories
-    are enlarged to what each needs."""
+    """Costs of ``network`` on ``design`` with the multipliers that its code takes, and of ``dense`` on ``design`` itself.
+    Memories are enlarged to what each needs."""
     chosen = with_memories_for(network, design_for(network, design))
     program = compile_network(network, chosen)
     cycles, energy = _totals(program, chosen)

@@ -21,11 +21,17 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Bits = Annotated[int, Field(ge=2, le=16)]
 Criterion = Literal[
-    "l1", "l2", "batch_norm_scale", "taylor", "snip", "geometric_median", "apoz", "wanda", "random"
+    "l1", "l2", "batch_norm_scale", "taylor", "snip", "geometric_median", "apoz", "wanda", "lamp", "random"
 ]
 Granularity = Literal["weight", "nm", "block", "kernel", "stripe", "shape", "input_channel", "filter"]
 Scope = Literal["layer", "network"]
 Code = Literal["linear", "power_of_two", "additive_power_of_two", "ternary", "binary", "codebook"]
+
+
+def _check_pattern(pattern: str) -> None:
+    n, colon, m = pattern.partition(":")
+    if pattern and (not colon or not n.isdigit() or not m.isdigit() or not 1 <= int(n) <= int(m)):
+        raise ValueError(f"pattern must be N:M with N from 1 to M (as '2:4'), not '{pattern}'")
 
 
 class Keys(BaseModel):
@@ -35,8 +41,8 @@ class Keys(BaseModel):
 
 
 class Masked(Keys):
-    """What is pruned, how much, and by what criterion. ``pattern`` ("2:4") goes with ``nm``, ``block`` ([out, in]) with ``block``;
-    ``amounts`` are shares of single layers in place of ``amount``, ``skip`` are layers left alone."""
+    """What is pruned, how much, and by what criterion. ``pattern`` ("2:4") goes with ``nm``, ``block`` ([out, in]) with
+    ``block``; ``amounts`` are shares of single layers in place of ``amount``, ``skip`` are layers left alone."""
 
     granularity: Granularity = "weight"
     amount: Share = 0.0
@@ -51,10 +57,7 @@ class Masked(Keys):
     def _fits(self) -> Masked:
         if (self.granularity == "nm") != bool(self.pattern):
             raise ValueError("pattern (as '2:4') goes with granularity = 'nm', and only with it")
-        if self.pattern:
-            n, colon, m = self.pattern.partition(":")
-            if not colon or not n.isdigit() or not m.isdigit() or not 1 <= int(n) <= int(m):
-                raise ValueError(f"pattern must be N:M with N from 1 to M (as '2:4'), not '{self.pattern}'")
+        _check_pattern(self.pattern)
         return self
 
 
@@ -93,6 +96,13 @@ class PruneSecondOrder(Keys):
     damping: Positive = 0.01
     images: Count = 512
 
+    @model_validator(mode="after")
+    def _one(self) -> PruneSecondOrder:
+        if bool(self.amount) == bool(self.pattern):
+            raise ValueError("give either amount or pattern (as '2:4')")
+        _check_pattern(self.pattern)
+        return self
+
 
 class PruneByReconstruction(Keys):
     """ThiNet: the input channels of a layer whose loss its output shows least. Calibration images alone."""
@@ -115,7 +125,6 @@ class RemoveFilters(Keys):
     scope: Scope = "network"
     multiple: Count = 1
     minimum: Count = 1
-    skip: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _one(self) -> RemoveFilters:
@@ -125,11 +134,18 @@ class RemoveFilters(Keys):
 
 
 class RemoveBlocks(Keys):
-    """Whole residual blocks or layers leave: those named, or ``count`` of the least important."""
+    """Whole residual blocks or layers leave: those named, or the share ``amount`` of those that can, the least important first
+    (by how much the network's answers change without each)."""
 
     do: Literal["remove_blocks"]
     blocks: tuple[str, ...] = ()
-    count: Annotated[int, Field(ge=0)] = 0
+    amount: Share | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> RemoveBlocks:
+        if bool(self.blocks) == (self.amount is not None):
+            raise ValueError("give either blocks or amount")
+        return self
 
 
 class FineTune(Training):
@@ -232,12 +248,12 @@ class Factorize(Keys):
 
 
 class Compact(Keys):
-    """Convolutions replaced by compact ones, for a training step with a teacher to follow."""
+    """Convolutions replaced by compact ones, for a training step with a teacher to follow. ``share``: a bottleneck's channels."""
 
     do: Literal["compact"]
     filter: Literal["depthwise_separable", "bottleneck"]
     layers: tuple[str, ...] = ()
-    reduction: Positive = 0.5
+    share: Annotated[float, Field(gt=0, le=1)] = 0.25
 
 
 class CycleAwarePrune(Keys):
@@ -262,11 +278,11 @@ class BalanceRows(Keys):
 
 
 class PruneWords(Keys):
-    """Whole load words, in the layers of the design that wait for the loader."""
+    """Whole load words, in the layers of the design that wait for the loader; ``amount`` is the share of those layers' magnitudes
+    that may go at most."""
 
     do: Literal["prune_words"]
     amount: Share
-    layers: tuple[str, ...] = ()
 
 
 class Gate(Keys):
@@ -355,7 +371,7 @@ def parse_recipe(table: dict[str, Any], where: str = "recipe") -> Recipe:
 def _explained(error: ValidationError, table: dict[str, Any]) -> str:
     """The first mistake in words: where, what, and what would do."""
     first = error.errors()[0]
-    place = list(first["loc"])
+    place: list[Any] = list(first["loc"])
     where, key = "", ".".join(str(part) for part in place[3:] or place[:1])
     if place[:1] == ["step"] and len(place) > 1:
         steps = table.get("step")

@@ -6,7 +6,6 @@ new files are complete.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -14,22 +13,21 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hw.design import Design
 from models import onnx_import, reference
 from models.datasets import Dataset, load_dataset
 from models.errors import SkipstoneError
 from models.evaluate import float_accuracy
 from models.graph import Graph
+from models.graph_files import graph_fingerprint
 from models.onnx_export import to_onnx
 from models.pruning.masks import density
 from models.qdq import to_qdq
 from models.quantized import QuantizedNetwork
+from reports.compression import CompressionResult, StepResult, plain
 from skipstone.compress.cost import design_cost
-from skipstone.compress.files import Checkpoint, write_atomically
+from skipstone.compress.files import Checkpoint, step_key, write_atomically
 from skipstone.compress.recipe import Keys, Recipe
-from skipstone.compress.results import CompressionResult, StepResult
 from skipstone.compress.sizes import layer_sizes
 from skipstone.compress.state import Context, Progress, Scheme, State, quantized
 from skipstone.compress.steps import NEEDS_DESIGN, REGISTRY
@@ -64,7 +62,9 @@ def compress(
     """
     graph = onnx_import.load(network, input_shape)
     if graph.quantized:
-        raise SkipstoneError(f"network '{graph.name}' is quantized already; compress the float network it was made from")
+        raise SkipstoneError(
+            f"network '{graph.name}' is quantized already; compress the float network it was made from"
+        )
     dataset = data if isinstance(data, Dataset) else dataset_for(graph, data)
     check_recipe(recipe, design)
     progress(f"{dataset.description}")
@@ -99,15 +99,21 @@ def run_steps(recipe: Recipe, context: Context, store: Checkpoint) -> tuple[Stat
     for number, step in enumerate(recipe.step, start=1):
         key = next_key(key, step, context)
         label = f"step {number}/{len(recipe.step)}, {step.do}"
-        kept = store.load(key)
-        if kept is not None:
-            state, result = _taken_up(*kept)
+        saved = store.load(key)
+        if saved.note:
+            context.progress(saved.note)
+        if saved.graph is not None:
+            state, result = _taken_up(saved.graph, saved.record)
             context.progress(f"{label}: done before")
         else:
             context.progress(label)
-            state, result = run_step(step, state, context, label, accuracy, store.folder / f"training-{key[:16]}.pt")
-            store.save(key, state.graph, {"scheme": asdict(state.scheme), "result": asdict(result)})
-        (store.folder / f"training-{key[:16]}.pt").unlink(missing_ok=True)
+            store.folder.mkdir(parents=True, exist_ok=True)
+            training = store.folder / f"{key}.training"
+            state, result = run_step(step, state, context, label, accuracy, training)
+            kept = {"scheme": asdict(state.scheme), "result": plain(asdict(result))}
+            state = replace(state, graph=store.save(key, state.graph, kept))
+            for file in store.folder.glob(f"{key}*.training"):
+                file.unlink(missing_ok=True)
         accuracy = result.accuracy_after
         results.append(result)
     return state, tuple(results)
@@ -146,16 +152,24 @@ def step_accuracy(graph: Graph, context: Context) -> float | None:
 
 def first_key(context: Context) -> str:
     """What the first step's result depends on, beside the step."""
-    digest = hashlib.sha256(f"{VERSION} {context.seed} {context.dataset.fingerprint}".encode())
-    digest.update(to_onnx(context.parent).SerializeToString(deterministic=True))
-    return digest.hexdigest()
+    return graph_fingerprint(context.parent)
 
 
 def next_key(key: str, step: Keys, context: Context) -> str:
-    """The key after ``step``."""
-    design = context.design.to_dict() if context.design is not None and isinstance(step, NEEDS_DESIGN) else None
-    text = json.dumps([key, step.model_dump(mode="json", exclude_defaults=True), design], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    """The key after ``step``; keys that have their defaults don't count."""
+    settings = step.model_dump(mode="json", exclude_defaults=True)
+    if context.design is not None and isinstance(step, NEEDS_DESIGN):
+        settings["design"] = context.design.to_dict()
+    return step_key(key, settings, data=context.dataset.fingerprint, seed=context.seed, code=VERSION)
+
+
+def final_key(recipe: Recipe, graph: Graph, dataset: Dataset, design: Design | None) -> str:
+    """What the network at the end of ``recipe`` depends on, as one key: two runs with the same give the same network."""
+    context = Context(graph, dataset, design, recipe.seed, lambda _: None)
+    key = first_key(context)
+    for step in recipe.step:
+        key = next_key(key, step, context)
+    return key
 
 
 def _taken_up(graph: Graph, kept: Mapping[str, Any]) -> tuple[State, StepResult]:
@@ -199,6 +213,7 @@ def assemble(
         activation_bits=integers.activation_bits,
         calibration=integers.calibration,
         cost=cost,
+        key=final_key(recipe, context.parent, dataset, context.design),
     )
 
 
@@ -206,12 +221,4 @@ def write_results(out: Path, graph: Graph, integers: QuantizedNetwork, result: C
     """The three files, each whole or not at all; the JSON comes last."""
     write_atomically(out / "compressed.onnx", to_onnx(graph).SerializeToString())
     write_atomically(out / "quantized.onnx", to_qdq(integers).SerializeToString())
-    write_atomically(out / "compression.json", json.dumps(result.to_dict(), indent=1, default=_plain) + "\n")
-
-
-def _plain(value: object) -> object:
-    """NumPy's scalars as Python's."""
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"can't write {type(value).__name__} as JSON")
-
+    write_atomically(out / "compression.json", json.dumps(result.to_dict(), indent=1) + "\n")

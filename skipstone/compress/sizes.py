@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from models.quantized import QuantizedNetwork
 from models.size import encoded_bytes
-from skipstone.compress.results import LayerSize
+from reports.compression import LayerSize
 
 _TRAINED = ("conv", "depthwise", "gemm", "affine", "transposed_conv")
 

@@ -35,8 +35,8 @@ class Scheme:
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """``graph`` is the network after the steps so far. ``notes`` and ``measured`` are the last step's: what a method could not do,
-    and figures for reports."""
+    """``graph`` is the network after the steps so far. ``notes`` and ``measured`` are the last step's: what a method could
+    not do, and figures for reports."""
 
     graph: Graph
     scheme: Scheme = Scheme()
@@ -46,7 +46,8 @@ class State:
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """What steps may use. ``parent`` is the float network as it came; ``training`` is a file that a training may keep its state in."""
+    """What steps may use. ``parent`` is the float network as it came; ``training`` is a file that a training may keep its
+    state in."""
 
     parent: Graph
     dataset: Dataset

@@ -148,8 +148,8 @@ def test_memories_are_those_of_the_gateware() -> None:
 
 def test_products_by_hand() -> None:
     """A sign costs the negation of 8 bits, which takes 9: 0.03 pJ and 36 um2 for 8 bits, 0.07 pJ and 101 um2 for 24 more. An
-    exponent of 2 bits is shifted by in two stages of 10 and 12 bits, of 0.24 bits of an adder each. A sum shifts once a term. A weight that is looked up
-    costs a product and a read of 16 codebooks of 16 entries in the row."""
+    exponent of 2 bits is shifted by in two stages of 10 and 12 bits, of 0.24 bits of an adder each. A sum shifts once a
+    term. A weight that is looked up costs a product and a read of 16 codebooks of 16 entries in the row."""
 
     def cost(**changes: Any) -> tuple[float, float]:
         one = product_cost(DESIGN.replace(**changes), TECHNOLOGY)

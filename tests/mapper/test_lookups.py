@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hw.design import Design
 from mapper.lookups import codes_of, collect_lookups
 from models.quantized import QuantizedNetwork
+from models.weight_codes import weight_levels
 from tests.sim.networks import layer, tensor
 
 DESIGN = Design("lookups", 2, 4, 18, 2, 3, 2, 2, codebook_entries=4, codebooks=2, tables=2)
@@ -57,6 +58,14 @@ def test_codes_name_the_values_of_the_multiplier(kind):
         return
     values = lookups.codebooks[0] if kind == "codebook" else design.products.values
     assert [values[code] for code in codes.tolist()] == nonzero.tolist()
+
+
+@pytest.mark.parametrize("bits", [3, 5, 7])
+def test_additive_multipliers_say_the_levels_of_the_weight_code(bits):
+    """Every level under either sign, and nothing else; zero under both."""
+    values = DESIGN.replace(multiplier="additive", weight_bits=bits).products.values
+    levels = weight_levels("additive_power_of_two", bits)
+    assert sorted(values) == sorted([*levels, *-levels])
 
 
 def test_equal_codebooks_are_one():

@@ -36,7 +36,7 @@ def coded(
 @given(st.sampled_from(CODES), st.integers(2, 9), st.integers(1, 20), st.integers(0, 2**32 - 1))
 def test_weights_keep_to_their_code(code: WeightCode, bits: int, entries: int, seed: int) -> None:
     if code == "additive_power_of_two":
-        bits = 2 * (bits // 3) + 3 if bits < 9 else 7
+        bits = (3, 5, 7)[bits % 3]
     rng = np.random.default_rng(seed)
     weights = rng.normal(size=(5, 24)) * rng.uniform(0.001, 10, (5, 1)) * (rng.random((5, 24)) < 0.6)
     weights[3] = 0
@@ -205,3 +205,5 @@ def test_bits_that_additive_powers_of_two_cannot_have(bits: int) -> None:
         check_code("additive_power_of_two", 16, bits)
     assert str(error.value) == text
     check_code("linear", 16, bits)
+    with pytest.raises(SkipstoneError, match=r"^weight code 'linear' has no fixed levels; power_of_two and"):
+        weight_levels("linear", bits)

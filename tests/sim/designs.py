@@ -49,7 +49,7 @@ POOL = {
         # Three terms; a code for zero, which is no signed number.
         Design(
             "additive2x3", 2, 3, 18, 3, 4, 3, 3, multiplier="additive", weight_bits=7, activation_bits=7,
-            accumulator_bits=30, index_coding="delta", delta_bits=3, tables=1, **COMMON,
+            accumulator_bits=30, index_coding="delta", delta_bits=3, tables=2, **COMMON,
         ),
         Design("sign4x4", 4, 4, 16, 3, 2, 4, 2, multiplier="sign", activation_bits=4, tables=2, **COMMON),
         # Three codebooks and three tables: neither number is a power of two.

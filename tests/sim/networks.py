@@ -67,7 +67,7 @@ def layer(
 
 
 def weight_values(rng: np.random.Generator, shape: tuple[int, ...], design: Design) -> np.ndarray:
-    """Nonzero integers that the multipliers of ``design`` can say: any, powers of two, sums of them, signs, or a few for each layer."""
+    """Nonzero integers that the multipliers of ``design`` can say: any, powers of two, sums of them, signs, or a few a layer."""
     high = (1 << (design.weight_bits - 1)) - 1
     if design.multiplier == "shift":
         return rng.choice((-1, 1), shape) << rng.integers(0, 1 << (design.weight_bits - 1), shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from models.evaluate import float_accuracy
 from skipstone.compress.recipe import Gate, RobustAccuracy
@@ -15,7 +16,8 @@ def apply_robust(step: RobustAccuracy, state: State, context: Context) -> State:
     from models import reference
 
     robust = training_module("robust")
-    images, labels = (values[: step.images] for values in context.dataset.testing())
+    images, labels = context.dataset.testing()
+    images, labels = images[: step.images], labels[: step.images]
     attack = {"epsilon": step.epsilon, "steps": step.steps, "seed": context.seed}
     against_parent = robust.attacked(context.parent, images, labels, **attack)
     against_this = robust.attacked(state.graph, images, labels, **attack)
@@ -34,9 +36,27 @@ def apply_robust(step: RobustAccuracy, state: State, context: Context) -> State:
 
 
 def apply_gate(step: Gate, state: State, context: Context) -> State:
-    from skipstone.compress.gating import gate_on_design
+    from models.gating import gate, typical_means
 
-    images, labels = (values[: step.images] for values in context.dataset.testing())
+    images, labels = context.dataset.testing()
+    images, labels = images[: step.images], labels[: step.images]
     integers = quantized(state.graph, state.scheme, context.dataset)
-    found = gate_on_design(integers, images, labels, step.threshold, context.design)
-    return replace(state, notes=found.notes, measured=found.to_dict())
+    found = gate(integers, images, labels, step.threshold, typical_means(integers, context.dataset.calibration()))
+    measured: dict[str, Any] = {
+        "images": found.images,
+        "accuracy": found.accuracy,
+        "gated_accuracy": found.gated_accuracy,
+        "saved_macs_share": found.saved_macs_share,
+        "layers": {layer.name: layer.gated_share for layer in found.layers},
+        "on_the_array": "nothing: its lists of words and weights are fixed, gated words are loaded and multiplied",
+    }
+    if context.design is not None:
+        from mapper.compile import compile_network
+        from mapper.memories import with_memories_for
+        from skipstone.compress.gating import load_savings
+        from skipstone.designs import design_for
+
+        design = with_memories_for(integers, design_for(integers, context.design))
+        savings = load_savings(compile_network(integers, design), integers, found)
+        measured["words"] = {one.name: [one.words, one.saved_words] for one in savings}
+    return replace(state, notes=found.notes, measured=measured)

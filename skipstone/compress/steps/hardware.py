@@ -36,6 +36,7 @@ def apply_cycle_aware(step: CycleAwarePrune, state: State, context: Context) -> 
     """Loss is measured on calibration images without labels; or estimated by the Fisher information, for what trains after."""
     from mapper.pruning import losses
     from mapper.pruning.sparsity import fewest_cycles, least_loss
+    from models.sensitivity import magnitude
 
     graph = state.graph
     target = target_of(state, context)
@@ -46,7 +47,7 @@ def apply_cycle_aware(step: CycleAwarePrune, state: State, context: Context) -> 
         loss = {"divergence": losses.divergence, "output_error": losses.output_error}[step.loss](graph, images)
     uniform = graph
     for layer in graph.convs:
-        uniform = losses.magnitude(uniform, layer.name, step.amount)
+        uniform = magnitude(uniform, layer.name, step.amount)
     cost = target.energy_pj if step.objective == "energy" else target.cycles
     uniform_loss, uniform_cost = loss(uniform), float(cost(uniform))
     if step.match == "loss":
@@ -76,16 +77,28 @@ def fisher_scores(state: State, context: Context) -> dict[str, np.ndarray[tuple[
 
 
 def apply_balance_rows(step: BalanceRows, state: State, context: Context) -> State:
+    """Weights that come back have the values they had before any pruning, so layers must still have their first shapes."""
     from mapper.pruning.rows import balance_rows
 
-    found = balance_rows(state.graph, target_of(state, context), progress=context.progress)
-    return replace(state, graph=found.graph, notes=found.notes, measured=found.summary())
+    found = balance_rows(state.graph, context.parent, target_of(state, context), progress=context.progress)
+    measured = {
+        "cycles": [found.cycles_before, found.cycles_after],
+        "moved": found.moved,
+        "score_lost": found.score_lost,
+        "rows": [asdict(row) for row in found.rows],
+    }
+    return replace(state, graph=found.graph, notes=found.notes, measured=measured)
 
 
 def apply_prune_words(step: PruneWords, state: State, context: Context) -> State:
     from mapper.pruning.words import prune_words
 
-    found = prune_words(
-        state.graph, target_of(state, context), step.amount, layers=step.layers or None, progress=context.progress
-    )
-    return replace(state, graph=found.graph, notes=found.notes, measured=found.summary())
+    found = prune_words(state.graph, target_of(state, context), step.amount, progress=context.progress)
+    measured = {
+        "cycles": [found.cycles_before, found.cycles_after],
+        "words": [found.words_before, found.words_after],
+        "pruned": found.pruned,
+        "score_lost": found.score_lost,
+        "rows": [asdict(row) for row in found.rows],
+    }
+    return replace(state, graph=found.graph, notes=found.notes, measured=measured)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from models.errors import SkipstoneError
 from models.graph import Graph
 from models.pruning.criteria import CRITERIA, Evidence
 from models.pruning.masks import Pruning, prune
@@ -59,19 +58,18 @@ def apply_second_order(step: PruneSecondOrder, state: State, context: Context) -
     from models.pruning.second_order import second_order
 
     n, m = (int(part) for part in step.pattern.split(":")) if step.pattern else (0, 0)
-    if bool(step.amount) == bool(step.pattern):
-        raise SkipstoneError("prune_second_order takes either amount or pattern (as '2:4')")
-    pruned = second_order(
-        state.graph, context.dataset.calibration()[: step.images], amount=step.amount, n=n, m=m, damping=step.damping
-    )
+    pruning = Pruning("nm" if step.pattern else "weight", amount=step.amount, n=n, m=m)
+    images = context.dataset.calibration()[: step.images]
+    pruned = second_order(state.graph, pruning, images, damping=step.damping)
     return replace(state, graph=pruned.graph, notes=pruned.notes)
 
 
 def apply_reconstruction(step: PruneByReconstruction, state: State, context: Context) -> State:
-    from models.pruning.reconstruction import prune_by_reconstruction
+    from models.pruning.reconstruction import reconstruct
 
     images = context.dataset.calibration()[: step.images]
-    pruned = prune_by_reconstruction(state.graph, step.amount, images, skip=step.skip)
+    pruning = Pruning("input_channel", amount=step.amount, skip=step.skip)
+    pruned = reconstruct(state.graph, pruning, images)
     graph, notes = pruned.graph, pruned.notes
     if step.shrink:
         from models.surgery.shrink import remove_zero_channels

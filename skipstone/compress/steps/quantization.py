@@ -25,7 +25,9 @@ def apply_quantize(step: Quantize, state: State, context: Context) -> State:
         refused |= {"mean_bits": step.mean_bits is not None}
         for key, asked in refused.items():
             if asked:
-                raise SkipstoneError(f"{key} is for weight_code = 'linear'; {step.weight_code} chooses values by itself")
+                raise SkipstoneError(
+                    f"{key} is for weight_code = 'linear'; {step.weight_code} chooses values by itself"
+                )
     original = state.graph
     scheme = Scheme(
         weight_bits=step.weight_bits,
@@ -97,4 +99,4 @@ def _mixed(step: Quantize, graph: Graph, context: Context) -> dict[str, int]:
     found = sensitivities(graph, context.dataset.calibration(), choices)
     sizes = {layer.name: layer.weights.size for layer in graph.convs}
     assert step.mean_bits is not None
-    return dict(choose_bits(found, sizes, step.mean_bits))
+    return dict(choose_bits(found, sizes, mean_bits=step.mean_bits).bits)

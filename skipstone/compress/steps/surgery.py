@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -29,7 +29,7 @@ def filter_scores(graph: Graph, criterion: str, context: Context) -> dict[str, n
 
 
 def apply_remove_filters(step: RemoveFilters, state: State, context: Context) -> State:
-    from models.surgery.shrink import shrink_by
+    from models.surgery.ranked import shrink_by
 
     scores = filter_scores(state.graph, step.criterion, context)
     surgery = shrink_by(
@@ -40,7 +40,6 @@ def apply_remove_filters(step: RemoveFilters, state: State, context: Context) ->
         scope=step.scope,
         minimum=step.minimum,
         multiple=step.multiple,
-        skip=step.skip,
     )
     return _after(state, surgery)
 
@@ -48,7 +47,26 @@ def apply_remove_filters(step: RemoveFilters, state: State, context: Context) ->
 def apply_remove_blocks(step: RemoveBlocks, state: State, context: Context) -> State:
     from models.surgery.blocks import remove_blocks
 
-    return _after(state, remove_blocks(state.graph, step.blocks or None, count=step.count))
+    if step.blocks:
+        return _after(state, remove_blocks(state.graph, step.blocks))
+    return _after(state, remove_blocks(state.graph, amount=step.amount, scores=block_scores(state.graph, context)))
+
+
+def block_scores(graph: Graph, context: Context) -> dict[str, float]:
+    """For each block that can leave: the mean squared change of the network's answers on calibration images without it."""
+    from models.evaluate import float_scores
+    from models.surgery.blocks import removable_blocks, remove_blocks
+
+    images = context.dataset.calibration()
+    expected = float_scores(graph, images).astype(np.float64)
+    return {
+        block.name: float(
+            np.square(
+                float_scores(remove_blocks(graph, [block.name]).graph, images).astype(np.float64) - expected
+            ).mean()
+        )
+        for block in removable_blocks(graph).removable
+    }
 
 
 def apply_factorize(step: Factorize, state: State, context: Context) -> State:
@@ -58,7 +76,12 @@ def apply_factorize(step: Factorize, state: State, context: Context) -> State:
     ranks: Mapping[str, Any] | None = None
     if step.ranks:
         ranks = {name: rank if step.method == "tucker" else rank[0] for name, rank in step.ranks.items()}
-    method = {"svd": factorize.svd, "tucker": factorize.tucker, "cp": factorize.cp}[step.method]
+    methods: Mapping[str, Callable[..., Surgery]] = {
+        "svd": factorize.svd,
+        "tucker": factorize.tucker,
+        "cp": factorize.cp,
+    }
+    method = methods[step.method]
     return _after(state, method(state.graph, ranks, layers=layers, energy=step.energy))
 
 
@@ -68,7 +91,7 @@ def apply_compact(step: Compact, state: State, context: Context) -> State:
     layers = step.layers or None
     if step.filter == "depthwise_separable":
         return _after(state, compact.depthwise_separable(state.graph, layers))
-    return _after(state, compact.bottleneck(state.graph, layers, share=step.reduction))
+    return _after(state, compact.bottleneck(state.graph, layers, share=step.share))
 
 
 def _after(state: State, surgery: Surgery) -> State:

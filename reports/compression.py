@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class StepResult:
@@ -28,8 +30,8 @@ class StepResult:
 
 @dataclass(frozen=True)
 class LayerSize:
-    """One layer of the compressed network. ``encoded_bytes`` is the least of what its weights take as a dense array, and as a bitmap
-    with the nonzero values behind it (``models.size``)."""
+    """One layer of the compressed network. ``encoded_bytes`` is the least of what its weights take as a dense array, and as a
+    bitmap with the nonzero values behind it (``models.size``)."""
 
     name: str
     kind: str
@@ -46,8 +48,8 @@ class LayerSize:
 
 @dataclass(frozen=True)
 class DesignCost:
-    """The compressed network on a design. ``dense_cycles`` and ``dense_energy_pj``: the network as it came, int8 and unpruned, on the
-    design as it was given (with linear multipliers). ``layers``: cycles by the names of the array's layers."""
+    """The compressed network on a design. ``dense_cycles`` and ``dense_energy_pj``: the network as it came, int8 and
+    unpruned, on the design as it was given (with linear multipliers). ``layers``: cycles by the names of the array's layers."""
 
     design: str
     multiplier: str
@@ -66,8 +68,9 @@ class DesignCost:
 
 @dataclass(frozen=True)
 class CompressionResult:
-    """``float_accuracy`` is the network's as it came, ``accuracy`` that of the integers at the end, both on ``test_images`` images of
-    ``data``. ``float_bytes`` are all its weights in float32; ``ratio`` is these over the encoded bytes."""
+    """``float_accuracy`` is the network's as it came, ``accuracy`` that of the integers at the end, both on ``test_images``
+    images of ``data``. ``float_bytes`` are all its weights in float32; ``ratio`` is these over the encoded bytes.
+    ``decisions``: what an automatic search measured and decided, in words. ``key`` stands for all that determines the network."""
 
     network: str
     recipe: str
@@ -84,6 +87,8 @@ class CompressionResult:
     activation_bits: int
     calibration: str
     cost: DesignCost | None = None
+    decisions: tuple[str, ...] = ()
+    key: str = ""
 
     @property
     def encoded_bytes(self) -> int:
@@ -107,15 +112,24 @@ class CompressionResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        plain = dataclasses.asdict(self)
-        plain |= {
+        values: dict[str, Any] = plain(dataclasses.asdict(self))
+        values |= {
             "encoded_bytes": self.encoded_bytes,
             "ratio": self.ratio,
             "sparsity": self.sparsity,
             "loss_points": self.loss_points,
         }
-        for row, layer in zip(plain["layers"], self.layers, strict=True):
+        for row, layer in zip(values["layers"], self.layers, strict=True):
             row["sparsity"] = layer.sparsity
         if self.cost is not None:
-            plain["cost"]["speedup"] = self.cost.speedup
-        return plain
+            values["cost"]["speedup"] = self.cost.speedup
+        return values
+
+
+def plain(value: Any) -> Any:
+    """NumPy's scalars as Python's, tuples as lists."""
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,108 @@
+"""What pruning costs in accuracy, as a number that a search can compare: measured on images, or added up from scores.
+
+Each function here makes a ``Loss``: a function of a graph, 0 for the reference and higher for worse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import SkipstoneError
+from models.evaluate import float_accuracy, float_scores
+from models.graph import Conv, Graph
+from models.images import Images, Labels
+from models.sensitivity import PruneLayer
+
+Loss = Callable[[Graph], float]
+Scores = Mapping[str, NDArray[np.floating]]
+"""For each layer, what losing each weight costs; an array of the weights' shape."""
+
+
+def output_error(reference: Graph, images: Images) -> Loss:
+    """The mean squared error of the first output against that of ``reference``, over the reference's mean square."""
+    expected = float_scores(reference, images).astype(np.float64)
+    norm = float(np.square(expected).mean()) or 1.0
+
+    def loss(graph: Graph) -> float:
+        return float(np.square(float_scores(graph, images).astype(np.float64) - expected).mean()) / norm
+
+    return loss
+
+
+def divergence(reference: Graph, images: Images) -> Loss:
+    """Mean Kullback-Leibler divergence (nats) of the softmax of the first output from that of ``reference``: how much the
+    class probabilities change, labels or not (Hinton, Vinyals, Dean, 2015, distil by it)."""
+    expected = _log_softmax(float_scores(reference, images))
+
+    def loss(graph: Graph) -> float:
+        got = _log_softmax(float_scores(graph, images))
+        return float((np.exp(expected) * (expected - got)).sum(axis=1).mean())
+
+    return loss
+
+
+def accuracy_drop(reference: Graph, images: Images, labels: Labels) -> Loss:
+    """Top-1 accuracy (0 to 1) of ``reference`` less that of the graph; negative where pruning helps."""
+    before = float_accuracy(reference, images, labels)
+    return lambda graph: before - float_accuracy(graph, images, labels)
+
+
+def score_loss(reference: Graph, scores: Scores) -> Loss:
+    """The sum of the ``scores`` of all weights that are zero in the graph and were not in ``reference``.
+
+    For where measuring a network right after pruning says nothing (it will be trained again): first- or second-order Taylor
+    terms, ``|w g|`` (Molchanov et al., 2017) or ``w^2 F / 2`` with the Fisher information (LeCun et al., 1990; Theis et al.,
+    2018), are in units of the training loss, so that layers compare.
+    """
+    _check(reference, scores)
+    before = {layer.name: layer.weights != 0 for layer in reference.convs}
+
+    def loss(graph: Graph) -> float:
+        return sum(
+            float(scores[layer.name][before[layer.name] & (layer.weights == 0)].sum())
+            for layer in graph.convs
+            if layer.name in scores
+        )
+
+    return loss
+
+
+def prune_by(scores: Scores) -> PruneLayer:
+    """Prunes a layer by ``scores``: the lowest go first, ties to the earlier one; what is zero already goes before all."""
+
+    def prune_layer(graph: Graph, layer: str, amount: float) -> Graph:
+        weights = _conv(graph, layer).weights
+        order = np.where(weights == 0, -np.inf, scores[layer])
+        pruned = weights.copy()
+        pruned.ravel()[np.argsort(order, axis=None, kind="stable")[: round(amount * weights.size)]] = 0
+        return graph.with_weights({layer: pruned})
+
+    return prune_layer
+
+
+def _conv(graph: Graph, name: str) -> Conv:
+    layer = graph.layer(name)
+    if not isinstance(layer, Conv):
+        raise SkipstoneError(f"layer '{name}' ({layer.kind}) has no weights to prune")
+    return layer
+
+
+def _check(graph: Graph, scores: Scores) -> None:
+    for name, values in scores.items():
+        layer = _conv(graph, name)
+        if np.shape(values) != layer.weights.shape:
+            raise SkipstoneError(
+                f"layer '{name}': scores of shape {np.shape(values)} don't fit weights {layer.weights.shape}"
+            )
+        if not np.isfinite(values).all():
+            raise SkipstoneError(f"layer '{name}': scores contain NaN or infinity")
+
+
+def _log_softmax(scores: NDArray[np.generic]) -> NDArray[np.float64]:
+    shifted = scores.astype(np.float64)
+    shifted = shifted - shifted.max(axis=1, keepdims=True)
+    result: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return result

@@ -1,0 +1,355 @@
+"""How sparse each layer should be: the fewest exact cycles under a budget of loss, or the least loss under a number of cycles.
+
+Layers whose zeros buy little (bound by the loader or the drain, or few output pixels a weight) keep their weights; those that
+bound the array and stand it go sparser. Every choice that is returned was compiled and measured as a whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapper.pruning.losses import Loss
+from mapper.pruning.target import Target
+from models.errors import SkipstoneError
+from models.graph import Graph
+from models.sensitivity import PruneLayer, magnitude
+
+AMOUNTS = tuple(round(0.05 * step, 2) for step in range(20))
+"""Shares of zeros that a layer may have: 0 to 0.95."""
+BISECTIONS = 24
+"""Steps of the search for the multiplier; twelve decades are left by a factor of about 1e-6 of one."""
+REACH = 3
+"""By how many amounts a layer may move when its curve is measured again around a choice."""
+PAIRS = 24
+"""Exchanges between two layers that are compiled and measured before one round of them ends."""
+
+Progress = Callable[[str], None]
+Choice = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SparsityRow:
+    """One layer: share of zeros before and after, nonzeros after, what bounds the workload it is part of before and after, and
+    that workload's cycles."""
+
+    layer: str
+    weights: int
+    before: float
+    after: float
+    nnz: int
+    bound_before: str
+    bound_after: str
+    cycles_before: int
+    cycles_after: int
+
+
+@dataclass(frozen=True, eq=False)
+class SparsityResult:
+    """``graph`` is pruned to ``amounts`` (by layer). ``cost``: what was minimised or bounded, exact cycles unless the caller gave
+    another one. ``loss`` was measured (or added up) on ``graph`` itself, ``evaluations`` networks were compiled and measured."""
+
+    graph: Graph
+    amounts: dict[str, float]
+    cycles_before: int
+    cycles_after: int
+    cost_before: float
+    cost_after: float
+    loss_before: float
+    loss_after: float
+    rows: tuple[SparsityRow, ...]
+    evaluations: int
+    notes: tuple[str, ...]
+
+
+def fewest_cycles(
+    graph: Graph,
+    target: Target,
+    loss: Loss,
+    budget: float,
+    *,
+    prune_layer: PruneLayer = magnitude,
+    amounts: Sequence[float] = AMOUNTS,
+    cost: Callable[[Graph], float] | None = None,
+    layers: Iterable[str] | None = None,
+    rounds: int = 3,
+    progress: Progress = lambda _: None,
+) -> SparsityResult:
+    """Amounts with the fewest exact cycles on ``target`` whose ``loss`` is at most ``budget``.
+
+    Each layer's curve of loss and of exact cycles over ``amounts`` is measured with the others held; the amounts that minimise
+    cycles + multiplier * loss are then a choice for each layer alone (Everett, "Generalized Lagrange multiplier method",
+    Operations Research, 1963), and the multiplier is bisected on the *measured* loss of the whole network. The curves are
+    measured again around what was found, ``rounds`` times in all, and two layers at a time exchange sparsity where that gains.
+    The best of all networks that were measured is returned; those with one amount for all layers are among them.
+
+    ``prune_layer`` (magnitude) must change the named layer alone, more weights for a higher amount; ``loss`` may be one of
+    ``mapper.pruning.losses``; ``cost`` replaces cycles (``target.energy_pj``); ``layers`` are those that may change (all).
+    SkipstoneError where ``graph`` itself is over the budget.
+    """
+    search = _Search(graph, target, loss, cost or target.cycles, prune_layer, amounts, layers, progress)
+    start = search.measure(search.least)
+    if not start.loss <= budget:
+        raise SkipstoneError(
+            f"network '{graph.name}': the loss before pruning is {start.loss:.6g}, over the budget of {budget:.6g}; raise it"
+        )
+    best = search.run(
+        lambda m: m.loss <= budget, lambda m: (m.cost, m.loss), dearer_is_feasible=True, rounds=rounds, most_loss=budget
+    )
+    return search.result(best)
+
+
+def least_loss(
+    graph: Graph,
+    target: Target,
+    loss: Loss,
+    target_cycles: float,
+    *,
+    prune_layer: PruneLayer = magnitude,
+    amounts: Sequence[float] = AMOUNTS,
+    cost: Callable[[Graph], float] | None = None,
+    layers: Iterable[str] | None = None,
+    rounds: int = 3,
+    progress: Progress = lambda _: None,
+) -> SparsityResult:
+    """Amounts with the least ``loss`` whose exact cycles (or ``cost``) are at most ``target_cycles``; as :func:`fewest_cycles`
+    otherwise. SkipstoneError where even the highest amounts take more."""
+    search = _Search(graph, target, loss, cost or target.cycles, prune_layer, amounts, layers, progress)
+    fewest = search.measure(search.most)
+    if not fewest.cost <= target_cycles:
+        raise SkipstoneError(
+            f"network '{graph.name}': with every layer at its highest amount it takes {fewest.cost:.6g}, over the target of "
+            f"{target_cycles:.6g}; raise the target or the amounts"
+        )
+    best = search.run(
+        lambda m: m.cost <= target_cycles, lambda m: (m.loss, m.cost), dearer_is_feasible=False, rounds=rounds
+    )
+    return search.result(best)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    choice: Choice
+    cost: float
+    loss: float
+
+
+@dataclass(eq=False)
+class _Search:
+    """Choices (an index of the amounts for each layer) and what was measured of them."""
+
+    graph: Graph
+    target: Target
+    loss: Loss
+    cost: Callable[[Graph], float]
+    prune_layer: PruneLayer
+    amounts: Sequence[float]
+    layers: Iterable[str] | None
+    progress: Progress
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not self.amounts or not all(0 <= amount <= 1 for amount in self.amounts):
+            raise SkipstoneError("amounts must be shares of zeros from 0 to 1, at least one")
+        known = {layer.name: layer for layer in self.graph.convs}
+        self.names = tuple(known) if self.layers is None else tuple(dict.fromkeys(self.layers))
+        if not self.names:
+            raise SkipstoneError(f"network '{self.graph.name}' has no layer to prune")
+        self.options: list[tuple[tuple[float, NDArray[np.float32]], ...]] = []
+        for name in self.names:
+            if name not in known:
+                raise SkipstoneError(f"network '{self.graph.name}' has no layer '{name}' with weights to prune")
+            self.options.append(self._options(name, known[name].weights))
+        self.least: Choice = (0,) * len(self.names)
+        self.most: Choice = tuple(len(options) - 1 for options in self.options)
+        self.seen: dict[Choice, _Measured] = {}
+
+    def _options(self, name: str, weights: NDArray[np.float32]) -> tuple[tuple[float, NDArray[np.float32]], ...]:
+        """The layer as it is, and pruned to each amount that takes more of it, the least first."""
+        zeros = int(np.count_nonzero(weights == 0))
+        found = [(zeros / weights.size, weights)]
+        for amount in sorted(self.amounts):
+            if round(amount * weights.size) <= zeros:
+                continue
+            pruned = self.prune_layer(self.graph, name, amount)
+            made = next(layer for layer in pruned.convs if layer.name == name).weights
+            share = float(np.count_nonzero(made == 0)) / made.size
+            if share > found[-1][0]:
+                found.append((share, made))
+        if len(found) == 1:
+            self.notes.append(f"layer '{name}': no amount prunes more than it is already ({found[0][0]:.0%} zeros)")
+        return tuple(found)
+
+    def pruned(self, choice: Choice) -> Graph:
+        return self.graph.with_weights(
+            {
+                name: self.options[at][index][1]
+                for at, (name, index) in enumerate(zip(self.names, choice, strict=True))
+                if index
+            }
+        )
+
+    def measure(self, choice: Choice) -> _Measured:
+        if choice not in self.seen:
+            graph = self.pruned(choice)
+            loss = float(self.loss(graph))
+            # What can't be compared is never chosen.
+            self.seen[choice] = _Measured(choice, float(self.cost(graph)), loss if not math.isnan(loss) else math.inf)
+        return self.seen[choice]
+
+    def run(
+        self,
+        feasible: Callable[[_Measured], bool],
+        key: Callable[[_Measured], tuple[float, float]],
+        dearer_is_feasible: bool,
+        rounds: int,
+        most_loss: float = math.inf,
+    ) -> _Measured:
+        """The best feasible choice that was measured. ``dearer_is_feasible``: a high price of loss leads to feasible choices;
+        ``most_loss``: what one layer alone must not lose."""
+
+        def best() -> _Measured:
+            return min((one for one in self.seen.values() if feasible(one)), key=key)
+
+        centre = self.measure(self.least)
+        self.measure(self.most)
+        for amount in sorted(self.amounts):
+            if self.measure(self._uniform(amount)).loss > most_loss:
+                break
+        for index in range(rounds):
+            self.progress(f"round {index + 1} of {rounds}: curves of {len(self.names)} layers")
+            curves = self._curves(centre, REACH if index else len(self.amounts) + 1, most_loss)
+            self._bisect(curves, feasible, dearer_is_feasible)
+            found = best()
+            if index and found is centre:
+                break
+            centre = found
+        while True:
+            self.progress(f"exchanges between layers at {centre.cost:.6g}")
+            self._exchange(centre, feasible, key)
+            found = best()
+            if found is centre:
+                return found
+            centre = found
+
+    def _uniform(self, amount: float) -> Choice:
+        """Every layer at its highest share of zeros up to ``amount``, give or take a weight."""
+        return tuple(
+            max([0, *(index for index, (share, made) in enumerate(options) if share <= amount + 1 / made.size)])
+            for options in self.options
+        )
+
+    def _moved(self, choice: Choice, changes: dict[int, int]) -> Choice | None:
+        moved = list(choice)
+        for at, step in changes.items():
+            moved[at] += step
+            if not 0 <= moved[at] < len(self.options[at]):
+                return None
+        return tuple(moved)
+
+    def _curves(self, centre: _Measured, reach: int, most_loss: float) -> list[list[tuple[int, float, float]]]:
+        """For each layer its (index, change of cost, change of loss) with the others as in ``centre``, up to the first amount at
+        which the loss passes ``most_loss``."""
+        curves = []
+        for at, options in enumerate(self.options):
+            here = centre.choice[at]
+            curve = []
+            for index in range(max(0, here - reach), min(len(options), here + reach + 1)):
+                one = self.measure((*centre.choice[:at], index, *centre.choice[at + 1 :]))
+                curve.append((index, one.cost - centre.cost, one.loss - centre.loss))
+                if index > here and one.loss > most_loss:
+                    break
+            curves.append(curve)
+        return curves
+
+    def _bisect(
+        self,
+        curves: list[list[tuple[int, float, float]]],
+        feasible: Callable[[_Measured], bool],
+        dearer_is_feasible: bool,
+    ) -> None:
+        """Measures the choices on the way to the price of loss at which they turn infeasible."""
+        costs = [abs(cost) for curve in curves for _, cost, _ in curve if cost]
+        losses = [abs(loss) for curve in curves for _, _, loss in curve if loss and math.isfinite(loss)]
+        if not costs or not losses:
+            return
+        low, high = math.log(min(costs) / max(losses)) - 1, math.log(max(costs) / min(losses)) + 1
+        for _ in range(BISECTIONS):
+            middle = (low + high) / 2
+            price = math.exp(middle)
+            choice = tuple(min(curve, key=lambda p: (p[1] + price * p[2], p[2], p[0]))[0] for curve in curves)
+            if feasible(self.measure(choice)) == dearer_is_feasible:
+                high = middle
+            else:
+                low = middle
+
+    def _exchange(
+        self, centre: _Measured, feasible: Callable[[_Measured], bool], key: Callable[[_Measured], tuple[float, float]]
+    ) -> None:
+        """Measures one layer a step sparser or denser, and the most promising pairs of such steps, from ``centre``."""
+        singles: dict[tuple[int, int], _Measured] = {}
+        for at in range(len(self.names)):
+            for step in (-1, 1):
+                choice = self._moved(centre.choice, {at: step})
+                if choice is not None:
+                    singles[at, step] = self.measure(choice)
+        pairs = []
+        for (up, step_up), sparser in singles.items():
+            for (down, step_down), denser in singles.items():
+                choice = self._moved(centre.choice, {up: step_up, down: step_down}) if up != down else None
+                if step_up == 1 and step_down == -1 and choice is not None and choice not in self.seen:
+                    guess = _Measured(
+                        choice,
+                        sparser.cost + denser.cost - centre.cost,
+                        sparser.loss + denser.loss - centre.loss,
+                    )
+                    if feasible(guess) and key(guess) < key(centre):
+                        pairs.append(guess)
+        for guess in sorted(pairs, key=lambda one: (*key(one), one.choice))[:PAIRS]:
+            self.measure(guess.choice)
+
+    def result(self, best: _Measured) -> SparsityResult:
+        graph = self.pruned(best.choice)
+        before, after = self.target.cost(self.graph), self.target.cost(graph)
+        bounds = before.bounds(), after.bounds()
+        cycles = before.layer_cycles(), after.layer_cycles()
+        rows = []
+        for layer in graph.convs:
+            if layer.name not in self.names:
+                continue
+            at = self.names.index(layer.name)
+            share = self.options[at]
+            rows.append(
+                SparsityRow(
+                    layer.name,
+                    layer.weights.size,
+                    share[0][0],
+                    share[best.choice[at]][0],
+                    int(np.count_nonzero(layer.weights)),
+                    bounds[0].get(layer.name, ""),
+                    bounds[1].get(layer.name, ""),
+                    cycles[0].get(layer.name, 0),
+                    cycles[1].get(layer.name, 0),
+                )
+            )
+        misfit = self.target.misfit(graph)
+        if misfit is not None:
+            self.notes.append(f"the pruned network does not fit the design's memories: {misfit}")
+        start = self.seen[self.least]
+        return SparsityResult(
+            graph,
+            {row.layer: row.after for row in rows},
+            before.cycles,
+            after.cycles,
+            start.cost,
+            best.cost,
+            start.loss,
+            best.loss,
+            tuple(rows),
+            len(self.seen),
+            tuple(self.notes),
+        )

@@ -1,0 +1,308 @@
+"""Pruning whole load words: where the loader bounds a layer, zeros save cycles only if a word is needed by no weight at all.
+
+A word holds ``load_width`` channels of one pixel, in the order in which the mapper laid them out. It is skipped where every
+weight of a pass that reads it is zero, so that the groups of weights to prune follow from a compiled program; the program is
+compiled again after every step, since the order of channels may follow from the zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hw.design import Design
+from mapper.cycles import layer_cycles
+from mapper.program import LayerProgram
+from mapper.pruning.losses import Scores
+from mapper.pruning.places import Places, trained, weight_places, weights_of
+from mapper.pruning.target import Costed, Target, loaded_words
+from models.errors import SkipstoneError
+from models.graph import Graph
+
+BATCHES = (1.0, 0.5, 0.25, 0.1, 0.0)
+"""Shares of the words whose load the rows don't hide, that one step tries to leave out; the last is one group of weights."""
+ROUNDING = 1e-9
+
+Progress = Callable[[str], None]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class WordsRow:
+    """One workload: what bounded it before, weights pruned, the score that this lost, words it loads for one inference, and its
+    cycles, before and after."""
+
+    layer: str
+    bound: str
+    pruned: int
+    score_lost: float
+    words_before: int
+    words_after: int
+    cycles_before: int
+    cycles_after: int
+
+
+@dataclass(frozen=True, eq=False)
+class WordsResult:
+    """``words`` are those that the loader takes for one inference of the whole network; each of ``steps`` lowered cycles."""
+
+    graph: Graph
+    cycles_before: int
+    cycles_after: int
+    words_before: int
+    words_after: int
+    pruned: int
+    score_lost: float
+    steps: int
+    rows: tuple[WordsRow, ...]
+    notes: tuple[str, ...]
+
+
+def prune_words(
+    graph: Graph,
+    target: Target,
+    score_budget: float,
+    *,
+    scores: Scores | None = None,
+    max_steps: int = 100,
+    progress: Progress = lambda _: None,
+) -> WordsResult:
+    """Prunes groups of weights whose removal lets the loader skip words, in layers that it bounds, as long as exact cycles on
+    ``target`` fall and the lost ``scores`` (magnitudes) stay within ``score_budget``, a share (0 to 1) of all scores of each
+    workload's nonzeros.
+
+    A group is all weights of a pass at one channel group (``load_width`` channels that share words) and at one tap, one row or
+    one column of taps, or all of them: neighbouring pixels of a tile read the same words, so that a tap of its own may save
+    little. Groups go by score lost for each word saved. After each step the network is compiled again, and the step taken back
+    where exact cycles did not fall; it ends where no layer that the loader bounds has a step left: at a fixed point.
+    """
+    if not 0 <= score_budget <= 1:
+        raise SkipstoneError(f"score_budget must be a share of the scores, from 0 to 1, not {score_budget:g}")
+    importance = _scores(graph, scores)
+    current, costed = graph, target.cost(graph)
+    start, steps, notes = costed, 0, []
+    bounds = start.bounds()
+    skipped: set[str] = set()
+    for program in start.program.layers:
+        if bounds[program.layers[0]] == "load" and not trained(graph, start.network, program):
+            skipped.add(program.name)
+            notes.append(
+                f"layer '{program.name}' ({program.kind}) is bound by its loads, but has no trained weights of its own"
+            )
+    while steps < max_steps:
+        progress(f"load words, step {steps + 1}: {costed.cycles:,} cycles")
+        found = _step(current, graph, costed, target, importance, score_budget)
+        if found is None:
+            break
+        current, costed = found
+        steps += 1
+    if steps == max_steps:
+        notes.append(f"stopped after {max_steps} steps, before a fixed point")
+    if not any(bound == "load" for bound in bounds.values()):
+        notes.append("no layer is bound by its loads: nothing to prune")
+    rows = _rows(graph, current, start, costed, importance)
+    return WordsResult(
+        current,
+        start.cycles,
+        costed.cycles,
+        loaded_words(start.program),
+        loaded_words(costed.program),
+        sum(row.pruned for row in rows),
+        sum(row.score_lost for row in rows),
+        steps,
+        rows,
+        tuple(notes),
+    )
+
+
+def _step(
+    graph: Graph,
+    first: Graph,
+    costed: Costed,
+    target: Target,
+    scores: Mapping[str, NDArray[np.float64]],
+    budget: float,
+) -> tuple[Graph, Costed] | None:
+    """One step in the first layer, of those that the loader bounds most, where one lowers exact cycles."""
+    design, bounds = costed.program.design, costed.bounds()
+    order = sorted(
+        zip(costed.program.layers, costed.layers, strict=True), key=lambda pair: -pair[1].load_wait_row_cycles
+    )
+    for program, _ in order:
+        if bounds[program.layers[0]] != "load" or not trained(graph, costed.network, program):
+            continue
+        left = sum(_left(first, graph, name, scores[name], budget) for name in program.layers)
+        groups = list(_groups(program, weight_places(program, costed.network, design), scores, design))
+        hidden = program.schedule.tiles * sum(int(counts.sum(axis=0).max()) for counts in program.schedule.counts)
+        open_words = max(0, loaded_of(program) - hidden)
+        alone = layer_cycles(program.schedule, design).cycles
+        tried: set[int] = set()
+        for share in BATCHES:
+            chosen = _chosen(groups, left, share * open_words)
+            if not chosen or len(chosen) in tried:
+                continue
+            tried.add(len(chosen))
+            schedule = replace(program.schedule, words=_words_without(program, chosen))
+            if layer_cycles(schedule, design).cycles >= alone:
+                continue
+            changed = _without(graph, program.layers, chosen)
+            trial = target.cost(changed)
+            if trial.cycles < costed.cycles:
+                return changed, trial
+    return None
+
+
+def loaded_of(program: LayerProgram) -> int:
+    """Words that the loader takes for one layer, over all tiles and passes."""
+    return sum(int(words.sum()) for words in program.schedule.words) * program.schedule.tiles
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Weights (layer index, flat index) whose removal saves ``words`` a tile in one window of one pass, and their score."""
+
+    channel_pass: int
+    channel_group: int
+    window: int
+    words: int
+    score: float
+    layer: Ints
+    weight: Ints
+
+
+def _groups(
+    program: LayerProgram, places: Places, scores: Mapping[str, NDArray[np.float64]], design: Design
+) -> Iterator[_Group]:
+    """Groups of weights that save at least one word, of each pass, channel group and part of the kernel."""
+    split = program.split
+    parts_x = -(-program.geometry.kernel[1] // split.width)
+    flat = [scores[name].ravel() for name in places.layers]
+    part = places.ky // split.height * parts_x + places.kx // split.width
+    nonzero = np.flatnonzero(places.nonzero)
+    keys = np.stack([places.channel_pass[nonzero], places.group[nonzero], part[nonzero]], axis=1)
+    unique, inverse = np.unique(keys, axis=0, return_inverse=True)
+    inverse = inverse.reshape(-1)
+    for number, (channel_pass, channel_group, _) in enumerate(unique.tolist()):
+        members = nonzero[inverse == number]
+        ky, kx = places.ky[members], places.kx[members]
+        whole = _positions(program, ky, kx)
+        for gone in _candidates(ky, kx):
+            saved = whole - _positions(program, ky[~gone], kx[~gone])
+            if saved:
+                chosen = members[gone]
+                pair = np.unique(np.stack([places.layer[chosen], places.weight[chosen]], axis=1), axis=0)
+                lost = sum(float(flat[layer][weight]) for layer, weight in pair.tolist())
+                window = int(places.window[chosen[0]])
+                yield _Group(channel_pass, channel_group, window, saved, lost, pair[:, 0], pair[:, 1])
+
+
+def _candidates(ky: Ints, kx: Ints) -> Iterator[NDArray[np.bool_]]:
+    """All taps; each row, each column and each tap of the kernel."""
+    yield np.ones(len(ky), np.bool_)
+    rows, columns = np.unique(ky), np.unique(kx)
+    if len(rows) > 1:
+        for at in rows.tolist():
+            yield ky == at
+    if len(columns) > 1:
+        for at in columns.tolist():
+            yield kx == at
+    if len(rows) > 1 and len(columns) > 1:
+        for y, x in np.unique(np.stack([ky, kx], axis=1), axis=0).tolist():
+            yield (ky == y) & (kx == x)
+
+
+def _positions(program: LayerProgram, ky: Ints, kx: Ints) -> int:
+    """Positions of the input, for one channel group, that some of the taps reaches from some pixel of a tile."""
+    if not len(ky):
+        return 0
+    schedule, geometry = program.schedule, program.geometry
+    taps = np.unique(np.stack([ky, kx], axis=1), axis=0)
+    height, width = min(schedule.tile[0], schedule.out_height), min(schedule.tile[1], schedule.out_width)
+    y = geometry.stride[0] * np.arange(height)[None] + geometry.dilation[0] * taps[:, :1]
+    x = geometry.stride[1] * np.arange(width)[None] + geometry.dilation[1] * taps[:, 1:]
+    extent = int(x.max()) + 1
+    return len(np.unique(y[:, :, None] * extent + x[:, None, :]))
+
+
+def _chosen(groups: list[_Group], left: float, words: float) -> list[_Group]:
+    """Groups by score lost for each word saved, until ``words`` are saved (at least one group) or the budget is spent; one of
+    each pass, channel group and window, since what two of them save together is not known."""
+    chosen: list[_Group] = []
+    taken: set[tuple[int, int, int]] = set()
+    spent, saved = 0.0, 0
+    for group in sorted(groups, key=lambda one: (one.score / one.words, -one.words)):
+        key = (group.channel_pass, group.channel_group, group.window)
+        if key in taken or spent + group.score > left * (1 + ROUNDING):
+            continue
+        chosen.append(group)
+        taken.add(key)
+        spent += group.score
+        saved += group.words
+        if saved >= words:
+            break
+    return chosen
+
+
+def _words_without(program: LayerProgram, chosen: list[_Group]) -> tuple[Ints, ...]:
+    words = tuple(counted.copy() for counted in program.schedule.words)
+    for group in chosen:
+        words[group.channel_pass][group.window] = max(0, words[group.channel_pass][group.window] - group.words)
+    return words
+
+
+def _without(graph: Graph, names: tuple[str, ...], chosen: list[_Group]) -> Graph:
+    changed = {}
+    for index, name in enumerate(names):
+        weights = weights_of(graph, name).copy()
+        for group in chosen:
+            weights.ravel()[group.weight[group.layer == index]] = 0
+        changed[name] = weights
+    return graph.with_weights(changed)
+
+
+def _left(first: Graph, graph: Graph, name: str, scores: NDArray[np.float64], budget: float) -> float:
+    """How much score a layer may still lose."""
+    before, now = weights_of(first, name) != 0, weights_of(graph, name) != 0
+    return budget * float(scores[before].sum()) - float(scores[before & ~now].sum())
+
+
+def _scores(graph: Graph, scores: Scores | None) -> dict[str, NDArray[np.float64]]:
+    result = {}
+    for layer in graph.convs:
+        score = np.abs(layer.weights) if scores is None or layer.name not in scores else scores[layer.name]
+        if np.shape(score) != layer.weights.shape:
+            raise SkipstoneError(
+                f"layer '{layer.name}': scores of shape {np.shape(score)} don't fit weights {layer.weights.shape}"
+            )
+        result[layer.name] = np.asarray(score, np.float64)
+    return result
+
+
+def _rows(
+    before: Graph, after: Graph, start: Costed, end: Costed, scores: Mapping[str, NDArray[np.float64]]
+) -> tuple[WordsRow, ...]:
+    ended = {layer.layers: (layer, cycles) for layer, cycles in zip(end.program.layers, end.layers, strict=True)}
+    bounds = start.bounds()
+    rows = []
+    for layer, cycles in zip(start.program.layers, start.layers, strict=True):
+        named = [name for name in layer.layers if name in scores]
+        if not named:
+            continue
+        gone = {name: (weights_of(before, name) != 0) & (weights_of(after, name) == 0) for name in named}
+        last, last_cycles = ended.get(layer.layers, (layer, cycles))
+        rows.append(
+            WordsRow(
+                layer.name,
+                bounds[layer.layers[0]],
+                sum(int(mask.sum()) for mask in gone.values()),
+                sum(float(scores[name][mask].sum()) for name, mask in gone.items()),
+                loaded_of(layer),
+                loaded_of(last),
+                cycles.cycles,
+                last_cycles.cycles,
+            )
+        )
+    return tuple(rows)

@@ -1,0 +1,55 @@
+"""Activations of a network at some tensors: in floats, or as its integers stand for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models import reference
+from models.calibrate import Ranges
+from models.evaluate import run_onnx
+from models.graph import Graph
+from models.images import Images
+from models.onnx_export import to_onnx
+from models.quantize import quantize
+
+
+def float_tensors(graph: Graph, images: Images, names: Iterable[str]) -> dict[str, NDArray[np.float32]]:
+    """The named tensors for ``images`` (N x C x H x W), under ONNX Runtime; the graph's input is the images."""
+    wanted = tuple(dict.fromkeys(names))
+    made = tuple(name for name in wanted if name != graph.input)
+    found = run_onnx(to_onnx(replace(graph, outputs=made)), {graph.input: images}) if made else {}
+    return {name: images if name == graph.input else found[name].astype(np.float32) for name in wanted}
+
+
+@dataclass(eq=False)
+class QuantizedInputs:
+    """What layers read once all before them are quantized: of weights only, or, with ``ranges``, of the integer network.
+
+    To be asked layer by layer, in execution order, with a graph in which only layers from there on change later: what has
+    been computed in integers is kept.
+    """
+
+    images: Images
+    ranges: Ranges | None = None
+    weight_bits: int = 8
+    activation_bits: int = 8
+    _known: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+
+    def tensor(self, graph: Graph, name: str) -> NDArray[np.float32]:
+        """Tensor ``name`` of ``graph``, N x C x H x W."""
+        if self.ranges is None:
+            return float_tensors(graph, self.images, [name])[name]
+        network = quantize(graph, self.ranges, self.weight_bits, self.activation_bits)
+        if network.input not in self._known:
+            self._known[network.input] = reference.quantize_input(network, self.images)
+        parts = network.leaves(name)
+        last = max((at for at, layer in enumerate(network.layers) if layer.output in parts), default=-1)
+        waiting = [layer for layer in network.layers[: last + 1] if layer.output not in self._known]
+        self._known = reference.run_layers(network, waiting, self._known)
+        tensor = network.tensors[name]
+        integers = np.concatenate([self._known[part] for part in parts], axis=1)
+        return (tensor.scale * (integers - tensor.zero_point)).astype(np.float32)

@@ -1,0 +1,116 @@
+"""Bias correction: a layer's bias takes back what quantization adds to the mean of each of its channels.
+
+It goes after the weights are rounded. Source: Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias
+Correction", 2019, section 4.2 and its empirical form (appendix D), with images in place of batch normalization's statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.calibrate import Ranges
+from models.errors import SkipstoneError
+from models.graph import Clamp, Conv, Graph
+from models.images import Images, fit_images
+from models.ptq.activations import QuantizedInputs, float_tensors
+from models.ptq.taps import mean_taps
+
+_BISECTIONS = 24
+
+
+@dataclass(frozen=True, eq=False)
+class BiasCorrected:
+    """``graph`` with other biases; ``shifts``: by layer name, the mean shift that each channel (K) was relieved of."""
+
+    graph: Graph
+    shifts: Mapping[str, NDArray[np.float64]]
+
+
+def correct_biases(
+    graph: Graph,
+    original: Graph,
+    images: Images,
+    ranges: Ranges | None = None,
+    weight_bits: int = 8,
+    activation_bits: int = 8,
+    after_clamp: bool = True,
+) -> BiasCorrected:
+    """``graph`` (whose weights are rounded) with the biases at which its layers have the means of ``original``'s.
+
+    Layer by layer in execution order, ``bias -= E[W' x'] - E[W x]``: ``W'`` and ``x'`` are the rounded weights and what the
+    corrected layers before make of ``images`` (N x C x H x W), ``W`` and ``x`` those of ``original`` (a graph with the same
+    layers before rounding); means are over images and pixels. With ``ranges``, ``x'`` are the integer network's activations
+    of ``activation_bits`` (``weight_bits`` for layers without a grid), else activations stay floats.
+
+    That is the paper's, which takes the means before a layer's clamp. With ``after_clamp``, a layer with a ReLU or Clip has
+    the bias that makes the means after it equal: errors at pixels that the clamp hides, as those of a uniform background,
+    no longer shift those that count. Where a channel's squared error is less with the paper's shift, or with none (one that
+    hardly ever passes the clamp), it has that.
+
+    Grids stay. Raises SkipstoneError where the graphs' layers differ.
+    """
+    images = fit_images(graph, images)
+    originals = {layer.name: layer for layer in original.convs}
+    for layer in graph.convs:
+        partner = originals.get(layer.name)
+        if partner is None or partner.weights.shape != layer.weights.shape or partner.inputs != layer.inputs:
+            raise SkipstoneError(f"layer '{layer.name}': the graph to take means from has no such layer")
+    names = [layer.name for layer in graph.convs]
+    inputs = float_tensors(original, images, [originals[name].inputs[0] for name in names])
+    quantized = QuantizedInputs(images, ranges, weight_bits, activation_bits)
+    shifts: dict[str, NDArray[np.float64]] = {}
+    for name in names:
+        before, layer = originals[name], next(layer for layer in graph.convs if layer.name == name)
+        known, x = inputs[before.inputs[0]], quantized.tensor(graph, layer.inputs[0])
+        shift = mean_outputs(layer, x) - mean_outputs(before, known)
+        if after_clamp and layer.clamp is not None:
+            shift = _clamped_shift(unclamped(layer, x), unclamped(before, known), layer.clamp, shift)
+        shifts[name] = shift
+        corrected = replace(layer, bias=(layer.bias - shift).astype(np.float32))
+        graph = replace(graph, layers=tuple(corrected if one.name == name else one for one in graph.layers))
+    return BiasCorrected(graph, shifts)
+
+
+def mean_outputs(layer: Conv, x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The mean of each output channel over images and pixels, before the clamp, for the input ``x`` (N x C x H x W)."""
+    outputs = len(layer.weights)
+    matrix = layer.weights.reshape(layer.groups, outputs // layer.groups, -1).astype(np.float64)
+    products = np.matmul(matrix, mean_taps(layer, x)[:, :, None]).reshape(outputs)
+    mean: NDArray[np.float64] = products + layer.bias
+    return mean
+
+
+def unclamped(layer: Conv, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The layer's outputs before its clamp, N x K x H x W, for the input ``x``."""
+    alone = Graph(layer.name, "x", x.shape[1:], (replace(layer, inputs=("x",), clamp=None),), (layer.name,))
+    return float_tensors(alone, x, [layer.name])[layer.name]
+
+
+def _clamped_shift(
+    values: NDArray[np.float32], targets: NDArray[np.float32], clamp: Clamp, plain: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """What to subtract from each channel of ``values`` so that clamped means equal those of ``targets``, by bisection within
+    the channel's own spread around the ``plain`` shift; of that, ``plain`` and 0 the one with the least squared error."""
+    wanted = np.clip(targets, *clamp)
+
+    def moved(shift: NDArray[np.float64]) -> NDArray[np.float32]:
+        return np.clip(values - shift.astype(np.float32).reshape(-1, 1, 1), *clamp)
+
+    def excess(shift: NDArray[np.float64]) -> NDArray[np.float64]:
+        difference: NDArray[np.float64] = (moved(shift) - wanted).mean(axis=(0, 2, 3), dtype=np.float64)
+        return difference
+
+    spread = values.max(axis=(0, 2, 3)).astype(np.float64) - values.min(axis=(0, 2, 3)) + np.abs(plain)
+    low, high = plain - spread, plain + spread
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        above = excess(middle) > 0
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    candidates = np.stack([(low + high) / 2, plain, np.zeros_like(plain)])
+    errors = [np.square(moved(shift) - wanted).mean(axis=(0, 2, 3), dtype=np.float64) for shift in candidates]
+    best: NDArray[np.float64] = np.take_along_axis(candidates, np.argmin(errors, axis=0)[None], axis=0)[0]
+    return best

@@ -1,0 +1,33 @@
+"""Which layers a method changes, and the weight bits it may give them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from models.errors import SkipstoneError
+from models.graph import Conv, Graph
+
+Bits = int | Mapping[str, int]
+"""Weight bits, 2 to 16: the same for all layers, or by layer name."""
+
+
+def chosen_layers(graph: Graph, layers: Iterable[str] | None) -> tuple[Conv, ...]:
+    """The named layers, in execution order; None stands for all with weights that have no grid yet."""
+    if layers is None:
+        return tuple(layer for layer in graph.convs if layer.grid is None)
+    names = set(layers)
+    for name in sorted(names):
+        layer = graph.layer(name)
+        if not isinstance(layer, Conv):
+            raise SkipstoneError(f"layer '{name}' ({layer.kind}) has no weights to quantize")
+    return tuple(layer for layer in graph.convs if layer.name in names)
+
+
+def bits_of(name: str, bits: Bits) -> int:
+    """The bits of layer ``name``; refuses a layer without, and bits that the quantizer would not take."""
+    if isinstance(bits, Mapping) and name not in bits:
+        raise SkipstoneError(f"layer '{name}': no weight bits for it; give each layer its bits")
+    own = bits[name] if isinstance(bits, Mapping) else bits
+    if not 2 <= own <= 16:
+        raise SkipstoneError(f"layer '{name}': weight bits must be from 2 to 16, not {own}")
+    return own

@@ -1,0 +1,138 @@
+"""Results on disk that are there whole or not at all, and the store from which an interrupted recipe goes on.
+
+A step's key says everything that determines what it gives, so a network is taken from the store only where running the
+step would give the same one. Files that are damaged are left aside with a note, and the step is done again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from models.errors import SkipstoneError
+from models.graph import Graph
+from models.graph_files import pack_graph, unpack_graph
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+MAGIC = b"skipstone checkpoint 1\n"
+"""What a checkpoint begins with. Then come the SHA-256 of the rest, the record's length (8 bytes, little-endian), the record
+as JSON, and the network."""
+_DIGEST = hashlib.sha256().digest_size
+_LENGTH = 8
+
+
+def write_atomically(path: str | Path, content: bytes | str) -> None:
+    """Writes ``content`` (text as UTF-8) to ``path`` so that it holds all of it or what it held before, whenever the program
+    ends. A link is followed, and a file's permissions are kept; what is no file (a device, a pipe) is simply written to.
+
+    OSErrors (no such folder, no permission, disk full) are the caller's; no partial file is left behind.
+    """
+    target = Path(os.path.realpath(path))
+    encoded = content.encode() if isinstance(content, str) else content
+    if target.exists() and not target.is_file() and not target.is_dir():
+        target.write_bytes(encoded)
+        return
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if target.exists() and not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    partial = target.with_name(f".{secrets.token_hex(8)}.partial")
+    try:
+        with partial.open("xb") as file:
+            file.write(encoded)
+            file.flush()
+            os.fsync(file.fileno())
+        if target.exists():
+            shutil.copymode(target, partial)
+        partial.replace(target)
+    except OSError as error:
+        # Names the file that was asked for, not the one beside it.
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+
+
+def step_key(previous: str, step: Mapping[str, Any], *, data: str, seed: int, code: str) -> str:
+    """The key of a step: SHA-256 of the key of the step before (or the fingerprint of the network at the start,
+    ``models.graph_files.graph_fingerprint``), the step as JSON, the data's fingerprint, the seed, and the version of the code.
+    The order of the step's entries does not matter."""
+    parts = {"previous": previous, "step": step, "data": data, "seed": seed, "code": code}
+    try:
+        text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    except (TypeError, ValueError) as error:
+        raise SkipstoneError(f"a recipe's step must be plain JSON: {error}") from None
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """What a checkpoint has for a key: the network and what was recorded with it. Without one ``graph`` is None, and ``note``
+    says why where there is a file that can't be used."""
+
+    graph: Graph | None = None
+    record: Mapping[str, Json] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder with the networks after the steps of recipes, a file each; made when it is first needed. Several programs may
+    use it at once."""
+
+    folder: Path
+
+    def save(self, key: str, graph: Graph, record: Mapping[str, Json] | None = None) -> Graph:
+        """Keeps ``graph`` (to the bit) and ``record`` (plain JSON: notes, results) under ``key``. OSErrors are the caller's.
+
+        Gives the graph as :meth:`load` will: equal in every value, but its arrays may lie otherwise in memory, which the last bit
+        of a sum can depend on. Who goes on from it gets what a resumed run gets.
+        """
+        try:
+            text = json.dumps(dict(record or {})).encode()
+        except (TypeError, ValueError) as error:
+            raise SkipstoneError(f"what is recorded with a step must be plain JSON: {error}") from None
+        packed = pack_graph(graph)
+        content = len(text).to_bytes(_LENGTH, "little") + text + packed
+        path = self.path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, MAGIC + hashlib.sha256(content).digest() + content)
+        return unpack_graph(packed)
+
+    def load(self, key: str) -> Saved:
+        """What :meth:`save` kept under ``key``."""
+        path = self.path(key)
+        try:
+            whole = path.read_bytes()
+        except FileNotFoundError:
+            return Saved()
+        except OSError as error:
+            return self._unusable(path, error.strerror or str(error))
+        start = len(MAGIC) + _DIGEST
+        content = whole[start:]
+        if not whole.startswith(MAGIC) or hashlib.sha256(content).digest() != whole[len(MAGIC) : start]:
+            return self._unusable(path, "it is damaged")
+        end = _LENGTH + int.from_bytes(content[:_LENGTH], "little")
+        try:
+            return Saved(unpack_graph(content[end:]), json.loads(content[_LENGTH:end]))
+        except (SkipstoneError, ValueError) as error:
+            return self._unusable(path, str(error))
+
+    def path(self, key: str) -> Path:
+        """Where the network of ``key`` lies."""
+        if len(key) != 2 * _DIGEST or not set(key) <= set("0123456789abcdef"):
+            raise SkipstoneError(f"'{key}' is not a step's key (64 hexadecimal digits)")
+        return Path(self.folder) / f"{key}.step"
+
+    def _unusable(self, path: Path, reason: str) -> Saved:
+        return Saved(note=f"checkpoint {path}: {reason}; the step is done again")

@@ -1,0 +1,78 @@
+"""What channel gating (``models.gating``) would save the loader of a compiled program, were it able to skip words.
+
+It is not: a load list is fixed when the network is compiled, and the array takes every word of it for every image. The
+figures say what it would be worth to change that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hw.design import Design
+from mapper.program import LayerProgram, Program
+from models.gating import GatingResult, LayerGating
+from models.quantized import QuantizedLayer, QuantizedNetwork
+
+
+@dataclass(frozen=True)
+class LoadSavings:
+    """One descriptor of a program: ``words`` that its loader takes for an image, and how many of them it need not take, as the
+    mean of the images."""
+
+    name: str
+    words: int
+    saved_words: float
+
+
+def load_savings(program: Program, network: QuantizedNetwork, gating: GatingResult) -> tuple[LoadSavings, ...]:
+    """Words that gating could save, for each descriptor of ``program`` (of ``network``) whose layers are all gated.
+
+    A word holds ``load_width`` neighbouring channels of one pixel, in the program's order of channels. It need not be loaded for
+    an image where every channel in it that the layers have nonzero weights for is gated; this holds for each time that the
+    load list names it: pass by pass, tile by tile.
+    """
+    layers = {layer.name: layer for layer in network.array_layers}
+    gated = {layer.name: layer for layer in gating.layers}
+    return tuple(
+        _savings(one, program.design, layers, gated)
+        for one in program.layers
+        if all(name in gated for name in one.layers)
+    )
+
+
+def _savings(
+    one: LayerProgram, design: Design, layers: Mapping[str, QuantizedLayer], gated: Mapping[str, LayerGating]
+) -> LoadSavings:
+    loads = np.bincount(_groups_of_loads(one, design), minlength=one.input.groups) * one.schedule.tiles
+    channel = np.arange(len(one.input.positions)) // math.prod(one.input.fold)
+    group = one.input.positions // design.load_width
+    read = np.logical_or.reduce([_read_channels(layers[name]) for name in one.layers])
+    # Layers that run together read one tensor, which is gated alike for all of them.
+    needed = read & ~gated[one.layers[0]].gated
+    kept = np.zeros((len(needed), one.input.groups), np.int64)
+    holds = np.zeros(one.input.groups, np.bool_)
+    for index, place in zip(channel.tolist(), group.tolist(), strict=True):
+        kept[:, place] += needed[:, index]
+        holds[place] |= read[index]
+    return LoadSavings(one.name, int(loads.sum()), float((((kept == 0) & holds) @ loads).mean()))
+
+
+def _read_channels(layer: QuantizedLayer) -> NDArray[np.bool_]:
+    """For each channel of the input, whether a nonzero weight reads it."""
+    outputs, inputs = layer.weights.shape[:2]
+    read: NDArray[np.bool_] = (layer.weights != 0).any(axis=(2, 3))
+    return read.reshape(layer.groups, outputs // layer.groups, inputs).any(axis=1).ravel()
+
+
+def _groups_of_loads(one: LayerProgram, design: Design) -> NDArray[np.int64]:
+    """The word, counted within its pixel, of each entry of the layer's load list (one tile, all passes)."""
+    entries = [design.load_entry.unpack(int(word)) for word in one.loads]
+    row = one.input.grid[1]
+    return np.array(
+        [entry["offset"] - (entry["y"] * row + entry["x"]) * one.input.groups for entry in entries], np.int64
+    )

@@ -1,0 +1,141 @@
+"""Words that gating would save: none without it, all that are read with everything gated, and else as counted one by one."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hw.design import Design
+from mapper.compile import compile_network
+from mapper.program import Program
+from models.gating import GatingResult, LayerGating, gate, gated_layers, typical_means
+from models.graph import Graph
+from models.quantized import QuantizedNetwork
+from skipstone.compress.gating import load_savings
+from tests.models.builders import conv_layer, graph_of, quantized, random_images
+
+DESIGN = Design(
+    "small", 3, 4, 36, 2, 4, 4, 4, max_stride=3, activation_words=1 << 14, load_entries=1 << 14, weight_entries=1 << 16
+)
+RELU = (0.0, math.inf)
+
+
+def network_and_program(graph: Graph, design: Design = DESIGN) -> tuple[QuantizedNetwork, Program]:
+    network = quantized(graph)
+    return network, compile_network(network, design)
+
+
+def with_masks(network: QuantizedNetwork, masks: dict[str, np.ndarray]) -> GatingResult:
+    """A result whose masks (images x channels of the tensor) are given by tensor."""
+    layers = tuple(
+        LayerGating(layer.name, layer.input, masks[layer.input], np.zeros(masks[layer.input].shape[1], np.int64))
+        for layer in gated_layers(network)
+    )
+    return GatingResult(1.0, len(next(iter(masks.values()))), 0.0, 0.0, layers, ())
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> Graph:
+    """A stem; a convolution (dense, grouped or depthwise, strided, with pruned channels) and a second one that reads alike."""
+    groups = draw(st.sampled_from([1, 1, 2, 4]))
+    channels = groups * draw(st.integers(1, 3))
+    outputs = groups * draw(st.integers(1, 3))
+    stride = draw(st.sampled_from([(1, 1), (2, 2)]))
+    kernel = draw(st.sampled_from([1, 3]))
+    size = draw(st.sampled_from([(6, 5), (8, 8), (4, 12)]))
+    padding = (kernel // 2,) * 4
+    body = conv_layer(
+        "body", "stem", (outputs, channels // groups, kernel, kernel), groups=groups, stride=stride, padding=padding
+    )
+    graph = graph_of(
+        conv_layer("stem", "x", (channels, 1, 3, 3), padding=(1, 1, 1, 1), clamp=RELU),
+        body,
+        conv_layer("beside", "stem", (2, channels, 1, 1), stride=stride),
+        shape=(1, *size),
+        outputs=("body", "beside"),
+    )
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    kept = rng.random((1, body.weights.shape[1], 1, 1)) < draw(st.sampled_from([0.5, 1.0]))
+    return graph.with_weights({"body": (body.weights * kept).astype(np.float32)})
+
+
+@given(graphs(), st.integers(0, 99), st.floats(0, 1))
+@settings(max_examples=25, deadline=None)
+def test_counted_one_by_one(graph: Graph, seed: int, share: float) -> None:
+    network, program = network_and_program(graph)
+    rng = np.random.default_rng(seed)
+    masks = {"stem": rng.random((3, graph.shapes["stem"][0])) < share}
+    found = {one.name: one for one in load_savings(program, network, with_masks(network, masks))}
+    layers = {layer.name: layer for layer in network.array_layers}
+    for one in program.layers:
+        if one.input.name != "stem":
+            assert one.name not in found
+            continue
+        place, fold = one.input, one.input.fold
+        read = {
+            k // (layer.weights.shape[0] // layer.groups) * layer.weights.shape[1] + c
+            for layer in (layers[name] for name in one.layers)
+            for k, c in zip(*np.nonzero(layer.weights.any(axis=(2, 3))), strict=True)
+        }
+        saved = total = 0
+        for mask in masks["stem"]:
+            for packed in one.loads.tolist():
+                entry = DESIGN.load_entry.unpack(packed)
+                word = (entry["offset"] - entry["x"] * place.groups - entry["y"] * place.grid[1] * place.groups) * 4
+                inside = [
+                    index // (fold[0] * fold[1])
+                    for index, position in enumerate(place.positions.tolist())
+                    if word <= position < word + 4
+                ]
+                wanted = [channel for channel in inside if channel in read]
+                total += one.schedule.tiles
+                saved += one.schedule.tiles * (bool(wanted) and all(mask[channel] for channel in wanted))
+        assert found[one.name].words == total / 3
+        assert found[one.name].words == sum(int(words.sum()) for words in one.schedule.words) * one.schedule.tiles
+        assert found[one.name].saved_words == pytest.approx(saved / 3, rel=1e-12)
+
+
+def test_by_hand() -> None:
+    """Eight channels are two words of four. With one of them gated whole, half of the words of a dense 1x1 layer are saved, in
+    half of the images; seven gated channels spread over both words save but one word's."""
+    graph = graph_of(
+        conv_layer("stem", "x", (8, 1, 3, 3), clamp=RELU), conv_layer("body", "stem", (3, 8, 1, 1)), shape=(1, 10, 10)
+    )
+    network, program = network_and_program(graph, DESIGN.replace(rows=4))
+    body = program.layers[-1]
+    assert body.input.fold == (1, 1)
+    assert sorted(body.input.positions.tolist()) == list(range(8))
+    first_word = body.input.positions < 4
+    loaded = sum(int(words.sum()) for words in body.schedule.words) * body.schedule.tiles
+    for masks, share in [
+        ([first_word, first_word & False], 0.25),
+        ([first_word, ~first_word], 0.5),
+        ([body.input.positions > 0], 0.5),
+        ([body.input.positions % 2 == 0], 0),
+        ([first_word | True], 1),
+    ]:
+        (one,) = load_savings(program, network, with_masks(network, {"stem": np.array(masks)}))
+        assert (one.words, one.saved_words) == (loaded, share * loaded)
+
+
+def test_of_a_measured_gating() -> None:
+    graph = graph_of(
+        conv_layer("stem", "x", (8, 1, 3, 3), clamp=RELU),
+        conv_layer("body", "stem", (8, 8, 3, 3), clamp=RELU),
+        conv_layer("scores", "body", (3, 8, 4, 4), gemm=True),
+        shape=(1, 8, 8),
+    )
+    network, program = network_and_program(graph)
+    images = random_images(graph, 20)
+    means = typical_means(network, images)
+    labels = np.zeros(20, np.int64)
+    saved = [
+        [one.saved_words for one in load_savings(program, network, gate(network, images, labels, threshold, means))]
+        for threshold in (0.0, 0.5, 1e9)
+    ]
+    assert saved[0] == [0, 0]
+    assert 0 <= saved[1][0] < saved[2][0]
