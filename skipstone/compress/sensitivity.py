@@ -45,8 +45,8 @@ def sensitivity(
     only that layer is pruned, or has its weights rounded to so many bits; and exact cycles of the whole network on ``design``.
 
     Cycles are those of the network quantized to ``weight_bits`` and ``activation_bits``: fewer bits save cycles only where
-    weights round to zero, which the result's notes say. ``images`` are N x C x H x W with a class for each in ``labels``. SkipstoneError
-    for data that don't fit; MappingError for a network that the design can't run.
+    weights round to zero, which the result's notes say. ``images`` are N x C x H x W with a class for each in ``labels``.
+    SkipstoneError for data that don't fit; MappingError for a network that the design can't run.
     """
     shown = fit_images(graph, images)
     check_labels(labels, len(shown), 1 << 30)
