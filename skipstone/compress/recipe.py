@@ -88,11 +88,14 @@ class Prune(Masked):
 
 
 class PruneSecondOrder(Keys):
-    """Optimal brain surgeon, layer by layer: weights leave, and those that stay make up for them. Calibration images alone."""
+    """Optimal brain surgeon, layer by layer: weights leave, and those that stay make up for them. Calibration images alone.
+
+    ``allocation``: every layer loses the same share, or as many weights as LAMP scores over the whole network say."""
 
     do: Literal["prune_second_order"]
     amount: Share = 0.0
     pattern: str = ""
+    allocation: Literal["uniform", "lamp"] = "uniform"
     amounts: dict[str, Share] = {}
     skip: tuple[str, ...] = ()
     damping: Positive = 0.01
