@@ -1,8 +1,9 @@
 """``--recipe auto``: a recipe found by measuring, as the surveys advise, with the array in the loop.
 
 8-bit integers first, symmetric for each output channel; better rounding and then training through the rounding only where
-accuracy falls. Then zeros, more at a time: whole load words where the design waits for its loader, single weights where it computes, by
-exact cycles; trained again where accuracy falls and labelled images are there. Each decision says what was measured.
+accuracy falls. Then zeros, more at a time: whole load words where the design waits for its loader, single weights where it
+computes, by exact cycles; trained again where accuracy falls and training images are there. Each decision says what was
+measured.
 
 Decisions look at validation images, held back from the training images (or, without those, at how far the network's answers on
 calibration images agree with the float network's); test images are looked at once, at the end.

@@ -131,11 +131,14 @@ class Prune(Masked):
 
 
 class PruneSecondOrder(Keys):
-    """Optimal brain surgeon, layer by layer: weights leave, and those that stay make up for them. Calibration images alone."""
+    """Optimal brain surgeon, layer by layer: weights leave, and those that stay make up for them. Calibration images alone.
+
+    ``allocation``: every layer loses the same share, or as many weights as LAMP scores over the whole network say."""
 
     do: Literal["prune_second_order"]
     amount: Share = 0.0
     pattern: str = ""
+    allocation: Literal["uniform", "lamp"] = "uniform"
     amounts: dict[str, Share] = {}
     skip: Names = ()
     damping: Positive = 0.01
@@ -146,10 +149,12 @@ class PruneSecondOrder(Keys):
         if bool(self.amount or self.amounts) == bool(self.pattern):
             raise ValueError("give either amount (a share above 0) or pattern (as '2:4')")
         _pattern(self.pattern)
+        if self.allocation == "lamp" and not self.amount:
+            raise ValueError("allocation = 'lamp' goes with amount")
         return self
 
     def pruning(self) -> Pruning:
-        """What these keys say, for ``models.pruning``."""
+        """What these keys say, for ``models.pruning``, with the same share for every layer."""
         n, m = _pattern(self.pattern)
         kind: Granularity = "nm" if self.pattern else "weight"
         return Pruning(kind, amount=self.amount, n=n, m=m, amounts=dict(self.amounts), skip=self.skip)

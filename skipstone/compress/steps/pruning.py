@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from models.graph import Graph
 from models.pruning.criteria import CRITERIA, Evidence
 from models.pruning.masks import Pruning, prune
@@ -41,9 +43,22 @@ def apply_prune(step: Prune, state: State, context: Context) -> State:
 def apply_second_order(step: PruneSecondOrder, state: State, context: Context) -> State:
     from models.pruning.second_order import second_order
 
+    pruning = step.pruning()
+    if step.allocation == "lamp":
+        pruning = replace(pruning, amounts=lamp_amounts(state.graph, step.amount, step.skip) | dict(step.amounts))
     images = context.dataset.calibration()[: step.images]
-    pruned = second_order(state.graph, step.pruning(), images, damping=step.damping)
+    pruned = second_order(state.graph, pruning, images, damping=step.damping)
     return replace(state, graph=pruned.graph, notes=pruned.notes)
+
+
+def lamp_amounts(graph: Graph, amount: float, skip: tuple[str, ...] = ()) -> dict[str, float]:
+    """The share of zeros of each layer when ``amount`` of all weights go by LAMP scores."""
+    pruning = Pruning("weight", amount=amount, criterion="lamp", scope="network", skip=skip)
+    return {
+        layer.name: 1 - float(np.count_nonzero(layer.weights)) / layer.weights.size
+        for layer in prune(graph, pruning).graph.convs
+        if layer.name not in skip
+    }
 
 
 def apply_reconstruction(step: PruneByReconstruction, state: State, context: Context) -> State:

@@ -41,8 +41,9 @@ def key(layer: Conv, granularity: Granularity) -> Callable[[Index], tuple[int, .
     }[granularity]
 
 
-@settings(max_examples=60, deadline=None)
-@given(layers(), st.sampled_from(GRANULARITIES))
+@pytest.mark.parametrize("granularity", GRANULARITIES)
+@settings(max_examples=20, deadline=None)
+@given(layer=layers())
 def test_groups_are_what_the_definition_says_in_order_of_their_first_weight(
     layer: Conv, granularity: Granularity
 ) -> None:

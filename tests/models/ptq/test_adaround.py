@@ -33,20 +33,22 @@ def correlated(graph: Graph, count: int) -> np.ndarray:
 
 
 def test_near_the_best_of_all_roundings() -> None:
-    layer = conv_layer("a", "x", (1, 8, 1, 1))
+    """Eight weights have 256 roundings: over six channels, the learned one is within a tenth of the best."""
+    layer = conv_layer("a", "x", (6, 8, 1, 1))
     graph = graph_of(layer, shape=(8, 6, 6))
     images = correlated(graph, 8)
-    result = adaround(graph, images, 3, options=FEW)
-    x, target = images.transpose(0, 2, 3, 1).reshape(-1, 8), float_tensors(graph, images, ["a"])["a"].ravel()
+    result = adaround(graph, images, 3, options=AdaRoundOptions(steps=1000, pixels=288, learning_rate=0.02))
+    x = images.transpose(0, 2, 3, 1).reshape(-1, 8)
+    target = float_tensors(graph, images, ["a"])["a"].transpose(0, 2, 3, 1).reshape(-1, 6)
     grid = result.graph.convs[0].grid
     assert grid is not None
-    down = np.floor(layer.weights.ravel() / grid.scale)
-    errors = [
-        float(np.square(x @ (np.clip(down + up, -3, 3) * grid.scale) + layer.bias - target).mean())
-        for up in itertools.product((0, 1), repeat=8)
-    ]
+    best = 0.0
+    for k in range(6):
+        down = np.floor(layer.weights[k].ravel() / grid.scale[k])
+        roundings = [np.clip(down + up, -3, 3) * grid.scale[k] for up in itertools.product((0, 1), repeat=8)]
+        best += min(float(np.square(x @ one + layer.bias[k] - target[:, k]).mean()) for one in roundings) / 6
     (error,) = result.errors
-    assert min(errors) - 1e-6 <= error.learned <= sorted(errors)[7] + 1e-6
+    assert best - 1e-6 <= error.learned <= best * 1.1
     assert error.learned < error.nearest / 3
 
 
