@@ -108,6 +108,11 @@ def calibrate(
     return Ranges(limits, f"{what}{', symmetric,' if symmetric else ''} on {source}")
 
 
+def check_method(method: str) -> None:
+    """Refuses a method that :func:`calibrate` does not know."""
+    _parse(method)
+
+
 def _parse(method: str) -> tuple[str, float]:
     """The method's name, and its percentile (100 for the others)."""
     name, separator, value = method.partition(":")
