@@ -52,8 +52,8 @@ def calibrate(
       (:func:`models.ptq.activation_range.mse_limits`).
     - ``entropy``: the least Kullback-Leibler divergence (:func:`models.ptq.activation_range.entropy_limits`).
 
-    ``symmetric`` makes every range ``-high`` to ``high``, for a quantizer that puts zero points at 0; only ``mse`` and ``entropy`` need
-    ``activation_bits``. A random input says nothing about accuracy; it serves cycles and energy.
+    ``symmetric`` makes every range ``-high`` to ``high``, for a quantizer that puts zero points at 0; only ``mse`` and
+    ``entropy`` need ``activation_bits``. A random input says nothing about accuracy; it serves cycles and energy.
     """
     name, percentile = _parse(method)
     if not 2 <= activation_bits <= 16:
