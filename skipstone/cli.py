@@ -50,7 +50,10 @@ Calibration = Annotated[
     str | None, typer.Option("--calibration", metavar="IMAGES.npz", help="Images that activation ranges come from.")
 ]
 CalibrationMethod = Annotated[
-    str, typer.Option("--calibration-method", metavar="METHOD", help="minmax, or percentile:P (as percentile:99.99).")
+    str,
+    typer.Option(
+        "--calibration-method", metavar="METHOD", help="minmax, percentile:P (as percentile:99.99), mse, or entropy."
+    ),
 ]
 Evaluation = Annotated[
     str | None, typer.Option("--evaluation", metavar="IMAGES.npz", help="Labelled images to measure accuracy on.")
