@@ -34,7 +34,11 @@ DesignOption = Annotated[
 ]
 Prune = Annotated[
     str,
-    typer.Option("--prune", metavar="METHOD:AMOUNT", help="unstructured:0.8, global:0.8, 2:4 (any N:M), or none."),
+    typer.Option(
+        "--prune",
+        metavar="METHOD:AMOUNT",
+        help="unstructured:0.8, global:0.8, 2:4 (any N:M), filter:0.3 and the like, or none.",
+    ),
 ]
 WeightBits = Annotated[int, typer.Option("--weight-bits", metavar="N", help="Bits of weights, 2 to 16.")]
 WeightCode = Annotated[
