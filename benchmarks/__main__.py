@@ -13,7 +13,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.document import render, with_section
+from benchmarks import compression
+from benchmarks.document import HEAD, render, with_section
 from benchmarks.machine import describe_machine
 from benchmarks.sections import ALONE, SECTIONS
 from benchmarks.settings import Settings
@@ -65,8 +66,9 @@ def main(arguments: list[str]) -> int:
         if given.out is None:
             sys.stdout.write(rendered + "\n")
             continue
+        heading = compression.HEADING if name in ALONE else HEAD
         old = given.out.read_text() if given.out.exists() else ""
-        given.out.write_text(with_section(old, name, rendered, list(every)))
+        given.out.write_text(with_section(old, name, rendered, list(every), heading))
     return 0 if equal else 1
 
 

@@ -1,6 +1,7 @@
 """Every compression method on the carried network: accuracy on all test images, size, and exact cycles and energy on ``wide``.
 
-Recipes are those that come with Skipstone and those in ``benchmarks/recipes``; each runs by ``skipstone.compress.run`` into a folder of
+Recipes are those that come with Skipstone and those in ``benchmarks/recipes``; each runs by ``skipstone.compress.run`` into
+a folder of
 its own, where an interrupted measurement goes on. Trained recipes take hours all together, so a finished folder is taken as it is
 if its steps are still the same.
 """
@@ -38,9 +39,10 @@ class Group:
 GROUPS = (
     Group(
         "Quantization after training",
-        ("int8", "int8-percentile", "int8-mse", "int8-entropy", "int8-per-tensor-symmetric", "w4-nearest", "w4-mse", "w4-corrected",
-         "w4-equalized", "w4-adaptive", "w4-post-training", "mixed-4", "ptq-power-of-two", "ptq-additive-power-of-two", "ptq-codebook",
-         "ptq-ternary", "ptq-binary"),
+        ("int8", "int8-percentile", "int8-mse", "int8-entropy", "int8-per-tensor-symmetric", "w4-nearest", "w4-mse",
+        "w4-corrected",
+         "w4-equalized", "w4-adaptive", "w4-post-training", "mixed-4", "ptq-power-of-two", "ptq-additive-power-of-two",
+         "ptq-codebook", "ptq-ternary", "ptq-binary"),
     ),
     Group(
         "Quantization-aware training",
@@ -49,10 +51,10 @@ GROUPS = (
     Group(
         "Pruning after training, without any training",
         ("magnitude-50", "global-50", "random-50", "wanda-50", "taylor-50", "post-training-50", "magnitude-70", "second-order-70",
-         "second-order-2-4"),
+         "second-order-80", "second-order-90", "second-order-lamp-80", "second-order-lamp-90", "second-order-2-4"),
     ),
-    Group("Single weights, then trained", ("unstructured-50", "unstructured-80", "unstructured-90", "distilled-80-no-labels")),
-    Group(
+    Group("Single weights, then trained", ("unstructured-50", "unstructured-80", "unstructured-90", "lamp-80",
+    "distilled-80-no-labels")), Group(
         "Patterns and structures, then trained",
         ("2-4", "one-4-tuned", "four-8-tuned", "random-50-tuned", "blocks-50-tuned", "kernels-50-tuned", "stripes-50-tuned",
          "shapes-50-tuned", "input-channels-30-tuned", "filters-30-tuned", "apoz-30-tuned", "thinet-30-tuned", "filters-half",
@@ -83,11 +85,18 @@ def measure(settings: Settings) -> Section:
     return Section("compression", "Compression, method by method", HEAD + "\n".join(texts))
 
 
+HEADING = """# Compression, measured
+
+What each method of the surveys does to one network, from the data to the cycles; what did badly is here too. How to use them:
+[compression](compression.md).
+"""
 HEADINGS = ("recipe", "accuracy", "lost", "zeros", "bytes", "ratio", "cycles", "speed-up", "energy, nJ", "what it does")
-HEAD = f"""`{NETWORK}` on all 10,000 test images of Fashion-MNIST, as the integers that the array computes; points lost against the float
+HEAD = f"""`{NETWORK}` on all 10,000 test images of Fashion-MNIST, as the integers that the array computes; points lost
+against the float
 network; bytes of encoded weights and how many times fewer they are than in float32; exact cycles and energy of one image on
 `{DESIGN}`, with the multipliers that the weight code takes; speed-up over the dense 8-bit network. Recipes that say nothing of
-quantization end in 8 bits. Seed 1 everywhere, one run each.
+quantization end in 8 bits. Recipes that come with Skipstone train on all 60,000 images each epoch, the others of this page
+on 20,000. Seed 1 everywhere, one run each.
 
 """
 

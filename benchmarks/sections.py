@@ -5,7 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks import coding, compression, exactness, gemm, imagenet, mapping, pe_cells, resnet8, simulation, text_direction
+from benchmarks import (
+    coding,
+    compression,
+    exactness,
+    gemm,
+    imagenet,
+    mapping,
+    pe_cells,
+    resnet8,
+    simulation,
+    text_direction,
+)
 from benchmarks.document import Section
 from benchmarks.settings import Settings
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.errors import SkipstoneError
 from models.evaluate import run_onnx
 from models.graph import Graph
 from models.images import Images, fit_images
 from models.onnx_export import to_onnx
-from models.ptq.activation_range import Limits, entropy_limits, mse_limits, percentile_limits, symmetric_limits
+from models.ptq.activation_range import Limits, Values, entropy_limits, mse_limits, percentile_limits, symmetric_limits
 
 SAMPLES = 1 << 20
 """Values of a tensor that percentile, mse and entropy look at, at most: evenly spaced ones, the same number from each
@@ -53,8 +52,8 @@ def calibrate(
       (:func:`models.ptq.activation_range.mse_limits`).
     - ``entropy``: the least Kullback-Leibler divergence (:func:`models.ptq.activation_range.entropy_limits`).
 
-    ``symmetric`` makes every range ``-high`` to ``high``, so that zero points are 0; only ``mse`` and ``entropy`` need
-    ``activation_bits``. A random input says nothing about accuracy; it serves cycles and energy.
+    ``symmetric`` makes every range ``-high`` to ``high``, for a quantizer that puts zero points at 0; only ``mse`` and
+    ``entropy`` need ``activation_bits``. A random input says nothing about accuracy; it serves cycles and energy.
     """
     name, percentile = _parse(method)
     if not 2 <= activation_bits <= 16:
@@ -71,7 +70,7 @@ def calibrate(
     model = to_onnx(graph, all_tensors=True)
     lows: dict[str, float] = {}
     highs: dict[str, float] = {}
-    kept: dict[str, list[NDArray[np.floating]]] = {}
+    kept: dict[str, list[Values]] = {}
     quota = SAMPLES // -(-len(images) // BATCH)
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]
@@ -90,14 +89,14 @@ def calibrate(
     limits: dict[str, Limits] = {}
     for tensor in lows:
         ends = (lows[tensor], highs[tensor])
-        values = np.concatenate(kept[tensor]) if kept else np.empty(0, np.float32)
+        known: Values = np.concatenate(kept[tensor]) if kept else np.empty(0, np.float32)
         match name:
             case "percentile":
-                limits[tensor] = percentile_limits(values, percentile, symmetric)
+                limits[tensor] = percentile_limits(known, percentile, symmetric)
             case "mse":
-                limits[tensor] = mse_limits(values, *ends, activation_bits, symmetric)
+                limits[tensor] = mse_limits(known, *ends, activation_bits, symmetric)
             case "entropy":
-                limits[tensor] = entropy_limits(values, *ends, activation_bits, symmetric)
+                limits[tensor] = entropy_limits(known, *ends, activation_bits, symmetric)
             case _:
                 limits[tensor] = symmetric_limits(*ends) if symmetric else ends
     what = {
@@ -107,6 +106,11 @@ def calibrate(
         "entropy": f"least divergence at {activation_bits} bits",
     }[name]
     return Ranges(limits, f"{what}{', symmetric,' if symmetric else ''} on {source}")
+
+
+def check_method(method: str) -> None:
+    """Refuses a method that :func:`calibrate` does not know."""
+    _parse(method)
 
 
 def _parse(method: str) -> tuple[str, float]:

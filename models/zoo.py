@@ -1,10 +1,12 @@
 """The networks that Skipstone carries, each with calibration images, labelled evaluation images, and a card.
 
-They are what tutorials, tests and first experiments run on without any download.
+They are what tutorials, tests and first experiments run on without any download. A compressed variant, whose card names the
+network that it was made from, has that one's images.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,16 +28,19 @@ class CarriedNetwork:
 
 def carried_networks(folder: Path = FOLDER) -> dict[str, CarriedNetwork]:
     """The carried networks by name."""
-    return {
-        path.stem: CarriedNetwork(
-            path.stem,
-            path,
-            path.with_name(f"{path.stem}_calibration.npz"),
-            path.with_name(f"{path.stem}_evaluation.npz"),
-            path.with_suffix(".json"),
-        )
-        for path in sorted(folder.glob("*.onnx"))
-    }
+    return {path.stem: _carried(path) for path in sorted(folder.glob("*.onnx"))}
+
+
+def _carried(path: Path) -> CarriedNetwork:
+    card = path.with_suffix(".json")
+    images = json.loads(card.read_text()).get("made_from", path.stem)
+    return CarriedNetwork(
+        path.stem,
+        path,
+        path.with_name(f"{images}_calibration.npz"),
+        path.with_name(f"{images}_evaluation.npz"),
+        card,
+    )
 
 
 def find(name_or_path: str | Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -127,9 +128,11 @@ class CompressionResult:
 
 
 def plain(value: Any) -> Any:
-    """NumPy's scalars as Python's, tuples as lists."""
+    """NumPy's values as Python's, tuples as lists, numbers that are not finite as None: what JSON can say."""
     if isinstance(value, dict):
-        return {key: plain(each) for key, each in value.items()}
+        return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [plain(each) for each in value]
-    return value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value

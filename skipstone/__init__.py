@@ -12,6 +12,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hw.design import Design, built_in_designs, load_design
     from mapper.results import LayerResult, NetworkResult
+    from models.datasets import load_dataset
+    from skipstone.compress.auto import auto
+    from skipstone.compress.recipe import load_recipe, parse_recipe
+    from skipstone.compress.run import compress as compress_network
+    from skipstone.compress.sensitivity import run_sensitivity as sensitivity
     from skipstone.evaluate import evaluate_network
     from skipstone.prepare import CompressionOptions, PreparedNetwork, prepare_network
     from skipstone.verify import verify_network
@@ -22,10 +27,16 @@ __all__ = [
     "LayerResult",
     "NetworkResult",
     "PreparedNetwork",
+    "auto",
     "built_in_designs",
+    "compress_network",
     "evaluate_network",
+    "load_dataset",
     "load_design",
+    "load_recipe",
+    "parse_recipe",
     "prepare_network",
+    "sensitivity",
     "verify_network",
 ]
 
@@ -35,12 +46,20 @@ _HOME = {
     "LayerResult": "mapper.results",
     "NetworkResult": "mapper.results",
     "PreparedNetwork": "skipstone.prepare",
+    "auto": "skipstone.compress.auto",
     "built_in_designs": "hw.design",
+    "compress_network": "skipstone.compress.run",
     "evaluate_network": "skipstone.evaluate",
+    "load_dataset": "models.datasets",
     "load_design": "hw.design",
+    "load_recipe": "skipstone.compress.recipe",
+    "parse_recipe": "skipstone.compress.recipe",
     "prepare_network": "skipstone.prepare",
+    "sensitivity": "skipstone.compress.sensitivity",
     "verify_network": "skipstone.verify",
 }
+_THERE = {"compress_network": "compress", "sensitivity": "run_sensitivity"}
+"""What is called otherwise at home: ``skipstone.compress`` is the package."""
 
 
 def __getattr__(name: str) -> Any:
@@ -49,4 +68,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'skipstone' has no attribute '{name}'")
     from importlib import import_module
 
-    return getattr(import_module(_HOME[name]), name)
+    return getattr(import_module(_HOME[name]), _THERE.get(name, name))

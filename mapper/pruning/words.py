@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.design import Design
-from mapper.cycles import layer_cycles
+from mapper.cycles import LayerCycles, layer_cycles
 from mapper.program import LayerProgram
 from mapper.pruning.losses import Scores
 from mapper.pruning.places import Places, trained, weight_places, weights_of
@@ -24,6 +24,8 @@ from models.graph import Graph
 
 BATCHES = (1.0, 0.5, 0.25, 0.1, 0.0)
 """Shares of the words whose load the rows don't hide, that one step tries to leave out; the last is one group of weights."""
+WAITING = 0.02
+"""The share of a layer's row cycles from which on waiting for the loader is worth a step."""
 ROUNDING = 1e-9
 
 Progress = Callable[[str], None]
@@ -70,27 +72,27 @@ def prune_words(
     max_steps: int = 100,
     progress: Progress = lambda _: None,
 ) -> WordsResult:
-    """Prunes groups of weights whose removal lets the loader skip words, in layers that it bounds, as long as exact cycles on
+    """Prunes groups of weights whose removal lets the loader skip words, in layers that wait for it, as long as exact cycles on
     ``target`` fall and the lost ``scores`` (magnitudes) stay within ``score_budget``, a share (0 to 1) of all scores of each
     workload's nonzeros.
 
     A group is all weights of a pass at one channel group (``load_width`` channels that share words) and at one tap, one row or
     one column of taps, or all of them: neighbouring pixels of a tile read the same words, so that a tap of its own may save
     little. Groups go by score lost for each word saved. After each step the network is compiled again, and the step taken back
-    where exact cycles did not fall; it ends where no layer that the loader bounds has a step left: at a fixed point.
+    where exact cycles did not fall; it ends where no layer that waits for the loader has a step left: at a fixed point.
     """
     if not 0 <= score_budget <= 1:
         raise SkipstoneError(f"score_budget must be a share of the scores, from 0 to 1, not {score_budget:g}")
     importance = _scores(graph, scores)
     current, costed = graph, target.cost(graph)
     start, steps, notes = costed, 0, []
-    bounds = start.bounds()
-    skipped: set[str] = set()
-    for program in start.program.layers:
-        if bounds[program.layers[0]] == "load" and not trained(graph, start.network, program):
-            skipped.add(program.name)
+    waiting = [
+        program for program, cycles in zip(start.program.layers, start.layers, strict=True) if waits_for_loads(cycles)
+    ]
+    for program in waiting:
+        if not trained(graph, start.network, program):
             notes.append(
-                f"layer '{program.name}' ({program.kind}) is bound by its loads, but has no trained weights of its own"
+                f"layer '{program.name}' ({program.kind}) waits for its loads, but has no trained weights of its own"
             )
     while steps < max_steps:
         progress(f"load words, step {steps + 1}: {costed.cycles:,} cycles")
@@ -101,8 +103,8 @@ def prune_words(
         steps += 1
     if steps == max_steps:
         notes.append(f"stopped after {max_steps} steps, before a fixed point")
-    if not any(bound == "load" for bound in bounds.values()):
-        notes.append("no layer is bound by its loads: nothing to prune")
+    if not waiting:
+        notes.append("no layer waits for its loads: nothing to prune")
     rows = _rows(graph, current, start, costed, importance)
     return WordsResult(
         current,
@@ -126,13 +128,13 @@ def _step(
     scores: Mapping[str, NDArray[np.float64]],
     budget: float,
 ) -> tuple[Graph, Costed] | None:
-    """One step in the first layer, of those that the loader bounds most, where one lowers exact cycles."""
-    design, bounds = costed.program.design, costed.bounds()
+    """One step in the first layer, of those that wait longest for the loader, where one lowers exact cycles."""
+    design = costed.program.design
     order = sorted(
         zip(costed.program.layers, costed.layers, strict=True), key=lambda pair: -pair[1].load_wait_row_cycles
     )
-    for program, _ in order:
-        if bounds[program.layers[0]] != "load" or not trained(graph, costed.network, program):
+    for program, cycles in order:
+        if not waits_for_loads(cycles) or not trained(graph, costed.network, program):
             continue
         left = sum(_left(first, graph, name, scores[name], budget) for name in program.layers)
         groups = list(_groups(program, weight_places(program, costed.network, design), scores, design))
@@ -153,6 +155,14 @@ def _step(
             if trial.cycles < costed.cycles:
                 return changed, trial
     return None
+
+
+def waits_for_loads(cycles: LayerCycles) -> bool:
+    """Whether the loader is what rows wait for most, and for a good part of the layer: fewer words then mean fewer cycles, even
+    where most cycles are still useful work."""
+    waited = cycles.load_wait_row_cycles
+    others = cycles.issue_row_cycles + cycles.balance_wait_row_cycles + cycles.drain_wait_row_cycles
+    return waited > max(cycles.balance_wait_row_cycles, cycles.drain_wait_row_cycles, WAITING * (waited + others))
 
 
 def loaded_of(program: LayerProgram) -> int:

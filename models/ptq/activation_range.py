@@ -1,7 +1,7 @@
 """Ranges of one tensor from its values: the criteria that calibration chooses from beside the plain minimum and maximum.
 
 Each gives (low, high), between which the quantizer lays its steps; values outside are clipped. ``symmetric`` asks for
-``low == -high``, which makes the zero point 0.
+``low == -high``, for a quantizer told to put the zero point at 0.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def mse_limits(values: Values, low: float, high: float, bits: int, symmetric: bo
     together first, then each by itself until neither gains (at most four rounds), in steps of a sixteenth of an octave
     and then of 1/128; where errors are equal, the range found first stays.
     """
-    error = _Error(values, bits)
+    error = _Error(values, bits, symmetric)
     low, high = symmetric_limits(low, high) if symmetric else (min(low, 0.0), max(high, 0.0))
     best = (low, high)
 
@@ -71,9 +71,9 @@ def mse_limits(values: Values, low: float, high: float, bits: int, symmetric: bo
     return best
 
 
-def quantization_error(values: Values, low: float, high: float, bits: int) -> float:
+def quantization_error(values: Values, low: float, high: float, bits: int, symmetric: bool = False) -> float:
     """Mean squared error of ``values`` on the affine grid of ``bits`` that the quantizer makes of ``low`` to ``high``."""
-    return _Error(values, bits)(low, high)
+    return _Error(values, bits, symmetric)(low, high)
 
 
 def entropy_limits(values: Values, low: float, high: float, bits: int, symmetric: bool = False) -> Limits:
@@ -135,8 +135,9 @@ def _smoothed(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     zeros = counts == 0
     empty = int(zeros.sum())
     taken = _SMOOTHING * empty / (len(counts) - empty)
-    smoothed: NDArray[np.float64] = np.where(zeros, _SMOOTHING, np.maximum(counts - taken, _SMOOTHING))
-    return smoothed / smoothed.sum()
+    raised = np.where(zeros, _SMOOTHING, np.maximum(counts - taken, _SMOOTHING))
+    smoothed: NDArray[np.float64] = raised / raised.sum()
+    return smoothed
 
 
 def _divergence(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
@@ -146,16 +147,17 @@ def _divergence(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
 class _Error:
     """Mean squared error of values on affine grids, by sums over the values nearest to each step."""
 
-    def __init__(self, values: Values, bits: int) -> None:
+    def __init__(self, values: Values, bits: int, symmetric: bool) -> None:
         self._values = np.sort(values.astype(np.float64), axis=None)
         self._sums = np.concatenate([[0.0], np.cumsum(self._values)])
         self._squares = np.concatenate([[0.0], np.cumsum(np.square(self._values))])
         self._bits = bits
+        self._symmetric = symmetric
 
     def __call__(self, low: float, high: float) -> float:
         from models.quantize import activation_scale  # it imports this package's caller
 
-        scale, zero_point = activation_scale(low, high, self._bits)
+        scale, zero_point = activation_scale(low, high, self._bits, self._symmetric)
         steps = np.arange(1 << self._bits) - (1 << (self._bits - 1)) - zero_point
         ends = np.searchsorted(self._values, (steps[:-1] + 0.5) * scale)
         ends = np.concatenate([[0], ends, [len(self._values)]])

@@ -121,11 +121,6 @@ class _Problem:
     targets: Floats
     bias: Floats
 
-    def difference(self, matrix: Floats, pixels: slice) -> Floats:
-        """Outputs after the clamp, less the targets, of weights as groups x K/groups x taps; 0 where clamping leaves no
-        gradient is :meth:`slope`'s matter."""
-        return self.outputs(matrix, pixels)[0]
-
     def outputs(self, matrix: Floats, pixels: slice) -> tuple[Floats, NDArray[np.bool_] | None]:
         """The difference from the targets, and where the clamp lets a gradient through (None: everywhere)."""
         made = np.matmul(self.inputs[:, pixels], matrix.swapaxes(1, 2)) + self.bias

@@ -42,9 +42,10 @@ def correct_biases(
     """``graph`` (whose weights are rounded) with the biases at which its layers have the means of ``original``'s.
 
     Layer by layer in execution order, ``bias -= E[W' x'] - E[W x]``: ``W'`` and ``x'`` are the rounded weights and what the
-    corrected layers before make of ``images`` (N x C x H x W), ``W`` and ``x`` those of ``original`` (a graph with the same
-    layers before rounding); means are over images and pixels. With ``ranges``, ``x'`` are the integer network's activations
-    of ``activation_bits`` (``weight_bits`` for layers without a grid), else activations stay floats.
+    corrected layers before make of ``images`` (N x C x H x W), ``W`` and ``x`` those of ``original``, a graph with the same
+    layers before rounding (the equalized one, if it was equalized); means are over images and pixels. With ``ranges``,
+    ``x'`` are the integer network's activations of ``activation_bits`` (``weight_bits`` for layers without a grid), else
+    activations stay floats.
 
     That is the paper's, which takes the means before a layer's clamp. With ``after_clamp``, a layer with a ReLU or Clip has
     the bias that makes the means after it equal: errors at pixels that the clamp hides, as those of a uniform background,
@@ -98,7 +99,8 @@ def _clamped_shift(
     wanted = np.clip(targets, *clamp)
 
     def moved(shift: NDArray[np.float64]) -> NDArray[np.float32]:
-        return np.clip(values - shift.astype(np.float32).reshape(-1, 1, 1), *clamp)
+        clamped: NDArray[np.float32] = np.clip(values - shift.astype(np.float32).reshape(-1, 1, 1), *clamp)
+        return clamped
 
     def excess(shift: NDArray[np.float64]) -> NDArray[np.float64]:
         difference: NDArray[np.float64] = (moved(shift) - wanted).mean(axis=(0, 2, 3), dtype=np.float64)

@@ -1,9 +1,9 @@
 """``--recipe auto``: a recipe found by measuring, as the surveys advise, with the array in the loop.
 
 8-bit integers first, symmetric for each output channel; better rounding and then training through the rounding only where
-accuracy
-falls. Then zeros, more at a time: whole load words where the design waits for its loader, single weights where it computes, by
-exact cycles; trained again where accuracy falls and labelled images are there. Each decision says what was measured.
+accuracy falls. Then zeros, more at a time: whole load words where the design waits for its loader, single weights where it
+computes, by exact cycles; trained again where accuracy falls and training images are there. Each decision says what was
+measured.
 
 Decisions look at validation images, held back from the training images (or, without those, at how far the network's answers on
 calibration images agree with the float network's); test images are looked at once, at the end.
@@ -12,6 +12,8 @@ calibration images agree with the float network's); test images are looked at on
 from __future__ import annotations
 
 import importlib.util
+import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,15 +26,23 @@ from mapper.causes import bound_of, cycles_by_cause
 from mapper.compile import compile_network
 from mapper.cycles import network_cycles
 from mapper.memories import with_memories_for
-from models import onnx_import, reference
+from models import reference
 from models.datasets import Dataset, Split
 from models.errors import SkipstoneError
 from models.evaluate import float_scores
-from models.graph import Graph
 from models.quantized import QuantizedNetwork
+from reports.compression import StepResult
 from skipstone.compress.files import Checkpoint, write_atomically
 from skipstone.compress.recipe import Recipe, parse_recipe
-from skipstone.compress.run import Compressed, assemble, dataset_for, run_steps, write_results
+from skipstone.compress.run import (
+    Compressed,
+    assemble,
+    context_for,
+    dense_cost,
+    keeping,
+    run_steps,
+    write_results,
+)
 from skipstone.compress.state import Context, Progress, State, quantized
 from skipstone.designs import design_for
 from skipstone.prepare import short_name
@@ -41,6 +51,8 @@ VALIDATION = 5000
 """Training images held back for decisions, at most a tenth of them."""
 AMOUNTS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
 """Shares of zeros tried, in order."""
+OUTPUT_TELLS = 0.6
+"""Up to this share of zeros the network's output still tells which layers bear them; beyond, gradients do, if it trains."""
 EPOCHS = 3
 """Of each training."""
 
@@ -74,21 +86,18 @@ def auto(
 ) -> Compressed:
     """Compresses ``network`` as far as ``max_loss`` percentage points of accuracy allow; writes what ``compress`` does, and the
     steps found as ``recipe.toml``, which gives the same result again."""
-    graph = onnx_import.load(network, input_shape)
-    if graph.quantized:
-        raise SkipstoneError(
-            f"network '{graph.name}' is quantized already; compress the float network it was made from"
-        )
-    dataset = data if isinstance(data, Dataset) else dataset_for(graph, data)
-    search = _Search(graph, dataset, design, seed, max_loss, Checkpoint(out / "checkpoints"), progress)
-    steps = search.run()
-    recipe = _recipe(steps, seed)
-    progress("the steps found, once more from the start")
-    context = Context(graph, dataset, design, seed, progress)
-    state, results = run_steps(recipe, context, search.store)
-    integers = quantized(state.graph, state.scheme, dataset)
-    result = assemble(short_name(str(network)), recipe, context, state, results, integers)
+    if not (math.isfinite(max_loss) and max_loss >= 0):
+        raise SkipstoneError(f"max_loss must be 0 or more percentage points, not {max_loss:g}")
+    context = context_for(network, data, design, input_shape, seed, progress)
+    dense = dense_cost(context)
+    store = Checkpoint(out / "checkpoints")
+    with keeping(store):
+        search = _Search(context, max_loss, store)
+        steps, state, results = search.finished()
+    integers = quantized(state.graph, state.scheme, context.dataset)
+    result = assemble(short_name(str(network)), _recipe(steps, seed), context, state, results, integers, dense)
     result = replace(result, decisions=tuple(str(decision) for decision in search.decisions))
+    progress("writing")
     write_results(out, state.graph, integers, result)
     write_atomically(out / "recipe.toml", _toml(steps, seed, max_loss))
     return Compressed(state.graph, integers, result)
@@ -97,39 +106,46 @@ def auto(
 class _Search:
     """Tries steps, one list of them after the other; those of the best list so far are kept in ``store``."""
 
-    def __init__(
-        self,
-        graph: Graph,
-        dataset: Dataset,
-        design: Design | None,
-        seed: int,
-        max_loss: float,
-        store: Checkpoint,
-        progress: Progress,
-    ) -> None:
+    def __init__(self, context: Context, max_loss: float, store: Checkpoint) -> None:
         self.decisions: list[Decision] = []
         self.store = store
-        self._graph, self._design, self._seed, self._max_loss = graph, design, seed, max_loss
-        self._progress = progress
-        self._labelled = dataset.train_labels is not None
+        self._whole, self._max_loss = context, max_loss
+        self._design, self._seed, self._progress = context.design, context.seed, context.progress
+        dataset = self._dataset = context.dataset
         self._trains = dataset.train_images is not None and importlib.util.find_spec("torch") is not None
-        self._split = _held_back(dataset, seed) if self._labelled else None
-        self._dataset = dataset
+        self._split = _held_back(dataset, context.seed)
         # Without test labels here, steps are not measured on test images, and validation images do not train.
-        seen = replace(dataset, test_labels=None)
+        seen = replace(dataset, test_images=None, test_labels=None)
         if self._split is not None:
             seen = replace(seen, train_images=self._split.train_images, train_labels=self._split.train_labels)
-        self._context = Context(graph, seen, design, seed, progress)
-        images = self._split.validation_images if self._split else dataset.calibration()
-        self._images = images
-        self._wanted = float_scores(graph, images).argmax(axis=1)
+        self._context = replace(context, dataset=seen)
+        self._images = self._split.validation_images if self._split else dataset.calibration()
+        self._wanted = float_scores(context.parent, self._images).argmax(axis=1)
+        self._float = 1.0
         if self._split is not None:
             self._float = float(np.mean(self._wanted == self._split.validation_labels))
-        else:
-            self._float = 1.0
 
-    def run(self) -> Steps:
-        """The steps found."""
+    def finished(self) -> tuple[Steps, State, tuple[StepResult, ...]]:
+        """The steps found, done once more with all training images: what they then lose is looked at once more, and steps that
+        lose too much make way for those before them."""
+        kept = self.run()
+        while True:
+            self._progress("the steps found, once more from the start, on all training images")
+            state, results = run_steps(_recipe(kept[-1], self._seed), self._whole, self.store)
+            network = self._quantized(state)
+            loss = self._loss(network)
+            if loss <= self._max_loss or len(kept) == 1:
+                self._note("the steps found, on all training images", loss, network, "the result")
+                return kept[-1], state, results
+            self._note("the steps found, on all training images", loss, network, "too much; back to those before")
+            kept.pop()
+
+    def run(self) -> list[Steps]:
+        """The steps found, each list of them in place of the one before; the last is the best."""
+        measure = (
+            "labels of validation images" if self._split else "agreement with the float network on calibration images"
+        )
+        self._progress(f"decisions by {measure}, {len(self._images):,} of them")
         if not self._trains:
             reason = "the data has no training images" if self._dataset.train_images is None else "PyTorch is missing"
             self._progress(f"no step will train: {reason}")
@@ -138,7 +154,7 @@ class _Search:
             self._note(
                 "zeros", loss, None, f"none: 8 bits alone are over {self._max_loss:g} points; the best found stays"
             )
-            return coding
+            return [coding]
         return self._zeros(coding, network)
 
     def _integers(self) -> tuple[Steps, float, QuantizedNetwork]:
@@ -168,9 +184,9 @@ class _Search:
         assert best is not None
         return best
 
-    def _zeros(self, coding: Steps, network: QuantizedNetwork) -> Steps:
+    def _zeros(self, coding: Steps, network: QuantizedNetwork) -> list[Steps]:
         """Ever more zeros, until accuracy falls below what is allowed."""
-        found, before = coding, self._cycles(network)
+        kept, before = [coding], self._cycles(network)
         for amount in AMOUNTS:
             pruning, what = self._pruning(amount, network)
             steps = [*pruning, *coding]
@@ -183,33 +199,27 @@ class _Search:
                 cycles = self._cycles(network_now)
                 what += f", {EPOCHS} epochs"
             if loss > self._max_loss:
-                self._note(what, loss, network_now, "too much; the step before is the result")
+                self._note(what, loss, network_now, "too much; what was kept last stays")
                 break
             if cycles is not None and before is not None and cycles > 0.99 * before:
-                self._note(
-                    what, loss, network_now, f"under 1% of {before:,} cycles gained; the step before is the result"
-                )
-                break
+                self._note(what, loss, network_now, f"under 1% of {before:,} cycles gained; not kept")
+                continue
             self._note(what, loss, network_now, "kept")
-            found, before, network = steps, cycles, network_now
-        return found
+            kept.append(steps)
+            before, network = cycles, network_now
+        return kept
 
     def _pruning(self, amount: float, network: QuantizedNetwork) -> tuple[Steps, str]:
         """Steps that make ``amount`` of the weights zero, of the kind that the design gains most by as it runs now."""
-        second_order = amount <= 0.6
-        plain: dict[str, Any] = (
-            {"do": "prune_second_order", "amount": amount} if second_order else {"do": "prune", "amount": amount}
-        )
-        name = f"{100 * amount:g}% zeros, {'second order' if second_order else 'magnitude'}"
         if self._design is None:
-            return [plain], f"{name} (no design: single weights)"
+            plain = {"do": "prune_second_order", "amount": amount}
+            return [plain], f"{100 * amount:g}% zeros, single weights by second order"
         bounds = self._bounds(network)
         waiting = [layer for layer, bound in bounds.items() if bound == "load"]
+        by_gradients = amount > OUTPUT_TELLS and self._trains and self._split is not None
         steps: Steps = [
-            {"do": "cycle_aware_prune", "amount": amount, "loss": "divergence" if second_order else "fisher"}
+            {"do": "cycle_aware_prune", "amount": amount, "loss": "fisher" if by_gradients else "divergence"}
         ]
-        if steps[0]["loss"] == "fisher" and not self._trains:
-            steps[0]["loss"] = "divergence"
         what = f"zeros at the loss of {100 * amount:g}% everywhere, placed by exact cycles"
         if waiting and len(waiting) < len(bounds):
             steps.append({"do": "prune_words", "amount": round(amount / 3, 3)})
@@ -221,17 +231,19 @@ class _Search:
         return {
             "epochs": EPOCHS,
             "learning_rate": rate,
-            "distillation": "labels" if self._labelled else "teacher",
+            "distillation": "labels" if self._split is not None else "teacher",
         }
 
     def _measured(self, steps: Steps) -> tuple[float, QuantizedNetwork]:
         """Points of accuracy lost on the validation images, and the integers."""
         state, _ = run_steps(_recipe(steps, self._seed), self._context, self.store)
         network = self._quantized(state)
+        return self._loss(network), network
+
+    def _loss(self, network: QuantizedNetwork) -> float:
         classes = reference.predict(network, self._images)
-        if self._split is None:
-            return 100 * float(np.mean(classes != self._wanted)), network
-        return 100 * (self._float - float(np.mean(classes == self._split.validation_labels))), network
+        wanted = self._wanted if self._split is None else self._split.validation_labels
+        return 100 * (self._float - float(np.mean(classes == wanted)))
 
     def _quantized(self, state: State) -> QuantizedNetwork:
         return quantized(state.graph, state.scheme, self._dataset)
@@ -258,10 +270,11 @@ class _Search:
         self._progress(f"measured: {self.decisions[-1]}")
 
 
-def _held_back(dataset: Dataset, seed: int) -> Split:
-    """Validation images; the rest trains."""
-    images, _ = dataset.training()
-    return dataset.split_validation(max(1, min(VALIDATION, len(images) // 10)), seed)
+def _held_back(dataset: Dataset, seed: int) -> Split | None:
+    """Validation images, and the rest, which trains; None without labelled training images (or with a single one)."""
+    if dataset.train_labels is None or len(dataset.train_labels) < 2:
+        return None
+    return dataset.split_validation(max(1, min(VALIDATION, len(dataset.train_labels) // 10)), seed)
 
 
 def _recipe(steps: Steps, seed: int) -> Recipe:
@@ -279,4 +292,4 @@ def _toml(steps: Steps, seed: int, max_loss: float) -> str:
 def _value(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return f'"{value}"' if isinstance(value, str) else repr(value)
+    return json.dumps(value) if isinstance(value, str) else repr(value)

@@ -54,7 +54,9 @@ def compress_command(
         float | None,
         typer.Option("--max-loss", metavar="POINTS", min=0, help="With --recipe auto: accuracy that may be lost."),
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="In place of the recipe's seed.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", min=0, help="In place of the recipe's seed.")
+    ] = None,
     input_shape: Shape = None,
     json_file: Json = None,
 ) -> None:
@@ -75,16 +77,14 @@ def compress_command(
 
                 assert max_loss is not None
                 compressed = auto(
-                    network, data, out=out, max_loss=max_loss, design=chosen, input_shape=shape, seed=seed or 1,
+                    network, data, out=out, max_loss=max_loss, design=chosen, input_shape=shape, seed=1 if seed is None else seed,
                     progress=progress,
                 )  # fmt: skip
             else:
-                from skipstone.compress.recipe import load_recipe
+                from skipstone.compress.recipe import load_recipe, with_seed
                 from skipstone.compress.run import compress
 
-                steps = load_recipe(recipe)
-                if seed is not None:
-                    steps = steps.model_copy(update={"seed": seed})
+                steps = with_seed(load_recipe(recipe), seed)
                 compressed = compress(
                     network, steps, data, out=out, design=chosen, input_shape=shape, progress=progress
                 )
@@ -209,6 +209,8 @@ def _show(result: CompressionResult, out: Path, json_file: str | None) -> None:
     for number, step in enumerate(result.steps, start=1):
         for note in step.notes:
             console.print(f"step {number}: {note}", markup=False, highlight=False)
+    for decision in result.decisions:
+        console.print(decision, markup=False, highlight=False)
     console.print()
     console.print(size_table(result))
     console.print(summary_table(result))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from hw.design import Design
 from mapper.actions import count_actions
 from mapper.compile import compile_network
@@ -15,14 +17,27 @@ from reports.compression import DesignCost
 from skipstone.designs import design_for
 
 
-def design_cost(network: QuantizedNetwork, dense: QuantizedNetwork, design: Design) -> DesignCost:
-    """Costs of ``network`` on ``design`` with the multipliers that its code takes, and of ``dense`` on ``design`` itself.
-    Memories are enlarged to what each needs."""
+@dataclass(frozen=True)
+class DenseCost:
+    """Of the network as it came, in int8 on the design as it was given."""
+
+    cycles: int
+    energy_pj: float
+
+
+def dense_cost_of(dense: QuantizedNetwork, design: Design) -> DenseCost:
+    """Costs of ``dense`` on ``design`` itself, with memories enlarged to what it needs."""
+    plain = with_memories_for(dense, design)
+    cycles, energy = _totals(compile_network(dense, plain), plain)
+    return DenseCost(sum(cycles.values()), energy)
+
+
+def design_cost(network: QuantizedNetwork, dense: DenseCost, design: Design) -> DesignCost:
+    """Costs of ``network`` on ``design`` with the multipliers that its code takes, beside those of the network as it came.
+    Memories are enlarged to what it needs."""
     chosen = with_memories_for(network, design_for(network, design))
     program = compile_network(network, chosen)
     cycles, energy = _totals(program, chosen)
-    plain = with_memories_for(dense, design)
-    dense_cycles, dense_energy = _totals(compile_network(dense, plain), plain)
     return DesignCost(
         design=design.name,
         multiplier=chosen.multiplier,
@@ -30,8 +45,8 @@ def design_cost(network: QuantizedNetwork, dense: QuantizedNetwork, design: Desi
         energy_pj=energy,
         area_um2_proxy=area_um2_proxy(chosen, load_technology()),
         weight_memory_bytes=sum(layer.encoded_bits for layer in program.layers) // 8,
-        dense_cycles=sum(dense_cycles.values()),
-        dense_energy_pj=dense_energy,
+        dense_cycles=dense.cycles,
+        dense_energy_pj=dense.energy_pj,
         layers=cycles,
     )
 

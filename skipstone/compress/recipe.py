@@ -7,12 +7,18 @@ step does is in ``skipstone.compress.steps``.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from models.calibrate import check_method
 from models.errors import SkipstoneError
+from models.pruning.criteria import CRITERIA, check_criterion
+from models.pruning.masks import Pruning
+from models.weight_codes import check_code
+from skipstone.compress.mistakes import explained
 
 FOLDER = Path(__file__).parent / "recipes"
 
@@ -25,19 +31,30 @@ Criterion = Literal[
 ]
 Granularity = Literal["weight", "nm", "block", "kernel", "stripe", "shape", "input_channel", "filter"]
 Scope = Literal["layer", "network"]
+Names = Annotated[tuple[str, ...], Field(strict=False)]
+"""A list in TOML is a tuple here; what is in it keeps to its type."""
+Block = Annotated[tuple[Count, Count], Field(strict=False)]
 Code = Literal["linear", "power_of_two", "additive_power_of_two", "ternary", "binary", "codebook"]
 
 
-def _check_pattern(pattern: str) -> None:
-    n, colon, m = pattern.partition(":")
-    if pattern and (not colon or not n.isdigit() or not m.isdigit() or not 1 <= int(n) <= int(m)):
-        raise ValueError(f"pattern must be N:M with N from 1 to M (as '2:4'), not '{pattern}'")
+def _pattern(text: str) -> tuple[int, int]:
+    """N and M of "N:M"; 0 and 0 of nothing."""
+    n, colon, m = text.partition(":")
+    if text and (not colon or not n.isdecimal() or not m.isdecimal() or not 1 <= int(n) <= int(m)):
+        raise ValueError(f"pattern must be N:M with N from 1 to M (as '2:4'), not '{text}'")
+    return (int(n), int(m)) if text else (0, 0)
+
+
+def _check_coding(code: Code, bits: int) -> None:
+    check_code(code, 16, bits)
+    if code == "power_of_two" and bits > 5:
+        raise ValueError(f"weight_bits must be 2 to 5 with weight_code = 'power_of_two', not {bits}")
 
 
 class Keys(BaseModel):
     """What all parts of a recipe have in common: fixed once read, and no key but their own."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Masked(Keys):
@@ -47,18 +64,44 @@ class Masked(Keys):
     granularity: Granularity = "weight"
     amount: Share = 0.0
     pattern: str = ""
-    block: tuple[Count, Count] = (4, 1)
+    block: Block = (4, 1)
     criterion: Criterion = "l1"
-    scope: Scope = "layer"
+    scope: Literal["layer", "network", "output"] = "layer"
     amounts: dict[str, Share] = {}
-    skip: tuple[str, ...] = ()
+    skip: Names = ()
 
     @model_validator(mode="after")
     def _fits(self) -> Masked:
         if (self.granularity == "nm") != bool(self.pattern):
             raise ValueError("pattern (as '2:4') goes with granularity = 'nm', and only with it")
-        _check_pattern(self.pattern)
+        if self.granularity != "block" and "block" in self.model_fields_set:
+            raise ValueError("block (as [4, 1]) goes with granularity = 'block', and only with it")
+        if not (self.amount or any(self.amounts.values()) or self.pattern):
+            raise ValueError("say how much is pruned: amount (a share above 0), amounts of layers, or a pattern")
+        self.pruning()
         return self
+
+    def pruning(self) -> Pruning:
+        """What these keys say, for ``models.pruning``, which refuses what does not go together."""
+        n, m = _pattern(self.pattern)
+        return Pruning(
+            granularity=self.granularity,
+            amount=self.amount,
+            n=n,
+            m=m,
+            block=self.block,
+            criterion=self.criterion,
+            scope=self.scope,
+            amounts=dict(self.amounts),
+            skip=self.skip,
+        )
+
+    def _by_amount_and_weights(self, what: str) -> None:
+        """Refuses what a schedule of several prunings can't do."""
+        if self.pattern:
+            raise ValueError(f"{what} prunes ever more, so it takes an amount, and no pattern")
+        if CRITERIA[self.criterion].needs != "nothing":
+            raise ValueError(f"{what} has no data for criterion '{self.criterion}'; it takes those of weights alone")
 
 
 class Training(Keys):
@@ -88,20 +131,33 @@ class Prune(Masked):
 
 
 class PruneSecondOrder(Keys):
-    """Optimal brain surgeon, layer by layer: weights leave, and those that stay make up for them. Calibration images alone."""
+    """Optimal brain surgeon, layer by layer: weights leave, and those that stay make up for them. Calibration images alone.
+
+    ``allocation``: every layer loses the same share, or as many weights as LAMP scores over the whole network say."""
 
     do: Literal["prune_second_order"]
     amount: Share = 0.0
     pattern: str = ""
+    allocation: Literal["uniform", "lamp"] = "uniform"
+    amounts: dict[str, Share] = {}
+    skip: Names = ()
     damping: Positive = 0.01
     images: Count = 512
 
     @model_validator(mode="after")
     def _one(self) -> PruneSecondOrder:
-        if bool(self.amount) == bool(self.pattern):
-            raise ValueError("give either amount or pattern (as '2:4')")
-        _check_pattern(self.pattern)
+        if bool(self.amount or self.amounts) == bool(self.pattern):
+            raise ValueError("give either amount (a share above 0) or pattern (as '2:4')")
+        _pattern(self.pattern)
+        if self.allocation == "lamp" and not self.amount:
+            raise ValueError("allocation = 'lamp' goes with amount")
         return self
+
+    def pruning(self) -> Pruning:
+        """What these keys say, for ``models.pruning``, with the same share for every layer."""
+        n, m = _pattern(self.pattern)
+        kind: Granularity = "nm" if self.pattern else "weight"
+        return Pruning(kind, amount=self.amount, n=n, m=m, amounts=dict(self.amounts), skip=self.skip)
 
 
 class PruneByReconstruction(Keys):
@@ -109,7 +165,7 @@ class PruneByReconstruction(Keys):
 
     do: Literal["prune_by_reconstruction"]
     amount: Share
-    skip: tuple[str, ...] = ()
+    skip: Names = ()
     images: Count = 256
     shrink: bool = True
 
@@ -130,6 +186,7 @@ class RemoveFilters(Keys):
     def _one(self) -> RemoveFilters:
         if (self.macs is None) == (self.amount is None):
             raise ValueError("give either macs or amount")
+        check_criterion(self.criterion, "filter")
         return self
 
 
@@ -138,7 +195,7 @@ class RemoveBlocks(Keys):
     (by how much the network's answers change without each)."""
 
     do: Literal["remove_blocks"]
-    blocks: tuple[str, ...] = ()
+    blocks: Names = ()
     amount: Share | None = None
 
     @model_validator(mode="after")
@@ -155,7 +212,17 @@ class FineTune(Training):
     regularizer: Literal["none", "l1", "group_lasso", "batch_norm_scale"] = "none"
     strength: Annotated[float, Field(ge=0)] = 1e-5
     granularity: Granularity = "weight"
-    block: tuple[Count, Count] = (4, 1)
+    block: Block = (4, 1)
+
+    @model_validator(mode="after")
+    def _grouped(self) -> FineTune:
+        if self.regularizer != "group_lasso" and self.model_fields_set & {"granularity", "block"}:
+            raise ValueError("granularity and block are those of regularizer = 'group_lasso'")
+        if self.granularity == "nm":
+            raise ValueError("group_lasso has no groups of granularity 'nm'")
+        if self.regularizer == "batch_norm_scale" and not self.normalize:
+            raise ValueError("regularizer = 'batch_norm_scale' needs normalize = true")
+        return self
 
 
 class GradualPrune(Masked, Training):
@@ -164,6 +231,11 @@ class GradualPrune(Masked, Training):
     do: Literal["gradual_prune"]
     every: Count = 50
     until: Annotated[float, Field(gt=0, le=1)] = 0.6
+
+    @model_validator(mode="after")
+    def _gradual(self) -> GradualPrune:
+        self._by_amount_and_weights("gradual_prune")
+        return self
 
 
 class DynamicSparse(Training):
@@ -181,6 +253,14 @@ class IterativePrune(Masked, Training):
     do: Literal["iterative_prune"]
     rounds: Count = 3
 
+    @model_validator(mode="after")
+    def _iterative(self) -> IterativePrune:
+        if self.pattern or self.amounts:
+            raise ValueError(
+                "iterative_prune prunes ever more of all layers, so it takes amount, and no pattern or amounts"
+            )
+        return self
+
 
 class LotteryTicket(Masked, Training):
     """Training from fresh weights, pruning, and again from where the weights were after ``rewind_epochs``."""
@@ -188,6 +268,15 @@ class LotteryTicket(Masked, Training):
     do: Literal["lottery_ticket"]
     rounds: Count = 2
     rewind_epochs: Count = 1
+
+    @model_validator(mode="after")
+    def _ticket(self) -> LotteryTicket:
+        self._by_amount_and_weights("lottery_ticket")
+        if self.amounts:
+            raise ValueError("lottery_ticket prunes ever more of all layers, so it takes amount, and no amounts")
+        if self.distillation != "none":
+            raise ValueError("lottery_ticket learns from labels; leave distillation out")
+        return self
 
 
 class Reinitialize(Keys):
@@ -223,6 +312,23 @@ class Quantize(Keys):
     mean_bits: Annotated[float, Field(ge=2, le=8)] | None = None
     layer_bits: dict[str, Bits] = {}
 
+    @model_validator(mode="after")
+    def _fits(self) -> Quantize:
+        _check_coding(self.weight_code, self.weight_bits)
+        check_method(self.calibration)
+        single = {"weight_range": self.weight_range == "mse", "rounding": self.rounding == "adaptive"}
+        for key, asked in (single | {"mean_bits": self.mean_bits is not None}).items():
+            if asked and self.weight_code != "linear":
+                raise ValueError(f"{key} is for weight_code = 'linear'; {self.weight_code} chooses values by itself")
+        for key, asked in (single | {"bias_correction": self.bias_correction}).items():
+            if asked and self.weights == "per_tensor":
+                raise ValueError(f"{key} gives each channel its own scale; leave it out with weights = 'per_tensor'")
+        if self.rounding == "adaptive" and max(self.weight_bits, *self.layer_bits.values(), 0) > 8:
+            raise ValueError("rounding = 'adaptive' takes weight_bits up to 8")
+        if self.mean_bits is not None and self.mean_bits > self.weight_bits:
+            raise ValueError(f"mean_bits can't be over weight_bits, {self.weight_bits}")
+        return self
+
 
 class QuantizationAwareTraining(Training):
     """Training through the rounding of weights and activations, which keeps zeros. ``estimator``: straight-through with scales
@@ -236,6 +342,14 @@ class QuantizationAwareTraining(Training):
     estimator: Literal["straight_through", "learned_step"] = "straight_through"
     layer_bits: dict[str, Annotated[int, Field(ge=2, le=8)]] = {}
 
+    @model_validator(mode="after")
+    def _fits(self) -> QuantizationAwareTraining:
+        _check_coding(self.weight_code, self.weight_bits)
+        if self.weight_code != "linear" and (self.layer_bits or self.estimator == "learned_step"):
+            key = "layer_bits" if self.layer_bits else "estimator = 'learned_step'"
+            raise ValueError(f"{key} is for weight_code = 'linear', not {self.weight_code}")
+        return self
+
 
 class Factorize(Keys):
     """Low rank: layers become two or more thinner ones. ``ranks`` by layer, else by the share of ``energy`` to keep."""
@@ -243,8 +357,19 @@ class Factorize(Keys):
     do: Literal["factorize"]
     method: Literal["svd", "tucker", "cp"]
     energy: Annotated[float, Field(gt=0, le=1)] = 0.9
-    ranks: dict[str, tuple[Count, ...]] = {}
-    layers: tuple[str, ...] = ()
+    ranks: dict[str, Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]] = {}
+    layers: Names = ()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Factorize:
+        if self.ranks and (self.layers or "energy" in self.model_fields_set):
+            raise ValueError("ranks name the layers and say how thin they get; leave energy and layers out")
+        wanted = 2 if self.method == "tucker" else 1
+        for name, ranks in self.ranks.items():
+            if len(ranks) != wanted:
+                shape = "[input rank, output rank]" if wanted == 2 else "[rank]"
+                raise ValueError(f"ranks of '{name}' must be {shape} with method = '{self.method}', not {list(ranks)}")
+        return self
 
 
 class Compact(Keys):
@@ -252,7 +377,7 @@ class Compact(Keys):
 
     do: Literal["compact"]
     filter: Literal["depthwise_separable", "bottleneck"]
-    layers: tuple[str, ...] = ()
+    layers: Names = ()
     share: Annotated[float, Field(gt=0, le=1)] = 0.25
 
 
@@ -261,12 +386,14 @@ class CycleAwarePrune(Keys):
     (``match = "loss"``), or the least loss in the same cycles (``match = "cycles"``).
 
     ``loss``: measured at the network's output on calibration images (its class probabilities' divergence, or squared error), or
-    ``fisher``, estimated from gradients, which still tells layers apart where only training will bring accuracy back."""
+    ``fisher``, estimated from gradients, which still tells layers apart where only training will bring accuracy back. ``method``:
+    how a layer's weights are chosen; second order lets those that stay make up for the others."""
 
     do: Literal["cycle_aware_prune"]
     amount: Share
     match: Literal["loss", "cycles"] = "loss"
     loss: Literal["divergence", "output_error", "fisher"] = "divergence"
+    method: Literal["magnitude", "second_order"] = "second_order"
     objective: Literal["cycles", "energy"] = "cycles"
     images: Count = 512
 
@@ -333,8 +460,8 @@ class Recipe(Keys):
 
     name: str = ""
     description: str = ""
-    seed: int = 1
-    step: Annotated[tuple[Step, ...], Field(min_length=1)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
+    step: Annotated[tuple[Step, ...], Field(strict=False, min_length=1)]
 
 
 def recipe_names() -> dict[str, Path]:
@@ -345,56 +472,34 @@ def recipe_names() -> dict[str, Path]:
 def load_recipe(name_or_path: str | Path) -> Recipe:
     """The recipe of a file or of a name. Raises SkipstoneError that says which step and key is wrong."""
     path = Path(name_or_path)
-    if not path.is_file():
+    if not path.exists():
         named = recipe_names().get(str(name_or_path))
         if named is None:
             names = ", ".join(["auto", *recipe_names()])
             raise SkipstoneError(f"no file '{name_or_path}', and no recipe of that name (there are: {names})")
         path = named
     try:
-        table = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SkipstoneError(f"{path} is not TOML: {error}") from None
     except OSError as error:
         raise SkipstoneError(f"can't read {path}: {error.strerror or error}") from None
     return parse_recipe({"name": path.stem, **table}, str(path))
 
 
-def parse_recipe(table: dict[str, Any], where: str = "recipe") -> Recipe:
+def parse_recipe(table: Mapping[str, Any], where: str = "recipe") -> Recipe:
     """A recipe from plain values (``{"step": [{"do": "prune", "amount": 0.5}, ...]}``)."""
     try:
-        return Recipe.model_validate(table)
+        return Recipe.model_validate(dict(table))
     except ValidationError as error:
-        raise SkipstoneError(f"{where}: {_explained(error, table)}") from None
+        raise SkipstoneError(f"{where}: {explained(error.errors()[0], table, _kinds(), Recipe)}") from None
+    except SkipstoneError as error:
+        raise SkipstoneError(f"{where}: {error}") from None
 
 
-def _explained(error: ValidationError, table: dict[str, Any]) -> str:
-    """The first mistake in words: where, what, and what would do."""
-    first = error.errors()[0]
-    place: list[Any] = list(first["loc"])
-    where, key = "", ".".join(str(part) for part in place[3:] or place[:1])
-    if place[:1] == ["step"] and len(place) > 1:
-        steps = table.get("step")
-        do = place[2] if len(place) > 2 else None
-        if do is None and isinstance(steps, list) and isinstance(steps[place[1]], dict):
-            do = steps[place[1]].get("do")
-        where = f"step {place[1] + 1}" + (f" ({do})" if do else "") + ": "
-    match first["type"]:
-        case "extra_forbidden":
-            kind = _kind(str(place[2])) if len(place) > 2 else Recipe
-            keys = ", ".join(name for name in kind.model_fields if name != "do") or "no keys"
-            return f"{where}unknown key '{key}'; it takes {keys}"
-        case "union_tag_invalid":
-            return f"{where}there is no such step; the steps are {', '.join(step_names())}"
-        case "union_tag_not_found":
-            return f"{where}it has no key 'do', which says what the step does: {', '.join(step_names())}"
-        case "missing":
-            return f"{where}{'[[step]]' if key == 'step' else repr(key)} is missing"
-        case "value_error":
-            return f"{where}{first['msg'].removeprefix('Value error, ')}"
-        case _:
-            said = first["msg"][0].lower() + first["msg"][1:]
-            return f"{where}{key or 'step'}: {said}, not {first['input']!r}"
+def with_seed(recipe: Recipe, seed: int | None) -> Recipe:
+    """``recipe`` with another seed, checked as its own would be (None: as it is)."""
+    return recipe if seed is None else parse_recipe(recipe.model_dump(exclude_unset=True) | {"seed": seed}, "--seed")
 
 
 def _kinds() -> dict[str, type[Keys]]:
@@ -405,7 +510,3 @@ def _kinds() -> dict[str, type[Keys]]:
 def step_names() -> tuple[str, ...]:
     """What ``do`` may be."""
     return tuple(_kinds())
-
-
-def _kind(do: str) -> type[Keys]:
-    return _kinds()[do]

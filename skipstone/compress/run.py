@@ -6,16 +6,17 @@ new files are complete.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hw.design import Design
 from models import onnx_import, reference
-from models.datasets import Dataset, load_dataset
+from models.datasets import Dataset, fitted, load_dataset
 from models.errors import SkipstoneError
 from models.evaluate import float_accuracy
 from models.graph import Graph
@@ -25,12 +26,13 @@ from models.pruning.masks import density
 from models.qdq import to_qdq
 from models.quantized import QuantizedNetwork
 from reports.compression import CompressionResult, StepResult, plain
-from skipstone.compress.cost import design_cost
+from skipstone.compress.checks import check_names, check_recipe
+from skipstone.compress.cost import DenseCost, dense_cost_of, design_cost
 from skipstone.compress.files import Checkpoint, step_key, write_atomically
 from skipstone.compress.recipe import Keys, Recipe
 from skipstone.compress.sizes import layer_sizes
 from skipstone.compress.state import Context, Progress, Scheme, State, quantized
-from skipstone.compress.steps import NEEDS_DESIGN, REGISTRY
+from skipstone.compress.steps import REGISTRY, USES_DESIGN
 from skipstone.prepare import short_name
 
 VERSION = "1"
@@ -60,35 +62,61 @@ def compress(
 
     Raises SkipstoneError where network, recipe and data don't fit, before anything is written.
     """
+    context = context_for(network, data, design, input_shape, recipe.seed, progress)
+    check_recipe(recipe, context)
+    dense = dense_cost(context)
+    store = Checkpoint(out / "checkpoints")
+    with keeping(store):
+        state, steps = run_steps(recipe, context, store)
+    progress("quantizing")
+    integers = quantized(state.graph, state.scheme, context.dataset)
+    result = assemble(short_name(str(network)), recipe, context, state, steps, integers, dense)
+    progress("writing")
+    write_results(out, state.graph, integers, result)
+    return Compressed(state.graph, integers, result)
+
+
+def context_for(
+    network: str | Path,
+    data: str | Dataset,
+    design: Design | None,
+    input_shape: tuple[int, ...] | None,
+    seed: int,
+    progress: Progress,
+) -> Context:
+    """The float network and its data, checked against each other."""
+    progress("reading the network")
     graph = onnx_import.load(network, input_shape)
     if graph.quantized:
         raise SkipstoneError(
             f"network '{graph.name}' is quantized already; compress the float network it was made from"
         )
-    dataset = data if isinstance(data, Dataset) else dataset_for(graph, data)
-    check_recipe(recipe, design)
-    progress(f"{dataset.description}")
-    store = Checkpoint(out / "checkpoints")
-    context = Context(graph, dataset, design, recipe.seed, progress)
-    state, steps = run_steps(recipe, context, store)
-    progress("quantizing")
-    integers = quantized(state.graph, state.scheme, dataset)
-    result = assemble(short_name(str(network)), recipe, context, state, steps, integers)
-    write_results(out, state.graph, integers, result)
-    return Compressed(state.graph, integers, result)
+    if not graph.convs:
+        raise SkipstoneError(f"network '{graph.name}' has no layer with trained weights")
+    progress("reading the data")
+    dataset = dataset_for(graph, data)
+    dataset.calibration()
+    progress(dataset.description)
+    return Context(graph, dataset, design, seed, progress)
 
 
-def dataset_for(graph: Graph, data: str) -> Dataset:
+def dataset_for(graph: Graph, data: str | Dataset) -> Dataset:
     """The dataset, checked against the network's input and classes."""
     channels, height, width = graph.shapes[graph.outputs[0]]
-    return load_dataset(data, graph.input_shape, channels * height * width)
+    classes = channels * height * width
+    if isinstance(data, Dataset):
+        return fitted(data, graph.input_shape, classes)
+    return load_dataset(data, graph.input_shape, classes)
 
 
-def check_recipe(recipe: Recipe, design: Design | None) -> None:
-    """Refuses steps that need a design where there is none."""
-    for number, step in enumerate(recipe.step, start=1):
-        if isinstance(step, NEEDS_DESIGN) and design is None:
-            raise SkipstoneError(f"step {number} ({step.do}) counts cycles on a design; give one with --design")
+@contextlib.contextmanager
+def keeping(store: Checkpoint) -> Iterator[None]:
+    """Removes the store's folder again where nothing came into it."""
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            store.folder.rmdir()
 
 
 def run_steps(recipe: Recipe, context: Context, store: Checkpoint) -> tuple[State, tuple[StepResult, ...]]:
@@ -109,10 +137,13 @@ def run_steps(recipe: Recipe, context: Context, store: Checkpoint) -> tuple[Stat
             context.progress(label)
             store.folder.mkdir(parents=True, exist_ok=True)
             training = store.folder / f"{key}.training"
-            state, result = run_step(step, state, context, label, accuracy, training)
+            try:
+                state, result = run_step(step, state, context, label, accuracy, training)
+            except SkipstoneError as error:
+                raise SkipstoneError(f"step {number} ({step.do}): {error}") from None
             kept = {"scheme": asdict(state.scheme), "result": plain(asdict(result))}
             state = replace(state, graph=store.save(key, state.graph, kept))
-            for file in store.folder.glob(f"{key}*.training"):
+            for file in [*store.folder.glob(f"{key}*.training"), *store.folder.glob(f".{key}*.partial")]:
                 file.unlink(missing_ok=True)
         accuracy = result.accuracy_after
         results.append(result)
@@ -125,7 +156,10 @@ def run_step(
     """One step, measured."""
     start = time.monotonic()
     inner = replace(context, progress=lambda text: context.progress(f"{label}: {text}"), training=training)
+    check_names(step, state.graph)
+    before_step = state.graph
     state = REGISTRY[type(step)](step, replace(state, notes=(), measured={}), inner)
+    inner.progress("measuring")
     after = step_accuracy(state.graph, context)
     settings = step.model_dump(mode="json", exclude_defaults=True)
     result = StepResult(
@@ -137,8 +171,8 @@ def run_step(
         weights=sum(layer.weights.size for layer in state.graph.convs),
         macs=sum(state.graph.macs.values()),
         seconds=round(time.monotonic() - start, 1),
-        notes=state.notes,
-        measured=dict(state.measured),
+        notes=state.notes + _undone(before_step, state.graph),
+        measured=plain(dict(state.measured)),
     )
     return state, result
 
@@ -158,7 +192,7 @@ def first_key(context: Context) -> str:
 def next_key(key: str, step: Keys, context: Context) -> str:
     """The key after ``step``; keys that have their defaults don't count."""
     settings = step.model_dump(mode="json", exclude_defaults=True)
-    if context.design is not None and isinstance(step, NEEDS_DESIGN):
+    if context.design is not None and isinstance(step, USES_DESIGN):
         settings["design"] = context.design.to_dict()
     return step_key(key, settings, data=context.dataset.fingerprint, seed=context.seed, code=VERSION)
 
@@ -172,10 +206,28 @@ def final_key(recipe: Recipe, graph: Graph, dataset: Dataset, design: Design | N
     return key
 
 
+def _undone(before: Graph, after: Graph) -> tuple[str, ...]:
+    """A note where a step changed weights that were integers."""
+    now = {layer.name: layer for layer in after.convs}
+    fixed = [layer.name for layer in before.convs if layer.grid is not None and layer.name in now]
+    lost = [name for name in fixed if now[name].grid is None]
+    return (
+        (f"no integers any more, rounded to the nearest at the end: the weights of {', '.join(lost)}",) if lost else ()
+    )
+
+
 def _taken_up(graph: Graph, kept: Mapping[str, Any]) -> tuple[State, StepResult]:
     result = dict(kept["result"])
     result["notes"] = tuple(result["notes"])
     return State(graph, Scheme(**kept["scheme"])), StepResult(**result)
+
+
+def dense_cost(context: Context) -> DenseCost | None:
+    """What the network as it came costs on the design; None without one. Says before any step if the design can't run it."""
+    if context.design is None:
+        return None
+    context.progress(f"mapping the network as it is onto {context.design.name}")
+    return dense_cost_of(quantized(context.parent, Scheme(), context.dataset), context.design)
 
 
 def assemble(
@@ -185,17 +237,17 @@ def assemble(
     state: State,
     steps: tuple[StepResult, ...],
     integers: QuantizedNetwork,
+    dense: DenseCost | None,
 ) -> CompressionResult:
-    """Accuracy of the integers, sizes, and costs on the design."""
+    """Accuracy of the integers, sizes, and costs on the design beside ``dense``."""
     dataset = context.dataset
     accuracy = None
     if dataset.test_labels is not None:
         context.progress(f"accuracy of the integers on {len(dataset.test_labels):,} images")
         accuracy = reference.accuracy(integers, *dataset.testing())
     cost = None
-    if context.design is not None:
-        context.progress("mapping")
-        dense = quantized(context.parent, Scheme(), dataset)
+    if context.design is not None and dense is not None:
+        context.progress(f"mapping onto {context.design.name}")
         cost = design_cost(integers, dense, context.design)
     return CompressionResult(
         network=name,
@@ -219,6 +271,11 @@ def assemble(
 
 def write_results(out: Path, graph: Graph, integers: QuantizedNetwork, result: CompressionResult) -> None:
     """The three files, each whole or not at all; the JSON comes last."""
-    write_atomically(out / "compressed.onnx", to_onnx(graph).SerializeToString())
-    write_atomically(out / "quantized.onnx", to_qdq(integers).SerializeToString())
-    write_atomically(out / "compression.json", json.dumps(result.to_dict(), indent=1) + "\n")
+    files = {
+        "compressed.onnx": to_onnx(graph).SerializeToString(),
+        "quantized.onnx": to_qdq(integers).SerializeToString(),
+        "compression.json": json.dumps(result.to_dict(), indent=1) + "\n",
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        write_atomically(out / name, content)

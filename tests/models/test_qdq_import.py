@@ -401,3 +401,14 @@ def test_our_files_without_their_metadata_are_anyones(tmp_path: Path) -> None:
     for one, two in zip(network.array_layers, again.array_layers, strict=True):
         np.testing.assert_array_equal(one.weights, two.weights)
         np.testing.assert_array_equal(one.multiplier, two.multiplier)
+
+
+def test_biases_of_more_digits_than_a_float(tmp_path: Path) -> None:
+    """Channels whose bias raised their scale have biases of 28 bits; those between have any number of bits."""
+    rng = np.random.default_rng(3)
+    weights = rng.normal(0, 10.0 ** rng.uniform(-9, -3, (400, 1, 1, 1)), (400, 2, 1, 1)).astype(np.float32)
+    conv = Conv(name="c", inputs=("x",), weights=weights, bias=rng.normal(0, 1, 400).astype(np.float32))
+    graph = Graph("wide", "x", (2, 1, 1), (conv,), ("c",))
+    network = quantize(graph, calibrate(graph, random_images(graph, 3)), 8, 8, "power_of_two")
+    assert 1 << 27 < np.abs(network.array_layers[0].bias).max() < 1 << 30
+    assert_same(network, reread(network, tmp_path))

@@ -35,3 +35,7 @@ REGISTRY: dict[type[Any], Callable[[Any, State, Context], State]] = {
 
 NEEDS_DESIGN = (recipe.CycleAwarePrune, recipe.BalanceRows, recipe.PruneWords)
 """Steps that count cycles on a design."""
+USES_DESIGN = (*NEEDS_DESIGN, recipe.Gate)
+"""Steps whose result depends on the design, where there is one."""
+RENAMES = (recipe.RemoveBlocks, recipe.Factorize, recipe.Compact)
+"""Steps after which layers have other names."""

@@ -5,9 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hw.design import Design
 from mapper.pruning.target import Target, target_for
+from models.graph import Graph
+from models.images import Images
+from models.pruning.masks import Pruning
+from models.sensitivity import PruneLayer, magnitude
 from skipstone.compress.recipe import BalanceRows, CycleAwarePrune, PruneWords
 from skipstone.compress.state import Context, Scheme, State, activation_ranges
 
@@ -36,7 +41,6 @@ def apply_cycle_aware(step: CycleAwarePrune, state: State, context: Context) -> 
     """Loss is measured on calibration images without labels; or estimated by the Fisher information, for what trains after."""
     from mapper.pruning import losses
     from mapper.pruning.sparsity import fewest_cycles, least_loss
-    from models.sensitivity import magnitude
 
     graph = state.graph
     target = target_of(state, context)
@@ -45,15 +49,20 @@ def apply_cycle_aware(step: CycleAwarePrune, state: State, context: Context) -> 
         loss = losses.score_loss(graph, fisher_scores(state, context))
     else:
         loss = {"divergence": losses.divergence, "output_error": losses.output_error}[step.loss](graph, images)
+    prune_layer = magnitude if step.method == "magnitude" else second_order_of(graph, images)
     uniform = graph
     for layer in graph.convs:
-        uniform = magnitude(uniform, layer.name, step.amount)
+        uniform = prune_layer(uniform, layer.name, step.amount)
     cost = target.energy_pj if step.objective == "energy" else target.cycles
     uniform_loss, uniform_cost = loss(uniform), float(cost(uniform))
     if step.match == "loss":
-        found = fewest_cycles(graph, target, loss, uniform_loss, cost=cost, progress=context.progress)
+        found = fewest_cycles(
+            graph, target, loss, uniform_loss, cost=cost, prune_layer=prune_layer, progress=context.progress
+        )
     else:
-        found = least_loss(graph, target, loss, uniform_cost, cost=cost, progress=context.progress)
+        found = least_loss(
+            graph, target, loss, uniform_cost, cost=cost, prune_layer=prune_layer, progress=context.progress
+        )
     measured = {
         "uniform_loss": uniform_loss,
         "uniform_cost": uniform_cost,
@@ -64,10 +73,32 @@ def apply_cycle_aware(step: CycleAwarePrune, state: State, context: Context) -> 
         "rows": [asdict(row) for row in found.rows],
         "evaluations": found.evaluations,
     }
-    return replace(state, graph=found.graph, notes=found.notes, measured=measured)
+    pruned = found.graph
+    if step.method == "second_order":
+        # Each layer was pruned by what it sees in the whole network; now it makes up for the layers before it, too.
+        from models.pruning.second_order import second_order
+
+        pruned = second_order(graph, Pruning("weight", amounts=dict(found.amounts)), images).graph
+    return replace(state, graph=pruned, notes=found.notes, measured=measured)
 
 
-def fisher_scores(state: State, context: Context) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
+def second_order_of(graph: Graph, images: Images) -> PruneLayer:
+    """Prunes a layer of ``graph`` by second order, at each amount once."""
+    from models.pruning.second_order import second_order
+
+    known: dict[tuple[str, float], NDArray[np.float32]] = {}
+
+    def prune_layer(current: Graph, name: str, amount: float) -> Graph:
+        if (name, amount) not in known:
+            others = tuple(layer.name for layer in graph.convs if layer.name != name)
+            pruned = second_order(graph, Pruning("weight", amount=amount, skip=others), images, bias_correction=False)
+            known[name, amount] = next(layer.weights for layer in pruned.graph.convs if layer.name == name)
+        return current.with_weights({name: known[name, amount]})
+
+    return prune_layer
+
+
+def fisher_scores(state: State, context: Context) -> dict[str, NDArray[np.float64]]:
     """``w**2 F / 2`` of each weight, by squared gradients of small batches of training images."""
     from skipstone.compress.steps.extra import training_module
 

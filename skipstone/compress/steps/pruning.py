@@ -4,30 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from models.graph import Graph
 from models.pruning.criteria import CRITERIA, Evidence
 from models.pruning.masks import Pruning, prune
-from skipstone.compress.recipe import Masked, Prune, PruneByReconstruction, PruneSecondOrder
+from skipstone.compress.recipe import Prune, PruneByReconstruction, PruneSecondOrder
 from skipstone.compress.state import Context, State
 
 GRADIENT_IMAGES = 2048
 """Training images that gradients are taken over."""
-
-
-def pruning_of(step: Masked) -> Pruning:
-    """What a step's keys say, for ``models.pruning``."""
-    n, m = (int(part) for part in step.pattern.split(":")) if step.pattern else (0, 0)
-    return Pruning(
-        granularity=step.granularity,
-        amount=step.amount,
-        n=n,
-        m=m,
-        block=step.block,
-        criterion=step.criterion,
-        scope=step.scope,
-        amounts=dict(step.amounts),
-        skip=step.skip,
-    )
 
 
 def evidence_for(criterion: str, graph: Graph, context: Context) -> Evidence | None:
@@ -50,18 +36,29 @@ def evidence_for(criterion: str, graph: Graph, context: Context) -> Evidence | N
 
 def apply_prune(step: Prune, state: State, context: Context) -> State:
     evidence = evidence_for(step.criterion, state.graph, context)
-    pruned = prune(state.graph, pruning_of(step), evidence, context.seed)
+    pruned = prune(state.graph, step.pruning(), evidence, context.seed)
     return replace(state, graph=pruned.graph, notes=pruned.notes)
 
 
 def apply_second_order(step: PruneSecondOrder, state: State, context: Context) -> State:
     from models.pruning.second_order import second_order
 
-    n, m = (int(part) for part in step.pattern.split(":")) if step.pattern else (0, 0)
-    pruning = Pruning("nm" if step.pattern else "weight", amount=step.amount, n=n, m=m)
+    pruning = step.pruning()
+    if step.allocation == "lamp":
+        pruning = replace(pruning, amounts=lamp_amounts(state.graph, step.amount, step.skip) | dict(step.amounts))
     images = context.dataset.calibration()[: step.images]
     pruned = second_order(state.graph, pruning, images, damping=step.damping)
     return replace(state, graph=pruned.graph, notes=pruned.notes)
+
+
+def lamp_amounts(graph: Graph, amount: float, skip: tuple[str, ...] = ()) -> dict[str, float]:
+    """The share of zeros of each layer when ``amount`` of all weights go by LAMP scores."""
+    pruning = Pruning("weight", amount=amount, criterion="lamp", scope="network", skip=skip)
+    return {
+        layer.name: 1 - float(np.count_nonzero(layer.weights)) / layer.weights.size
+        for layer in prune(graph, pruning).graph.convs
+        if layer.name not in skip
+    }
 
 
 def apply_reconstruction(step: PruneByReconstruction, state: State, context: Context) -> State:

@@ -20,14 +20,6 @@ def apply_equalize(step: Equalize, state: State, context: Context) -> State:
 
 def apply_quantize(step: Quantize, state: State, context: Context) -> State:
     """Weights first (bits, ranges, rounding), then biases; activation ranges are measured on what comes out."""
-    if step.weight_code != "linear":
-        refused = {"weight_range": step.weight_range == "mse", "rounding": step.rounding == "adaptive"}
-        refused |= {"mean_bits": step.mean_bits is not None}
-        for key, asked in refused.items():
-            if asked:
-                raise SkipstoneError(
-                    f"{key} is for weight_code = 'linear'; {step.weight_code} chooses values by itself"
-                )
     original = state.graph
     scheme = Scheme(
         weight_bits=step.weight_bits,
@@ -39,12 +31,17 @@ def apply_quantize(step: Quantize, state: State, context: Context) -> State:
         calibration=step.calibration,
         layer_bits=dict(step.layer_bits),
     )
+    fixed = [layer.name for layer in original.convs if layer.grid is not None]
+    if fixed and step.mean_bits is not None:
+        raise SkipstoneError(f"mean_bits comes too late: the weights of {', '.join(fixed)} are integers already")
     measured: dict[str, object] = {}
     if step.mean_bits is not None:
         chosen = _mixed(step, original, context)
         scheme = replace(scheme, layer_bits=chosen | dict(step.layer_bits))
         measured["layer_bits"] = dict(scheme.layer_bits)
     graph, notes = _rounded(step, original, scheme, context)
+    if fixed:
+        notes = (f"integers already, which stay as they are: the weights of {', '.join(fixed)}", *notes)
     if step.bias_correction:
         from models.ptq.bias_correction import correct_biases
 

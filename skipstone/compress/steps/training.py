@@ -18,7 +18,7 @@ from skipstone.compress.recipe import (
 )
 from skipstone.compress.state import Context, Scheme, State
 from skipstone.compress.steps.extra import training_module
-from skipstone.compress.steps.pruning import evidence_for, pruning_of
+from skipstone.compress.steps.pruning import evidence_for
 
 
 def options_of(step: Training, context: Context) -> Any:
@@ -72,7 +72,7 @@ def apply_fine_tune(step: FineTune, state: State, context: Context) -> State:
 
 def apply_gradual(step: GradualPrune, state: State, context: Context) -> State:
     loop, sparsity = training_module("loop"), training_module("sparsity")
-    hook = sparsity.GradualPruning(pruning_of(step), every=step.every, until=step.until)
+    hook = sparsity.GradualPruning(step.pruning(), every=step.every, until=step.until)
     graph = loop.fine_tune(
         state.graph, *_data(step, context), options_of(step, context), hooks=[hook], **_common(step, context)
     )
@@ -91,7 +91,7 @@ def apply_dynamic_sparse(step: DynamicSparse, state: State, context: Context) ->
 def apply_iterative(step: IterativePrune, state: State, context: Context) -> State:
     pruned = training_module("schedules").iterative(
         state.graph,
-        pruning_of(step),
+        step.pruning(),
         *_data(step, context),
         options_of(step, context),
         rounds=step.rounds,
@@ -104,7 +104,7 @@ def apply_iterative(step: IterativePrune, state: State, context: Context) -> Sta
 def apply_lottery(step: LotteryTicket, state: State, context: Context) -> State:
     pruned = training_module("schedules").lottery(
         state.graph,
-        pruning_of(step),
+        step.pruning(),
         *context.dataset.training(),
         options_of(step, context),
         rounds=step.rounds,

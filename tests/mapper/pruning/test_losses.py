@@ -1,0 +1,67 @@
+"""Losses: nothing for the reference, sums of scores add up, and the lowest scores go first."""
+
+import numpy as np
+import pytest
+
+from mapper.pruning.losses import accuracy_drop, divergence, output_error, prune_by, score_loss
+from models.errors import SkipstoneError
+from models.sensitivity import magnitude
+from tests.models.builders import conv_layer, graph_of, random_images
+
+GRAPH = graph_of(
+    conv_layer("a", "x", (4, 2, 3, 3)), conv_layer("b", "a", (3, 4, 3, 3)), shape=(2, 5, 5), outputs=("b",)
+)
+IMAGES = random_images(GRAPH, 6)
+
+
+@pytest.mark.parametrize("make", [output_error, divergence])
+def test_the_reference_loses_nothing_and_an_empty_layer_something(make):
+    loss = make(GRAPH, IMAGES)
+    assert loss(GRAPH) == pytest.approx(0, abs=1e-12)
+    assert loss(magnitude(GRAPH, "a", 1.0)) > 0.01
+
+
+def test_divergence_is_that_of_its_definition():
+    import onnxruntime
+
+    from models.onnx_export import to_onnx
+
+    def softmax(graph):
+        session = onnxruntime.InferenceSession(to_onnx(graph).SerializeToString(), providers=["CPUExecutionProvider"])
+        scores = session.run(None, {session.get_inputs()[0].name: IMAGES})[0].reshape(len(IMAGES), -1).astype(float)
+        return np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+
+    changed = magnitude(GRAPH, "b", 0.5)
+    p, q = softmax(GRAPH), softmax(changed)
+    assert divergence(GRAPH, IMAGES)(changed) == pytest.approx((p * np.log(p / q)).sum(axis=1).mean(), rel=1e-4)
+
+
+def test_scores_add_up_over_what_was_pruned_since():
+    scores = {"a": np.arange(72.0).reshape(4, 2, 3, 3)}
+    start = prune_by(scores)(GRAPH, "a", 4 / 72)
+    loss = score_loss(start, scores)
+    assert loss(start) == 0
+    assert loss(prune_by(scores)(start, "a", 7 / 72)) == 4 + 5 + 6
+    assert loss(magnitude(start, "b", 0.5)) == 0
+
+
+def test_pruning_by_scores_keeps_what_is_pruned_pruned():
+    first = prune_by({"a": np.arange(72.0).reshape(4, 2, 3, 3)})(GRAPH, "a", 0.25)
+    then = prune_by({"a": -np.arange(72.0).reshape(4, 2, 3, 3)})(first, "a", 0.5)
+    zeros = then.layer("a").weights.ravel() == 0
+    assert zeros.tolist() == [True] * 18 + [False] * 36 + [True] * 18
+
+
+def test_accuracy_drop_counts_images():
+    labels = np.zeros(6, np.int64)
+    graph = graph_of(conv_layer("a", "x", (3, 2, 5, 5)), shape=(2, 5, 5))
+    loss = accuracy_drop(graph, IMAGES, labels)
+    assert loss(graph) == 0
+    assert loss(magnitude(graph, "a", 1.0)) * 6 == pytest.approx(round(loss(magnitude(graph, "a", 1.0)) * 6))
+
+
+def test_scores_of_another_shape_are_refused():
+    with pytest.raises(SkipstoneError, match="layer 'a': scores of shape"):
+        score_loss(GRAPH, {"a": np.zeros(3)})
+    with pytest.raises(SkipstoneError, match="NaN"):
+        score_loss(GRAPH, {"a": np.full((4, 2, 3, 3), np.nan)})

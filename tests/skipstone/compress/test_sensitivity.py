@@ -1,0 +1,51 @@
+"""Sensitivity on a design: cycles are those of the compiled network, and three files say the same."""
+
+import csv
+import json
+
+import pytest
+
+from hw.design import parse_design
+from mapper.pruning.target import target_for
+from models.errors import SkipstoneError
+from models.images import load_images
+from models.onnx_import import load
+from models.sensitivity import magnitude
+from skipstone.compress.sensitivity import FILES, run_sensitivity
+from tests.reports.pages import Page
+from tests.skipstone.builders import TINY_DESIGN, small_data, small_network
+
+DESIGN = parse_design(TINY_DESIGN, "tiny", "test")
+
+
+def test_three_files_hold_one_result(tmp_path):
+    network, data = small_network(tmp_path / "small.onnx"), small_data(tmp_path / "data.npz")
+    said = []
+    result = run_sensitivity(str(network), data, DESIGN, (0.5, 0.9), (4,), out=tmp_path / "out", progress=said.append)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(FILES)
+    assert result.network == "small"
+    assert [layer.name for layer in result.layers] == ["first", "second", "dense"]
+    assert len(result.points) == 3 * 3
+    written = json.loads((tmp_path / "out" / FILES[0]).read_text())
+    assert written == json.loads(json.dumps(result.to_dict()))
+    lines = list(csv.DictReader((tmp_path / "out" / FILES[1]).open()))
+    assert [(line["layer"], float(line["value"]), int(line["cycles"])) for line in lines] == [
+        (point.layer, point.value, point.cycles) for point in result.points
+    ]
+    figures = Page(tmp_path / "out" / FILES[2]).figures()
+    assert set(figures) == {"sparsity-accuracy", "sparsity-cycles", "bits-accuracy", "bits-cycles"}
+    assert said[-1] == "writing"
+    graph = load(str(network))
+    target = target_for(graph, DESIGN, load_images(data)[0])
+    assert result.cycles == target.cycles(graph)
+    (point,) = (p for p in result.of("second", "sparsity") if p.value == 0.9)
+    assert point.cycles == target.cycles(magnitude(graph, "second", 0.9)) == result.cycles - point.cycles_saved
+
+
+def test_without_labels_there_is_nothing_to_measure(tmp_path):
+    network = small_network(tmp_path / "small.onnx")
+    with pytest.raises(SkipstoneError, match="carries no images"):
+        run_sensitivity(str(network), None, DESIGN, out=tmp_path)
+    data = small_data(tmp_path / "data.npz", labels=False)
+    with pytest.raises(SkipstoneError, match="has no array 'labels'"):
+        run_sensitivity(str(network), data, DESIGN, out=tmp_path)
