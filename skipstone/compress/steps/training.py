@@ -55,6 +55,11 @@ def _data(step: Training, context: Context) -> tuple[Any, Any]:
     return context.dataset.training()
 
 
+def _floats(graph: Graph) -> Graph:
+    """``graph`` for a training in floats, after which ranges that a training with rounding found don't hold."""
+    return replace(graph, grids={}, grids_from="")
+
+
 def apply_fine_tune(step: FineTune, state: State, context: Context) -> State:
     loop = training_module("loop")
     hooks = []
@@ -65,7 +70,7 @@ def apply_fine_tune(step: FineTune, state: State, context: Context) -> State:
         structure = Pruning(granularity=step.granularity, block=step.block)
         hooks = [sparsity.Regularization(step.regularizer, step.strength, structure)]
     graph = loop.fine_tune(
-        state.graph, *_data(step, context), options_of(step, context), hooks=hooks, **_common(step, context)
+        _floats(state.graph), *_data(step, context), options_of(step, context), hooks=hooks, **_common(step, context)
     )
     return replace(state, graph=graph, notes=())
 
@@ -74,7 +79,7 @@ def apply_gradual(step: GradualPrune, state: State, context: Context) -> State:
     loop, sparsity = training_module("loop"), training_module("sparsity")
     hook = sparsity.GradualPruning(step.pruning(), every=step.every, until=step.until)
     graph = loop.fine_tune(
-        state.graph, *_data(step, context), options_of(step, context), hooks=[hook], **_common(step, context)
+        _floats(state.graph), *_data(step, context), options_of(step, context), hooks=[hook], **_common(step, context)
     )
     return replace(state, graph=graph, notes=())
 
@@ -83,14 +88,14 @@ def apply_dynamic_sparse(step: DynamicSparse, state: State, context: Context) ->
     loop, sparsity = training_module("loop"), training_module("sparsity")
     hook = sparsity.RigL(every=step.every, fraction=step.fraction, until=step.until)
     graph = loop.fine_tune(
-        state.graph, *_data(step, context), options_of(step, context), hooks=[hook], **_common(step, context)
+        _floats(state.graph), *_data(step, context), options_of(step, context), hooks=[hook], **_common(step, context)
     )
     return replace(state, graph=graph, notes=())
 
 
 def apply_iterative(step: IterativePrune, state: State, context: Context) -> State:
     pruned = training_module("schedules").iterative(
-        state.graph,
+        _floats(state.graph),
         step.pruning(),
         *_data(step, context),
         options_of(step, context),
@@ -103,7 +108,7 @@ def apply_iterative(step: IterativePrune, state: State, context: Context) -> Sta
 
 def apply_lottery(step: LotteryTicket, state: State, context: Context) -> State:
     pruned = training_module("schedules").lottery(
-        state.graph,
+        _floats(state.graph),
         step.pruning(),
         *context.dataset.training(),
         options_of(step, context),
@@ -116,7 +121,7 @@ def apply_lottery(step: LotteryTicket, state: State, context: Context) -> State:
 
 
 def apply_reinitialize(step: Reinitialize, state: State, context: Context) -> State:
-    return replace(state, graph=training_module("start").reinitialized(state.graph, context.seed), notes=())
+    return replace(state, graph=training_module("start").reinitialized(_floats(state.graph), context.seed), notes=())
 
 
 def apply_quantization_aware(step: QuantizationAwareTraining, state: State, context: Context) -> State:

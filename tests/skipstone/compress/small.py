@@ -1,0 +1,95 @@
+"""A small network, small data of four classes that it can learn, and the command line on them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from typer.testing import CliRunner
+
+from models import onnx_import
+from models.datasets import load_dataset
+from models.graph import Graph
+from skipstone.cli import app
+from skipstone.compress.recipe import parse_recipe
+from skipstone.compress.run import Compressed, compress
+from tests.skipstone.builders import TINY_DESIGN, small_network
+
+TRAIN, TEST = 96, 40
+
+
+def small_place(folder: Path) -> Path:
+    """``folder`` with small.onnx, data.npz and small.toml."""
+    folder.mkdir(parents=True, exist_ok=True)
+    small_network(folder / "small.onnx")
+    labelled_data(folder / "data.npz")
+    (folder / "small.toml").write_text(TINY_DESIGN)
+    return folder
+
+
+def labelled_data(path: Path, **changed: np.ndarray | None) -> Path:
+    """Training and test images on which the small network's own answers are the labels; ``changed`` arrays in place of some,
+    None for none."""
+    rng = np.random.default_rng(1)
+    images = rng.random((TRAIN + TEST, 2, 9, 7), dtype=np.float32)
+    labels = rng.integers(0, 4, TRAIN + TEST)
+    arrays = {
+        "train_images": images[:TRAIN],
+        "train_labels": labels[:TRAIN],
+        "test_images": images[TRAIN:],
+        "test_labels": labels[TRAIN:],
+    } | changed
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+    return path
+
+
+def answered_data(path: Path, network: Path) -> Path:
+    """As :func:`labelled_data`, but the labels are the network's answers, all of which it then has right."""
+    from models.evaluate import float_scores
+
+    graph = onnx_import.load(network)
+    rng = np.random.default_rng(1)
+    images = rng.normal(0, 1.5, (TRAIN + TEST, 2, 9, 7)).astype(np.float32)
+    labels = float_scores(graph, images).argmax(axis=1)
+    return labelled_data(
+        path,
+        train_images=images[:TRAIN],
+        train_labels=labels[:TRAIN],
+        test_images=images[TRAIN:],
+        test_labels=labels[TRAIN:],
+    )
+
+
+def run(place: Path, *steps: dict[str, Any], out: str = "out", design: Any = None, **keys: Any) -> Compressed:
+    """The small network by these steps."""
+    recipe = parse_recipe({"name": "test", "step": list(steps), **keys})
+    return compress(place / "small.onnx", recipe, str(place / "data.npz"), out=place / out, design=design)
+
+
+def float_network(place: Path) -> Graph:
+    return onnx_import.load(place / "small.onnx")
+
+
+def dataset(place: Path):
+    return load_dataset(str(place / "data.npz"))
+
+
+def invoke(place: Path, *arguments: object):
+    """``skipstone compress small.onnx`` with these arguments."""
+    return CliRunner().invoke(app, ["compress", str(place / "small.onnx"), *map(str, arguments)])
+
+
+def write_recipe(place: Path, text: str) -> Path:
+    path = place / "recipe.toml"
+    path.write_text(text)
+    return path
+
+
+def outputs(folder: Path) -> dict[str, Any]:
+    """What a run wrote, without what differs from run to run."""
+    result = json.loads((folder / "compression.json").read_text())
+    for step in result["steps"]:
+        del step["seconds"]
+    return {"json": result} | {name: (folder / name).read_bytes() for name in ("compressed.onnx", "quantized.onnx")}
