@@ -7,6 +7,7 @@ the weights, or is learned with them. A weight that is exactly 0 stays 0 in all 
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +26,8 @@ Estimator = Literal["straight_through", "learned_step"]
 
 CODEBOOK_STEPS = 50
 """Training steps for which a codebook stays as it is; weights find their nearest entry in every step."""
+SCALE_STEPS = 8
+"""Training steps for which a scale that code_weights tried out keeps its proportion to the largest weight."""
 _SMALLEST = 1e-10
 """Of scales, so that nothing is divided by 0."""
 _FRACTIONS = np.linspace(0.2, 1.0, 33)
@@ -50,7 +53,7 @@ def weight_quantizer(
         return CodebookWeights(bits, entries)
     if estimator == "learned_step":
         return LearnedLevels(weights, code, bits)
-    return CodedWeights(code, bits)
+    return CodedWeights(weights, code, bits)
 
 
 class LinearWeights(WeightQuantizer):
@@ -65,41 +68,34 @@ class LinearWeights(WeightQuantizer):
 
     def __init__(self, weights: Tensor, bits: int, estimator: Estimator) -> None:
         super().__init__()
-        from brevitas.core.bit_width import BitWidthConst
-        from brevitas.core.function_wrapper import OverOutputChannelView
-        from brevitas.core.quant import IntQuant, RescalingIntQuant
-        from brevitas.core.restrict_val import FloatRestrictValue
-        from brevitas.core.scaling import IntScaling, ParameterScaling, StatsFromParameterScaling
-        from brevitas.core.stats import AbsMax
-        from brevitas.core.zero_point import ZeroZeroPoint
-
+        brevitas = _brevitas()
         self.bits = bits
         largest = (1 << (bits - 1)) - 1
         shape = (len(weights), 1, 1, 1)
         scaling: nn.Module
         if estimator == "straight_through":
-            scaling = StatsFromParameterScaling(
-                AbsMax(stats_reduce_dim=1),
-                OverOutputChannelView(None),
+            scaling = brevitas.StatsFromParameterScaling(
+                brevitas.AbsMax(stats_reduce_dim=1),
+                brevitas.OverOutputChannelView(None),
                 1,
                 [nn.Parameter(weights.detach(), requires_grad=False)],
                 shape,
-                restrict_scaling_impl=FloatRestrictValue(),
+                restrict_scaling_impl=brevitas.FloatRestrictValue(),
                 scaling_min_val=_SMALLEST,
             )
         else:
             levels = np.arange(largest + 1, dtype=np.float64)
             first = torch.from_numpy(first_scales(weights.detach().numpy(), levels) * largest).float()
-            scaling = ParameterScaling(first.reshape(shape), shape, scaling_min_val=_SMALLEST)
+            scaling = brevitas.ParameterScaling(first.reshape(shape), shape, scaling_min_val=_SMALLEST)
             # The parameter is the largest weight that is not clipped: its steps are those of the scale, times the levels.
             factor = largest**2 / math.sqrt(weights[0].numel() * largest)
             scaling.value.register_hook(lambda gradient: gradient * factor)
-        self.inner = RescalingIntQuant(
-            IntQuant(narrow_range=True, signed=True, input_view_impl=nn.Identity()),
+        self.inner = brevitas.RescalingIntQuant(
+            brevitas.IntQuant(narrow_range=True, signed=True, input_view_impl=nn.Identity()),
             scaling,
-            IntScaling(signed=True, narrow_range=True),
-            ZeroZeroPoint(),
-            BitWidthConst(bits),
+            brevitas.IntScaling(signed=True, narrow_range=True),
+            brevitas.ZeroZeroPoint(),
+            brevitas.BitWidthConst(bits),
         )
 
     def forward(self, weights: Tensor) -> Tensor:
@@ -113,16 +109,40 @@ class LinearWeights(WeightQuantizer):
 
 
 class CodedWeights(WeightQuantizer):
-    """The integers and scales of :func:`models.weight_codes.code_weights`, with the gradient of the identity: power of two,
-    additive powers of two, ternary (Li, Zhang, Liu, 2016) and binary (Rastegari et al., 2016)."""
+    """The integers and scales of :func:`models.weight_codes.code_weights`, with the gradient of the identity: powers of two,
+    additive powers of two, ternary (Li, Zhang, Liu, 2016) and binary (Rastegari et al., 2016).
 
-    def __init__(self, code: WeightCode, bits: int) -> None:
+    Where that function tries several scales, training lets it do so in every :data:`SCALE_STEPS`-th step; between, a channel's
+    scale keeps its proportion to the channel's largest weight. Without gradients, nothing is kept.
+    """
+
+    def __init__(self, weights: Tensor, code: WeightCode, bits: int) -> None:
         super().__init__()
         self.code, self.bits = code, bits
+        self.tried = code in ("power_of_two", "additive_power_of_two")
+        if self.tried:
+            self.register_buffer("levels", torch.from_numpy(weight_levels(code, bits)).float())
+            self.levels: Tensor
+            self.register_buffer("share", torch.zeros(len(weights), 1, 1, 1))
+            self.share: Tensor
+            self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+            self.steps: Tensor
 
     def forward(self, weights: Tensor) -> Tensor:
-        integers, scale = _coded(weights, self.code, self.bits, 0)
-        return _straight_through(weights, _real(integers, scale))
+        if not (self.tried and self.training and torch.is_grad_enabled()):
+            return _straight_through(weights, _real(*_coded(weights, self.code, self.bits, 0)))
+        step = int(self.steps)
+        self.steps += 1
+        with torch.no_grad():
+            largest = weights.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(_SMALLEST)
+            if step % SCALE_STEPS == 0:
+                integers, scales = _coded(weights, self.code, self.bits, 0)
+                quantized = _real(integers, scales)
+                self.share.copy_(torch.from_numpy(scales).float().reshape(-1, 1, 1, 1) / largest)
+            else:
+                scale = (self.share * largest).clamp_min(_SMALLEST)
+                quantized = _nearest(weights, scale, self.levels) * scale
+        return _straight_through(weights, quantized)
 
     def grid(self, weights: Tensor) -> WeightGrid:
         integers, scale = _coded(weights, self.code, self.bits, 0)
@@ -244,7 +264,8 @@ def first_scales(weights: NDArray[np.float32], levels: NDArray[np.float64]) -> N
 def _nearest(weights: Tensor, scale: Tensor, levels: Tensor) -> Tensor:
     """The signed level of every weight, in real numbers; 0 for a weight that is 0."""
     bounds = (levels[1:] + levels[:-1]) / 2
-    return torch.sign(weights) * levels[torch.bucketize(weights.abs() / scale, bounds, right=True)]
+    steps = (weights.abs() / scale).contiguous()
+    return torch.sign(weights) * levels[torch.bucketize(steps, bounds, right=True)]
 
 
 def _coded(weights: Tensor, code: WeightCode, bits: int, entries: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -278,3 +299,13 @@ def _grid(quantized: Tensor, scale: Tensor, code: WeightCode, bits: int) -> Weig
     integers = np.rint(quantized.detach().numpy().astype(np.float64) / scales.reshape(-1, 1, 1, 1)).astype(np.int64)
     empty = ~integers.reshape(len(integers), -1).any(axis=1)
     return WeightGrid(integers, np.where(empty, float(np.float32(_SMALLEST)), scales), code, bits)
+
+
+def _brevitas() -> SimpleNamespace:
+    """The parts of Brevitas that are used here."""
+    from brevitas.core import bit_width, function_wrapper, quant, restrict_val, scaling, stats, zero_point
+
+    parts: dict[str, Any] = {}
+    for module in (bit_width, function_wrapper, quant, restrict_val, scaling, stats, zero_point):
+        parts |= vars(module)
+    return SimpleNamespace(**parts)
