@@ -72,7 +72,7 @@ class LinearWeights(WeightQuantizer):
         self.bits = bits
         largest = (1 << (bits - 1)) - 1
         shape = (len(weights), 1, 1, 1)
-        scaling: nn.Module
+        scaling: Any
         if estimator == "straight_through":
             scaling = brevitas.StatsFromParameterScaling(
                 brevitas.AbsMax(stats_reduce_dim=1),
