@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.size import encoded_bits, encoded_bytes, value_code_bits
@@ -48,6 +48,7 @@ def test_a_place_in_a_codebook(entries, bits):
     assert value_code_bits("codebook", 8, entries) == bits
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.integers(-7, 7), min_size=1, max_size=60),
     st.sampled_from(["linear", "power_of_two", "ternary", "codebook"]),

@@ -1,4 +1,5 @@
-"""``skipstone compress`` and ``recipes`` as a user meets them: one message and exit code 2 for every mistake, and nothing written."""
+"""``skipstone compress`` and ``recipes`` as a user meets them: one message and exit code 2 for every mistake,
+and nothing written."""
 
 from __future__ import annotations
 
@@ -6,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -112,7 +112,7 @@ def test_other_mistakes(place):
     assert invoke(place, "--recipe", "int8", "--data", place / "data.npz", "--out", place / "int8").exit_code == 0
     refused(place, "is quantized already; compress the float network", network=place / "int8" / "quantized.onnx")
     refused(place, "--max-loss POINTS goes with --recipe auto", "--max-loss", 1)
-    refused(place, "no design", "--design", "huge")
+    refused(place, "unknown design 'huge'", "--design", "huge")
     refused(place, "--input-shape must be N,C,H,W", "--input-shape", "1,x")
     refused(place, "seed must be below", "--seed", 1 << 40)
     refused(place, "nothing.onnx", network=place / "nothing.onnx")
@@ -156,7 +156,5 @@ def test_help_imports_nothing_heavy():
         "done = CliRunner().invoke(app, ['compress', '--help']); assert done.exit_code == 0; "
         "print([name for name in ('numpy', 'onnx', 'torch', 'pydantic', 'scipy', 'onnxruntime') if name in sys.modules])"
     )
-    start = time.process_time()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-    assert time.process_time() - start < 1

@@ -12,7 +12,7 @@ import pytest
 
 from models.errors import SkipstoneError
 from skipstone.compress import files, run
-from skipstone.compress.recipe import parse_recipe
+from skipstone.compress.recipe import load_recipe, parse_recipe
 from tests.skipstone.compress.small import invoke, outputs, small_place, write_recipe
 
 STEPS = [{"do": "equalize"}, {"do": "prune", "amount": 0.3}, {"do": "quantize", "bias_correction": True}]
@@ -114,35 +114,37 @@ def test_a_full_disk_leaves_what_was_there(place, monkeypatch, allowed):
     assert not list((place / f"full-{allowed}").rglob(".*partial"))
 
 
+TRAINING = [
+    {"do": "prune", "amount": 0.5},
+    {"do": "fine_tune", "epochs": 3, "batch": 32, "flip": True},
+    {"do": "quantization_aware_training", "epochs": 2, "batch": 32, "shift": 0},
+]
+
+
+@pytest.fixture(scope="module")
+def trained(place):
+    pytest.importorskip("torch")
+    compressed(place, "trained", TRAINING)
+    return outputs(place / "trained")
+
+
 class TestTraining:
-    STEPS = [
-        {"do": "prune", "amount": 0.5},
-        {"do": "fine_tune", "epochs": 3, "batch": 32, "flip": True},
-        {"do": "quantization_aware_training", "epochs": 2, "batch": 32, "shift": 0},
-    ]
-
-    @pytest.fixture(scope="class")
-    def trained(self, place):
-        pytest.importorskip("torch")
-        compressed(place, "trained", self.STEPS)
-        return outputs(place / "trained")
-
     @pytest.mark.parametrize(
         "stop", ["fine_tune: epoch 2/3", "training: epoch 1/2", "step 3/3, quantization_aware_training: m"]
     )
     def test_a_training_goes_on_from_its_last_epoch(self, place, trained, stop):
         out = f"trained-{stop[-12:]}".replace("/", "-").replace(" ", "-")
         with pytest.raises(KeyboardInterrupt):
-            compressed(place, out, self.STEPS, stop=stop)
-        compressed(place, out, self.STEPS)
+            compressed(place, out, TRAINING, stop=stop)
+        compressed(place, out, TRAINING)
         assert outputs(place / out) == trained
 
     def test_a_damaged_training_file_costs_epochs_alone(self, place, trained):
         with pytest.raises(KeyboardInterrupt):
-            compressed(place, "trained-damaged", self.STEPS, stop="fine_tune: epoch 3/3")
+            compressed(place, "trained-damaged", TRAINING, stop="fine_tune: epoch 3/3")
         (kept,) = (place / "trained-damaged" / "checkpoints").glob("*.training")
         kept.write_bytes(kept.read_bytes()[:2000])
-        heard = compressed(place, "trained-damaged", self.STEPS)
+        heard = compressed(place, "trained-damaged", TRAINING)
         assert sum("fine_tune: epoch" in text for text in heard) == 3
         assert outputs(place / "trained-damaged") == trained
 
@@ -158,11 +160,7 @@ class TestTraining:
 
     def test_killed_in_the_middle_of_an_epoch(self, place, trained):
         """By signal 9, of a process of its own, some time after its first epoch."""
-        text = "\n".join(
-            "[[step]]\n" + "\n".join(f"{key} = {str(value).lower() if isinstance(value, bool) else repr(value)}"
-                                     for key, value in step.items())
-            for step in ({"do": "prune", "amount": 0.5}, {"do": "fine_tune", "epochs": 400, "batch": 1, "shift": 0})
-        )  # fmt: skip
+        text = "[[step]]\ndo = 'prune'\namount = 0.5\n[[step]]\ndo = 'fine_tune'\nepochs = 400\nbatch = 1\n"
         recipe = write_recipe(place, text)
         command = [sys.executable, "-m", "skipstone", "compress", str(place / "small.onnx"), "--recipe", str(recipe)]
         command += ["--data", str(place / "data.npz"), "--out", str(place / "killed")]
@@ -172,17 +170,16 @@ class TestTraining:
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
+        heard: list[str] = []
+
+        def progress(said: str) -> None:
+            heard.append(said)
+            if "epoch" in said:
+                raise KeyboardInterrupt
+
+        out, data = place / "killed", str(place / "data.npz")
         with pytest.raises(KeyboardInterrupt):
-            recipe_steps = [{"do": "prune", "amount": 0.5}, {"do": "fine_tune", "epochs": 400, "batch": 1, "shift": 0}]
-            heard: list[str] = []
-
-            def progress(said: str) -> None:
-                heard.append(said)
-                if "epoch" in said:
-                    raise KeyboardInterrupt
-
-            run.compress(place / "small.onnx", parse_recipe({"step": recipe_steps}), str(place / "data.npz"),
-                         out=place / "killed", progress=progress)  # fmt: skip
+            run.compress(place / "small.onnx", load_recipe(recipe), data, out=out, progress=progress)
         assert any("prune: done before" in said for said in heard)
         assert not any("epoch 1/400" in said for said in heard)
 

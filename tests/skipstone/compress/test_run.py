@@ -79,11 +79,9 @@ def test_the_files_are_the_networks_to_the_bit(place, design, coding):
         np.testing.assert_array_equal(mine.bias, read.bias)
     np.testing.assert_array_equal(float_scores(float_file, images), float_scores(done.graph, images))
 
-    found = CliRunner().invoke(
-        app,
-        ["run", str(place / coding / "quantized.onnx"), "--design", str(place / "small.toml"), "--json", "-"]
-        + ["--out", str(place / coding / "again")],
-    )
+    design_file, again_out = str(place / "small.toml"), str(place / coding / "again")
+    options = ["--design", design_file, "--json", "-", "--out", again_out]
+    found = CliRunner().invoke(app, ["run", str(place / coding / "quantized.onnx"), *options])
     assert found.exit_code == 0, found.output
     assert json.loads(found.stdout)["total_cycles"] == done.result.cost.cycles
 

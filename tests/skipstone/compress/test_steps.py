@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -287,7 +288,7 @@ class TestTraining:
 
 
 def test_every_kind_is_tested_here():
-    text = open(__file__).read()
+    text = Path(__file__).read_text()
     missing = [name for name in step_names() if f'"{name}"' not in text]
     assert not missing
 
