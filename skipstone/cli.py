@@ -34,7 +34,11 @@ DesignOption = Annotated[
 ]
 Prune = Annotated[
     str,
-    typer.Option("--prune", metavar="METHOD:AMOUNT", help="unstructured:0.8, global:0.8, 2:4 (any N:M), or none."),
+    typer.Option(
+        "--prune",
+        metavar="METHOD:AMOUNT",
+        help="unstructured:0.8, global:0.8, 2:4 (any N:M), filter:0.3 and the like, or none.",
+    ),
 ]
 WeightBits = Annotated[int, typer.Option("--weight-bits", metavar="N", help="Bits of weights, 2 to 16.")]
 WeightCode = Annotated[
@@ -50,7 +54,10 @@ Calibration = Annotated[
     str | None, typer.Option("--calibration", metavar="IMAGES.npz", help="Images that activation ranges come from.")
 ]
 CalibrationMethod = Annotated[
-    str, typer.Option("--calibration-method", metavar="METHOD", help="minmax, or percentile:P (as percentile:99.99).")
+    str,
+    typer.Option(
+        "--calibration-method", metavar="METHOD", help="minmax, percentile:P (as percentile:99.99), mse, or entropy."
+    ),
 ]
 Evaluation = Annotated[
     str | None, typer.Option("--evaluation", metavar="IMAGES.npz", help="Labelled images to measure accuracy on.")

@@ -100,7 +100,15 @@ def prepare_network(network: str, options: CompressionOptions, progress: Progres
         ranges = None
         if missing_ranges(source):
             method = options.calibration_method
-            ranges = calibrate.calibrate(source, images, method, seed=options.seed, low=low, high=high)
+            ranges = calibrate.calibrate(
+                source,
+                images,
+                method,
+                seed=options.seed,
+                low=low,
+                high=high,
+                activation_bits=_activation_bits(source, options),
+            )
         return quantize(
             source,
             ranges,

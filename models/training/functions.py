@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import torch
@@ -22,7 +23,9 @@ _OPERATORS: dict[str, Callable[[list[Any], Attributes], Tensor]] = {
     "HardSwish": lambda x, a: functional.hardswish(x[0]),
     "Tanh": lambda x, a: torch.tanh(x[0]),
     "Elu": lambda x, a: functional.elu(x[0], a.get("alpha", 1.0)),
-    "Selu": lambda x, a: functional.selu(x[0]),
+    "Selu": lambda x, a: _selu(
+        x[0], a.get("alpha", 1.67326319217681884765625), a.get("gamma", 1.05070102214813232421875)
+    ),
     "Celu": lambda x, a: functional.celu(x[0], a.get("alpha", 1.0)),
     "Softplus": lambda x, a: functional.softplus(x[0]),
     "Softsign": lambda x, a: functional.softsign(x[0]),
@@ -32,6 +35,9 @@ _OPERATORS: dict[str, Callable[[list[Any], Attributes], Tensor]] = {
     "Exp": lambda x, a: torch.exp(x[0]),
     "Log": lambda x, a: torch.log(x[0]),
     "Sqrt": lambda x, a: torch.sqrt(x[0]),
+    "Sin": lambda x, a: torch.sin(x[0]),
+    "Cos": lambda x, a: torch.cos(x[0]),
+    "ThresholdedRelu": lambda x, a: torch.where(x[0] > a.get("alpha", 1.0), x[0], 0.0),
     "Abs": lambda x, a: torch.abs(x[0]),
     "Neg": lambda x, a: -x[0],
     "Reciprocal": lambda x, a: 1 / x[0],
@@ -40,9 +46,9 @@ _OPERATORS: dict[str, Callable[[list[Any], Attributes], Tensor]] = {
     "Sub": lambda x, a: x[0] - x[1],
     "Mul": lambda x, a: x[0] * x[1],
     "Div": lambda x, a: x[0] / x[1],
-    "Min": lambda x, a: torch.minimum(*_both(x)),
-    "Max": lambda x, a: torch.maximum(*_both(x)),
-    "Clip": lambda x, a: x[0].clamp(*(x[1:3] if len(x) > 1 else ())),
+    "Min": lambda x, a: reduce(torch.minimum, _tensors(x)),
+    "Max": lambda x, a: reduce(torch.maximum, _tensors(x)),
+    "Clip": lambda x, a: _clip(*x),
     "Identity": lambda x, a: x[0],
 }
 
@@ -67,7 +73,14 @@ def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _both(values: list[Any]) -> tuple[Tensor, Tensor]:
+def _selu(x: Tensor, alpha: float, gamma: float) -> Tensor:
+    return gamma * functional.elu(x, alpha)
+
+
+def _clip(x: Tensor, low: float | None = None, high: float | None = None) -> Tensor:
+    return x if low is None and high is None else x.clamp(low, high)
+
+
+def _tensors(values: list[Any]) -> list[Tensor]:
     like = next(value for value in values if isinstance(value, torch.Tensor))
-    a, b = (value if isinstance(value, torch.Tensor) else torch.tensor(value, dtype=like.dtype) for value in values)
-    return a, b
+    return [value if isinstance(value, torch.Tensor) else torch.tensor(value, dtype=like.dtype) for value in values]

@@ -18,8 +18,9 @@ def weight_gradients(
 ) -> dict[str, NDArray[np.float64]]:
     """The mean gradient of the cross entropy for each weight (of the weights' shape) over ``images``.
 
-    Zero weights have gradients too. Without ``labels`` the network's own answers take their place: the gradient is then that of
-    the entropy of what it says, for post-training pruning without labels.
+    Zero weights have gradients too, and weights that the first output does not depend on have gradient 0. Without ``labels`` the
+    network's own answers take their place: the gradient is then that of the entropy of what it says, for post-training pruning
+    without labels.
     """
     module = GraphModule(graph).eval()
     for conv in module.convs.values():
@@ -37,15 +38,17 @@ def weight_gradients(
         loss.backward()
         for name, conv in module.convs.items():
             assert conv.effective is not None
-            assert conv.effective.grad is not None
-            totals[name] += conv.effective.grad
+            if conv.effective.grad is not None:  # the first output may not depend on it
+                totals[name] += conv.effective.grad
     return {name: (total / len(images)).numpy() for name, total in totals.items()}
 
 
 def squared_gradients(
     graph: Graph, images: NDArray[np.float32], labels: NDArray[np.int64], batch: int = 16
 ) -> dict[str, NDArray[np.float64]]:
-    """The mean of squared gradients of small batches: the diagonal of the empirical Fisher information, up to a factor."""
+    """The mean of squared gradients of small batches: the diagonal of the empirical Fisher information, up to a factor. A last
+    batch that is not full is left out, unless it is the only one."""
+    batch = min(batch, len(images))
     totals: dict[str, NDArray[np.float64]] = {}
     count = 0
     for start in range(0, len(images) - batch + 1, batch):

@@ -7,6 +7,8 @@ result as one without interruption.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import math
 import os
 import time
@@ -23,10 +25,14 @@ from torch.nn import functional
 
 from models.errors import SkipstoneError
 from models.graph import Graph
+from models.graph_files import graph_fingerprint
+from models.images import check_labels, fit_images
 from models.training.network import GraphModule
 
 Tensor = torch.Tensor
 Distillation = Literal["none", "labels", "teacher"]
+FORMAT = 1
+"""Of checkpoints; another one's are not taken up."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,10 @@ class Hook:
     def after_update(self, module: GraphModule, step: int) -> None:
         """After the optimizer's step."""
 
+    def settings(self) -> str:
+        """The hook's options in words: a checkpoint made with others is not taken up."""
+        return ""
+
     def state(self) -> dict[str, Any]:
         """What the hook must remember over an interruption: tensors and plain values."""
         return {}
@@ -114,11 +124,13 @@ def train(
 ) -> tuple[Epoch, ...]:
     """Trains ``module`` in place on ``images`` (N x C x H x W) and ``labels`` (N).
 
-    ``checkpoint`` is a file that holds the state after each epoch; a training found there goes on. ``groups`` are the
-    optimizer's parameter groups, where not all parameters learn alike. Raises SkipstoneError where the loss is not finite, and
-    where labels or teacher are missing that ``options`` ask for.
+    ``checkpoint`` is a file that holds the state after each epoch; the same training (network, images, labels, options, teacher,
+    hooks) found there goes on, anything else is written over. ``groups`` are the optimizer's parameter groups, where not all
+    parameters learn alike. Raises SkipstoneError where the loss is not finite, and where images, labels or teacher are missing
+    or don't fit; OSError where the checkpoint can't be written, which then stays as it was.
     """
-    _check(labels, teacher, options)
+    _check(module.graph, images, labels, teacher, options)
+    about = "" if checkpoint is None else _identity(module, images, labels, options, teacher, hooks)
     torch.manual_seed(options.seed)
     count = min(len(images), options.images or len(images))
     steps_per_epoch = -(-count // options.batch)
@@ -134,7 +146,7 @@ def train(
     first_rates = [group["lr"] for group in optimizer.param_groups]
     guide = GraphModule(teacher).eval() if teacher is not None else None
     randomness = torch.Generator().manual_seed(options.seed)
-    history = list(_restored(checkpoint, module, optimizer, hooks, randomness))
+    history = _restored(checkpoint, about, module, optimizer, hooks, randomness)
     for hook in hooks:
         hook.begin(module, steps)
     pictures = torch.from_numpy(np.ascontiguousarray(images))
@@ -164,6 +176,7 @@ def train(
             optimizer.step()
             for hook in hooks:
                 hook.after_update(module, step)
+            _settle(module, optimizer)
             total += float(loss.detach()) * len(chosen)
             if not math.isfinite(total):
                 raise SkipstoneError(
@@ -176,7 +189,7 @@ def train(
         history.append(Epoch(number + 1, options.epochs, total / count, accuracy, time.monotonic() - start))
         progress(str(history[-1]))
         if checkpoint is not None:
-            _save(checkpoint, module, optimizer, hooks, randomness, history)
+            _save(checkpoint, about, module, optimizer, hooks, randomness, history)
     module.eval()
     return tuple(history)
 
@@ -221,13 +234,22 @@ def augmented(images: Tensor, options: TrainingOptions, randomness: torch.Genera
     return images
 
 
-def _check(labels: NDArray[np.int64] | None, teacher: Graph | None, options: TrainingOptions) -> None:
+def _check(
+    graph: Graph,
+    images: NDArray[np.float32],
+    labels: NDArray[np.int64] | None,
+    teacher: Graph | None,
+    options: TrainingOptions,
+) -> None:
+    fit_images(graph, images)
     if options.distillation != "teacher" and labels is None:
         raise SkipstoneError(
             "training needs labels, and the data has none; with distillation = 'teacher' the float network teaches in their place"
         )
     if options.distillation != "none" and teacher is None:
         raise SkipstoneError(f"distillation = '{options.distillation}' needs a teacher")
+    if labels is not None:
+        check_labels(labels, len(images), math.prod(graph.shapes[graph.outputs[0]]))
 
 
 def _groups(module: GraphModule, options: TrainingOptions) -> list[dict[str, Any]]:
@@ -236,6 +258,16 @@ def _groups(module: GraphModule, options: TrainingOptions) -> list[dict[str, Any
     chosen = {id(weight) for weight in weights}
     others = [p for p in module.parameters() if id(p) not in chosen and p.requires_grad]
     return [{"params": weights, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def _settle(module: GraphModule, optimizer: torch.optim.Optimizer) -> None:
+    """Nothing is left of masked weights: one that grows back starts at 0 and at rest."""
+    with torch.no_grad():
+        for conv in module.convs.values():
+            conv.weight.mul_(conv.mask)
+            momentum = optimizer.state.get(conv.weight, {}).get("momentum_buffer")
+            if momentum is not None:
+                momentum.mul_(conv.mask)
 
 
 def _rate(step: int, steps: int, warmup: float) -> float:
@@ -260,8 +292,31 @@ def _loss(
     return taught if options.distillation == "teacher" else (1 - options.weight) * loss + options.weight * taught
 
 
+def _identity(
+    module: GraphModule,
+    images: NDArray[np.float32],
+    labels: NDArray[np.int64] | None,
+    options: TrainingOptions,
+    teacher: Graph | None,
+    hooks: Sequence[Hook],
+) -> str:
+    """A digest of all that a training depends on, before its first step."""
+    digest = hashlib.sha256(repr((FORMAT, options, images.shape)).encode())
+    digest.update(np.ascontiguousarray(images).data)
+    digest.update(b"" if labels is None else np.ascontiguousarray(labels).data)
+    for graph in (module.graph, teacher):
+        digest.update(b"none" if graph is None else graph_fingerprint(graph).encode())
+    for hook in hooks:
+        digest.update(repr((type(hook).__qualname__, hook.settings())).encode())
+    for name, value in module.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.contiguous().numpy().data)
+    return digest.hexdigest()
+
+
 def _save(
     path: Path,
+    about: str,
     module: GraphModule,
     optimizer: torch.optim.Optimizer,
     hooks: Sequence[Hook],
@@ -269,6 +324,7 @@ def _save(
     history: Sequence[Epoch],
 ) -> None:
     state = {
+        "about": about,
         "module": module.state_dict(),
         "optimizer": optimizer.state_dict(),
         "hooks": [hook.state() for hook in hooks],
@@ -276,38 +332,44 @@ def _save(
         "torch": torch.get_rng_state(),
         "history": [(e.number, e.epochs, e.loss, e.accuracy, e.seconds) for e in history],
     }
-    partial = path.with_name(f".{path.name}.partial")
+    packed = io.BytesIO()
+    torch.save(state, packed)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        torch.save(state, partial)
+        partial.write_bytes(packed.getbuffer())
         os.replace(partial, path)
-    except (OSError, RuntimeError) as error:
+    except OSError as error:
         with suppress(OSError):
             partial.unlink()
-        raise error if isinstance(error, OSError) else OSError(None, str(error).splitlines()[0], str(path)) from None
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _restored(
     path: Path | None,
+    about: str,
     module: GraphModule,
     optimizer: torch.optim.Optimizer,
     hooks: Sequence[Hook],
     randomness: torch.Generator,
-) -> Iterator[Epoch]:
-    """The epochs of the training saved in ``path``, whose state everything takes back; none where there is no such file or it
-    can't be read."""
+) -> list[Epoch]:
+    """The epochs of the training saved in ``path``, whose state everything takes back; none where there is no such file, where
+    it is of another training, or can't be read."""
     if path is None or not path.exists():
-        return
+        return []
     try:
         state = torch.load(path, weights_only=True)
-        module.load_state_dict(state["module"])
-        optimizer.load_state_dict(state["optimizer"])
+        if state["about"] != about:
+            return []
+        history = [Epoch(*values) for values in state["history"]]
     except Exception:  # a damaged file raises almost anything; the training starts anew then
-        return
+        return []
+    module.load_state_dict(state["module"])
+    optimizer.load_state_dict(state["optimizer"])
     for hook, kept in zip(hooks, state["hooks"], strict=True):
         hook.restore(kept)
     randomness.set_state(state["randomness"])
     torch.set_rng_state(state["torch"])
-    yield from (Epoch(*values) for values in state["history"])
+    return history
 
 
 @contextmanager

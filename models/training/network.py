@@ -108,14 +108,17 @@ class ConvModule(nn.Module):
         x, padding = padded(x, layer.padding)
         return functional.conv2d(x, weight, bias, layer.stride, padding, layer.dilation, layer.groups)
 
+    def deployed(self) -> Tensor:
+        """The real weights with normalization folded in, with a gradient."""
+        weight = self.weight * self.mask
+        return weight if self.norm is None else weight * self.norm.factor().reshape(-1, 1, 1, 1)
+
     def folded_weights(self) -> NDArray[np.float32]:
-        """The real weights with normalization folded in, whether or not a quantizer stands behind them."""
+        """What :meth:`deployed` gives, as an array."""
         with torch.no_grad():
-            weight = self.weight * self.mask
-            if self.norm is not None:
-                weight = weight * self.norm.folded()[0].reshape(-1, 1, 1, 1)
-        folded: NDArray[np.float32] = weight.numpy().astype(np.float32)
-        return folded
+            weight = self.deployed()
+        # 0 is added lest a negative weight be -0.0 where it is masked.
+        return np.ascontiguousarray(weight.numpy() + np.float32(0))
 
     def to_layer(self) -> Conv:
         """The layer with the weights (and bias) that training left, normalization folded in."""
@@ -151,23 +154,30 @@ class Normalization(nn.Module):
         if self.measuring:
             self._measure(x)
         norm = self.inner
+        # One value a channel has no deviation; what is known of earlier batches stands for it.
+        several = x.numel() > x.shape[1]
         return functional.batch_norm(
             x,
             norm.running_mean,
             norm.running_var,
             norm.weight.abs(),
             norm.bias,
-            norm.training,
+            norm.training and several,
             norm.momentum or 0.0,
             EPSILON,
         )
+
+    def factor(self) -> Tensor:
+        """What the normalization multiplies each channel by, with a gradient."""
+        norm = self.inner
+        assert norm.running_var is not None
+        return norm.weight.abs() / torch.sqrt(norm.running_var + EPSILON)
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """The factor and the offset of each channel that the normalization amounts to."""
         norm = self.inner
         assert norm.running_mean is not None
-        assert norm.running_var is not None
-        factor = norm.weight.detach().abs() / torch.sqrt(norm.running_var + EPSILON)
+        factor = self.factor().detach()
         return factor, norm.bias.detach() - norm.running_mean * factor
 
     def _measure(self, x: Tensor) -> None:
@@ -187,10 +197,17 @@ class GraphModule(nn.Module):
     is left out, which no class depends on).
 
     ``convs`` are the layers with weights, by name. ``quantizers`` (by tensor name) round activations where they stand.
+    Raises SkipstoneError for a Softmax that other layers read.
     """
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
+        for layer in graph.order:
+            if isinstance(layer, Softmax) and graph.readers(layer.name):
+                raise SkipstoneError(
+                    f"layer '{layer.name}': training can't go through a Softmax that other layers read; "
+                    "compress this network with post-training steps"
+                )
         self.graph = graph
         self.convs: dict[str, ConvModule] = {layer.name: ConvModule(layer) for layer in graph.convs}
         self._modules_in_order = nn.ModuleList(self.convs.values())
@@ -282,7 +299,7 @@ class GraphModule(nn.Module):
                 layers.append(self.convs[layer.name].to_layer())
             elif isinstance(layer, Affine):
                 scale, bias = (value.detach().numpy().copy() for value in self.affines[layer.name])
-                layers.append(replace(layer, scale=scale, bias=bias))
+                layers.append(replace(layer, scale=scale, bias=bias, grid=None))
             else:
                 layers.append(layer)
         grids = dict(self.graph.grids)
@@ -323,18 +340,12 @@ def _transposed(x: Tensor, weight: Tensor, bias: Tensor | None, layer: ConvTrans
     outputs, inputs, *kernel = weight.shape
     grouped = weight.reshape(layer.groups, outputs // layer.groups, inputs, *kernel).transpose(1, 2)
     swapped = grouped.reshape(layer.groups * inputs, outputs // layer.groups, *kernel)
-    full = functional.conv_transpose2d(x, swapped, bias, layer.stride, 0, 0, layer.groups, layer.dilation)
+    full = functional.conv_transpose2d(x, swapped, None, layer.stride, 0, 0, layer.groups, layer.dilation)
     top, left, bottom, right = layer.padding
-    extra = layer.output_padding
-    if any(extra):
-        # What output padding adds lies behind the last pixel; no input reaches it unless padding is cut there.
-        full = functional.pad(full, (0, extra[1], 0, extra[0]))
-        if bias is not None:
-            height, width = full.shape[2] - extra[0], full.shape[3] - extra[1]
-            reached = torch.zeros(full.shape[2:], dtype=torch.bool)
-            reached[:height, :width] = True
-            full = torch.where(reached, full, bias.reshape(-1, 1, 1))
-    return full[:, :, top : full.shape[2] - bottom, left : full.shape[3] - right]
+    # What output padding adds lies behind the last pixel, where nothing but the bias reaches.
+    full = functional.pad(full, (0, layer.output_padding[1], 0, layer.output_padding[0]))
+    kept = full[:, :, top : full.shape[2] - bottom, left : full.shape[3] - right]
+    return kept if bias is None else kept + bias.reshape(-1, 1, 1)
 
 
 def _windows(x: Tensor, layer: AveragePool | MaxPool) -> Tensor:
@@ -353,11 +364,7 @@ def _windows(x: Tensor, layer: AveragePool | MaxPool) -> Tensor:
 def _average(x: Tensor, layer: AveragePool) -> Tensor:
     top, left, bottom, right = layer.padding
     if not any(layer.uncounted) and layer.dilation == (1, 1):
-        x, padding = padded(x, layer.padding)
-        if not any(padding):
-            return functional.avg_pool2d(x, layer.kernel, layer.stride)
-        x = functional.pad(x, (left, right, top, bottom))
-        return functional.avg_pool2d(x, layer.kernel, layer.stride)
+        return functional.avg_pool2d(functional.pad(x, (left, right, top, bottom)), layer.kernel, layer.stride)
     counted = torch.ones((1, 1, *x.shape[2:]))
     a, b, c, d = (whole - outer for whole, outer in zip(layer.padding, layer.uncounted, strict=True))
     counted = functional.pad(counted, (b, d, a, c), value=1.0)

@@ -68,14 +68,15 @@ class AffineActivations(ActivationQuantizer):
         self.range = range_
         self.member = member
         self.bits = range_.bits
-        self._batches = 0
+        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
+        self.batches: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
         chosen = self.range
         if chosen.kind == "moving" and self.training and not chosen.frozen:
-            if self._batches % MOVING_STEPS == 0:
+            if int(self.batches) % MOVING_STEPS == 0:
                 chosen.look(self.member, x.detach())
-            self._batches += 1
+            self.batches += 1
         scale, zero_point = chosen.limits()
         lowest = -(1 << (self.bits - 1))
         low, high = lowest - zero_point, -lowest - 1 - zero_point

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from models.errors import SkipstoneError
 from models.graph import Graph
 from models.training.network import GraphModule
 
@@ -29,7 +30,11 @@ def attacked(
     seed: int = 0,
 ) -> NDArray[np.float32]:
     """``images`` changed so that ``graph`` errs; every pixel by ``epsilon`` at most. ``step_size`` is ``2.5 * epsilon / steps``
-    unless given."""
+    unless given. Raises SkipstoneError for images that do not lie within 0 to 1."""
+    if not len(images) or images.min() < 0 or images.max() > 1:
+        raise SkipstoneError("an attack needs images whose pixels lie from 0 to 1")
+    if epsilon < 0 or steps < 1:
+        raise SkipstoneError(f"an attack needs epsilon >= 0 and at least one step, not {epsilon:g} and {steps}")
     size = 2.5 * epsilon / steps if step_size is None else step_size
     module = GraphModule(graph).eval()
     for parameter in module.parameters():

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from models.errors import SkipstoneError
 from models.graph import Conv, Graph
 from models.pruning.criteria import Evidence
 from models.pruning.masks import Pruned, Pruning, prune
 from models.training.loop import TrainingOptions, fine_tune
+from models.training.sparsity import scaled
 from models.training.start import reinitialized
 
 Images = NDArray[np.float32]
@@ -37,11 +39,13 @@ def iterative(
     progress: Callable[[str], None] = lambda _: None,
     checkpoint: Path | None = None,
 ) -> Pruned:
-    """Prunes in ``rounds``, and trains ``options.epochs`` epochs after each (Han et al., "Learning both Weights and Connections",
-    2015). ``evidence`` gives the criterion what it needs about the network as it then is."""
+    """Prunes in ``rounds``, every amount on its way along :func:`amounts`, and trains ``options.epochs`` epochs after each (Han
+    et al., "Learning both Weights and Connections", 2015). ``evidence`` gives the criterion what it needs about the network as it
+    then is."""
     notes: tuple[str, ...] = ()
-    for number, amount in enumerate(amounts(pruning.amount, rounds), start=1):
-        pruned = prune(graph, replace(pruning, amount=amount), evidence(graph), options.seed)
+    _check_rounds(rounds, 1)
+    for number in range(1, rounds + 1):
+        pruned = prune(graph, _of_round(pruning, number, rounds), evidence(graph), options.seed)
         notes = pruned.notes
         graph = fine_tune(
             pruned.graph,
@@ -70,6 +74,7 @@ def lottery(
     """Lottery tickets with rewinding (Frankle and Carbin, 2019; Frankle et al., "Linear Mode Connectivity and the Lottery Ticket
     Hypothesis", 2020): a fresh network is trained for ``rewind_epochs``, kept, and trained to the end (``options.epochs``); then
     the weights that pruning leaves start again from where they were kept, ``rounds`` times."""
+    _check_rounds(rounds, 0)
     early = fine_tune(
         reinitialized(graph, options.seed),
         images,
@@ -91,17 +96,29 @@ def lottery(
         )
         if number == rounds:
             return Pruned(trained, notes)
-        pruned = prune(trained, replace(pruning, amount=amounts(pruning.amount, rounds)[number]), None, options.seed)
+        pruned = prune(trained, _of_round(pruning, number + 1, rounds), None, options.seed)
         notes = pruned.notes
         ticket = _rewound(early, pruned.graph)
-    raise AssertionError("rounds must not be negative")
+    raise AssertionError("the last round returns")
+
+
+def _of_round(pruning: Pruning, number: int, rounds: int) -> Pruning:
+    """``pruning`` with the amounts of round ``number`` (from 1 on)."""
+    return scaled(pruning, lambda final: amounts(final, rounds)[number - 1])
+
+
+def _check_rounds(rounds: int, least: int) -> None:
+    if rounds < least:
+        raise SkipstoneError(f"pruning and training in turns needs at least {least} rounds, not {rounds}")
 
 
 def _rewound(early: Graph, pruned: Graph) -> Graph:
     """``early`` where ``pruned`` has weights."""
     masks = {layer.name: layer.weights != 0 for layer in pruned.convs}
     layers = tuple(
-        replace(layer, weights=layer.weights * masks[layer.name], grid=None) if isinstance(layer, Conv) else layer
+        replace(layer, weights=np.where(masks[layer.name], layer.weights, np.float32(0)), grid=None)
+        if isinstance(layer, Conv)
+        else layer
         for layer in early.layers
     )
     return replace(early, layers=layers)

@@ -6,6 +6,7 @@ Each is a :class:`models.training.loop.Hook`; masks live in the module's layers 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
@@ -27,36 +28,40 @@ class GradualPruning(Hook):
     """Prunes a little more every ``every`` steps, up to ``pruning.amount`` after the share ``until`` of all steps.
 
     After step t of T the share of zeros is ``final * (1 - (1 - t / T)**3)``: Zhu and Gupta, "To prune, or not to prune",
-    2017, from 0 on. Weights that are zero stay zero. ``pruning`` is any of ``models.pruning``'s that needs no data.
+    2017, from 0 on (N:M lowers N from M along the same curve). Weights that are zero stay zero. ``pruning`` is any of
+    ``models.pruning``'s that needs no data. ``notes`` say what layers could not do.
     """
 
     def __init__(self, pruning: Pruning, *, every: int = 50, until: float = 0.6) -> None:
         if not 0 < until <= 1:
             raise SkipstoneError(f"gradual pruning ends after a share of the steps above 0 and up to 1, not {until:g}")
+        _check_every(every)
         self._pruning = pruning
         self._every = every
         self._until = until
         self._last = 1
+        self.notes: tuple[str, ...] = ()
+
+    def settings(self) -> str:
+        return repr((self._pruning, self._every, self._until))
 
     def begin(self, module: GraphModule, steps: int) -> None:
         self._last = max(1, round(self._until * steps))
+        # What it can't do is said before hours of training, not after.
+        self.notes = prune(current(module), self._pruning).notes
 
     def after_update(self, module: GraphModule, step: int) -> None:
         done = step + 1
         if done > self._last or (done % self._every and done != self._last):
             return
         share = 1 - (1 - done / self._last) ** 3
-        pruning = replace(
-            self._pruning,
-            amount=self._pruning.amount * share,
-            amounts={name: amount * share for name, amount in self._pruning.amounts.items()},
-        )
-        set_masks(module, prune(current(module), pruning).graph)
+        pruned = prune(current(module), scaled(self._pruning, lambda amount: amount * share))
+        self.notes = pruned.notes
+        set_masks(module, pruned.graph)
 
 
 class RigL(Hook):
-    """Dynamic sparse training: every ``every`` steps the smallest weights of each layer leave and as many of those with the
-    largest
+    """Dynamic sparse training: every ``every`` steps the smallest weights of each layer leave and as many others with the largest
     gradients come in, at 0. The share of a layer's weights that move falls from ``fraction`` to 0 along half a cosine up to the
     share ``until`` of all steps. Evci et al., "Rigging the Lottery: Making All Tickets Winners", 2020.
 
@@ -64,8 +69,17 @@ class RigL(Hook):
     """
 
     def __init__(self, *, every: int = 100, fraction: float = 0.3, until: float = 0.75) -> None:
+        if not (0 < until <= 1 and 0 <= fraction <= 1):
+            raise SkipstoneError(
+                "RigL moves a share of the weights from 0 to 1, up to a share of the steps above 0 and up to 1, not "
+                f"{fraction:g} and {until:g}"
+            )
+        _check_every(every)
         self._every, self._fraction, self._until = every, fraction, until
         self._last = 1
+
+    def settings(self) -> str:
+        return repr((self._every, self._fraction, self._until))
 
     def begin(self, module: GraphModule, steps: int) -> None:
         self._last = max(1, round(self._until * steps))
@@ -88,7 +102,8 @@ class RigL(Hook):
 
 
 class Regularization(Hook):
-    """Adds ``strength`` times a norm of the weights to the loss, which draws whole groups towards 0:
+    """Adds ``strength`` times a norm of the weights to the loss, which draws them, or whole groups, towards 0. Weights are those
+    that would be deployed: with normalization folded in, since what is normalized does not care how large it is.
 
     - ``l1``: the sum of magnitudes.
     - ``group_lasso``: ``sqrt(size) * L2 norm`` of each group of ``structure`` (Wen et al., "Learning Structured Sparsity", 2016).
@@ -96,8 +111,13 @@ class Regularization(Hook):
     """
 
     def __init__(self, kind: Regularizer, strength: float, structure: Pruning | None = None) -> None:
+        if kind == "group_lasso" and structure is None:
+            raise SkipstoneError("the regularizer group_lasso needs a structure, whose groups it draws towards 0")
         self._kind, self._strength, self._structure = kind, strength, structure
         self._ids: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def settings(self) -> str:
+        return repr((self._kind, self._strength, self._structure))
 
     def begin(self, module: GraphModule, steps: int) -> None:
         if self._kind == "batch_norm_scale" and not any(conv.norm for conv in module.convs.values()):
@@ -118,7 +138,7 @@ class Regularization(Hook):
                 if conv.norm is not None:
                     terms.append(conv.norm.inner.weight.abs().sum())
                 continue
-            weight = conv.weight * conv.mask
+            weight = conv.deployed()
             if self._kind == "l1":
                 terms.append(weight.abs().sum())
                 continue
@@ -126,6 +146,17 @@ class Regularization(Hook):
             squares = torch.zeros(len(root)).index_add(0, ids, weight.flatten().square())
             terms.append(((squares + 1e-12).sqrt() * root).sum())
         return self._strength * torch.stack(terms).sum() if terms else None
+
+
+def scaled(pruning: Pruning, amount: Callable[[float], float]) -> Pruning:
+    """``pruning`` with ``amount`` of its amounts; N:M keeps as many of M as ``amount`` of the share ``1 - N / M`` leaves."""
+    if pruning.granularity == "nm":
+        return replace(pruning, n=max(pruning.n, round(pruning.m * (1 - amount(1 - pruning.n / pruning.m)))))
+    return replace(
+        pruning,
+        amount=amount(pruning.amount),
+        amounts={name: amount(each) for name, each in pruning.amounts.items()},
+    )
 
 
 def current(module: GraphModule) -> Graph:
@@ -138,6 +169,11 @@ def set_masks(module: GraphModule, graph: Graph) -> None:
     layers = {layer.name: layer for layer in graph.convs}
     for name, conv in module.convs.items():
         conv.mask.copy_(torch.from_numpy((layers[name].weights != 0).astype(np.float32)))
+
+
+def _check_every(every: int) -> None:
+    if every < 1:
+        raise SkipstoneError(f"masks change every so many steps, at least every 1, not every {every}")
 
 
 def _exchange(conv: ConvModule, share: float) -> None:

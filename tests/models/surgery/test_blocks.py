@@ -99,6 +99,19 @@ def test_what_leaks_out_of_a_branch_holds_the_block() -> None:
     assert removable_blocks(twice).fixed["s"] == "it adds a tensor to itself"
 
 
+def test_a_branch_that_reads_more_than_its_shortcut_stays() -> None:
+    graph = graph_of(
+        conv_layer("a", "x", (2, 2, 1, 1)),
+        conv_layer("b", "a", (2, 2, 1, 1)),
+        conv_layer("e", "x", (2, 2, 1, 1)),
+        Add(name="t", inputs=("b", "e")),
+        Add(name="s", inputs=("a", "t")),
+        conv_layer("g", "s", (1, 2, 1, 1)),
+        shape=(2, 2, 2),
+    )
+    assert removable_blocks(graph).fixed["s"] == "its branch also reads 'e'"
+
+
 def test_the_lowest_score_goes_first() -> None:
     graph = load("resnet8_fashion")
     ones = {conv.name: np.ones(len(conv.weights)) for conv in graph.convs}
