@@ -88,7 +88,7 @@ def progress_for(json_file: str | None) -> Iterator[Callable[[str], None]]:
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda text: console.print(f"{text} ...", style="dim", highlight=False, markup=False)
+        yield lambda text: console.print(f"{text} ...", style="dim", highlight=False, markup=False, soft_wrap=True)
         return
     with console.status("starting") as status:
         yield lambda text: status.update(text)

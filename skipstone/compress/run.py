@@ -111,12 +111,14 @@ def dataset_for(graph: Graph, data: str | Dataset) -> Dataset:
 
 @contextlib.contextmanager
 def keeping(store: Checkpoint) -> Iterator[None]:
-    """Removes the store's folder again where nothing came into it."""
+    """Removes folders that were made for the store again where nothing came into them."""
+    made = [folder for folder in (store.folder, *store.folder.parents) if not folder.exists()]
     try:
         yield
     finally:
         with contextlib.suppress(OSError):
-            store.folder.rmdir()
+            for folder in made:
+                folder.rmdir()
 
 
 def run_steps(recipe: Recipe, context: Context, store: Checkpoint) -> tuple[State, tuple[StepResult, ...]]:

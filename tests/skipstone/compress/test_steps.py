@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,7 +116,7 @@ def test_a_share_of_macs_is_kept(place):
 def test_a_block_leaves(place):
     done = run(place, {"do": "remove_blocks", "amount": 0.99})
     assert [layer.name for layer in done.graph.convs] == ["first", "dense"]
-    with pytest.raises(SkipstoneError, match=r"step 1 \(remove_blocks\): no removable block 'x'"):
+    with pytest.raises(SkipstoneError, match=r"step 1 \(remove_blocks\): .*'x'"):
         run(place, {"do": "remove_blocks", "blocks": ["x"]}, out="refused")
 
 
@@ -245,7 +246,7 @@ class TestTraining:
 
     def test_dynamic_sparse_training_keeps_the_share_and_moves_places(self, place):
         pruned = run(place, {"do": "reinitialize"}, {"do": "prune", "amount": 0.5})
-        rigl = {"do": "dynamic_sparse", **TRAINED, "every": 1, "until": 1.0}
+        rigl = {"do": "dynamic_sparse", **TRAINED, "epochs": 2, "every": 1, "until": 0.5}
         done = run(place, {"do": "reinitialize"}, {"do": "prune", "amount": 0.5}, rigl)
         assert zeros(done.graph) == pytest.approx(zeros(pruned.graph), abs=0.02)
         moved = [
@@ -287,7 +288,7 @@ class TestTraining:
 
 
 def test_every_kind_is_tested_here():
-    text = open(__file__).read()
+    text = Path(__file__).read_text()
     missing = [name for name in step_names() if f'"{name}"' not in text]
     assert not missing
 

@@ -1,0 +1,165 @@
+"""The automatic recipe: what it decides is what it measured, within the loss that is allowed, without a look at test images."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from hw.design import load_design
+from models import reference
+from models.datasets import load_dataset
+from models.errors import SkipstoneError
+from skipstone.compress import auto as automatic
+from skipstone.compress.auto import Decision, auto
+from skipstone.compress.recipe import load_recipe
+from skipstone.compress.run import compress
+from tests.skipstone.compress.small import answered_data, float_network, invoke, labelled_data, outputs, small_place
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    place = small_place(tmp_path_factory.mktemp("auto"))
+    answered_data(place / "data.npz", place / "small.onnx")
+    return place
+
+
+@pytest.fixture(scope="module")
+def design(place):
+    return load_design(str(place / "small.toml"))
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch, request):
+    monkeypatch.setattr(automatic, "AMOUNTS", (0.3, 0.7))
+    monkeypatch.setattr(automatic, "EPOCHS", 1)
+    if "torch" not in request.fixturenames:
+        monkeypatch.setitem(sys.modules, "torch", None)
+
+
+def found(place, out, max_loss=12.0, data="data.npz", design=None, **keys):
+    return auto(place / "small.onnx", str(place / data), out=place / out, max_loss=max_loss, design=design, **keys)
+
+
+@pytest.mark.parametrize("with_design", [False, True])
+def test_its_recipe_gives_the_same_result(place, design, with_design):
+    chosen = design if with_design else None
+    out = f"found-{with_design}"
+    done = found(place, out, design=chosen)
+    decisions = done.result.decisions
+    assert decisions[0].startswith("8 bits, symmetric for each channel: ")
+    assert ("cycles" in decisions[0]) == with_design
+    assert "all training images" in decisions[-1]
+    recipe = load_recipe(place / out / "recipe.toml")
+    again = compress(place / "small.onnx", recipe, str(place / "data.npz"), out=place / f"{out}-again", design=chosen)
+    one, two = outputs(place / out), outputs(place / f"{out}-again")
+    assert one["quantized.onnx"] == two["quantized.onnx"]
+    assert one["compressed.onnx"] == two["compressed.onnx"]
+    assert again.result.key == done.result.key
+    assert again.result.accuracy == done.result.accuracy
+    assert recipe.step[-1].do == "quantize"
+
+
+@pytest.mark.parametrize("max_loss", [0.0, 15.0, 100.0])
+def test_the_loss_allowed_is_kept_on_validation_images(place, max_loss):
+    done = found(place, f"within-{max_loss:g}", max_loss)
+    split = load_dataset(str(place / "data.npz")).split_validation(9, 1)
+    integers = reference.accuracy(done.network, split.validation_images, split.validation_labels)
+    first = float(done.result.decisions[0].split(": ")[1].split(" points")[0])
+    if first <= max_loss:
+        assert 100 * (1 - integers) <= max_loss + 1e-9
+    if max_loss == 100:
+        assert done.result.sparsity >= 0.6
+
+
+def test_test_images_change_nothing(place):
+    arrays = dict(np.load(place / "data.npz"))
+    rng = np.random.default_rng(5)
+    labelled_data(place / "other.npz", **arrays | {"test_labels": rng.permutation(arrays["test_labels"]),
+                                                   "test_images": rng.permutation(arrays["test_images"])})  # fmt: skip
+    one, two = found(place, "test-one"), found(place, "test-two", data="other.npz")
+    assert (place / "test-one" / "recipe.toml").read_bytes() == (place / "test-two" / "recipe.toml").read_bytes()
+    assert one.result.decisions == two.result.decisions
+    assert one.result.accuracy != two.result.accuracy
+
+
+def test_without_labels_answers_are_compared(place):
+    arrays = dict(np.load(place / "data.npz"))
+    np.savez(place / "images.npz", calibration_images=arrays["train_images"])
+    heard: list[str] = []
+    done = found(place, "no-labels", data="images.npz", progress=heard.append)
+    assert done.result.accuracy is None
+    assert any("agreement with the float network on calibration images, 96 of them" in text for text in heard)
+    assert "no step will train: the data has no training images" in heard
+    answers = reference.predict(done.network, arrays["train_images"])
+    from models.evaluate import float_scores
+
+    wanted = float_scores(float_network(place), arrays["train_images"]).argmax(axis=1)
+    assert 100 * np.mean(answers != wanted) <= 12
+
+
+def test_what_is_over_the_loss_everywhere_says_so(place, monkeypatch):
+    monkeypatch.setattr(automatic._Search, "_loss", lambda self, network: 3.0)
+    done = found(place, "over", 1.0)
+    tried = [decision.split(":")[0] for decision in done.result.decisions]
+    assert tried[:2] == ["8 bits, symmetric for each channel", "equalized, learned rounding, corrected biases"]
+    assert "8 bits alone are over 1 points" in done.result.decisions[2]
+    assert [step.do for step in done.result.steps] == ["quantize"]
+
+
+def test_steps_that_lose_too_much_in_the_end_make_way(place, monkeypatch):
+    """Nothing is lost while searching, then 5 points by the steps with the most zeros."""
+    losses = iter([0.0, 0.0, 0.0, 5.0, 0.0])
+    monkeypatch.setattr(automatic._Search, "_loss", lambda self, network: next(losses))
+    done = found(place, "back", 1.0)
+    assert "too much; back to those before" in done.result.decisions[-2]
+    assert done.result.steps[0].settings["amount"] == 0.3
+
+
+@pytest.fixture
+def torch():
+    """Tests without it must do without PyTorch."""
+    return pytest.importorskip("torch")
+
+
+def test_it_trains_where_accuracy_falls_and_says_so(place, design, torch):
+    heard: list[str] = []
+    done = found(place, "trained", 5.0, design=design, progress=heard.append)
+    assert any("it is trained" in decision for decision in done.result.decisions)
+    assert any("epoch 1/1" in text for text in heard)
+
+
+def test_a_decision_in_words():
+    assert str(Decision("half", 0.125, 1234, "kept")) == "half: 0.12 points lost, 1,234 cycles; kept"
+    assert str(Decision("half", 1, None, "too much")) == "half: 1.00 points lost; too much"
+
+
+def test_an_interrupted_search_goes_on(place):
+    def stop(text: str) -> None:
+        if text.startswith("measured: 30% zeros"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        found(place, "stopped", progress=stop)
+    heard: list[str] = []
+    found(place, "stopped", progress=heard.append)
+    found(place, "straight")
+    assert any("done before" in text for text in heard)
+    assert outputs(place / "stopped") == outputs(place / "straight")
+
+
+def test_from_the_command_line(place):
+    done = invoke(place, "--recipe", "auto", "--max-loss", 12, "--data", place / "data.npz", "--out", place / "line")
+    assert done.exit_code == 0, done.output
+    result = json.loads((place / "line" / "compression.json").read_text())
+    for decision in result["decisions"]:
+        assert decision.split(":")[0] in done.stdout
+    assert (place / "line" / "recipe.toml").exists()
+
+
+def test_a_negative_loss_is_refused(place):
+    with pytest.raises(SkipstoneError, match="max_loss must be 0 or more percentage points, not -1"):
+        found(place, "none", -1)
+    assert not (place / "none").exists()
