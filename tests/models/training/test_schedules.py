@@ -107,7 +107,7 @@ def interrupted(after: int) -> Any:
 
 
 @pytest.mark.parametrize("schedule", [iterative, lottery])
-@pytest.mark.parametrize("after", [1, 3])
+@pytest.mark.parametrize("after", [2, 4])
 def test_an_interruption_changes_nothing(schedule: Any, after: int, tmp_path: Path) -> None:
     images, labels = problem(32)
     options = replace(OPTIONS, epochs=2)
@@ -120,7 +120,8 @@ def test_an_interruption_changes_nothing(schedule: Any, after: int, tmp_path: Pa
         run(checkpoint=path, progress=interrupted(after))
     said: list[str] = []
     assert_equal_weights(run(), run(checkpoint=path, progress=said.append))
-    assert 0 < len(said) < 6
+    # What progress tells of is not yet saved when it fails.
+    assert len(said) == (4 if schedule is iterative else 7) - (after - 1)
 
 
 def test_rounds() -> None:
