@@ -186,10 +186,10 @@ def _exchange(conv: ConvModule, share: float) -> None:
     if not moved:
         return
     size = torch.where(alive, conv.weight.detach().flatten().abs(), torch.inf)
-    dropped = torch.topk(size, moved, largest=False).indices
+    dropped = torch.argsort(size, stable=True)[:moved]
     slope = torch.where(alive, -1.0, conv.effective.grad.flatten().abs())
-    grown = torch.topk(slope, moved).indices
-    mask = conv.mask.flatten()
+    grown = torch.argsort(slope, descending=True, stable=True)[:moved]
+    mask = conv.mask.flatten().clone()  # flattened, it may be a view
     mask[dropped] = 0
     mask[grown] = 1
     weight = conv.weight.detach().flatten().clone()

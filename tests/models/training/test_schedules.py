@@ -1,0 +1,132 @@
+"""Pruning in turns with training: the amounts on the way, lottery tickets' rewinding, and going on after an interruption."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.errors import SkipstoneError
+from models.pruning.criteria import Evidence
+from models.pruning.masks import Pruning
+
+torch = pytest.importorskip("torch")
+
+from models.training import schedules  # noqa: E402
+from models.training.gradients import weight_gradients  # noqa: E402
+from models.training.loop import TrainingOptions, fine_tune  # noqa: E402
+from models.training.schedules import amounts, iterative, lottery  # noqa: E402
+from models.training.start import reinitialized  # noqa: E402
+from tests.models.training.test_loop import InterruptedTrainingError, assert_equal_weights, problem, tiny  # noqa: E402
+
+OPTIONS = TrainingOptions(epochs=1, learning_rate=0.05, batch=16, shift=0, seed=3)
+
+
+def shares(graph: Any) -> list[float]:
+    return [float((layer.weights == 0).mean()) for layer in graph.convs]
+
+
+def test_every_round_takes_the_same_share_of_what_is_left() -> None:
+    assert amounts(0.75, 2) == pytest.approx((0.5, 0.75))
+    assert amounts(0.488, 3) == pytest.approx((0.2, 0.36, 0.488))  # a fifth each, as in the lottery tickets' paper
+    assert amounts(0.0, 2) == (0.0, 0.0)
+
+
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, int, Any]]:
+    """What is given to each training, its seed and its teacher."""
+    seen: list[tuple[Any, int, Any]] = []
+
+    def watch(graph: Any, images: Any, labels: Any, options: Any, **more: Any) -> Any:
+        seen.append((graph, options.seed, more.get("teacher")))
+        return fine_tune(graph, images, labels, options, **more)
+
+    monkeypatch.setattr(schedules, "fine_tune", watch)
+    return seen
+
+
+def test_iterative_pruning(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels = problem(32)
+    seen, said = watched(monkeypatch), []
+    pruning = Pruning("weight", 0.75, amounts={"g": 0.36})
+    found = iterative(tiny(), pruning, images, labels, OPTIONS, rounds=2, progress=said.append)
+    assert shares(seen[0][0]) == pytest.approx([0.5, 0.5, 5 / 24])  # a fifth of g's 24, rounded
+    assert shares(found.graph) == pytest.approx([0.75, 0.75, 9 / 24])  # 0.36 * 24 = 8.64
+    assert [seed for _, seed, _ in seen] == [4, 5]
+    assert [text.split(":")[0] for text in said] == ["round 1/2, epoch 1/1", "round 2/2, epoch 1/1"]
+    for one, two in zip(seen[0][0].convs, seen[1][0].convs, strict=True):
+        assert not two.weights[one.weights == 0].any()
+
+
+def test_iterative_n_of_m_and_evidence() -> None:
+    images, labels = problem(32)
+    found = iterative(tiny(), Pruning("nm", n=1, m=4), images, labels, OPTIONS, rounds=2)
+    assert (np.count_nonzero(found.graph.convs[1].weights[:, :4], axis=1) == 1).all()
+    assert found.notes[0] == "layer 'a': 1:4 keeps 1 of 2 input channels"
+    asked = []
+
+    def evidence(graph: Any) -> Evidence:
+        asked.append(shares(graph))
+        return Evidence(gradients=weight_gradients(graph, images, labels))
+
+    pruning = Pruning("weight", 0.75, criterion="taylor")
+    taylor = iterative(tiny(), pruning, images, labels, OPTIONS, rounds=2, evidence=evidence)
+    assert asked == [pytest.approx([0, 0, 0]), pytest.approx([0.5, 0.5, 0.5])]
+    assert shares(taylor.graph) == pytest.approx([0.75, 0.75, 0.75])
+
+
+def test_lottery_tickets_start_from_the_early_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels = problem(32)
+    seen = watched(monkeypatch)
+    found = lottery(tiny(), Pruning("weight", 0.75), images, labels, replace(OPTIONS, epochs=2), rounds=2)
+    fresh, early, first, second = (graph for graph, _, _ in seen)
+    assert_equal_weights(fresh, reinitialized(tiny(), OPTIONS.seed))
+    assert_equal_weights(early, fine_tune(fresh, images, labels, OPTIONS))
+    for ticket, share in ((first, 0.5), (second, 0.75)):
+        assert shares(ticket) == pytest.approx([share] * 3)
+        for one, two in zip(ticket.convs, early.convs, strict=True):
+            alive = one.weights != 0
+            assert one.weights[alive].tobytes() == two.weights[alive].tobytes()
+            assert one.bias.tobytes() == two.bias.tobytes()
+            assert not np.signbit(one.weights[~alive]).any()
+    for layer, ticket in zip(found.graph.convs, second.convs, strict=True):
+        np.testing.assert_array_equal(layer.weights == 0, ticket.weights == 0)
+
+
+def interrupted(after: int) -> Any:
+    said: list[str] = []
+
+    def progress(text: str) -> None:
+        said.append(text)
+        if len(said) == after:
+            raise InterruptedTrainingError
+
+    return progress
+
+
+@pytest.mark.parametrize("schedule", [iterative, lottery])
+@pytest.mark.parametrize("after", [2, 4])
+def test_an_interruption_changes_nothing(schedule: Any, after: int, tmp_path: Path) -> None:
+    images, labels = problem(32)
+    options = replace(OPTIONS, epochs=2)
+
+    def run(**more: Any) -> Any:
+        return schedule(tiny(), Pruning("weight", 0.75), images, labels, options, rounds=2, **more).graph
+
+    path = tmp_path / "state.pt"
+    with pytest.raises(InterruptedTrainingError):
+        run(checkpoint=path, progress=interrupted(after))
+    said: list[str] = []
+    assert_equal_weights(run(), run(checkpoint=path, progress=said.append))
+    # What progress tells of is not yet saved when it fails.
+    assert len(said) == (4 if schedule is iterative else 7) - (after - 1)
+
+
+def test_rounds() -> None:
+    images, labels = problem(16)
+    with pytest.raises(SkipstoneError, match=r"^pruning and training in turns needs at least 1 rounds, not 0$"):
+        iterative(tiny(), Pruning("weight", 0.5), images, labels, OPTIONS, rounds=0)
+    with pytest.raises(SkipstoneError, match=r"^pruning and training in turns needs at least 0 rounds, not -1$"):
+        lottery(tiny(), Pruning("weight", 0.5), images, labels, OPTIONS, rounds=-1)
