@@ -218,7 +218,13 @@ class _Search:
         waiting = [layer for layer, bound in bounds.items() if bound == "load"]
         by_gradients = amount > OUTPUT_TELLS and self._trains and self._split is not None
         steps: Steps = [
-            {"do": "cycle_aware_prune", "amount": amount, "loss": "fisher" if by_gradients else "divergence"}
+            {
+                "do": "cycle_aware_prune",
+                "amount": amount,
+                "loss": "fisher" if by_gradients else "divergence",
+                "rounds": 1,
+                "grid": 0.1,
+            }
         ]
         what = f"zeros at the loss of {100 * amount:g}% everywhere, placed by exact cycles"
         if waiting and len(waiting) < len(bounds):

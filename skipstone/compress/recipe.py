@@ -387,7 +387,8 @@ class CycleAwarePrune(Keys):
 
     ``loss``: measured at the network's output on calibration images (its class probabilities' divergence, or squared error), or
     ``fisher``, estimated from gradients, which still tells layers apart where only training will bring accuracy back. ``method``:
-    how a layer's weights are chosen; second order lets those that stay make up for the others."""
+    how a layer's weights are chosen; second order lets those that stay make up for the others. Shares of zeros are multiples of
+    ``grid``; each of ``rounds`` measures every layer's curves anew."""
 
     do: Literal["cycle_aware_prune"]
     amount: Share
@@ -395,6 +396,8 @@ class CycleAwarePrune(Keys):
     loss: Literal["divergence", "output_error", "fisher"] = "divergence"
     method: Literal["magnitude", "second_order"] = "second_order"
     objective: Literal["cycles", "energy"] = "cycles"
+    rounds: Count = 3
+    grid: Annotated[float, Field(ge=0.01, le=0.5)] = 0.05
     images: Count = 512
 
 

@@ -47,7 +47,7 @@ class State:
 @dataclass(frozen=True, eq=False)
 class Context:
     """What steps may use. ``parent`` is the float network as it came; ``training`` is a file that a training may keep its
-    state in."""
+    state in; ``memory`` is for what steps of one run would compute twice."""
 
     parent: Graph
     dataset: Dataset
@@ -55,6 +55,7 @@ class Context:
     seed: int
     progress: Progress
     training: Path | None = None
+    memory: dict[Any, Any] = field(default_factory=dict)
 
     @cached_property
     def classes(self) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from hw.design import Design
 from mapper.pruning.target import Target, target_for
 from models.graph import Graph
+from models.graph_files import graph_fingerprint
 from models.images import Images
 from models.pruning.masks import Pruning
 from models.sensitivity import PruneLayer, magnitude
@@ -49,20 +52,23 @@ def apply_cycle_aware(step: CycleAwarePrune, state: State, context: Context) -> 
         loss = losses.score_loss(graph, fisher_scores(state, context))
     else:
         loss = {"divergence": losses.divergence, "output_error": losses.output_error}[step.loss](graph, images)
-    prune_layer = magnitude if step.method == "magnitude" else second_order_of(graph, images)
+    prune_layer = magnitude if step.method == "magnitude" else second_order_of(graph, images, context.memory)
     uniform = graph
     for layer in graph.convs:
         uniform = prune_layer(uniform, layer.name, step.amount)
     cost = target.energy_pj if step.objective == "energy" else target.cycles
     uniform_loss, uniform_cost = loss(uniform), float(cost(uniform))
+    search: dict[str, Any] = {
+        "cost": cost,
+        "prune_layer": prune_layer,
+        "amounts": tuple(round(index * step.grid, 4) for index in range(math.ceil(1 / step.grid))),
+        "rounds": step.rounds,
+        "progress": context.progress,
+    }
     if step.match == "loss":
-        found = fewest_cycles(
-            graph, target, loss, uniform_loss, cost=cost, prune_layer=prune_layer, progress=context.progress
-        )
+        found = fewest_cycles(graph, target, loss, uniform_loss, **search)
     else:
-        found = least_loss(
-            graph, target, loss, uniform_cost, cost=cost, prune_layer=prune_layer, progress=context.progress
-        )
+        found = least_loss(graph, target, loss, uniform_cost, **search)
     measured = {
         "uniform_loss": uniform_loss,
         "uniform_cost": uniform_cost,
@@ -82,11 +88,12 @@ def apply_cycle_aware(step: CycleAwarePrune, state: State, context: Context) -> 
     return replace(state, graph=pruned, notes=found.notes, measured=measured)
 
 
-def second_order_of(graph: Graph, images: Images) -> PruneLayer:
-    """Prunes a layer of ``graph`` by second order, at each amount once."""
+def second_order_of(graph: Graph, images: Images, memory: dict[Any, Any]) -> PruneLayer:
+    """Prunes a layer of ``graph`` by second order, at each amount once; ``memory`` keeps what was found."""
     from models.pruning.second_order import second_order
 
-    known: dict[tuple[str, float], NDArray[np.float32]] = {}
+    whose = ("second order", graph_fingerprint(graph), len(images))
+    known: dict[tuple[str, float], NDArray[np.float32]] = memory.setdefault(whose, {})
 
     def prune_layer(current: Graph, name: str, amount: float) -> Graph:
         if (name, amount) not in known:
