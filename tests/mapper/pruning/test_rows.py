@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from models.prune import prune
 
 from mapper.pruning.rows import balance_rows
 from models.errors import SkipstoneError
-from models.prune import prune
 from tests.mapper.pruning.small import DESIGNS, masked, small_graphs, target_of
 from tests.models.builders import conv_layer, graph_of
 from tests.sim.designs import POOL
