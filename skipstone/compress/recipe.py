@@ -332,7 +332,7 @@ class Quantize(Keys):
 
 class QuantizationAwareTraining(Training):
     """Training through the rounding of weights and activations, which keeps zeros. ``estimator``: straight-through with scales
-    from the weights, or learned step sizes (linear codes)."""
+    from the weights, or learned step sizes (all codes but the codebook)."""
 
     do: Literal["quantization_aware_training"]
     weight_bits: Annotated[int, Field(ge=2, le=8)] = 8

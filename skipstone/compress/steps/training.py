@@ -81,7 +81,7 @@ def apply_gradual(step: GradualPrune, state: State, context: Context) -> State:
     graph = loop.fine_tune(
         _floats(state.graph), *_data(step, context), options_of(step, context), hooks=[hook], **_common(step, context)
     )
-    return replace(state, graph=graph, notes=())
+    return replace(state, graph=graph, notes=tuple(hook.notes))
 
 
 def apply_dynamic_sparse(step: DynamicSparse, state: State, context: Context) -> State:
