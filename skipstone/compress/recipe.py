@@ -345,9 +345,10 @@ class QuantizationAwareTraining(Training):
     @model_validator(mode="after")
     def _fits(self) -> QuantizationAwareTraining:
         _check_coding(self.weight_code, self.weight_bits)
-        if self.weight_code != "linear" and (self.layer_bits or self.estimator == "learned_step"):
-            key = "layer_bits" if self.layer_bits else "estimator = 'learned_step'"
-            raise ValueError(f"{key} is for weight_code = 'linear', not {self.weight_code}")
+        if self.weight_code != "linear" and self.layer_bits:
+            raise ValueError(f"layer_bits is for weight_code = 'linear', not {self.weight_code}")
+        if self.weight_code == "codebook" and self.estimator == "learned_step":
+            raise ValueError("a codebook has no step to learn; leave estimator = 'learned_step' out")
         return self
 
 

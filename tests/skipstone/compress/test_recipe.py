@@ -71,7 +71,7 @@ MISTAKES = [
     ({"do": "quantize", "weights": "per_tensor", "bias_correction": True}, "leave it out with weights = 'per_tensor'"),
     ({"do": "quantize", "weight_bits": 9, "rounding": "adaptive"}, "rounding = 'adaptive' takes weight_bits up to 8"),
     ({"do": "quantize", "weight_bits": 3, "mean_bits": 4.0}, "mean_bits can't be over weight_bits, 3"),
-    ({"do": "quantization_aware_training", "weight_code": "binary", "estimator": "learned_step"}, "weight_code = 'linear'"),
+    ({"do": "quantization_aware_training", "weight_code": "codebook", "estimator": "learned_step"}, "no step to learn"),
     ({"do": "factorize", "method": "tucker", "ranks": {"a": [1]}}, "ranks of 'a' must be [input rank, output rank]"),
     ({"do": "factorize", "method": "svd", "ranks": {"a": []}}, "ranks of 'a' must be a list of at least 1, not []"),
     ({"do": "prunes"}, "step 1: there is no step 'prunes'; the steps are prune, prune_second_order"),
