@@ -1,0 +1,54 @@
+"""The guide to compression names every step, every key and every recipe that there is, and its own recipe is one."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from skipstone.compress import recipe
+from skipstone.compress.recipe import Training, parse_recipe, recipe_names, step_names
+
+GUIDE = (Path(__file__).parents[3] / "docs" / "compression.md").read_text()
+
+
+def row(step: str) -> str:
+    found = re.search(rf"^\| `{step}` \|.*$", GUIDE, re.MULTILINE)
+    assert found, f"docs/compression.md has no row for {step}"
+    return found[0]
+
+
+@pytest.mark.parametrize("step", step_names())
+def test_every_step_and_key_is_in_the_table(step: str) -> None:
+    kind = recipe._kinds()[step]
+    known = row(step)
+    general = set(Training.model_fields) if issubclass(kind, Training) else set()
+    if "keys of `prune`" in known:
+        general |= set(recipe.Masked.model_fields)
+    missing = [key for key in kind.model_fields if key != "do" and key not in general and f"`{key}`" not in known]
+    # A key may stand with its value: `pattern = "2:4"`.
+    missing = [key for key in missing if f"`{key} = " not in known]
+    assert not missing
+
+
+def test_training_keys_are_explained() -> None:
+    paragraph = GUIDE[GUIDE.index("Training keys:") :].split("\n\n")[0]
+    assert not [key for key in Training.model_fields if f"`{key}`" not in paragraph]
+
+
+def test_the_recipe_in_the_guide_is_one() -> None:
+    text = re.search(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
+    assert text
+    assert len(parse_recipe(tomllib.loads(text[1])).step) == 4
+
+
+def test_criteria_and_codes_are_named() -> None:
+    for name in (*recipe.Criterion.__args__, *recipe.Code.__args__):
+        assert f"`{name}`" in GUIDE, name
+
+
+def test_named_recipes_parse_and_say_what_they_do() -> None:
+    for name in recipe_names():
+        assert recipe.load_recipe(name).description, name
