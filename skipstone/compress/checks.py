@@ -5,19 +5,18 @@ from __future__ import annotations
 from models.errors import SkipstoneError
 from models.graph import Affine, Conv, Graph
 from models.pruning.criteria import CRITERIA
-from skipstone.compress.recipe import (
+from skipstone.compress.keys import Keys, Training
+from skipstone.compress.recipe import Recipe
+from skipstone.compress.state import Context
+from skipstone.compress.step_keys import (
     CycleAwarePrune,
     Gate,
     IterativePrune,
-    Keys,
     Prune,
-    Recipe,
     Reinitialize,
     RemoveFilters,
     RobustAccuracy,
-    Training,
 )
-from skipstone.compress.state import Context
 from skipstone.compress.steps import NEEDS_DESIGN, RENAMES
 from skipstone.compress.steps.extra import training_module
 

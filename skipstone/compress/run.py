@@ -29,7 +29,8 @@ from reports.compression import CompressionResult, StepResult, plain
 from skipstone.compress.checks import check_names, check_recipe
 from skipstone.compress.cost import DenseCost, dense_cost_of, design_cost
 from skipstone.compress.files import Checkpoint, step_key, write_atomically
-from skipstone.compress.recipe import Keys, Recipe
+from skipstone.compress.keys import Keys
+from skipstone.compress.recipe import Recipe
 from skipstone.compress.sizes import layer_sizes
 from skipstone.compress.state import Context, Progress, Scheme, State, quantized
 from skipstone.compress.steps import REGISTRY, USES_DESIGN

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from models.evaluate import float_accuracy
-from skipstone.compress.recipe import Gate, RobustAccuracy
 from skipstone.compress.state import Context, State, quantized
+from skipstone.compress.step_keys import Gate, RobustAccuracy
 from skipstone.compress.steps.extra import training_module
 
 

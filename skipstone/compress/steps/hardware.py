@@ -16,8 +16,8 @@ from models.graph_files import graph_fingerprint
 from models.images import Images
 from models.pruning.masks import Pruning
 from models.sensitivity import PruneLayer, magnitude
-from skipstone.compress.recipe import BalanceRows, CycleAwarePrune, PruneWords
 from skipstone.compress.state import Context, Scheme, State, activation_ranges
+from skipstone.compress.step_keys import BalanceRows, CycleAwarePrune, PruneWords
 
 
 def target_of(state: State, context: Context) -> Target:

@@ -9,8 +9,8 @@ import numpy as np
 from models.graph import Graph
 from models.pruning.criteria import CRITERIA, Evidence
 from models.pruning.masks import Pruning, prune
-from skipstone.compress.recipe import Prune, PruneByReconstruction, PruneSecondOrder
 from skipstone.compress.state import Context, State
+from skipstone.compress.step_keys import Prune, PruneByReconstruction, PruneSecondOrder
 
 GRADIENT_IMAGES = 2048
 """Training images that gradients are taken over."""

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from models.errors import SkipstoneError
 from models.graph import Graph
-from skipstone.compress.recipe import Equalize, Quantize
 from skipstone.compress.state import Context, Scheme, State, activation_ranges
+from skipstone.compress.step_keys import Equalize, Quantize
 
 
 def apply_equalize(step: Equalize, state: State, context: Context) -> State:

@@ -12,8 +12,8 @@ from models.graph import Graph
 from models.pruning.criteria import reduce, saliency
 from models.pruning.structures import group_ids
 from models.surgery.result import Surgery
-from skipstone.compress.recipe import Compact, Factorize, RemoveBlocks, RemoveFilters
 from skipstone.compress.state import Context, State
+from skipstone.compress.step_keys import Compact, Factorize, RemoveBlocks, RemoveFilters
 from skipstone.compress.steps.pruning import evidence_for
 
 

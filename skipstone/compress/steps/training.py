@@ -6,7 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from models.graph import Graph
-from skipstone.compress.recipe import (
+from skipstone.compress.keys import Training
+from skipstone.compress.state import Context, Scheme, State
+from skipstone.compress.step_keys import (
     DynamicSparse,
     FineTune,
     GradualPrune,
@@ -14,9 +16,7 @@ from skipstone.compress.recipe import (
     LotteryTicket,
     QuantizationAwareTraining,
     Reinitialize,
-    Training,
 )
-from skipstone.compress.state import Context, Scheme, State
 from skipstone.compress.steps.extra import training_module
 from skipstone.compress.steps.pruning import evidence_for
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from skipstone.compress import recipe
-from skipstone.compress.recipe import Training, parse_recipe, recipe_names, step_names
+from skipstone.compress import keys, recipe
+from skipstone.compress.keys import Training
+from skipstone.compress.recipe import parse_recipe, recipe_names, step_names
 
 GUIDE = (Path(__file__).parents[3] / "docs" / "compression.md").read_text()
 
@@ -26,7 +27,7 @@ def test_every_step_and_key_is_in_the_table(step: str) -> None:
     known = row(step)
     general = set(Training.model_fields) if issubclass(kind, Training) else set()
     if "keys of `prune`" in known:
-        general |= set(recipe.Masked.model_fields)
+        general |= set(keys.Masked.model_fields)
     missing = [key for key in kind.model_fields if key != "do" and key not in general and f"`{key}`" not in known]
     # A key may stand with its value: `pattern = "2:4"`.
     missing = [key for key in missing if f"`{key} = " not in known]
@@ -45,7 +46,7 @@ def test_the_recipe_in_the_guide_is_one() -> None:
 
 
 def test_criteria_and_codes_are_named() -> None:
-    for name in (*recipe.Criterion.__args__, *recipe.Code.__args__):
+    for name in (*keys.Criterion.__args__, *keys.Code.__args__):
         assert f"`{name}`" in GUIDE, name
 
 
