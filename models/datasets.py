@@ -89,7 +89,7 @@ class Dataset:
     def split_validation(self, count: int, seed: int = SEED) -> Split:
         """Holds ``count`` of the training images back, for choices (which layer, which threshold, when to stop) that must
         not look at test images. The draw depends on ``seed`` alone; both sides keep the order of the images.
-        Calibration images, which serve ranges only, may be on either side."""
+        Calibration images may be on either side (but see :meth:`holding_back`)."""
         images, labels = self.training()
         if not 1 <= count < len(images):
             raise SkipstoneError(
@@ -98,6 +98,21 @@ class Dataset:
             )
         held, rest = _drawn(len(images), count, seed)
         return Split(images[rest], labels[rest], images[held], labels[held])
+
+    def holding_back(self, count: int, seed: int = SEED) -> tuple[Dataset, Split]:
+        """The dataset without ``count`` training images, which neither train nor calibrate; and the split."""
+        split = self.split_validation(count, seed)
+        held = {image.tobytes() for image in split.validation_images}
+        calibration = self.calibration()
+        free = np.array([image.tobytes() not in held for image in calibration])
+        seen = replace(
+            self,
+            train_images=split.train_images,
+            train_labels=split.train_labels,
+            calibration_images=calibration[free] if free.any() else calibration,
+            description=f"{self.description}; {count:,} training images held back",
+        )
+        return seen, split
 
     @cached_property
     def fingerprint(self) -> str:
@@ -241,7 +256,7 @@ def _mnist_5k() -> Dataset:
     rows, classes = mnist_data()
     images = (rows.astype(np.float32) / np.float32(255)).reshape(-1, 1, 28, 28)
     labels = np.asarray(classes, np.int64)
-    test, train = _drawn(len(images), len(images) // 5, SEED)
+    test, train = (_mixed(part) for part in _drawn(len(images), len(images) // 5, SEED))
     return _dataset(
         "mnist-5k",
         (images[train], labels[train]),
@@ -274,9 +289,10 @@ def _npz(path: str) -> Dataset:
                 raise SkipstoneError(f"{path} has '{labels_name}' but no '{images_name}'")
             return None
         images = checked_images(path, images_name, arrays[images_name])
+        order = _mixed(np.arange(len(images))) if images_name != "images" else np.arange(len(images))
         if labels_name not in arrays:
-            return images, None
-        return images, checked_labels(path, labels_name, arrays[labels_name], len(images))
+            return images[order], None
+        return images[order], checked_labels(path, labels_name, arrays[labels_name], len(images))[order]
 
     train, test = part("train_images", "train_labels"), part("test_images", "test_labels")
     whole = part("images", "labels")
@@ -296,8 +312,13 @@ def _divided(path: str, images: Images, labels: Labels) -> tuple[tuple[Images, L
     """Training and test images of images that come in one piece."""
     if len(images) < 2:
         raise SkipstoneError(f"{path}: one image can't be split into training and test images")
-    test, train = _drawn(len(images), max(1, round(TEST_SHARE * len(images))), SEED)
+    test, train = (_mixed(part) for part in _drawn(len(images), max(1, round(TEST_SHARE * len(images))), SEED))
     return (images[train], labels[train]), (images[test], labels[test])
+
+
+def _mixed(indices: NDArray[np.int64]) -> NDArray[np.int64]:
+    """In an order drawn by the seed: data in one piece are often sorted by class, and the first images stand for all."""
+    return np.random.default_rng(SEED + 1).permutation(indices)
 
 
 def _dataset(

@@ -12,13 +12,13 @@ Rows = list[tuple[str, str]]
 
 
 def step_table(result: CompressionResult) -> Table:
-    """One row a step: float accuracy before and after, share of zeros, multiply-accumulates."""
+    """One row a step: float accuracy before and after, that of integers where they are made, zeros, multiply-accumulates."""
     table = Table(
         title=Text(f"{result.network}, recipe {result.recipe}"), box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False
     )
     table.add_column("step", overflow="fold")
     table.add_column("settings", overflow="fold")
-    for heading in ("before", "after", "zeros", "weights", "MACs", "s"):
+    for heading in ("before", "after", "integers", "zeros", "weights", "MACs", "s"):
         table.add_column(heading, justify="right", no_wrap=True)
     for step in result.steps:
         table.add_row(
@@ -26,6 +26,7 @@ def step_table(result: CompressionResult) -> Table:
             Text(settings_text(step)),
             percent(step.accuracy_before),
             percent(step.accuracy_after),
+            percent(step.integer_accuracy) if step.integer_accuracy is not None else "",
             f"{100 * step.sparsity:.1f}%",
             f"{step.weights:,}",
             f"{step.macs:,}",

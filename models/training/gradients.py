@@ -43,6 +43,17 @@ def weight_gradients(
     return {name: (total / len(images)).numpy() for name, total in totals.items()}
 
 
+def batch_gradients(
+    graph: Graph, images: NDArray[np.float32], labels: NDArray[np.int64], batch: int = BATCH
+) -> dict[str, NDArray[np.float64]]:
+    """The mean gradient of each mini-batch, along a first axis (batches x the weights' shape), for Taylor terms."""
+    found = [
+        weight_gradients(graph, images[start : start + batch], labels[start : start + batch])
+        for start in range(0, len(images), batch)
+    ]
+    return {name: np.stack([one[name] for one in found]) for name in found[0]}
+
+
 def squared_gradients(
     graph: Graph, images: NDArray[np.float32], labels: NDArray[np.int64], batch: int = 16
 ) -> dict[str, NDArray[np.float64]]:

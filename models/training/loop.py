@@ -12,9 +12,9 @@ import io
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -222,12 +222,13 @@ def fine_tune(
 
 
 def augmented(images: Tensor, options: TrainingOptions, randomness: torch.Generator) -> Tensor:
-    """A batch, shifted as one by up to ``options.shift`` pixels with zeros moving in, and each image mirrored or not."""
+    """A batch, shifted as one by up to ``options.shift`` pixels (a quarter of an axis at most, so that vectors stay as they are)
+    with zeros moving in, and each image mirrored or not."""
     if options.shift:
-        reach = options.shift
-        dy, dx = (int(v) for v in torch.randint(0, 2 * reach + 1, (2,), generator=randomness))
         height, width = images.shape[2:]
-        images = functional.pad(images, (reach, reach, reach, reach))[:, :, dy : dy + height, dx : dx + width]
+        down, across = (min(options.shift, size // 4) for size in (height, width))
+        dy, dx = (int(torch.randint(0, 2 * reach + 1, (1,), generator=randomness)) for reach in (down, across))
+        images = functional.pad(images, (across, across, down, down))[:, :, dy : dy + height, dx : dx + width]
     if options.flip:
         mirrored = torch.rand(len(images), generator=randomness) < 0.5
         images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
@@ -370,20 +371,3 @@ def _restored(
     randomness.set_state(state["randomness"])
     torch.set_rng_state(state["torch"])
     return history
-
-
-@contextmanager
-def threads(count: int | None) -> Iterator[None]:
-    """PyTorch limited to ``count`` threads (None: as it is)."""
-    before = torch.get_num_threads()
-    if count is not None:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def with_epochs(options: TrainingOptions, epochs: int, **changes: Any) -> TrainingOptions:
-    """``options`` with other epochs, and other ``changes``."""
-    return replace(options, epochs=epochs, **changes)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,11 @@ from skipstone.compress.run import (
     assemble,
     context_for,
     dense_cost,
+    first_key,
     keeping,
+    next_key,
     run_steps,
+    step_accuracy,
     write_results,
 )
 from skipstone.compress.state import Context, Progress, State, quantized
@@ -85,60 +88,66 @@ def auto(
     progress: Progress = lambda _: None,
 ) -> Compressed:
     """Compresses ``network`` as far as ``max_loss`` percentage points of accuracy allow; writes what ``compress`` does, and the
-    steps found as ``recipe.toml``, which gives the same result again."""
+    steps found as ``recipe.toml``, which gives the same result again (it holds the same images back)."""
     if not (math.isfinite(max_loss) and max_loss >= 0):
         raise SkipstoneError(f"max_loss must be 0 or more percentage points, not {max_loss:g}")
     context = context_for(network, data, design, input_shape, seed, progress)
+    split = None
+    if count := _held_back(context.dataset):
+        dataset, split = context.dataset.holding_back(count, seed)
+        context = replace(context, dataset=dataset)
     dense = dense_cost(context)
     store = Checkpoint(out / "checkpoints")
     with keeping(store):
-        search = _Search(context, max_loss, store)
-        steps, state, results = search.finished()
+        search = _Search(context, split, max_loss, store)
+        recipe, state, results = search.finished()
     integers = quantized(state.graph, state.scheme, context.dataset)
-    result = assemble(short_name(str(network)), _recipe(steps, seed), context, state, results, integers, dense)
+    result = assemble(short_name(str(network)), recipe, context, state, results, integers, dense)
     result = replace(result, decisions=tuple(str(decision) for decision in search.decisions))
     progress("writing")
     write_results(out, state.graph, integers, result)
-    write_atomically(out / "recipe.toml", _toml(steps, seed, max_loss))
+    write_atomically(out / "recipe.toml", _toml(recipe, max_loss))
     return Compressed(state.graph, integers, result)
 
 
 class _Search:
     """Tries steps, one list of them after the other; those of the best list so far are kept in ``store``."""
 
-    def __init__(self, context: Context, max_loss: float, store: Checkpoint) -> None:
+    def __init__(self, context: Context, split: Split | None, max_loss: float, store: Checkpoint) -> None:
         self.decisions: list[Decision] = []
         self.store = store
         self._whole, self._max_loss = context, max_loss
         self._design, self._seed, self._progress = context.design, context.seed, context.progress
         dataset = self._dataset = context.dataset
         self._trains = dataset.train_images is not None and importlib.util.find_spec("torch") is not None
-        self._split = _held_back(dataset, context.seed)
-        # Without test labels here, steps are not measured on test images, and validation images do not train.
-        seen = replace(dataset, test_images=None, test_labels=None)
-        if self._split is not None:
-            seen = replace(seen, train_images=self._split.train_images, train_labels=self._split.train_labels)
-        self._context = replace(context, dataset=seen)
+        self._split = split
+        # Without test labels here, steps are not measured on test images.
+        self._context = replace(context, dataset=replace(dataset, test_images=None, test_labels=None))
         self._images = self._split.validation_images if self._split else dataset.calibration()
         self._wanted = float_scores(context.parent, self._images).argmax(axis=1)
         self._float = 1.0
         if self._split is not None:
             self._float = float(np.mean(self._wanted == self._split.validation_labels))
 
-    def finished(self) -> tuple[Steps, State, tuple[StepResult, ...]]:
-        """The steps found, done once more with all training images: what they then lose is looked at once more, and steps that
-        lose too much make way for those before them."""
-        kept = self.run()
-        while True:
-            self._progress("the steps found, once more from the start, on all training images")
-            state, results = run_steps(_recipe(kept[-1], self._seed), self._whole, self.store)
-            network = self._quantized(state)
-            loss = self._loss(network)
-            if loss <= self._max_loss or len(kept) == 1:
-                self._note("the steps found, on all training images", loss, network, "the result")
-                return kept[-1], state, results
-            self._note("the steps found, on all training images", loss, network, "too much; back to those before")
-            kept.pop()
+    def finished(self) -> tuple[Recipe, State, tuple[StepResult, ...]]:
+        """The steps found, their network, and what each gave on the test images, which are looked at only now."""
+        recipe = self._recipe(self.run()[-1])
+        state, results = run_steps(recipe, self._context, self.store)
+        return recipe, state, tuple(self._tested(recipe, results))
+
+    def _tested(self, recipe: Recipe, results: tuple[StepResult, ...]) -> Iterator[StepResult]:
+        """The steps' results with accuracies on the test images, of the networks that were kept."""
+        key, before = first_key(self._context), step_accuracy(self._whole.parent, self._whole)
+        for step, result in zip(recipe.step, results, strict=True):
+            key = next_key(key, step, self._context)
+            graph = self.store.load(key).graph
+            after = step_accuracy(graph, self._whole) if graph is not None else None
+            yield replace(result, accuracy_before=before, accuracy_after=after)
+            before = after
+
+    def _recipe(self, steps: Steps) -> Recipe:
+        held = len(self._split.validation_labels) if self._split is not None else 0
+        return parse_recipe({"name": "auto", "seed": self._seed, "held_back": held, "step": steps}, "auto")
 
     def run(self) -> list[Steps]:
         """The steps found, each list of them in place of the one before; the last is the best."""
@@ -227,8 +236,13 @@ class _Search:
             }
         ]
         what = f"zeros at the loss of {100 * amount:g}% everywhere, placed by exact cycles"
-        if waiting and len(waiting) < len(bounds):
-            steps.append({"do": "prune_words", "amount": round(amount / 3, 3)})
+        words = {"do": "prune_words", "amount": round(amount / 3, 3)}
+        if len(waiting) == len(bounds):
+            return [
+                words
+            ], f"whole load words, up to {100 * amount / 3:.0f}% of magnitudes: every layer waits for its loads"
+        if waiting:
+            steps.append(words)
             what += f", whole load words where the loader is waited for ({', '.join(waiting)})"
         return steps, what
 
@@ -242,7 +256,7 @@ class _Search:
 
     def _measured(self, steps: Steps) -> tuple[float, QuantizedNetwork]:
         """Points of accuracy lost on the validation images, and the integers."""
-        state, _ = run_steps(_recipe(steps, self._seed), self._context, self.store)
+        state, _ = run_steps(self._recipe(steps), self._context, self.store)
         network = self._quantized(state)
         return self._loss(network), network
 
@@ -276,22 +290,21 @@ class _Search:
         self._progress(f"measured: {self.decisions[-1]}")
 
 
-def _held_back(dataset: Dataset, seed: int) -> Split | None:
-    """Validation images, and the rest, which trains; None without labelled training images (or with a single one)."""
+def _held_back(dataset: Dataset) -> int:
+    """How many training images are held back for decisions: none where they have no labels."""
     if dataset.train_labels is None or len(dataset.train_labels) < 2:
-        return None
-    return dataset.split_validation(max(1, min(VALIDATION, len(dataset.train_labels) // 10)), seed)
+        return 0
+    return max(1, min(VALIDATION, len(dataset.train_labels) // 10))
 
 
-def _recipe(steps: Steps, seed: int) -> Recipe:
-    return parse_recipe({"name": "auto", "seed": seed, "step": steps}, "auto")
-
-
-def _toml(steps: Steps, seed: int, max_loss: float) -> str:
+def _toml(recipe: Recipe, max_loss: float) -> str:
     """The steps as a recipe file."""
-    lines = [f'description = "Found by --recipe auto --max-loss {max_loss:g}."', f"seed = {seed}"]
-    for step in steps:
-        lines += ["", "[[step]]", *(f"{key} = {_value(value)}" for key, value in step.items())]
+    lines = [f'description = "Found by --recipe auto --max-loss {max_loss:g}."', f"seed = {recipe.seed}"]
+    if recipe.held_back:
+        lines.append(f"held_back = {recipe.held_back}")
+    for step in recipe.step:
+        settings = {"do": step.do, **step.model_dump(mode="json", exclude_defaults=True)}
+        lines += ["", "[[step]]", *(f"{key} = {_value(value)}" for key, value in settings.items())]
     return "\n".join(lines) + "\n"
 
 

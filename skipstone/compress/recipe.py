@@ -21,11 +21,13 @@ FOLDER = Path(__file__).parent / "recipes"
 
 
 class Recipe(Keys):
-    """``steps`` in order. Where none quantizes, the network is quantized to 8 bits at the end, symmetric for each channel."""
+    """``steps`` in order. Where none quantizes, the network is quantized to 8 bits at the end, symmetric for each channel.
+    ``held_back`` training images neither train nor calibrate."""
 
     name: str = ""
     description: str = ""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
+    held_back: Annotated[int, Field(ge=0)] = 0
     step: Annotated[tuple[Step, ...], Field(strict=False, min_length=1)]
 
 
@@ -37,7 +39,7 @@ def recipe_names() -> dict[str, Path]:
 def load_recipe(name_or_path: str | Path) -> Recipe:
     """The recipe of a file or of a name. Raises SkipstoneError that says which step and key is wrong."""
     path = Path(name_or_path)
-    if not path.exists():
+    if not path.is_file() and (str(name_or_path) in recipe_names() or not path.exists()):
         named = recipe_names().get(str(name_or_path))
         if named is None:
             names = ", ".join(["auto", *recipe_names()])

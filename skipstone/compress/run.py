@@ -31,8 +31,9 @@ from skipstone.compress.cost import DenseCost, dense_cost_of, design_cost
 from skipstone.compress.files import Checkpoint, step_key, write_atomically
 from skipstone.compress.keys import Keys
 from skipstone.compress.recipe import Recipe
-from skipstone.compress.sizes import layer_sizes
+from skipstone.compress.sizes import layer_sizes, trained_weights
 from skipstone.compress.state import Context, Progress, Scheme, State, quantized
+from skipstone.compress.step_keys import QuantizationAwareTraining, Quantize
 from skipstone.compress.steps import REGISTRY, USES_DESIGN
 from skipstone.prepare import short_name
 
@@ -64,6 +65,8 @@ def compress(
     Raises SkipstoneError where network, recipe and data don't fit, before anything is written.
     """
     context = context_for(network, data, design, input_shape, recipe.seed, progress)
+    if recipe.held_back:
+        context = replace(context, dataset=context.dataset.holding_back(recipe.held_back, recipe.seed)[0])
     check_recipe(recipe, context)
     dense = dense_cost(context)
     store = Checkpoint(out / "checkpoints")
@@ -162,14 +165,19 @@ def run_step(
     check_names(step, state.graph)
     before_step = state.graph
     state = REGISTRY[type(step)](step, replace(state, notes=(), measured={}), inner)
+    state = without_lost_bits(state)
     inner.progress("measuring")
     after = step_accuracy(state.graph, context)
+    integers = None
+    if isinstance(step, Quantize | QuantizationAwareTraining) and context.dataset.test_labels is not None:
+        integers = reference.accuracy(quantized(state.graph, state.scheme, context.dataset), *context.dataset.testing())
     settings = step.model_dump(mode="json", exclude_defaults=True)
     result = StepResult(
         do=settings.pop("do"),
         settings=settings,
         accuracy_before=before,
         accuracy_after=after,
+        integer_accuracy=integers,
         sparsity=1 - density(state.graph),
         weights=sum(layer.weights.size for layer in state.graph.convs),
         macs=sum(state.graph.macs.values()),
@@ -178,6 +186,17 @@ def run_step(
         measured=plain(dict(state.measured)),
     )
     return state, result
+
+
+def without_lost_bits(state: State) -> State:
+    """The state whose scheme names no layer that the last step took away."""
+    names = {layer.name for layer in state.graph.convs}
+    lost = [name for name in state.scheme.layer_bits if name not in names]
+    if not lost:
+        return state
+    bits = {name: bits for name, bits in state.scheme.layer_bits.items() if name in names}
+    note = f"bits of their own are gone with their layers: {', '.join(lost)}"
+    return replace(state, scheme=replace(state.scheme, layer_bits=bits), notes=(*state.notes, note))
 
 
 def step_accuracy(graph: Graph, context: Context) -> float | None:
@@ -262,7 +281,7 @@ def assemble(
         accuracy=accuracy,
         steps=steps,
         layers=layer_sizes(integers),
-        float_bytes=4 * sum(layer.weights.size for layer in context.parent.convs),
+        float_bytes=4 * trained_weights(context.parent),
         weight_code=integers.weight_code,
         weight_bits=integers.weight_bits,
         activation_bits=integers.activation_bits,

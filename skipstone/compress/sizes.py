@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from models.quantized import QuantizedNetwork
-from models.size import encoded_bytes
+import numpy as np
+
+from models.graph import Affine, Graph
+from models.quantized import QuantizedLayer, QuantizedNetwork
+from models.size import encoded_bytes, value_code_bits
 from reports.compression import LayerSize
 
-_TRAINED = ("conv", "depthwise", "gemm", "affine", "transposed_conv")
+TRAINED = ("conv", "depthwise", "gemm", "affine", "transposed_conv")
 
 
 def layer_sizes(network: QuantizedNetwork) -> tuple[LayerSize, ...]:
@@ -18,9 +21,22 @@ def layer_sizes(network: QuantizedNetwork) -> tuple[LayerSize, ...]:
             weights=layer.weights.size,
             nnz=layer.nnz,
             code=network.weight_code,
-            bits=layer.weight_bits or network.weight_bits,
+            bits=_bits(layer, network),
             encoded_bytes=encoded_bytes(layer.weights, network.weight_code, layer.weight_bits or network.weight_bits),
         )
         for layer in network.array_layers
-        if layer.kind in _TRAINED
+        if layer.kind in TRAINED
     )
+
+
+def trained_weights(graph: Graph) -> int:
+    """Weights of the layers that :func:`layer_sizes` counts, in the float network."""
+    convs = sum(layer.weights.size for layer in graph.convs)
+    return convs + sum(layer.scale.size for layer in graph.layers if isinstance(layer, Affine))
+
+
+def _bits(layer: QuantizedLayer, network: QuantizedNetwork) -> int:
+    """Bits of one nonzero weight of the layer."""
+    own = layer.weight_bits or network.weight_bits
+    entries = len(np.unique(layer.weights[layer.weights != 0]))
+    return own if network.weight_code == "codebook" else value_code_bits(network.weight_code, own, entries)

@@ -24,7 +24,10 @@ def evidence_for(criterion: str, graph: Graph, context: Context) -> Evidence | N
 
             images, labels = context.dataset.training()
             chosen = slice(0, GRADIENT_IMAGES)
-            gradients = training_module("gradients").weight_gradients(graph, images[chosen], labels[chosen])
+            module = training_module("gradients")
+            # Taylor's squares are averaged over mini-batches, SNIP's magnitude is of the gradient over all images.
+            take = module.batch_gradients if criterion == "taylor" else module.weight_gradients
+            gradients = take(graph, images[chosen], labels[chosen])
             return Evidence(gradients=gradients)
         case "statistics":
             from models.pruning.statistics import measure

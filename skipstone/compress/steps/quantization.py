@@ -31,6 +31,10 @@ def apply_quantize(step: Quantize, state: State, context: Context) -> State:
         calibration=step.calibration,
         layer_bits=dict(step.layer_bits),
     )
+    if original.grids:
+        raise SkipstoneError(
+            "the network's weights and activations are integers already, by the step that trained them; leave this one out"
+        )
     fixed = [layer.name for layer in original.convs if layer.grid is not None]
     if fixed and step.mean_bits is not None:
         raise SkipstoneError(f"mean_bits comes too late: the weights of {', '.join(fixed)} are integers already")
@@ -93,7 +97,7 @@ def _mixed(step: Quantize, graph: Graph, context: Context) -> dict[str, int]:
 
     choices = tuple(bits for bits in (2, 3, 4, 5, 6, 8) if bits <= step.weight_bits)
     context.progress("sensitivity of each layer to its bits")
-    found = sensitivities(graph, context.dataset.calibration(), choices)
+    found = sensitivities(graph, context.dataset.calibration(), choices, weight_range=step.weight_range)
     sizes = {layer.name: layer.weights.size for layer in graph.convs}
     assert step.mean_bits is not None
     return dict(choose_bits(found, sizes, mean_bits=step.mean_bits).bits)

@@ -371,12 +371,3 @@ def test_augmentation_moves_and_mirrors() -> None:
             assert torch.equal(one, two) or torch.equal(one, two.flip(2))
             seen.add(torch.equal(one, two))
     assert len(seen) == 11
-
-
-def test_threads_are_put_back() -> None:
-    before = torch.get_num_threads()
-    with loop.threads(1):
-        assert torch.get_num_threads() == 1
-    with loop.threads(None):
-        assert torch.get_num_threads() == before
-    assert torch.get_num_threads() == before
