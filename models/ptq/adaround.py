@@ -85,7 +85,8 @@ def adaround(
 
     ``images`` (N x C x H x W) need no labels. A layer's target is the float network's output, after the layer's clamp; its
     inputs are what the layers before it make once rounded (with ``ranges``, in the integer network of ``activation_bits``,
-    ``symmetric`` or not). Only as many output pixels take part as fit 128 MiB of inputs. A layer that does not gain keeps nearest rounding, with a
+    ``symmetric`` or not).
+    Only as many output pixels take part as fit 128 MiB of inputs. A layer that does not gain keeps nearest rounding, with a
     note. The same ``seed`` gives the same grids.
     """
     images = fit_images(graph, images)

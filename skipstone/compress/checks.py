@@ -24,7 +24,6 @@ from skipstone.compress.step_keys import (
 from skipstone.compress.steps import NEEDS_DESIGN, RENAMES
 from skipstone.compress.steps.extra import training_module
 
-
 RESHAPES = (*RENAMES, RemoveFilters, PruneByReconstruction)
 """Steps after which other blocks can leave than before."""
 
