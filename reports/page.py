@@ -29,6 +29,11 @@ def write_page(
     ``figures`` are those whose ``figure_html`` is in a section. OSError where the page can't be written; no part of it
     is then left.
     """
+    write_whole(path, page_html(title, sections, header, figures))
+
+
+def page_html(title: str, sections: Sequence[tuple[str, str, str]], header: str, figures: Sequence[Figure]) -> str:
+    """The page that :func:`write_page` writes."""
     files = resources.files("reports")
     links = "".join(f'<li><a href="#{name}">{html.escape(heading)}</a></li>' for name, heading, _ in sections)
     body = "".join(
@@ -36,9 +41,7 @@ def write_page(
         for name, heading, content in sections
     )
     drawn = [{"name": f.name, "height": f.height, "traces": f.traces, "layout": f.layout} for f in figures]
-    write_whole(
-        path,
-        f"""<!DOCTYPE html>
+    return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -64,8 +67,7 @@ def write_page(
 {(files / "page.js").read_text(encoding="utf-8")}</script>
 </body>
 </html>
-""",
-    )
+"""
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from models.sensitivity import SensitivityPoint, SensitivityResult, What
 from reports.figures import COLOURS, Figure, Grid, Key
-from reports.page import cards_html, figure_html, rows_html, table_html, write_page
+from reports.page import cards_html, figure_html, page_html, rows_html, table_html, write_whole
 from reports.summary import NONE, count, percent
 from reports.tables import cell
 
@@ -49,6 +49,11 @@ def sensitivity_table(result: SensitivityResult, what: What = "sparsity") -> Tab
 
 def write_sensitivity(result: SensitivityResult, path: Path) -> None:
     """Writes the page to ``path``, whole or not at all; OSError where that can't be done."""
+    write_whole(path, sensitivity_html(result))
+
+
+def sensitivity_html(result: SensitivityResult) -> str:
+    """The page."""
     kinds: list[What] = [what for what in TITLES if result.values(what)]
     figures = [figure for what in kinds for figure in sensitivity_figures(result, what)]
     worst = min(result.points, key=lambda point: point.accuracy, default=None)
@@ -72,7 +77,7 @@ def write_sensitivity(result: SensitivityResult, path: Path) -> None:
         f'<h1>Sensitivity of {name} on {design}</h1><p class="lead">Each layer compressed alone: what it costs in accuracy, '
         "and what it saves in cycles of the whole network.</p>"
     )
-    write_page(path, f"{result.network} on {result.design}: sensitivity", sections, header, figures)
+    return page_html(f"{result.network} on {result.design}: sensitivity", sections, header, figures)
 
 
 def sensitivity_figures(result: SensitivityResult, what: What) -> tuple[Figure, ...]:

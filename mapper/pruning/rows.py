@@ -73,16 +73,23 @@ def balance_rows(
     through all layers.
 
     In every pass, rows (or rows in each window) that hold more entries than a ceiling lose the weights with the lowest
-    ``scores`` (magnitudes of ``dense``, the network before pruning), and pruned weights with the highest scores come back, with
-    their values in ``dense``, in rows below it, in words that are loaded anyway. Ceilings from the mean upwards are tried; the
+    ``scores``, and pruned weights with the highest scores come back in rows below it, in words that are loaded anyway, with
+    their values in ``dense``, the network before pruning, times the layer's mean magnitude now over that of the same weights in
+    ``dense``: 1 unless it was trained since, which the notes say. Scores are magnitudes unless given: those of ``graph``, and of
+    what would come back. Ceilings from the mean upwards are tried; the
     network is compiled again with each that the cycle model likes, and the one with the fewest exact cycles is taken, if they
     are fewer. A move that loses more than ``score_per_cycle`` for each cycle it saves is not made. SkipstoneError where the two
     networks do not have the same layers.
     """
-    importance = _scores(graph, dense, scores)
-    originals = {layer.name: layer.weights for layer in dense.convs}
+    originals, changed = _values(graph, dense)
+    importance = _scores(originals, scores)
     current, costed = graph, target.cost(graph)
     start, notes = costed, []
+    if changed:
+        factors = ", ".join(f"{name} ({factor:.3g})" for name, factor in changed.items())
+        notes.append(
+            f"weights differ from those before pruning: what comes back has the value it had, times the layer's growth: {factors}"
+        )
     for program in costed.program.layers:
         if not trained(graph, costed.network, program) and any(name in originals for name in program.layers):
             notes.append(f"layer '{program.name}': its kernel runs in parts, its zeros stay where they are")
@@ -292,18 +299,34 @@ def _changed(
     return graph.with_weights(changed), lost
 
 
-def _scores(graph: Graph, dense: Graph, scores: Scores | None) -> dict[str, NDArray[np.floating]]:
-    """Scores of every layer; magnitudes where none are given. Refuses graphs that don't match."""
-    found = {layer.name: layer.weights for layer in graph.convs}
+def _values(graph: Graph, dense: Graph) -> tuple[Weights, dict[str, float]]:
+    """The value of every weight while it is not pruned: its own, or where it is 0 that in ``dense`` at the layer's scale of now;
+    and that scale for the layers whose weights differ from ``dense``. Refuses graphs that don't match."""
     before = {layer.name: layer.weights for layer in dense.convs}
-    result: dict[str, NDArray[np.floating]] = {}
-    for name, weights in found.items():
+    values: Weights = {}
+    factors: dict[str, float] = {}
+    for layer in graph.convs:
+        name, weights = layer.name, layer.weights
         if name not in before or before[name].shape != weights.shape:
             raise SkipstoneError(
                 f"layer '{name}': the network before pruning has no such layer of {weights.shape} weights; "
                 "balance rows before layers are made smaller"
             )
-        score = np.abs(before[name]) if scores is None or name not in scores else scores[name]
+        kept = weights != 0
+        factor = 1.0
+        if not np.array_equal(weights[kept], before[name][kept]):
+            was = float(np.abs(before[name][kept]).mean(dtype=np.float64))
+            now = float(np.abs(weights[kept]).mean(dtype=np.float64))
+            factors[name] = factor = now / was if was else 1.0
+        values[name] = np.where(kept, weights, (before[name] * factor).astype(np.float32))
+    return values, factors
+
+
+def _scores(values: Weights, scores: Scores | None) -> dict[str, NDArray[np.floating]]:
+    """Scores of every layer; magnitudes where none are given."""
+    result: dict[str, NDArray[np.floating]] = {}
+    for name, weights in values.items():
+        score = np.abs(weights) if scores is None or name not in scores else scores[name]
         if np.shape(score) != weights.shape:
             raise SkipstoneError(f"layer '{name}': scores of shape {np.shape(score)} don't fit weights {weights.shape}")
         result[name] = score

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapper.pruning.losses import Loss
-from mapper.pruning.target import Target
+from mapper.pruning.target import Costed, Target
 from models.errors import SkipstoneError
 from models.graph import Graph
 from models.sensitivity import PruneLayer, magnitude
@@ -30,6 +30,10 @@ PAIRS = 24
 
 Progress = Callable[[str], None]
 Choice = tuple[int, ...]
+
+
+class UnreachableError(SkipstoneError):
+    """No amounts reach the target."""
 
 
 @dataclass(frozen=True)
@@ -117,11 +121,11 @@ def least_loss(
     progress: Progress = lambda _: None,
 ) -> SparsityResult:
     """Amounts with the least ``loss`` whose exact cycles (or ``cost``) are at most ``target_cycles``; as :func:`fewest_cycles`
-    otherwise. SkipstoneError where even the highest amounts take more."""
+    otherwise. UnreachableError where even the highest amounts take more."""
     search = _Search(graph, target, loss, cost or target.cycles, prune_layer, amounts, layers, progress)
     fewest = search.measure(search.most)
     if not fewest.cost <= target_cycles:
-        raise SkipstoneError(
+        raise UnreachableError(
             f"network '{graph.name}': with every layer at its highest amount it takes {fewest.cost:.6g}, over the target of "
             f"{target_cycles:.6g}; raise the target or the amounts"
         )
@@ -129,6 +133,30 @@ def least_loss(
         lambda m: m.cost <= target_cycles, lambda m: (m.loss, m.cost), dearer_is_feasible=False, rounds=rounds
     )
     return search.result(best)
+
+
+def sparsity_rows(
+    graph: Graph, pruned: Graph, before: Costed, after: Costed, names: Iterable[str] | None = None
+) -> tuple[SparsityRow, ...]:
+    """A row for each layer (of ``names``) of two graphs with the same layers, and what each of the graphs costs."""
+    bounds = before.bounds(), after.bounds()
+    cycles = before.layer_cycles(), after.layer_cycles()
+    chosen = {layer.name for layer in graph.convs} if names is None else set(names)
+    return tuple(
+        SparsityRow(
+            old.name,
+            old.weights.size,
+            float(np.count_nonzero(old.weights == 0)) / old.weights.size,
+            float(np.count_nonzero(new.weights == 0)) / new.weights.size,
+            int(np.count_nonzero(new.weights)),
+            bounds[0].get(old.name, ""),
+            bounds[1].get(old.name, ""),
+            cycles[0].get(old.name, 0),
+            cycles[1].get(old.name, 0),
+        )
+        for old, new in zip(graph.convs, pruned.convs, strict=True)
+        if old.name in chosen
+    )
 
 
 @dataclass(frozen=True)
@@ -315,27 +343,7 @@ class _Search:
     def result(self, best: _Measured) -> SparsityResult:
         graph = self.pruned(best.choice)
         before, after = self.target.cost(self.graph), self.target.cost(graph)
-        bounds = before.bounds(), after.bounds()
-        cycles = before.layer_cycles(), after.layer_cycles()
-        rows = []
-        for layer in graph.convs:
-            if layer.name not in self.names:
-                continue
-            at = self.names.index(layer.name)
-            share = self.options[at]
-            rows.append(
-                SparsityRow(
-                    layer.name,
-                    layer.weights.size,
-                    share[0][0],
-                    share[best.choice[at]][0],
-                    int(np.count_nonzero(layer.weights)),
-                    bounds[0].get(layer.name, ""),
-                    bounds[1].get(layer.name, ""),
-                    cycles[0].get(layer.name, 0),
-                    cycles[1].get(layer.name, 0),
-                )
-            )
+        rows = sparsity_rows(self.graph, graph, before, after, self.names)
         misfit = self.target.misfit(graph)
         if misfit is not None:
             self.notes.append(f"the pruned network does not fit the design's memories: {misfit}")
@@ -349,7 +357,7 @@ class _Search:
             best.cost,
             start.loss,
             best.loss,
-            tuple(rows),
+            rows,
             len(self.seen),
             tuple(self.notes),
         )

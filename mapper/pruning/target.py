@@ -6,7 +6,7 @@ design's memories is counted with larger ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,14 +111,26 @@ def target_for(
     activation_bits: int = 8,
     weight_code: WeightCode = "linear",
     codebook_entries: int = 16,
+    per_tensor: bool = False,
+    layer_bits: Mapping[str, int] | None = None,
     ranges: Ranges | None = None,
 ) -> Target:
-    """A target that quantizes with ``ranges``, or with those of ``graph`` on ``images``. Cycles don't depend on activation
-    ranges, so that those of the unpruned graph do for all that is pruned of it."""
+    """A target that quantizes with ``ranges``, or with those of ``graph`` on ``images``; the other arguments are those of
+    ``models.quantize.quantize``. Cycles don't depend on activation ranges, so that those of the unpruned graph do for all that
+    is pruned of it."""
     found = ranges if ranges is not None else calibrate(graph, images)
     return Target(
         design,
-        lambda pruned: quantize(pruned, found, weight_bits, activation_bits, weight_code, codebook_entries),
+        lambda pruned: quantize(
+            pruned,
+            found,
+            weight_bits,
+            activation_bits,
+            weight_code,
+            codebook_entries,
+            per_tensor=per_tensor,
+            layer_bits=layer_bits,
+        ),
     )
 
 

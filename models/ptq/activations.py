@@ -27,7 +27,8 @@ def float_tensors(graph: Graph, images: Images, names: Iterable[str]) -> dict[st
 
 @dataclass(eq=False)
 class QuantizedInputs:
-    """What layers read once all before them are quantized: of weights only, or, with ``ranges``, of the integer network.
+    """What layers read once all before them are quantized: of weights only, or, with ``ranges``, of the integer network, whose
+    activations have the zero point 0 where ``symmetric``.
 
     To be asked layer by layer, in execution order, with a graph in which only layers from there on change later: what has
     been computed in integers is kept.
@@ -37,13 +38,14 @@ class QuantizedInputs:
     ranges: Ranges | None = None
     weight_bits: int = 8
     activation_bits: int = 8
+    symmetric: bool = False
     _known: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
     def tensor(self, graph: Graph, name: str) -> NDArray[np.float32]:
         """Tensor ``name`` of ``graph``, N x C x H x W."""
         if self.ranges is None:
             return float_tensors(graph, self.images, [name])[name]
-        network = quantize(graph, self.ranges, self.weight_bits, self.activation_bits)
+        network = quantize(graph, self.ranges, self.weight_bits, self.activation_bits, symmetric=self.symmetric)
         if network.input not in self._known:
             self._known[network.input] = reference.quantize_input(network, self.images)
         parts = network.leaves(name)

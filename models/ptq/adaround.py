@@ -76,6 +76,7 @@ def adaround(
     layers: Iterable[str] | None = None,
     ranges: Ranges | None = None,
     activation_bits: int = 8,
+    symmetric: bool = False,
     options: AdaRoundOptions = AdaRoundOptions(),
     seed: int = 0,
     progress: Callable[[str], None] = lambda _: None,
@@ -83,7 +84,8 @@ def adaround(
     """``graph`` with learned rounding at ``bits`` (2 to 8) for all of ``layers`` (default: all without a grid).
 
     ``images`` (N x C x H x W) need no labels. A layer's target is the float network's output, after the layer's clamp; its
-    inputs are what the layers before it make once rounded (with ``ranges``, in the integer network of ``activation_bits``).
+    inputs are what the layers before it make once rounded (with ``ranges``, in the integer network of ``activation_bits``,
+    ``symmetric`` or not).
     Only as many output pixels take part as fit 128 MiB of inputs. A layer that does not gain keeps nearest rounding, with a
     note. The same ``seed`` gives the same grids.
     """
@@ -95,7 +97,7 @@ def adaround(
                 f"layer '{layer.name}': learned rounding takes up to {MOST_BITS} bits, not {bits_of(layer.name, bits)}"
             )
     rng = np.random.default_rng(seed)
-    quantized = QuantizedInputs(images, ranges, MOST_BITS, activation_bits)
+    quantized = QuantizedInputs(images, ranges, MOST_BITS, activation_bits, symmetric)
     original, errors, notes = graph, [], []
     for index, layer in enumerate(chosen):
         progress(f"learning to round layer {index + 1} of {len(chosen)}, {layer.name}")

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from models.errors import SkipstoneError
 from models.graph import Conv, Graph
+from models.graph_files import pack_graph, unpack_graph
 from models.pruning.criteria import Evidence
 from models.pruning.masks import Pruned, Pruning, prune
-from models.training.loop import TrainingOptions, fine_tune
+from models.training.loop import Hook, TrainingOptions, fine_tune
+from models.training.network import GraphModule
 from models.training.sparsity import scaled
 from models.training.start import reinitialized
 
@@ -72,25 +76,27 @@ def lottery(
     checkpoint: Path | None = None,
 ) -> Pruned:
     """Lottery tickets with rewinding (Frankle and Carbin, 2019; Frankle et al., "Linear Mode Connectivity and the Lottery Ticket
-    Hypothesis", 2020): a fresh network is trained for ``rewind_epochs``, kept, and trained to the end (``options.epochs``); then
-    the weights that pruning leaves start again from where they were kept, ``rounds`` times."""
+    Hypothesis", 2020): a fresh network is trained to the end (``options.epochs``); then the weights that pruning leaves go back
+    to where that same training had them after ``rewind_epochs`` (0: the fresh ones) and are trained again, ``rounds`` times.
+
+    Each round draws its own order of images (seeds ``options.seed`` + round) and trains all ``options.epochs``, along a learning
+    rate from its start; the paper goes on from ``rewind_epochs`` on, with the rate of there. A network with batch normalization
+    goes back with it folded in, and has it measured again. SkipstoneError where ``rewind_epochs`` is beyond the training."""
     _check_rounds(rounds, 0)
-    early = fine_tune(
-        reinitialized(graph, options.seed),
-        images,
-        labels,
-        replace(options, epochs=rewind_epochs),
-        progress=lambda text: progress(f"start, {text}"),
-        checkpoint=_numbered(checkpoint, -1),
-    )
+    if not 0 <= rewind_epochs <= options.epochs:
+        raise SkipstoneError(
+            f"rewind_epochs must be from 0 to the {options.epochs} epochs of training, not {rewind_epochs}"
+        )
+    snapshot = Snapshot(rewind_epochs, options.epochs)
     notes: tuple[str, ...] = ()
-    ticket = early
+    ticket = fresh = reinitialized(graph, options.seed)
     for number in range(rounds + 1):
         trained = fine_tune(
             ticket,
             images,
             labels,
             replace(options, seed=options.seed + number),
+            hooks=() if number else (snapshot,),
             progress=lambda text, number=number: progress(f"round {number}/{rounds}, {text}"),  # type: ignore[misc]
             checkpoint=_numbered(checkpoint, number),
         )
@@ -98,8 +104,39 @@ def lottery(
             return Pruned(trained, notes)
         pruned = prune(trained, _of_round(pruning, number + 1, rounds), None, options.seed)
         notes = pruned.notes
-        ticket = _rewound(early, pruned.graph)
+        ticket = _rewound(snapshot.graph() if rewind_epochs else fresh, pruned.graph)
     raise AssertionError("the last round returns")
+
+
+class Snapshot(Hook):
+    """Keeps what a training of ``epochs`` has made of its network by the end of epoch ``epoch`` (from 1 on)."""
+
+    def __init__(self, epoch: int, epochs: int) -> None:
+        self._epoch, self._epochs = epoch, epochs
+        self._last_step = -1
+        self._packed: torch.Tensor | None = None
+
+    def graph(self) -> Graph:
+        """The network as it was; SkipstoneError before that epoch ends."""
+        if self._packed is None:
+            raise SkipstoneError(f"the training has not come to the end of epoch {self._epoch}")
+        return unpack_graph(self._packed.numpy().tobytes())
+
+    def begin(self, module: GraphModule, steps: int) -> None:
+        self._last_step = steps // self._epochs * self._epoch - 1
+
+    def after_update(self, module: GraphModule, step: int) -> None:
+        if step == self._last_step:
+            self._packed = torch.frombuffer(bytearray(pack_graph(module.to_graph())), dtype=torch.uint8)
+
+    def settings(self) -> str:
+        return f"epoch {self._epoch} of {self._epochs}"
+
+    def state(self) -> dict[str, Any]:
+        return {} if self._packed is None else {"packed": self._packed}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._packed = state.get("packed")
 
 
 def _of_round(pruning: Pruning, number: int, rounds: int) -> Pruning:

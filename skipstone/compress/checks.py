@@ -5,6 +5,7 @@ from __future__ import annotations
 from models.errors import SkipstoneError
 from models.graph import Affine, Conv, Graph
 from models.pruning.criteria import CRITERIA
+from models.surgery.blocks import remove_blocks
 from skipstone.compress.keys import Keys, Training
 from skipstone.compress.recipe import Recipe
 from skipstone.compress.state import Context
@@ -13,30 +14,50 @@ from skipstone.compress.step_keys import (
     Gate,
     IterativePrune,
     Prune,
+    PruneByReconstruction,
+    QuantizationAwareTraining,
     Reinitialize,
+    RemoveBlocks,
     RemoveFilters,
     RobustAccuracy,
 )
 from skipstone.compress.steps import NEEDS_DESIGN, RENAMES
 from skipstone.compress.steps.extra import training_module
 
+RESHAPES = (*RENAMES, RemoveFilters, PruneByReconstruction)
+"""Steps after which other blocks can leave than before."""
+
+
+def check_float(graph: Graph) -> None:
+    """Refuses a network that is quantized already, or has no weights."""
+    if graph.quantized:
+        raise SkipstoneError(
+            f"network '{graph.name}' is quantized already; compress the float network it was made from"
+        )
+    if not graph.convs:
+        raise SkipstoneError(f"network '{graph.name}' has no layer with trained weights")
+
 
 def check_recipe(recipe: Recipe, context: Context) -> None:
     """Raises SkipstoneError for the first step that can't work, however well those before it do."""
-    named = True
+    named = shaped = True
     for number, step in enumerate(recipe.step, start=1):
         try:
             _check_needs(step, context)
             if named:
                 check_names(step, context.parent)
+            if shaped and isinstance(step, RemoveBlocks) and step.blocks:
+                remove_blocks(context.parent, step.blocks)
         except SkipstoneError as error:
             raise SkipstoneError(f"step {number} ({step.do}): {error}") from None
         named = named and not isinstance(step, RENAMES)
+        shaped = shaped and not isinstance(step, RESHAPES)
 
 
 def check_names(step: Keys, graph: Graph) -> None:
     """Refuses names of layers that ``graph`` does not have, or that have no weights."""
-    kinds = Conv | Affine if hasattr(step, "layer_bits") else Conv
+    scaled = hasattr(step, "layer_bits") and not isinstance(step, QuantizationAwareTraining)
+    kinds = Conv | Affine if scaled else Conv
     layers = [layer.name for layer in graph.order if isinstance(layer, kinds)]
     for key in ("skip", "amounts", "layer_bits", "ranks", "layers"):
         for name in getattr(step, key, ()):
@@ -50,7 +71,13 @@ def _check_needs(step: Keys, context: Context) -> None:
     if isinstance(step, NEEDS_DESIGN) and context.design is None:
         raise SkipstoneError("it counts cycles on a design; give one with --design")
     if isinstance(step, RobustAccuracy | Gate):
-        context.dataset.testing()
+        images, _ = context.dataset.testing()
+        images = images[: step.images]
+        if isinstance(step, RobustAccuracy) and not (images.min() >= 0 and images.max() <= 1):
+            raise SkipstoneError(
+                f"an attack needs images whose pixels lie from 0 to 1; the test images' lie from {images.min():g} to "
+                f"{images.max():g}"
+            )
     if _labelled(step):
         context.dataset.training()
     if isinstance(step, Training | Reinitialize | RobustAccuracy) or _by_gradients(step):

@@ -13,7 +13,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,30 +37,57 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
 
     OSErrors (no such folder, no permission, disk full) are the caller's; no partial file is left behind.
     """
-    target = Path(os.path.realpath(path))
-    encoded = content.encode() if isinstance(content, str) else content
-    if target.exists() and not target.is_file() and not target.is_dir():
-        target.write_bytes(encoded)
-        return
-    if target.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    if target.exists() and not os.access(target, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-    partial = target.with_name(f".{secrets.token_hex(8)}.partial")
+    write_all_atomically({path: content})
+
+
+def write_all_atomically(contents: Mapping[str | Path, bytes | str]) -> None:
+    """Writes every content to its path as :func:`write_atomically` does, and none before all lie complete beside their places:
+    where one can't be written, all files hold what they held before. They are then renamed in order, the last one last."""
+    partials: list[tuple[str | Path, Path, Path]] = []
+    pipes: list[tuple[str | Path, Path, bytes]] = []
     try:
-        with partial.open("xb") as file:
-            file.write(encoded)
-            file.flush()
-            os.fsync(file.fileno())
-        if target.exists():
-            shutil.copymode(target, partial)
-        partial.replace(target)
-    except OSError as error:
-        # Names the file that was asked for, not the one beside it.
-        raise OSError(error.errno, error.strerror, str(path)) from None
+        for path, content in contents.items():
+            target = Path(os.path.realpath(path))
+            encoded = content.encode() if isinstance(content, str) else content
+            if target.exists() and not target.is_file() and not target.is_dir():
+                pipes.append((path, target, encoded))
+                continue
+            if target.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+            if target.exists() and not os.access(target, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            partial = target.with_name(f".{secrets.token_hex(8)}.partial")
+            partials.append((path, partial, target))
+            with _naming(path):
+                _write_partial(partial, target, encoded)
+        for path, target, encoded in pipes:
+            with _naming(path):
+                target.write_bytes(encoded)
+        for path, partial, target in partials:
+            with _naming(path):
+                partial.replace(target)
     finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
+        for _, partial, _ in partials:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+
+
+def _write_partial(partial: Path, target: Path, content: bytes) -> None:
+    with partial.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    if target.exists():
+        shutil.copymode(target, partial)
+
+
+@contextlib.contextmanager
+def _naming(path: str | Path) -> Iterator[None]:
+    """OSErrors name the file that was asked for, not the one beside it."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def step_key(previous: str, step: Mapping[str, Any], *, data: str, seed: int, code: str) -> str:

@@ -28,7 +28,7 @@ from models.quantized import QuantizedNetwork
 from reports.compression import CompressionResult, StepResult, plain
 from skipstone.compress.checks import check_names, check_recipe
 from skipstone.compress.cost import DenseCost, dense_cost_of, design_cost
-from skipstone.compress.files import Checkpoint, step_key, write_atomically
+from skipstone.compress.files import Checkpoint, step_key, write_all_atomically
 from skipstone.compress.keys import Keys
 from skipstone.compress.recipe import Recipe
 from skipstone.compress.sizes import layer_sizes, trained_weights
@@ -292,12 +292,11 @@ def assemble(
 
 
 def write_results(out: Path, graph: Graph, integers: QuantizedNetwork, result: CompressionResult) -> None:
-    """The three files, each whole or not at all; the JSON comes last."""
-    files = {
-        "compressed.onnx": to_onnx(graph).SerializeToString(),
-        "quantized.onnx": to_qdq(integers).SerializeToString(),
-        "compression.json": json.dumps(result.to_dict(), indent=1) + "\n",
+    """The three files, all of them or, where one can't be written, none; the JSON comes last."""
+    files: dict[str | Path, bytes | str] = {
+        out / "compressed.onnx": to_onnx(graph).SerializeToString(),
+        out / "quantized.onnx": to_qdq(integers).SerializeToString(),
+        out / "compression.json": json.dumps(result.to_dict(), indent=1) + "\n",
     }
     out.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        write_atomically(out / name, content)
+    write_all_atomically(files)

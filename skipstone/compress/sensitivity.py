@@ -16,13 +16,13 @@ from models.errors import SkipstoneError
 from models.graph import Graph
 from models.images import Images, Labels, check_labels, fit_images
 from models.sensitivity import PruneLayer, SensitivityLayer, SensitivityPoint, SensitivityResult, magnitude, measure
-from reports.page import write_whole
-from reports.sensitivity import write_sensitivity
+from reports.sensitivity import sensitivity_html
+from skipstone.compress.checks import check_float
+from skipstone.compress.defaults import BITS, SPARSITIES
+from skipstone.compress.files import write_all_atomically
 from skipstone.compress.run import dataset_for
 from skipstone.prepare import Progress, short_name
 
-SPARSITIES = (0.25, 0.5, 0.75, 0.9)
-BITS = (8, 6, 4, 3, 2)
 RANGE_IMAGES = 64
 """Images that give the activation ranges; cycles hardly depend on them."""
 FILES = ("sensitivity.json", "sensitivity.csv", "sensitivity.html")
@@ -47,12 +47,13 @@ def sensitivity(
 
     Cycles are those of the network quantized to ``weight_bits`` and ``activation_bits``: fewer bits save cycles only where
     weights round to zero, which the result's notes say. ``images`` are N x C x H x W with a class for each in ``labels``.
-    SkipstoneError for data that don't fit; MappingError for a network that the design can't run.
+    SkipstoneError for data that don't fit, a quantized network, and sparsities that are not from 0 to below 1; MappingError for
+    a network that the design can't run.
     """
+    _check_sparsities(sparsities)
+    check_float(graph)
     shown = fit_images(graph, images)
     check_labels(labels, len(shown), 1 << 30)
-    if not graph.convs:
-        raise SkipstoneError(f"network '{graph.name}' has no layer with trained weights")
     target = target_for(graph, design, shown[:RANGE_IMAGES], weight_bits=weight_bits, activation_bits=activation_bits)
     progress("mapping the network as it is")
     bounds = target.cost(graph).bounds()
@@ -94,8 +95,10 @@ def run_sensitivity(
     ``data`` (see ``models.datasets.load_dataset``; None: those that the network carries), written to ``out`` as
     ``sensitivity.json``, ``.csv`` and ``.html``. SkipstoneError where there are no labelled images; OSError where ``out``
     can't be written."""
+    _check_sparsities(sparsities)
     progress("reading the network")
     graph = onnx_import.load(network, input_shape)
+    check_float(graph)
     if data is None and network not in zoo.carried_networks():
         raise SkipstoneError(f"network '{network}' carries no images; name labelled ones with --data")
     pictures, labels = dataset_for(graph, data or network).testing()
@@ -116,10 +119,15 @@ def run_sensitivity(
     result = replace(result, network=short_name(network))
     progress("writing")
     out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / FILES[0], json.dumps(result.to_dict(), indent=1) + "\n")
-    write_whole(out / FILES[1], csv_text(result.points))
-    write_sensitivity(result, out / FILES[2])
+    texts = (json.dumps(result.to_dict(), indent=1) + "\n", csv_text(result.points), sensitivity_html(result))
+    write_all_atomically({out / name: text for name, text in zip(FILES, texts, strict=True)})
     return result
+
+
+def _check_sparsities(sparsities: Sequence[float]) -> None:
+    for amount in sparsities:
+        if not 0 <= amount < 1:
+            raise SkipstoneError(f"sparsities must be shares of zeros, each from 0 to below 1, not {amount:g}")
 
 
 def csv_text(points: Sequence[SensitivityPoint]) -> str:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from hw.design import Design
 from mapper.pruning.target import Target, target_for
-from models.graph import Graph
+from models.errors import SkipstoneError
+from models.graph import Affine, Conv, Graph
 from models.graph_files import graph_fingerprint
 from models.images import Images
 from models.pruning.masks import Pruning
@@ -26,9 +27,9 @@ def target_of(state: State, context: Context) -> Target:
 
     scheme = state.scheme
     assert context.design is not None
-    design: Design = fitted(
-        context.design, scheme.weight_code, scheme.weight_bits, scheme.activation_bits, scheme.codebook_entries
-    )
+    weighted = [layer.name for layer in state.graph.order if isinstance(layer, Conv | Affine)]
+    widest = max(scheme.layer_bits.get(name, scheme.weight_bits) for name in weighted)
+    design: Design = fitted(context.design, scheme.weight_code, widest, scheme.activation_bits, scheme.codebook_entries)
     return target_for(
         state.graph,
         design,
@@ -36,14 +37,20 @@ def target_of(state: State, context: Context) -> Target:
         activation_bits=scheme.activation_bits,
         weight_code=scheme.weight_code,
         codebook_entries=scheme.codebook_entries,
+        per_tensor=scheme.per_tensor,
+        layer_bits=scheme.layer_bits,
         ranges=activation_ranges(state.graph, Scheme(activation_bits=scheme.activation_bits), context.dataset),
     )
 
 
 def apply_cycle_aware(step: CycleAwarePrune, state: State, context: Context) -> State:
-    """Loss is measured on calibration images without labels; or estimated by the Fisher information, for what trains after."""
+    """Loss is measured on calibration images without labels; or estimated by the Fisher information, for what trains after.
+
+    By second order the search prunes each layer by what it sees in the whole network; what is returned then makes up for the
+    layers before it, too, and is measured anew: its figures may leave the bounds that the search kept, which the notes say.
+    """
     from mapper.pruning import losses
-    from mapper.pruning.sparsity import fewest_cycles, least_loss
+    from mapper.pruning.sparsity import UnreachableError, fewest_cycles, least_loss, sparsity_rows
 
     graph = state.graph
     target = target_of(state, context)
@@ -68,24 +75,40 @@ def apply_cycle_aware(step: CycleAwarePrune, state: State, context: Context) -> 
     if step.match == "loss":
         found = fewest_cycles(graph, target, loss, uniform_loss, **search)
     else:
-        found = least_loss(graph, target, loss, uniform_cost, **search)
-    measured = {
-        "uniform_loss": uniform_loss,
-        "uniform_cost": uniform_cost,
-        "loss": found.loss_after,
-        "cost": found.cost_after,
-        "cycles": found.cycles_after,
-        "amounts": dict(found.amounts),
-        "rows": [asdict(row) for row in found.rows],
-        "evaluations": found.evaluations,
-    }
-    pruned = found.graph
+        try:
+            found = least_loss(graph, target, loss, uniform_cost, **search)
+        except UnreachableError:
+            raise SkipstoneError(
+                f"match = 'cycles': even with {search['amounts'][-1]:g} zeros, the most that grid = {step.grid:g} has, every "
+                f"layer together costs more than with amount = {step.amount:g}; lower amount or take a finer grid"
+            ) from None
+    pruned, rows, notes = found.graph, found.rows, found.notes
+    figures = {"loss": found.loss_after, "cost": found.cost_after, "cycles": found.cycles_after}
+    measured: dict[str, Any] = {}
     if step.method == "second_order":
-        # Each layer was pruned by what it sees in the whole network; now it makes up for the layers before it, too.
         from models.pruning.second_order import second_order
 
         pruned = second_order(graph, Pruning("weight", amounts=dict(found.amounts)), images).graph
-    return replace(state, graph=pruned, notes=found.notes, measured=measured)
+        measured["search"] = figures
+        after = target.cost(pruned)
+        figures = {"loss": float(loss(pruned)), "cost": float(cost(pruned)), "cycles": after.cycles}
+        rows = sparsity_rows(graph, pruned, target.cost(graph), after)
+        bounded = "loss" if step.match == "loss" else "cost"
+        bound = {"loss": uniform_loss, "cost": uniform_cost}[bounded]
+        if not figures[bounded] <= bound:
+            notes += (
+                f"with weights that make up for the layers before them, the {bounded} is {figures[bounded]:.6g}, over "
+                f"{bound:.6g}, that of the same amount for every layer (in the search {measured['search'][bounded]:.6g})",
+            )
+    measured |= {
+        "uniform_loss": uniform_loss,
+        "uniform_cost": uniform_cost,
+        **figures,
+        "amounts": {row.layer: row.after for row in rows},
+        "rows": [asdict(row) for row in rows],
+        "evaluations": found.evaluations,
+    }
+    return replace(state, graph=pruned, notes=notes, measured=measured)
 
 
 def second_order_of(graph: Graph, images: Images, memory: dict[Any, Any]) -> PruneLayer:
@@ -115,7 +138,8 @@ def fisher_scores(state: State, context: Context) -> dict[str, NDArray[np.float6
 
 
 def apply_balance_rows(step: BalanceRows, state: State, context: Context) -> State:
-    """Weights that come back have the values they had before any pruning, so layers must still have their first shapes."""
+    """Weights that come back have the values they had before any pruning, at the layer's scale of now, so layers must still have
+    their first shapes."""
     from mapper.pruning.rows import balance_rows
 
     found = balance_rows(state.graph, context.parent, target_of(state, context), progress=context.progress)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models.prune import prune
 
 from mapper.pruning.rows import balance_rows
 from models.errors import SkipstoneError
+from models.pruning.masks import Pruning, prune
 from tests.mapper.pruning.small import DESIGNS, masked, small_graphs, target_of
 from tests.models.builders import conv_layer, graph_of
 from tests.sim.designs import POOL
@@ -76,9 +76,29 @@ def test_a_price_keeps_what_is_not_worth_it():
 
 def test_a_balanced_layer_stays_as_it_is():
     graph, _ = uneven()
-    even = prune(graph, "1:3")
+    even = prune(graph, Pruning("nm", n=1, m=3)).graph
     result = balance_rows(even, graph, target_of(graph, POOL["square4"]))
     assert (result.moved, result.score_lost) == (0, 0)
+
+
+def test_after_training_the_weights_of_now_count():
+    """Trained to a tenth and in another order: the smallest of now leave, and what comes back is a tenth of what it was."""
+    graph, pruned = uneven()
+    mine = pruned.layer("a").weights
+    trained = np.where(mine != 0, np.sign(mine) * 0.1 / np.where(mine != 0, np.abs(mine), 1), 0).astype(np.float32)
+    result = balance_rows(graph.with_weights({"a": trained}), graph, target_of(graph, POOL["square4"]))
+    after = result.graph.layer("a").weights
+    gone = np.abs(trained[0][after[0] == 0])
+    assert len(gone) == 13
+    assert gone.max() <= np.abs(trained[0][after[0] != 0]).min()
+    factor = np.abs(trained[mine != 0]).mean(dtype=np.float64) / np.abs(mine[mine != 0]).mean(dtype=np.float64)
+    came = (trained == 0) & (after != 0)
+    assert after[came] == pytest.approx(graph.layer("a").weights[came] * factor)
+    assert result.notes == (
+        "weights differ from those before pruning: what comes back has the value it had, times the layer's growth: "
+        f"a ({factor:.3g})",
+    )
+    assert not balance_rows(pruned, graph, target_of(graph, POOL["square4"])).notes
 
 
 def test_a_network_of_other_shapes_is_refused():

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models.prune import prune
 
 from mapper.pruning.losses import output_error, prune_by, score_loss
 from mapper.pruning.sparsity import fewest_cycles, least_loss
 from models.errors import SkipstoneError
+from models.pruning.masks import Pruning, prune
 from tests.mapper.pruning.small import DESIGNS, small_graphs, target_of
 from tests.models.builders import conv_layer, graph_of, random_images
 from tests.sim.designs import POOL
@@ -27,7 +27,7 @@ def test_the_loss_stays_in_its_budget_and_cycles_are_exact(design, graph, budget
         assert row.nnz == np.count_nonzero(result.graph.layer(row.layer).weights)
         assert row.after >= row.before
     for amount in AMOUNTS:
-        uniform = prune(graph, f"unstructured:{amount}")
+        uniform = prune(graph, Pruning("weight", amount)).graph
         if loss(uniform) <= budget:
             assert result.cycles_after <= target.cycles(uniform)
 
@@ -36,7 +36,7 @@ def test_the_loss_stays_in_its_budget_and_cycles_are_exact(design, graph, budget
 @given(small_graphs(), st.sampled_from([0.5, 0.75]))
 def test_a_target_of_cycles_holds_and_loses_no_more_than_uniform(graph, amount):
     target, loss = target_of(graph, DESIGNS[0]), output_error(graph, random_images(graph, 8))
-    uniform = prune(graph, f"unstructured:{amount}")
+    uniform = prune(graph, Pruning("weight", amount)).graph
     result = least_loss(graph, target, loss, target.cycles(uniform), amounts=AMOUNTS, rounds=2)
     assert target.cycles(result.graph) == result.cycles_after <= target.cycles(uniform)
     assert loss(result.graph) == result.loss_after <= loss(uniform)

@@ -130,3 +130,14 @@ def test_refuses_more_bits() -> None:
     graph = graph_of(conv_layer("a", "x", (2, 3, 1, 1)), shape=(3, 2, 2))
     with pytest.raises(SkipstoneError, match=r"^layer 'a': learned rounding takes up to 8 bits, not 9$"):
         adaround(graph, random_images(graph, 1), 9)
+
+
+def test_symmetric_activations_are_what_is_learned_on() -> None:
+    graph = network()
+    images = correlated(graph, 6)
+    ranges = calibrate(graph, images, activation_bits=3, symmetric=True)
+    one, two = (
+        adaround(graph, images, 3, ranges=ranges, activation_bits=3, symmetric=each, options=FEW).errors
+        for each in (False, True)
+    )
+    assert [error.nearest for error in one] != [error.nearest for error in two]

@@ -17,6 +17,7 @@ from models.onnx_import import load
 from models.ptq.activations import QuantizedInputs, float_tensors
 from models.ptq.bias_correction import correct_biases, mean_outputs, unclamped
 from models.ptq.weight_range import with_weight_range
+from models.quantize import quantize
 from models.zoo import carried_networks
 from tests.models.builders import conv_layer, floats, graph_of, random_images
 
@@ -113,3 +114,18 @@ def test_other_layers_are_refused() -> None:
     other = replace(graph.convs[0], name="z")
     with pytest.raises(SkipstoneError, match=r"^layer 'a': the graph to take means from has no such layer$"):
         correct_biases(graph, graph_of(other, shape=(3, 8, 7)), random_images(graph, 1))
+
+
+def test_symmetric_activations() -> None:
+    """Layers read what the network reads whose activations have the zero point 0."""
+    graph = network()
+    images = random_images(graph, 4)
+    ranges = calibrate(graph, images, activation_bits=4, symmetric=True)
+    found = QuantizedInputs(images, ranges, 8, 4, symmetric=True).tensor(graph, "d")
+    integers = quantize(graph, ranges, 8, 4, symmetric=True)
+    steps = found / np.float32(integers.tensors["d"].scale)
+    assert integers.tensors["d"].zero_point == 0
+    np.testing.assert_allclose(steps, np.rint(steps), atol=1e-4)
+    rounded = with_weight_range(graph, 3)
+    one, two = (correct_biases(rounded, graph, images, ranges, 8, 4, symmetric=each).graph for each in (False, True))
+    assert any((a.bias != b.bias).any() for a, b in zip(one.convs, two.convs, strict=True))

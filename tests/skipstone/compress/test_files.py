@@ -14,7 +14,7 @@ import pytest
 from models.errors import SkipstoneError
 from models.graph import Graph
 from models.graph_files import graph_fingerprint, pack_graph
-from skipstone.compress.files import MAGIC, Checkpoint, step_key, write_atomically
+from skipstone.compress.files import MAGIC, Checkpoint, step_key, write_all_atomically, write_atomically
 from tests.models.builders import conv_layer, graph_of
 
 KEY = "0" * 64
@@ -75,6 +75,28 @@ def test_a_failure_leaves_what_was_there(
         assert str(error.value) == f"[Errno 28] No space left on device: '{path}'"
     assert path.read_text() == "before"
     assert os.listdir(tmp_path) == ["a"]
+
+
+def test_files_of_one_result_are_written_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    write_all_atomically({one: "1", two: b"2"})
+    assert (one.read_text(), two.read_text()) == ("1", "2")
+    calls: list[int] = []
+
+    def fail_at_the_second(_: int) -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail_at_the_second)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/two'"):
+        write_all_atomically({one: "new", two: "new"})
+    monkeypatch.undo()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_all_atomically({one: "new", tmp_path / "folder": "new"})
+    assert (one.read_text(), two.read_text()) == ("1", "2")
+    assert sorted(os.listdir(tmp_path)) == ["folder", "one", "two"]
 
 
 def test_a_disk_that_is_full(tmp_path: Path) -> None:

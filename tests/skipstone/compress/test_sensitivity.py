@@ -3,13 +3,17 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 
 from hw.design import parse_design
 from mapper.pruning.target import target_for
+from models.calibrate import calibrate
+from models.datasets import load_dataset
 from models.errors import SkipstoneError
-from models.images import load_images
 from models.onnx_import import load
+from models.qdq import to_qdq
+from models.quantize import quantize
 from models.sensitivity import magnitude
 from skipstone.compress.sensitivity import FILES, run_sensitivity
 from tests.reports.pages import Page
@@ -21,7 +25,9 @@ DESIGN = parse_design(TINY_DESIGN, "tiny", "test")
 def test_three_files_hold_one_result(tmp_path):
     network, data = small_network(tmp_path / "small.onnx"), small_data(tmp_path / "data.npz")
     said = []
-    result = run_sensitivity(str(network), data, DESIGN, (0.5, 0.9), (4,), out=tmp_path / "out", progress=said.append)
+    result = run_sensitivity(
+        str(network), str(data), DESIGN, (0.5, 0.9), (4,), out=tmp_path / "out", progress=said.append
+    )
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(FILES)
     assert result.network == "small"
     assert [layer.name for layer in result.layers] == ["first", "second", "dense"]
@@ -36,7 +42,7 @@ def test_three_files_hold_one_result(tmp_path):
     assert set(figures) == {"sparsity-accuracy", "sparsity-cycles", "bits-accuracy", "bits-cycles"}
     assert said[-1] == "writing"
     graph = load(str(network))
-    target = target_for(graph, DESIGN, load_images(data)[0])
+    target = target_for(graph, DESIGN, load_dataset(str(data)).testing()[0])
     assert result.cycles == target.cycles(graph)
     (point,) = (p for p in result.of("second", "sparsity") if p.value == 0.9)
     assert point.cycles == target.cycles(magnitude(graph, "second", 0.9)) == result.cycles - point.cycles_saved
@@ -47,5 +53,29 @@ def test_without_labels_there_is_nothing_to_measure(tmp_path):
     with pytest.raises(SkipstoneError, match="carries no images"):
         run_sensitivity(str(network), None, DESIGN, out=tmp_path)
     data = small_data(tmp_path / "data.npz", labels=False)
-    with pytest.raises(SkipstoneError, match="has no array 'labels'"):
-        run_sensitivity(str(network), data, DESIGN, out=tmp_path)
+    with pytest.raises(SkipstoneError, match="has no labelled test images"):
+        run_sensitivity(str(network), str(data), DESIGN, out=tmp_path)
+
+
+@pytest.mark.parametrize("amount", [-0.1, 1.0, float("nan")])
+def test_sparsities_leave_a_weight(tmp_path, amount):
+    network = small_network(tmp_path / "small.onnx")
+    with pytest.raises(SkipstoneError, match=rf"each from 0 to below 1, not {amount:g}"):
+        run_sensitivity(str(network), "none", DESIGN, (0.5, amount), out=tmp_path)
+
+
+def test_a_quantized_network_is_refused(tmp_path):
+    graph = load(str(small_network(tmp_path / "small.onnx")))
+    images = np.random.default_rng(1).random((4, 2, 9, 7), dtype=np.float32)
+    (tmp_path / "int8.onnx").write_bytes(to_qdq(quantize(graph, calibrate(graph, images))).SerializeToString())
+    with pytest.raises(SkipstoneError, match="is quantized already; compress the float network it was made from"):
+        run_sensitivity(str(tmp_path / "int8.onnx"), "none", DESIGN, out=tmp_path)
+
+
+def test_the_second_file_fails_and_all_stay(tmp_path):
+    network, data = small_network(tmp_path / "small.onnx"), str(small_data(tmp_path / "data.npz"))
+    (tmp_path / FILES[0]).write_text("before")
+    (tmp_path / FILES[1]).mkdir()
+    with pytest.raises(IsADirectoryError):
+        run_sensitivity(str(network), data, DESIGN, (0.5,), (4,), out=tmp_path)
+    assert (tmp_path / FILES[0]).read_text() == "before"
