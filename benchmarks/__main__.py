@@ -39,6 +39,9 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--images", type=int, default=1, metavar="N", help="inputs of each network of 'exactness'")
     parser.add_argument("--work", type=Path, help="folder in which 'compression' keeps what it has (out/compression)")
+    parser.add_argument(
+        "--finished-only", action="store_true", help="'compression': only what is in its folder; the rest is named"
+    )
     given = parser.parse_args(arguments)
     every = SECTIONS | ALONE
     unknown = [name for name in given.sections if name not in every]
@@ -50,6 +53,7 @@ def main(arguments: list[str]) -> int:
         rtl_layers=given.rtl_layers,
         images=given.images,
         work=given.work,
+        finished_only=given.finished_only,
         progress=lambda text: progress.print(f"{text} ...", style="dim", highlight=False, markup=False),
     )
     equal = True

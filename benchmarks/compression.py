@@ -75,13 +75,19 @@ def measure(settings: Settings) -> Section:
     work = settings.work or Path("out/compression")
     graph = load(NETWORK)
     dataset = dataset_for(graph, DATA)
-    texts = []
+    texts, left_out = [], []
     for group in GROUPS:
         rows = []
         for name in group.recipes:
             settings.progress(f"recipe {name}")
-            rows.append(row(name, result_of(recipe_named(name), work / name, dataset, settings)))
+            result = result_of(recipe_named(name), work / name, dataset, settings)
+            if result is None:
+                left_out.append(name)
+            else:
+                rows.append(row(name, result))
         texts.append(f"### {group.title}\n\n" + table(HEADINGS, rows, left=1))
+    if left_out:
+        texts.append(f"Not measured yet: {', '.join(f'`{name}`' for name in left_out)}.\n")
     return Section("compression", "Compression, method by method", HEAD + "\n".join(texts))
 
 
@@ -106,14 +112,17 @@ def recipe_named(name: str) -> Recipe:
     return load_recipe(name if name in recipe_names() else FOLDER / f"{name}.toml")
 
 
-def result_of(recipe: Recipe, folder: Path, dataset: Dataset, settings: Settings) -> Mapping[str, Any]:
-    """``compression.json`` of the recipe, from ``folder`` where it is there and the same steps made it."""
+def result_of(recipe: Recipe, folder: Path, dataset: Dataset, settings: Settings) -> Mapping[str, Any] | None:
+    """``compression.json`` of the recipe, from ``folder`` where it is there and the same steps made it; else it is made, or None
+    where ``settings`` want what is finished only."""
     design = load_design(DESIGN)
     path = folder / "compression.json"
     if path.exists():
         found: dict[str, Any] = json.loads(path.read_text())
         if found.get("key") == final_key(recipe, load(NETWORK), dataset, design):
             return found
+    if settings.finished_only:
+        return None
     return compress(NETWORK, recipe, dataset, out=folder, design=design, progress=settings.progress).result.to_dict()
 
 

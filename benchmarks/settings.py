@@ -20,13 +20,14 @@ TEXT_DIRECTION_ABSENT = "pip install --no-deps rapidocr-onnxruntime==1.4.4"
 class Settings:
     """``models``: folder that may hold MLPerf Tiny's ResNet-8. ``rtl_layers``: layers of each large network that also run in
     the RTL, at ``rtl_density``. ``images``: inputs of each whole network in the RTL. ``work``: folder in which long measurements
-    keep what they have. ``progress``: told what is going on."""
+    keep what they have; with ``finished_only`` what is not there is left out and named. ``progress``: told what is going on."""
 
     models: Path | None = None
     rtl_layers: int = 0
     rtl_density: float = 0.2
     images: int = 1
     work: Path | None = None
+    finished_only: bool = False
     progress: Callable[[str], None] = lambda _: None
 
     @property
