@@ -98,8 +98,7 @@ What each method of the surveys does to one network, from the data to the cycles
 """
 HEADINGS = ("recipe", "accuracy", "lost", "zeros", "bytes", "ratio", "cycles", "speed-up", "energy, nJ", "what it does")
 HEAD = f"""`{NETWORK}` on all 10,000 test images of Fashion-MNIST, as the integers that the array computes; points lost
-against the
-float network; bytes of encoded weights, and how many times fewer they are than in float32; exact cycles and energy of one
+against the float network; bytes of encoded weights, and how many times fewer they are than in float32; exact cycles and energy of one
 image on `{DESIGN}`, with the multipliers that the weight code takes; speed-up over the dense 8-bit network.
 
 Recipes that say nothing of quantization end in 8 bits. Recipes that come with Skipstone train on all 60,000 images each epoch,
