@@ -65,7 +65,7 @@ GROUPS = (
         ("snip-80", "rigl-80", "lottery-80", "iterative-80", "gradual-80", "l1-80", "group-lasso", "slimming"),
     ),
     Group("Low rank, compact filters, in sequence", ("svd", "tucker", "cp", "depthwise-separable", "bottleneck", "combined")),
-    Group("With the array in the loop", ("uniform-80", "cycle-aware-50", "cycle-aware-80", "balanced-rows-80", "words")),
+    Group("With the array in the loop", ("uniform-80", "cycle-aware-50", "cycle-aware-70", "cycle-aware-80", "balanced-rows-80", "words")),
     Group("Measured only", ("gated", "robust-int8")),
 )  # fmt: skip
 
