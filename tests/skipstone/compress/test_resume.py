@@ -185,7 +185,7 @@ class TestTraining:
 
 
 def test_an_error_in_a_step_names_it_and_keeps_those_before(place):
-    steps = [{"do": "prune", "amount": 0.3}, {"do": "remove_blocks", "blocks": ["sum", "dense"]}]
+    steps = [{"do": "remove_filters", "amount": 0.4}, {"do": "remove_blocks", "blocks": ["sum", "dense"]}]
     with pytest.raises(SkipstoneError, match=r"step 2 \(remove_blocks\): .*'dense'"):
         compressed(place, "failed", steps)
     assert len(list((place / "failed" / "checkpoints").glob("*.step"))) == 1
