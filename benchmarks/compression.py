@@ -65,7 +65,8 @@ GROUPS = (
         ("snip-80", "rigl-80", "lottery-80", "iterative-80", "gradual-80", "l1-80", "group-lasso", "slimming"),
     ),
     Group("Low rank, compact filters, in sequence", ("svd", "tucker", "cp", "depthwise-separable", "bottleneck", "combined")),
-    Group("With the array in the loop", ("uniform-80", "cycle-aware-50", "cycle-aware-70", "cycle-aware-80", "balanced-rows-80", "words")),
+    Group("With the array in the loop", ("uniform-80", "cycle-aware-50", "cycle-aware-70", "cycle-aware-80",
+                                              "balanced-rows-80", "words")),
     Group("Measured only", ("gated", "robust-int8")),
 )  # fmt: skip
 
@@ -98,8 +99,8 @@ What each method of the surveys does to one network, from the data to the cycles
 """
 HEADINGS = ("recipe", "accuracy", "lost", "zeros", "bytes", "ratio", "cycles", "speed-up", "energy, nJ", "what it does")
 HEAD = f"""`{NETWORK}` on all 10,000 test images of Fashion-MNIST, as the integers that the array computes; points lost
-against the float network; bytes of encoded weights, and how many times fewer they are than in float32; exact cycles and energy of one
-image on `{DESIGN}`, with the multipliers that the weight code takes; speed-up over the dense 8-bit network.
+against the float network; bytes of encoded weights, and how many times fewer they are than in float32; exact cycles and energy of
+one image on `{DESIGN}`, with the multipliers that the weight code takes; speed-up over the dense 8-bit network.
 
 Recipes that say nothing of quantization end in 8 bits. Recipes that come with Skipstone train on all 60,000 images each epoch,
 the others of this page on 6,000: they compare methods, not what each can reach. Seed 1 everywhere, one run each.

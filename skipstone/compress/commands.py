@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from skipstone.compress.defaults import BITS, SPARSITIES
 from skipstone.console import console_for, errors, progress_for, writable, write_json
 
 if TYPE_CHECKING:
@@ -102,10 +103,10 @@ def sensitivity_command(
     ] = "edge",
     sparsities: Annotated[
         str, typer.Option("--sparsities", metavar="A,B,...", help="Shares of zeros, each from 0 to below 1.")
-    ] = "0.3,0.5,0.7,0.8,0.9",
-    bits: Annotated[
-        str, typer.Option("--bits", metavar="A,B,...", help="Bits of weights, each 2 to 16.")
-    ] = "8,6,4,3,2",
+    ] = ",".join(map(str, SPARSITIES)),
+    bits: Annotated[str, typer.Option("--bits", metavar="A,B,...", help="Bits of weights, each 2 to 16.")] = ",".join(
+        map(str, BITS)
+    ),
     images: Annotated[int, typer.Option("--images", metavar="N", min=1, help="Test images, at most.")] = 1000,
     input_shape: Shape = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for what is written.")] = Path("out"),

@@ -26,7 +26,7 @@ from models.pruning.masks import density
 from models.qdq import to_qdq
 from models.quantized import QuantizedNetwork
 from reports.compression import CompressionResult, StepResult, plain
-from skipstone.compress.checks import check_names, check_recipe
+from skipstone.compress.checks import check_float, check_names, check_recipe
 from skipstone.compress.cost import DenseCost, dense_cost_of, design_cost
 from skipstone.compress.files import Checkpoint, step_key, write_all_atomically
 from skipstone.compress.keys import Keys
@@ -91,12 +91,7 @@ def context_for(
     """The float network and its data, checked against each other."""
     progress("reading the network")
     graph = onnx_import.load(network, input_shape)
-    if graph.quantized:
-        raise SkipstoneError(
-            f"network '{graph.name}' is quantized already; compress the float network it was made from"
-        )
-    if not graph.convs:
-        raise SkipstoneError(f"network '{graph.name}' has no layer with trained weights")
+    check_float(graph)
     progress("reading the data")
     dataset = dataset_for(graph, data)
     dataset.calibration()

@@ -52,7 +52,13 @@ def apply_quantize(step: Quantize, state: State, context: Context) -> State:
         images = context.dataset.calibration()
         ranges = activation_ranges(original, scheme, context.dataset)
         graph = correct_biases(
-            _gridded(graph, scheme), original, images, ranges, scheme.weight_bits, scheme.activation_bits
+            _gridded(graph, scheme),
+            original,
+            images,
+            ranges,
+            scheme.weight_bits,
+            scheme.activation_bits,
+            symmetric=scheme.symmetric,
         ).graph
     return replace(state, graph=graph, scheme=scheme, notes=notes, measured=measured)
 
@@ -73,6 +79,7 @@ def _rounded(step: Quantize, graph: Graph, scheme: Scheme, context: Context) -> 
             weight_range=step.weight_range,
             ranges=activation_ranges(graph, scheme, context.dataset),
             activation_bits=scheme.activation_bits,
+            symmetric=scheme.symmetric,
             seed=context.seed,
             progress=context.progress,
         )
