@@ -483,11 +483,12 @@ def _design(name: str, network: str, options: CompressionOptions) -> Design:
     from skipstone.designs import fitted
     from skipstone.prepare import stored_options
 
+    chosen = load_design(name)
     options = stored_options(network, options)
     # What a file says about widths holds; where it says nothing, the options do, as for a built-in design.
     said = tomllib.loads(Path(name).read_text()) if name.endswith(".toml") else {}
     return fitted(
-        load_design(name),
+        chosen,
         options.weight_code,
         options.weight_bits,
         options.activation_bits,

@@ -37,6 +37,20 @@ def test_carried_network_is_exact(design, prune):
 
 
 @pytest.mark.rtl
+def test_a_carried_variant_is_exact():
+    """Ternary weights on PEs that add and subtract, as the file has them."""
+    from models.onnx_import import load
+    from models.quantize import quantize
+    from skipstone.designs import design_for
+
+    network = quantize(load("resnet8_fashion_ternary"), None)
+    design = design_for(network, load_design("tiny"))
+    assert design.multiplier == "sign"
+    done = verify_network("resnet8_fashion_ternary", design, CompressionOptions(), images=1)
+    assert done.exact
+
+
+@pytest.mark.rtl
 @pytest.mark.parametrize(
     ("design", "prune"), [("tiny", "unstructured:0.9"), ("edge", "none"), ("wide", "unstructured:0.8")]
 )

@@ -98,7 +98,8 @@ def test_the_integer_network_is_the_trained_one(code, bits, estimator):
         difference = np.abs(got - known[layer.output])
         assert difference.max() <= 1, layer.name
         # A bias is rounded to whole units of the accumulator, which are coarse where weights are.
-        assert np.mean(difference > 0) < 0.05, layer.name
+        # So are the scores, of which there are few.
+        assert np.mean(difference > 0) < (0.25 if difference.size < 1000 else 0.05), layer.name
 
 
 @pytest.mark.parametrize("ranges", ["fixed", "moving", "learned"])
