@@ -358,12 +358,12 @@ def test_a_last_batch_of_one_image_at_one_pixel() -> None:
 
 
 def test_augmentation_moves_and_mirrors() -> None:
-    images = torch.arange(1.0, 25).reshape(2, 1, 3, 4)
+    images = torch.arange(1.0, 57).reshape(2, 1, 4, 7)
     seen = set()
     for seed in range(40):
         found = loop.augmented(images, replace(OPTIONS, shift=1, flip=False), torch.Generator().manual_seed(seed))
         padded = torch.nn.functional.pad(images, (1, 1, 1, 1))
-        places = [(y, x) for y in range(3) for x in range(3) if torch.equal(padded[:, :, y : y + 3, x : x + 4], found)]
+        places = [(y, x) for y in range(3) for x in range(3) if torch.equal(padded[:, :, y : y + 4, x : x + 7], found)]
         assert len(places) == 1
         seen.add(places[0])
         mirrored = loop.augmented(images, replace(OPTIONS, shift=0, flip=True), torch.Generator().manual_seed(seed))
@@ -371,3 +371,10 @@ def test_augmentation_moves_and_mirrors() -> None:
             assert torch.equal(one, two) or torch.equal(one, two.flip(2))
             seen.add(torch.equal(one, two))
     assert len(seen) == 11
+
+
+def test_a_vector_is_not_shifted_away() -> None:
+    vectors = torch.arange(1.0, 11).reshape(2, 5, 1, 1)
+    for seed in range(20):
+        found = loop.augmented(vectors, replace(OPTIONS, shift=2, flip=True), torch.Generator().manual_seed(seed))
+        assert torch.equal(found, vectors)

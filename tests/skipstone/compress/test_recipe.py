@@ -100,7 +100,10 @@ def test_the_number_is_the_steps_own():
         ("", "it has no [[step]]"),
         ("step = []", "it has no [[step]]"),
         ("[step]\ndo = 'quantize'", "steps are written as [[step]]"),
-        ("nane = 'x'\n[[step]]\ndo = 'quantize'", "unknown key 'nane'; it takes name, description, seed, step"),
+        (
+            "nane = 'x'\n[[step]]\ndo = 'quantize'",
+            "unknown key 'nane'; it takes name, description, seed, held_back, step",
+        ),
         ("seed = -1\n[[step]]\ndo = 'quantize'", "seed must be at least 0, not -1"),
         ("seed = 4294967296\n[[step]]\ndo = 'quantize'", "seed must be below"),
         ("[[step]\ndo = 'quantize'", "r.toml is not TOML: "),
