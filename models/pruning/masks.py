@@ -156,6 +156,14 @@ def check_names(graph: Graph, pruning: Pruning) -> None:
             raise SkipstoneError(f"network '{graph.name}' has no prunable layer '{name}'; it has {', '.join(known)}")
 
 
+def remainder(pruning: Pruning, inputs: int) -> str:
+    """What N:M does with the input channels that are left over, in words."""
+    left = inputs % pruning.m
+    kept = -(-pruning.n * left // pruning.m)
+    of = "of" if inputs < pruning.m else "of the last"
+    return f"{pruning.n}:{pruning.m} keeps {kept} {of} {left} input channel{'s' * (left != 1)}"
+
+
 def output_layers(graph: Graph) -> frozenset[str]:
     """Layers with trained weights whose channels are those of a network's output: no other such layer comes between."""
     found: set[str] = set()
@@ -185,10 +193,7 @@ def _candidate(
             f"{kind} granularity prunes {plain} here ({shape[1]} input channels, {shape[2]}x{shape[3]} kernel)"
         )
     if kind == "nm" and shape[1] % pruning.m:
-        kept = -(-pruning.n * (shape[1] % pruning.m) // pruning.m)
-        of = "of" if shape[1] < pruning.m else "of the last"
-        channels = "input channel" if shape[1] % pruning.m == 1 else "input channels"
-        notes.append(f"{pruning.n}:{pruning.m} keeps {kept} {of} {shape[1] % pruning.m} {channels}")
+        notes.append(remainder(pruning, shape[1]))
     if kind not in ("weight", "nm") and covers_filters(ids) and layer.name in output_layers(graph):
         return None, [*notes, "stays as it is, since its channels are the network's output"]
     weights = saliency(layer, pruning.criterion, evidence, seed)

@@ -8,7 +8,7 @@ from models.errors import SkipstoneError
 from models.graph import Conv, Graph
 from models.images import Images
 from models.pruning.layerwise import Problem, layer_by_layer
-from models.pruning.masks import Pruned, Pruning, check_names
+from models.pruning.masks import Pruned, Pruning, check_names, remainder
 from models.pruning.solvers import admm, greedy_obs, refit
 from models.pruning.statistics import Real
 from models.pruning.structures import contests, group_ids
@@ -51,6 +51,8 @@ def second_order(
             notes.append(f"layer '{layer.name}': keeps one weight, lest it be empty")
         flat = problem.target.shape
         exact = flat[1] <= exact_inputs
+        if pruning.granularity == "nm" and shape[1] % pruning.m:
+            notes.append(f"layer '{layer.name}': {remainder(pruning, shape[1])}")
         if not exact:
             notes.append(f"layer '{layer.name}': {flat[1]} weights a filter are chosen by ADMM, not one by one")
         choose = greedy_obs if exact else admm

@@ -138,3 +138,12 @@ def test_carried_network_keeps_its_accuracy() -> None:
 def test_errors(pruning: Pruning, options: dict[str, float], message: str) -> None:
     with pytest.raises(SkipstoneError, match=message):
         second_order(network(), pruning, IMAGES, **options)  # type: ignore[arg-type]
+
+
+def test_what_n_of_m_does_with_left_over_channels_is_said() -> None:
+    graph = graph_of(conv_layer("c", "x", (4, 3, 3, 3)), shape=(3, 5, 5))
+    images = random_images(graph, 8)
+    pruned = second_order(graph, Pruning("nm", n=2, m=4), images)
+    assert pruned.notes == ("layer 'c': 2:4 keeps 2 of 3 input channels",)
+    assert pruned.notes == prune(graph, Pruning("nm", n=2, m=4)).notes
+    assert ((pruned.graph.convs[0].weights != 0).sum(axis=1) == 2).all()
