@@ -62,6 +62,7 @@ def main(arguments: list[str]) -> int:
         section = every[name](settings)
         equal &= section.equal
         options = [f"--rtl-layers {given.rtl_layers}"] if given.rtl_layers and name in ("resnet18", "resnet50") else []
+        options += ["--finished-only"] if given.finished_only and name in ALONE else []
         rendered = render(
             section,
             shlex.join(["python", "-m", "benchmarks", name]) + "".join(f" {o}" for o in options),

@@ -139,5 +139,21 @@ def row(name: str, result: Mapping[str, Any]) -> tuple[object, ...]:
         cost["cycles"],
         f"{cost['speedup']:.2f}x",
         round(cost["energy_pj"] / 1e3),
-        recipe_named(name).description,
+        recipe_named(name).description + "".join(measured(step) for step in result["steps"]),
     )
+
+
+def measured(step: Mapping[str, Any]) -> str:
+    """What a step that only measures found, in words."""
+    found = step["measured"]
+    if step["do"] == "robust_accuracy":
+        return (
+            f" On {found['images']} images float falls from {100 * found['float_clean']:.1f}% to "
+            f"{100 * found['float_robust']:.1f}%, the integers from {100 * found['clean']:.1f}% to {100 * found['robust']:.1f}%."
+        )
+    if step["do"] == "gate":
+        return (
+            f" On {found['images']} images {100 * found['gated_accuracy']:.1f}% (without gating {100 * found['accuracy']:.1f}%), "
+            f"{100 * found['saved_macs_share']:.1f}% of multiplications."
+        )
+    return ""
