@@ -8,6 +8,7 @@ can be hung in; :meth:`GraphModule.to_graph` folds all of it into plain weights 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -47,30 +48,30 @@ EPSILON = 1e-5
 """Added to variances, as in PyTorch's batch normalization."""
 
 
-class WeightQuantizer(nn.Module):
+class WeightQuantizer(nn.Module, ABC):
     """What stands between a layer's real weights and those that the forward pass uses."""
 
+    @abstractmethod
     def forward(self, weights: Tensor) -> Tensor:
         """Quantized weights, of the same shape, with a gradient."""
-        raise NotImplementedError
 
+    @abstractmethod
     def grid(self, weights: Tensor) -> WeightGrid:
         """The integers and scales of the same weights, exactly those of the forward pass."""
-        raise NotImplementedError
 
 
-class ActivationQuantizer(nn.Module):
+class ActivationQuantizer(nn.Module, ABC):
     """What rounds an activation tensor to the signed integers (of ``bits``) of a scale and zero point, with a gradient."""
 
     bits: int
 
+    @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
         """Rounded values, of the same shape."""
-        raise NotImplementedError
 
+    @abstractmethod
     def limits(self) -> tuple[float, int]:
         """Scale (a float32 value) and zero point."""
-        raise NotImplementedError
 
 
 class ConvModule(nn.Module):
