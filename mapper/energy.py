@@ -185,7 +185,7 @@ def layer_energy(actions: Actions, design: Design, technology: Technology) -> di
     }
 
 
-def area_um2_proxy(design: Design, technology: Technology) -> float:
+def area_um2(design: Design, technology: Technology) -> float:
     """Area of the design's memories and arithmetic in um2: a proxy, for comparing designs.
 
     Memories as CACTI lays them out, register files included; a multiplier (see ``product_cost``) and an adder a PE; two

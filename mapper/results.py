@@ -17,6 +17,62 @@ STALLS = ("balance", "load", "drain", "fill", "overlap")
 
 
 @dataclass(frozen=True)
+class EnergyTerm:
+    """``count`` actions of ``pj`` each: one product of the energy's sum. ``part`` is one of ``mapper.energy.PARTS``,
+    ``component`` what acts, ``source`` a key of ``NetworkResult.sources``."""
+
+    part: str
+    component: str
+    action: str
+    count: float
+    pj: float
+    source: str
+
+    @property
+    def energy_pj(self) -> float:
+        return self.count * self.pj
+
+
+@dataclass(frozen=True)
+class AreaTerm:
+    """``count`` components of ``um2`` each, which leak ``leakage_nw`` each. ``source`` is a key of ``NetworkResult.sources``."""
+
+    component: str
+    count: int
+    um2: float
+    leakage_nw: float
+    source: str
+
+    @property
+    def area_um2(self) -> float:
+        return self.count * self.um2
+
+
+@dataclass(frozen=True)
+class MemoryUse:
+    """``count`` memories of ``words`` words of ``bits`` bits, of which the network uses ``used_words`` (in the fullest of
+    them)."""
+
+    name: str
+    count: int
+    words: int
+    bits: int
+    used_words: int
+
+
+@dataclass(frozen=True)
+class TensorPlace:
+    """A tensor in activation memory: ``words`` words from ``base`` on, held while the array's layers ``written`` (-1: by
+    the host, before the first) to ``last_read`` run (numbers in ``NetworkResult.layers``)."""
+
+    name: str
+    base: int
+    words: int
+    written: int
+    last_read: int
+
+
+@dataclass(frozen=True)
 class LayerResult:
     """One layer. ``cycles_by_cause`` (see ``CAUSES``) adds up to ``model_cycles``; ``energy_by_part`` to ``energy_pj``.
 
@@ -28,8 +84,9 @@ class LayerResult:
     compute, the pipeline's fill as edge), or ``host``. ``utilization`` is useful multiply-accumulates over PEs times cycles.
     ``rtl_cycles`` and ``outputs_equal`` are None unless the RTL ran. ``operations_per_byte``: useful multiply-accumulates for
     each byte that the loader moves. ``layers``: the network's layers that run together as this one. ``folds``: how its
-    input and its output are folded. ``encoded_bits``: what it takes in the weight memories. A layer on the host has no cycles
-    and no energy, and ``note`` says so.
+    input and its output are folded. ``encoded_bits``: what it takes in the weight memories. ``energy_terms`` add up to
+    ``energy_pj``. ``row_entries``: the entries of a tile that each row issues, row by row, window by window of all passes
+    (neighbouring windows together where there are many). A layer on the host has no cycles and no energy, and ``note`` says so.
     """
 
     name: str
@@ -60,6 +117,8 @@ class LayerResult:
     layers: tuple[str, ...] = ()
     folds: tuple[tuple[int, int], tuple[int, int]] | None = None
     encoded_bits: int | None = None
+    energy_terms: tuple[EnergyTerm, ...] = ()
+    row_entries: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,7 +139,8 @@ class NetworkResult:
     ``calibration`` says where activation ranges come from; ``technology`` names the source of energies.
     ``search``: what the mapper looked at (see ``mapper.program.Search``). ``images_verified`` is 0 unless the RTL ran.
     ``sources`` are (what, source) of the energies. ``weight_code``: how the weights were quantized (``models.weight_codes``); the
-    multipliers that take them are in ``parameters``.
+    multipliers that take them are in ``parameters``. ``area_terms`` add up to ``area_um2``. At ``frequency_mhz``, which
+    synthesis allows up to ``fmax_mhz``, one input takes ``latency_us`` and the design ``power_mw`` on average.
     """
 
     network: str
@@ -97,12 +157,20 @@ class NetworkResult:
     rtl_total_cycles: int | None
     dense_total_cycles: int
     total_energy_pj: float
-    area_um2_proxy: float
+    area_um2: float
     accuracy: Accuracy
     images_verified: int
     sources: tuple[tuple[str, str], ...] = ()
     search: dict[str, int] = field(default_factory=dict)
     weight_code: str = "linear"
+    node_nm: int | None = None
+    area_terms: tuple[AreaTerm, ...] = ()
+    frequency_mhz: float | None = None
+    fmax_mhz: float | None = None
+    latency_us: float | None = None
+    power_mw: float | None = None
+    memories: tuple[MemoryUse, ...] = ()
+    tensors: tuple[TensorPlace, ...] = ()
 
     @property
     def speedup(self) -> float:

@@ -58,7 +58,7 @@ class DesignCost:
     multiplier: str
     cycles: int
     energy_pj: float
-    area_um2_proxy: float
+    area_um2: float
     weight_memory_bytes: int
     dense_cycles: int
     dense_energy_pj: float

@@ -224,7 +224,7 @@ def summary_rows(result: NetworkResult) -> list[tuple[str, str]]:
         ("mapper", search_text(result)),
         ("stalled", f"{percent(share(stall_cycles(result), result.total_cycles))} of the cycles"),
         ("energy", f"{nanojoules(result.total_energy_pj)} nJ for one input"),
-        ("area (proxy)", f"{square_millimetres(result.area_um2_proxy)} mm²"),
+        ("area (proxy)", f"{square_millimetres(result.area_um2)} mm²"),
         ("accuracy", accuracy_text(result)),
         ("verified against RTL", verification_text(result)),
         ("RTL cycles", "" if result.rtl_total_cycles is None else count(result.rtl_total_cycles)),

@@ -6,20 +6,35 @@ A user's mistake ends with one message on standard error and exit code 2; ``veri
 from __future__ import annotations
 
 import errno
-import tomllib
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skipstone.compress.commands import register
+from skipstone.compress import commands as compress_commands
 from skipstone.console import console_for, errors, progress_for, writable, write_json
+from skipstone.explore import commands as explore_commands
+from skipstone.options import (
+    ActivationBits,
+    Calibration,
+    CalibrationMethod,
+    DesignOption,
+    Evaluation,
+    FitMemories,
+    InputRange,
+    InputShape,
+    Json,
+    Network,
+    Out,
+    Prune,
+    WeightBits,
+    WeightCode,
+    chosen_design,
+    compression_options,
+)
 
 if TYPE_CHECKING:
-    from hw.design import Design
     from mapper.results import NetworkResult
-    from skipstone.prepare import CompressionOptions
 
 app = typer.Typer(
     add_completion=False,
@@ -27,56 +42,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Compressed neural networks on a zero-skipping MAC array: every output bit, every cycle, energy and Verilog.",
 )
-
-Network = Annotated[str, typer.Argument(metavar="NETWORK", help="An ONNX file, or the name of a carried network.")]
-DesignOption = Annotated[
-    str, typer.Option("--design", metavar="NAME|FILE.toml", help="A built-in design, or a TOML file.")
-]
-Prune = Annotated[
-    str,
-    typer.Option(
-        "--prune",
-        metavar="METHOD:AMOUNT",
-        help="unstructured:0.8, global:0.8, 2:4 (any N:M), filter:0.3 and the like, or none.",
-    ),
-]
-WeightBits = Annotated[int, typer.Option("--weight-bits", metavar="N", help="Bits of weights, 2 to 16.")]
-WeightCode = Annotated[
-    str,
-    typer.Option(
-        "--weight-code",
-        metavar="CODE",
-        help="linear, power_of_two, additive_power_of_two, ternary, binary, or codebook:N (N values a layer).",
-    ),
-]
-ActivationBits = Annotated[int, typer.Option("--activation-bits", metavar="N", help="Bits of activations, 2 to 16.")]
-Calibration = Annotated[
-    str | None, typer.Option("--calibration", metavar="IMAGES.npz", help="Images that activation ranges come from.")
-]
-CalibrationMethod = Annotated[
-    str,
-    typer.Option(
-        "--calibration-method", metavar="METHOD", help="minmax, percentile:P (as percentile:99.99), mse, or entropy."
-    ),
-]
-Evaluation = Annotated[
-    str | None, typer.Option("--evaluation", metavar="IMAGES.npz", help="Labelled images to measure accuracy on.")
-]
-InputRange = Annotated[
-    str,
-    typer.Option("--input-range", metavar="LOW,HIGH", help="Range of the random input used where there are no images."),
-]
-InputShape = Annotated[
-    str | None,
-    typer.Option("--input-shape", metavar="N,C,H,W", help="Shape of the input, where the file leaves it open."),
-]
-Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for what is written; made if missing.")]
-Json = Annotated[
-    str | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON; - is standard output.")
-]
-FitMemories = Annotated[
-    bool, typer.Option("--fit-memories", help="Enlarge the design's memories to what the network needs, and say so.")
-]
 
 
 def _version(wanted: bool) -> None:
@@ -115,7 +80,7 @@ def run(
 ) -> None:
     """Compress NETWORK, map it onto the array and cost it exactly: cycles, energy, accuracy; writes report.html."""
     with errors():
-        options = _options(
+        options = compression_options(
             prune,
             weight_bits,
             weight_code,
@@ -126,7 +91,7 @@ def run(
             input_range,
             input_shape,
         )
-        chosen = _design(design, network, options)
+        chosen = chosen_design(design, network, options)
         with writable(out, json_file), progress_for(json_file) as progress:
             from skipstone.evaluate import evaluate_network
 
@@ -162,7 +127,7 @@ def verify(
 ) -> None:
     """Like run, then the whole network through the RTL under cocotb: every cycle and every output compared."""
     with errors():
-        options = _options(
+        options = compression_options(
             prune,
             weight_bits,
             weight_code,
@@ -173,7 +138,7 @@ def verify(
             input_range,
             input_shape,
         )
-        chosen = _design(design, network, options)
+        chosen = chosen_design(design, network, options)
         if simulator not in ("verilator", "icarus"):
             from sim.errors import SimulationError
 
@@ -244,7 +209,7 @@ def export(
 ) -> None:
     """Write the Verilog, the memory images, the program as JSON, and a testbench for any simulator."""
     with errors():
-        options = _options(
+        options = compression_options(
             prune,
             weight_bits,
             weight_code,
@@ -255,7 +220,7 @@ def export(
             input_range,
             input_shape,
         )
-        chosen = _design(design, network, options)
+        chosen = chosen_design(design, network, options)
         with writable(out), progress_for(None) as progress:
             from mapper.memories import with_memories_for
             from skipstone.evaluate import cost_network
@@ -279,87 +244,6 @@ def export(
             console.print(str(note).strip(), markup=False)
         console.print(
             f"try: cd {out} && iverilog -g2005 -o testbench skipstone_array.v testbench.v && vvp testbench",
-            markup=False,
-        )
-
-
-@app.command()
-def explore(
-    network: Network,
-    space: Annotated[
-        Path | None, typer.Option("--space", metavar="FILE.toml", help="Search space; without it, the default one.")
-    ] = None,
-    trials: Annotated[
-        int, typer.Option("--trials", metavar="N", min=1, help="Finished trials the study shall hold.")
-    ] = 100,
-    jobs: Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Worker processes.")] = 1,
-    study: Annotated[
-        Path | None, typer.Option("--study", metavar="FILE.db", help="SQLite study; continued if it exists.")
-    ] = None,
-    weight_bits: WeightBits = 8,
-    activation_bits: ActivationBits = 8,
-    calibration: Calibration = None,
-    calibration_method: CalibrationMethod = "minmax",
-    evaluation: Evaluation = None,
-    input_range: InputRange = "0,1",
-    input_shape: InputShape = None,
-    accuracy_images: Annotated[
-        int, typer.Option("--accuracy-images", metavar="N", min=1, help="Evaluation images for each accuracy.")
-    ] = 200,
-    out: Out = Path("out"),
-) -> None:
-    """Search designs and compression together for cycles, energy, area and accuracy; writes exploration.html."""
-    with errors():
-        options = _options(
-            "none",
-            weight_bits,
-            "linear",
-            activation_bits,
-            calibration,
-            calibration_method,
-            evaluation,
-            input_range,
-            input_shape,
-        )
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        from mapper.space import load_space
-        from reports.pareto import pareto_table, write_exploration
-        from skipstone.explore import explore as search
-
-        loaded = load_space(space)
-        storage = study or out / "study.db"
-        console = console_for(None)
-        aside = console_for("-")
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with writable(out, storage), Progress(*columns, console=aside, transient=True) as bar:
-            task = bar.add_task("exploring", total=trials)
-
-            def finished(done: int, front: int) -> None:
-                if not aside.is_terminal and done % max(1, trials // 10) == 0:
-                    aside.print(f"{done} of {trials} trials ...", style="dim", highlight=False)
-                bar.update(task, completed=done, description=f"exploring, {front} on the front")
-
-            found = search(
-                network,
-                loaded,
-                options,
-                trials=trials,
-                jobs=jobs,
-                storage=storage,
-                images=accuracy_images,
-                finished=finished,
-            )
-        explanation = f"Activation ranges: {found.calibration}. Memories of each design are sized to the network."
-        if any(point.accuracy is not None for point in found.points):
-            explanation += f" Accuracy on at most {accuracy_images} evaluation images (--accuracy-images)."
-        if found.problems:
-            explanation += f" {len(found.problems)} choices cannot be built or mapped; the first: {found.problems[0]}"
-        console.print(pareto_table(found.points))
-        console.print(explanation, markup=False, highlight=False)
-        write_exploration(found.points, out / "exploration.html", explanation=explanation)
-        console.print(
-            f"{len(found.points)} points of {loaded.size:,}; study in {storage}, plot in {out / 'exploration.html'}",
             markup=False,
         )
 
@@ -400,7 +284,8 @@ def designs() -> None:
         console_for(None).print(table)
 
 
-register(app)
+compress_commands.register(app)
+explore_commands.register(app)
 
 
 def main() -> None:
@@ -409,92 +294,6 @@ def main() -> None:
 
 
 # Helpers --------------------------------------------------------------------------------------------------------------
-
-
-def _options(
-    prune: str,
-    weight_bits: int,
-    weight_code: str,
-    activation_bits: int,
-    calibration: str | None,
-    calibration_method: str,
-    evaluation: str | None,
-    input_range: str,
-    input_shape: str | None,
-) -> CompressionOptions:
-    from models.errors import SkipstoneError
-    from models.weight_codes import check_code
-    from skipstone.prepare import CompressionOptions
-
-    for name, bits in (("--weight-bits", weight_bits), ("--activation-bits", activation_bits)):
-        if not 2 <= bits <= 16:
-            raise SkipstoneError(f"{name} must be 2 to 16, not {bits}")
-    code, entries = _weight_code(weight_code)
-    check_code(code, entries, weight_bits)
-    low, high = _numbers("--input-range", input_range, float, "LOW,HIGH", 2)
-    if not -1e30 <= low < high <= 1e30:
-        raise SkipstoneError(f"--input-range must be LOW,HIGH with LOW below HIGH, both within 1e30, not {input_range}")
-    shape = tuple(_numbers("--input-shape", input_shape, int, "N,C,H,W", None)) if input_shape else None
-    return CompressionOptions(
-        prune=prune,
-        weight_bits=weight_bits,
-        activation_bits=activation_bits,
-        weight_code=code,
-        codebook_entries=entries,
-        calibration=calibration,
-        evaluation=evaluation,
-        calibration_method=calibration_method,
-        input_range=(low, high),
-        input_shape=shape,
-    )
-
-
-def _numbers(option: str, text: str, kind: Callable[[str], Any], form: str, count: int | None) -> list[Any]:
-    from models.errors import SkipstoneError
-
-    try:
-        numbers = [kind(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if not numbers or (count is not None and len(numbers) != count):
-        raise SkipstoneError(f"{option} must be {form}, not '{text}'")
-    return numbers
-
-
-def _weight_code(text: str) -> tuple[Any, int]:
-    """The code and, of a codebook, how many values it has."""
-    from models.errors import SkipstoneError
-
-    name, colon, entries = text.partition(":")
-    words = ("linear", "power_of_two", "additive_power_of_two", "ternary", "binary")
-    if name not in (*words, "codebook") or (colon and name != "codebook"):
-        raise SkipstoneError(f"--weight-code must be {', '.join(words)}, or codebook:N, not '{text}'")
-    if name != "codebook":
-        return name, 16
-    if not entries.isdigit() or not 4 <= int(entries) <= 256:
-        raise SkipstoneError(f"--weight-code codebook:N needs N from 4 to 256, not '{text}'")
-    return name, int(entries)
-
-
-def _design(name: str, network: str, options: CompressionOptions) -> Design:
-    """The design, with the widths and the multiplier that are asked for, or that a quantized network has, unless its file
-    names its own."""
-    from hw.design import load_design
-    from skipstone.designs import fitted
-    from skipstone.prepare import stored_options
-
-    chosen = load_design(name)
-    options = stored_options(network, options)
-    # What a file says about widths holds; where it says nothing, the options do, as for a built-in design.
-    said = tomllib.loads(Path(name).read_text()) if name.endswith(".toml") else {}
-    return fitted(
-        chosen,
-        options.weight_code,
-        options.weight_bits,
-        options.activation_bits,
-        options.codebook_entries,
-        fixed=said,
-    )
 
 
 def _write_report(result: NetworkResult, out: Path) -> None:

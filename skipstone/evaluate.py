@@ -12,7 +12,7 @@ from mapper.actions import count_actions
 from mapper.causes import bound_of, cycles_by_cause
 from mapper.compile import compile_network
 from mapper.cycles import LayerCycles, network_cycles
-from mapper.energy import area_um2_proxy, energy_sources, layer_energy
+from mapper.energy import area_um2, energy_sources, layer_energy
 from mapper.errors import MappingError
 from mapper.memories import ROOMY, with_memories_for
 from mapper.program import LayerProgram, Program
@@ -120,7 +120,7 @@ def assemble_result(
         rtl_total_cycles=None,
         dense_total_cycles=costed.dense_total_cycles,
         total_energy_pj=sum(layer.energy_pj or 0.0 for layer in layers),
-        area_um2_proxy=area_um2_proxy(design, technology),
+        area_um2=area_um2(design, technology),
         accuracy=accuracy,
         images_verified=0,
         search=dataclasses.asdict(costed.program.search),

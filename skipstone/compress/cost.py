@@ -8,7 +8,7 @@ from hw.design import Design
 from mapper.actions import count_actions
 from mapper.compile import compile_network
 from mapper.cycles import network_cycles
-from mapper.energy import area_um2_proxy, layer_energy
+from mapper.energy import area_um2, layer_energy
 from mapper.memories import with_memories_for
 from mapper.program import Program
 from mapper.technology import load_technology
@@ -43,7 +43,7 @@ def design_cost(network: QuantizedNetwork, dense: DenseCost, design: Design) -> 
         multiplier=chosen.multiplier,
         cycles=sum(cycles.values()),
         energy_pj=energy,
-        area_um2_proxy=area_um2_proxy(chosen, load_technology()),
+        area_um2=area_um2(chosen, load_technology()),
         weight_memory_bytes=sum(layer.encoded_bits for layer in program.layers) // 8,
         dense_cycles=dense.cycles,
         dense_energy_pj=dense.energy_pj,

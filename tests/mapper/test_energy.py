@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hw.design import Design, built_in_designs
 from mapper.actions import Actions
-from mapper.energy import PARTS, area_um2_proxy, energy_sources, layer_energy, memories, product_cost
+from mapper.energy import PARTS, area_um2, energy_sources, layer_energy, memories, product_cost
 from mapper.technology import load_technology
 
 TECHNOLOGY = load_technology()
@@ -184,7 +184,7 @@ def test_wider_weights_cost_more(name: str) -> None:
     narrow = layer_energy(actions, design, TECHNOLOGY)
     wide = layer_energy(actions, design.replace(weight_bits=8), TECHNOLOGY)
     assert {part for part in PARTS if wide[part] > narrow[part]} == {"multiply", "weights", "leakage"}
-    assert area_um2_proxy(design, TECHNOLOGY) < area_um2_proxy(design.replace(weight_bits=8), TECHNOLOGY)
+    assert area_um2(design, TECHNOLOGY) < area_um2(design.replace(weight_bits=8), TECHNOLOGY)
 
 
 def test_area_of_one_more_column() -> None:
@@ -192,7 +192,7 @@ def test_area_of_one_more_column() -> None:
     and a
     coordinate of a load list entry or descriptor may get wider, which here it does not."""
     more = DESIGN.replace(cols=5, max_stride=4)
-    per_row = area_um2_proxy(more, TECHNOLOGY) - area_um2_proxy(DESIGN, TECHNOLOGY)
+    per_row = area_um2(more, TECHNOLOGY) - area_um2(DESIGN, TECHNOLOGY)
     others = sum(
         m.count * TECHNOLOGY.sram(m.words, m.bits).area_um2 - n.count * TECHNOLOGY.sram(n.words, n.bits).area_um2
         for m, n in zip(memories(more), memories(DESIGN), strict=True)

@@ -140,7 +140,7 @@ def network(layers: tuple[LayerResult, ...], **changes: Any) -> NetworkResult:
         rtl_total_cycles=sum(layer.rtl_cycles or 0 for layer in layers) if ran else None,
         dense_total_cycles=50_731,
         total_energy_pj=sum(layer.energy_pj or 0 for layer in layers),
-        area_um2_proxy=1_234_567.0,
+        area_um2=1_234_567.0,
         accuracy=Accuracy(0.9410, 0.9400, 0.9170, 1000),
         images_verified=4 if ran else 0,
     )

@@ -251,9 +251,9 @@ def test_an_interrupted_exploration_says_how_to_go_on(place, monkeypatch):
     """Ctrl-C while trials run: exit code 130, one line, and the trials that finished are in the study."""
     (place / "space.toml").write_text(SPACE)
     arguments = ("explore", "small.onnx", "--space", "space.toml", "--out", "o", "--trials", 12)
-    import skipstone.explore
+    import skipstone.explore.search
 
-    real, told = skipstone.explore._tell, []
+    real, told = skipstone.explore.search._tell, []
 
     def interrupted(*given):
         real(*given)
@@ -261,7 +261,7 @@ def test_an_interrupted_exploration_says_how_to_go_on(place, monkeypatch):
         if len(told) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(skipstone.explore, "_tell", interrupted)
+    monkeypatch.setattr(skipstone.explore.search, "_tell", interrupted)
     done = invoke(*arguments)
     assert done.exit_code == 130
     assert "trials are kept in o/study.db; the same command goes on from there" in done.stderr

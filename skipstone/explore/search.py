@@ -20,7 +20,7 @@ from hw.errors import DesignError
 from mapper.actions import count_actions
 from mapper.compile import compile_network
 from mapper.cycles import network_cycles
-from mapper.energy import area_um2_proxy, layer_energy
+from mapper.energy import area_um2, layer_energy
 from mapper.errors import MappingError
 from mapper.space import SearchSpace, fitted_design, roomy_design
 from mapper.technology import load_technology
@@ -88,7 +88,7 @@ def evaluate_point(network: str, options: CompressionOptions, choice: dict[str, 
         design.name,
         sum(cost.cycles for cost in cycles),
         energy,
-        area_um2_proxy(design, technology),
+        area_um2(design, technology),
         _accuracy(network, options, images),
     )
 
