@@ -67,8 +67,8 @@ class Watch(Protocol):
 
     def window(self, begin: int, blocked: int, words: int, before: Sequence[int], counts: Sequence[int],
                ready: int, bank: int, starting: bool) -> None:  # fmt: skip
-        """The loader takes ``words`` words from cycle ``begin`` on, after ``blocked`` cycles for a free slot. The rows, which last
-        issued in the cycles ``before``, issue ``counts`` entries, none before ``ready + 1``, nor before ``bank + 1``."""
+        """The loader takes ``words`` words from cycle ``begin`` on, after ``blocked`` cycles for a free slot. The rows, which
+        last issued in the cycles ``before``, issue ``counts`` entries, none before ``ready + 1``, nor before ``bank + 1``."""
 
     def drain(self, begin: int, end: int) -> bool:
         """The tile's first and last drain step."""

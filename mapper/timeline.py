@@ -120,7 +120,9 @@ class Timeline:
     @property
     def cut(self) -> tuple[LayerSpan, ...]:
         """The chosen layers of which only the first tiles have events."""
-        return tuple(self.layers[index] for index in self.chosen if self.layers[index].recorded < self.layers[index].tiles)
+        return tuple(
+            self.layers[index] for index in self.chosen if self.layers[index].recorded < self.layers[index].tiles
+        )
 
 
 def unit_name(unit: int) -> str:
