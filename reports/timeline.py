@@ -60,6 +60,9 @@ COLOUR_OF = {
 """Waits have the colours of the causes that they count for in the plot of cycles."""
 
 
+WORK = (LOAD, ISSUE, DRAINS, HELD)
+
+
 @dataclass(frozen=True)
 class Bar:
     """Something that goes on in ``lane`` during the cycles ``begin`` to ``end - 1``, in ``work`` cycles of them (of each unit of
@@ -130,7 +133,7 @@ def schedule_figure(timeline: Timeline, result: NetworkResult) -> Figure:
         traces.append(_trace(grey, GREY))
         keys = (*keys, Key("not recorded", GREY, (len(traces) - 1,), KINDS[LEFT_OUT]))
     caption = (
-        "When each layer is loaded, computed and written. Where its input allows it, a layer begins before the one ahead has ended. "
+        "When each layer is loaded, computed and written. Where its input allows, a layer begins before the one ahead has ended. "
         + (f"A lane of rows stands for {together} rows. " if together > 1 else "")
         + (f"Pauses shorter than {gap:,} cycles are drawn as work; hover says how many cycles work. " if gap else "")
         + (f"Colours repeat after {GREY} layers; hover names the layer. " if len(timeline.layers) > GREY else "")
@@ -171,8 +174,10 @@ def layer_figure(timeline: Timeline, layer: int, result: NetworkResult) -> Figur
         for event in shown
     ]
     kinds = [kind for kind in COLOUR_OF if any(event.kind == kind for event in shown)]
+    # Work is drawn over waits: a short load between long waits stays visible.
+    drawn = sorted(kinds, key=lambda kind: kind in WORK)
     traces = [
-        _trace([bar for bar in bars if bar.series == list(COLOUR_OF).index(kind)], COLOUR_OF[kind]) for kind in kinds
+        _trace([bar for bar in bars if bar.series == list(COLOUR_OF).index(kind)], COLOUR_OF[kind]) for kind in drawn
     ]
     ended = max((event.end for event in shown), default=span.written + 1)
     caption = (
@@ -194,7 +199,7 @@ def layer_figure(timeline: Timeline, layer: int, result: NetworkResult) -> Figur
         traces=traces,
         layout=_layout(lanes, min((event.begin for event in shown), default=span.load_begin), ended),
         keys=tuple(
-            Key(kind.replace("_", " "), COLOUR_OF[kind], (index,), KINDS[kind]) for index, kind in enumerate(kinds)
+            Key(kind.replace("_", " "), COLOUR_OF[kind], (drawn.index(kind),), KINDS[kind]) for kind in kinds
         ),
         table=_row_table(timeline, layer),
         numbers=Numbers(
