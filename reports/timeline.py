@@ -4,7 +4,7 @@ its rows' waits. Drawn from ``mapper.timeline``, whose times are exact; what is 
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,58 +85,38 @@ def timeline_figures(timeline: Timeline, result: NetworkResult) -> tuple[Figure,
 
 def schedule_figure(timeline: Timeline, result: NetworkResult) -> Figure:
     """Layers, loader, rows and drain over the cycles of the network, coloured by layer."""
-    together = -(-timeline.design.rows // LANES)
-    lane_of = _network_lanes(timeline, together)
-    lanes = _lane_names(timeline, together)
-    layers = [
-        Bar(
-            index % LAYER_LANES,
-            index % GREY,
-            span.load_begin,
-            span.written + 1,
-            span.written + 1 - span.load_begin,
-            span.name,
-        )
+    lanes = _Lanes(timeline.design.rows)
+    spans = [
+        Bar(index % LAYER_LANES, index % GREY, span.load_begin, span.written + 1, 0, span.name)
         for index, span in enumerate(timeline.layers)
     ]
-    work = [event for event in timeline.events if event.kind in (LOAD, ISSUE, DRAINS)]
-    groups: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    for event in work:
-        groups.setdefault((lane_of(event.unit), event.layer), []).append((event.begin, event.end))
+    groups: Intervals = {}
+    for event in timeline.events:
+        if event.kind in (LOAD, ISSUE, DRAINS):
+            groups.setdefault((lanes.of(event.unit), event.layer), []).append((event.begin, event.end))
     gap, merged = _merged(groups, BARS)
     bars = [
-        Bar(
-            lane,
-            layer % GREY,
-            begin,
-            end,
-            cycles / (together if lane not in (LAYER_LANES, len(lanes) - 1) else 1),
-            timeline.layers[layer].name,
-        )
+        Bar(lane, layer % GREY, begin, end, cycles / lanes.units(lane), timeline.layers[layer].name)
         for (lane, layer), intervals in merged.items()
         for begin, end, cycles in intervals
     ]
     grey = [
-        Bar(lane_of(event.unit), GREY, event.begin, event.end, 0, f"{timeline.layers[event.layer].name}: not recorded")
+        Bar(lanes.of(event.unit), GREY, event.begin, event.end, 0, f"{timeline.layers[event.layer].name}: not recorded")
         for event in timeline.events
-        if event.kind == LEFT_OUT and event.unit % together == 0
+        if event.kind == LEFT_OUT and (event.unit < 0 or event.unit % lanes.together == 0)
     ]
-    series = sorted({bar.series for bar in layers})
-    traces = [_trace([bar for bar in (*layers, *bars) if bar.series == one], one, named=True) for one in series]
-    keys = tuple(
-        Key(shortened(span.name), index % GREY, (series.index(index % GREY),))
-        for index, span in enumerate(timeline.layers)
-    )
-    if len(timeline.layers) > GREY:
-        keys = ()
+    series = sorted({bar.series for bar in spans})
+    traces = [_trace([bar for bar in (*spans, *bars) if bar.series == one], one, named=True) for one in series]
+    repeats = len(timeline.layers) > GREY
+    keys = [] if repeats else [Key(shortened(bar.text), bar.series, (series.index(bar.series),)) for bar in spans]
     if grey:
         traces.append(_trace(grey, GREY))
-        keys = (*keys, Key("not recorded", GREY, (len(traces) - 1,), KINDS[LEFT_OUT]))
+        keys.append(Key("not recorded", GREY, (len(traces) - 1,), KINDS[LEFT_OUT]))
     caption = (
         "When each layer is loaded, computed and written. Where its input allows, a layer begins before the one ahead has ended. "
-        + (f"A lane of rows stands for {together} rows. " if together > 1 else "")
+        + (f"A lane of rows stands for {lanes.together} rows. " if lanes.together > 1 else "")
         + (f"Pauses shorter than {gap:,} cycles are drawn as work; hover says how many cycles work. " if gap else "")
-        + (f"Colours repeat after {GREY} layers; hover names the layer. " if len(timeline.layers) > GREY else "")
+        + (f"Colours repeat after {GREY} layers; hover names the layer. " if repeats else "")
         + _cut_text(timeline.cut)
         + _time_text(result)
     )
@@ -144,13 +124,17 @@ def schedule_figure(timeline: Timeline, result: NetworkResult) -> Figure:
         name="schedule",
         title="The schedule",
         caption=caption.strip(),
-        height=MARGINS + LANE_HEIGHT * len(lanes),
+        height=MARGINS + LANE_HEIGHT * len(lanes.names),
         traces=traces,
-        layout=_layout(lanes, 0, timeline.end),
-        keys=keys,
+        layout=_layout(lanes.names, 0, timeline.end),
+        keys=tuple(keys),
         table=_layer_table(timeline),
-        numbers=_numbers((*layers, *bars, *grey), lanes),
-    )
+        numbers=Numbers(
+            ("lane", "layer", "begin (cycle)", "end (cycle, not included)", "working (cycles, mean of the lane's units)"),
+            tuple((lanes.names[bar.lane] or lanes.names[0], bar.text, bar.begin, bar.end, bar.work or None)
+                  for bar in (*spans, *bars, *grey)),
+        ),
+    )  # fmt: skip
 
 
 def layer_figure(timeline: Timeline, layer: int, result: NetworkResult) -> Figure:
@@ -218,20 +202,29 @@ def layer_figure(timeline: Timeline, layer: int, result: NetworkResult) -> Figur
 # Helpers --------------------------------------------------------------------------------------------------------------
 
 
-def _network_lanes(timeline: Timeline, together: int) -> Callable[[int], int]:
-    """The lane of a unit: layers, loader, rows (``together`` in a lane), drain."""
-    rows = -(-timeline.design.rows // together)
-    fixed = {LOADER: LAYER_LANES, DRAIN: LAYER_LANES + 1 + rows}
-    return lambda unit: fixed.get(unit, LAYER_LANES + 1 + unit // together)
+class _Lanes:
+    """The lanes of the whole network: two of layers, the loader, the rows (so many together in each that ``LANES`` hold all), the
+    drain."""
 
+    def __init__(self, rows: int) -> None:
+        self.together = -(-rows // LANES)
+        firsts = range(0, rows, self.together)
+        lasts = [min(first + self.together, rows) - 1 for first in firsts]
+        self._sizes = [last - first + 1 for first, last in zip(firsts, lasts, strict=True)]
+        names = [
+            unit_name(first) if first == last else f"rows {first} to {last}"
+            for first, last in zip(firsts, lasts, strict=True)
+        ]
+        self.names = ["layers", "", unit_name(LOADER), *names, unit_name(DRAIN)]
+        self._fixed = {LOADER: LAYER_LANES, DRAIN: len(self.names) - 1}
 
-def _lane_names(timeline: Timeline, together: int) -> list[str]:
-    rows = timeline.design.rows
-    firsts = range(0, rows, together)
-    names = [
-        f"row {first}" if together == 1 else f"rows {first} to {min(first + together, rows) - 1}" for first in firsts
-    ]
-    return ["layers", "", unit_name(LOADER), *names, unit_name(DRAIN)]
+    def of(self, unit: int) -> int:
+        return self._fixed.get(unit, LAYER_LANES + 1 + unit // self.together)
+
+    def units(self, lane: int) -> int:
+        """How many units share a lane."""
+        row_lane = lane - LAYER_LANES - 1
+        return self._sizes[row_lane] if 0 <= row_lane < len(self._sizes) else 1
 
 
 Intervals = dict[tuple[int, int], list[tuple[int, int]]]
@@ -392,14 +385,6 @@ def _row_table(timeline: Timeline, layer: int) -> Grid:
         ("row", *(f"{kind.replace('_', ' ')} (cycles)" for kind in kinds)),
         tuple((unit_name(row), *(count(sums[row][kind]) for kind in kinds)) for row in sums),
         definitions={f"{kind.replace('_', ' ')} (cycles)": f"{KINDS[kind]}; cycles in {scope}" for kind in kinds},
-    )
-
-
-def _numbers(bars: Sequence[Bar], lanes: Sequence[str]) -> Numbers:
-    names = ["layers", "layers", *lanes[LAYER_LANES:]]
-    return Numbers(
-        ("lane", "layer", "begin (cycle)", "end (cycle, not included)", "working (cycles, mean of the lane's units)"),
-        tuple((names[bar.lane], bar.text, bar.begin, bar.end, bar.work) for bar in bars),
     )
 
 
