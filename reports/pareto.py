@@ -13,8 +13,8 @@ from rich import box
 from rich.table import Table
 
 from reports.exploration import ExplorationPoint, front_first, varying_parameters
-from reports.figures import Figure, Grid, Key, log_ticks, place_labels
-from reports.page import cards_html, figure_html, rows_html, table_html, write_page
+from reports.figures import Figure, Grid, Key, Numbers, log_ticks, place_labels
+from reports.page import Card, cards_html, figure_html, rows_html, table_html, write_page
 from reports.summary import NONE, count, nanojoules, percent, square_millimetres
 from reports.tables import cell
 
@@ -99,11 +99,11 @@ def write_exploration(
     varying = varying_parameters(points)
     others = [point for point in front_first(points) if not point.on_front]
     cards = [
-        ("points", count(len(points)), f"{len(front)} on the front", ""),
-        ("fewest cycles", *_best(points, "cycles", min)),
-        ("least energy, nJ", *_best(points, "energy_pj", min)),
-        ("least area, mm²", *_best(points, "area_um2", min)),
-        ("best accuracy", *_best(points, "accuracy", max)),
+        Card("points", count(len(points)), f"{len(front)} on the front"),
+        Card("fewest cycles", *_best(points, "cycles", min)),
+        Card("least energy, nJ", *_best(points, "energy_pj", min)),
+        Card("least area, mm²", *_best(points, "area_um2", min)),
+        Card("best accuracy", *_best(points, "accuracy", max)),
     ]
     shared = [
         (name, str(value))
@@ -196,6 +196,17 @@ def pareto_figure(points: Sequence[ExplorationPoint], x: str, y: str) -> Figure:
                 for point, *_ in placed
             ),
             frozenset({1, 2, 5}),
+        ),
+        numbers=Numbers(
+            ("number", "design", "pruning", *OBJECTIVES, "on_front"),
+            tuple(
+                (
+                    *(point.number, point.design, point.pruning),
+                    *(getattr(point, name) for name in OBJECTIVES),
+                    int(point.on_front),
+                )
+                for point, *_ in placed
+            ),
         ),
     )
 

@@ -32,6 +32,7 @@ from skipstone.options import (
     chosen_design,
     compression_options,
 )
+from skipstone.trace_commands import register as register_trace
 
 if TYPE_CHECKING:
     from mapper.results import NetworkResult
@@ -286,6 +287,7 @@ def designs() -> None:
 
 compress_commands.register(app)
 explore_commands.register(app)
+register_trace(app)
 
 
 def main() -> None:
