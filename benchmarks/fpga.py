@@ -18,9 +18,7 @@ def measure(settings: Settings) -> Section:
         off = one.modelled.luts / one.synthesized.luts - 1
         rows.append((f"{design.rows}x{design.cols}", design.multiplier, design.load_width, *cells, f"{off:+.1%}"))
     found = errors("ecp5")
-    said = ", ".join(
-        f"{TITLES[name]} {found[name].mean:.1%} (largest {found[name].largest:.1%})" for name in RESOURCES
-    )
+    said = ", ".join(f"{TITLES[name]} {found[name].mean:.1%} (largest {found[name].largest:.1%})" for name in RESOURCES)
     text = (
         f"Model / Yosys of {len(rows)} designs that the fit never saw. {source('ecp5')}.\n\n"
         + table(("PEs", "multiplier", "load width", *TITLES.values(), "LUTs off"), rows)

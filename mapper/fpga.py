@@ -1,7 +1,7 @@
 """FPGA resources of a design, without a synthesis: DSPs, block RAMs, look-up tables and flip-flops, as Yosys would report them.
 
-Block RAMs, DSPs and flip-flops are counted from the parameters (``mapper.fpga_memories``, ``mapper.fpga_blocks``); look-up tables are
-counted bits of logic times coefficients fitted to Yosys. ``skipstone.calibrate.fpga`` fits them and measures all four on designs
+Block RAMs, DSPs and flip-flops are counted from the parameters (``mapper.fpga_memories``, ``mapper.fpga_blocks``); look-up tables
+are counted bits of logic times coefficients fitted to Yosys. ``skipstone.calibrate.fpga`` fits them and measures all four on designs
 that the fit never saw; ``errors`` says how far off they were there. Fast enough for every point of an exploration.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 
 from hw.design import MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS, Design
 from mapper.errors import MappingError
-from mapper.fpga_blocks import blocks, shared_flip_flops
+from mapper.fpga_blocks import Block, blocks, shared_flip_flops
 from mapper.fpga_memories import KINDS, mapped, memories
 
 RESOURCES = ("dsps", "block_rams", "luts", "flip_flops")
@@ -39,7 +39,8 @@ class FpgaResources:
 
 @dataclass(frozen=True)
 class Error:
-    """Relative error of a resource over the designs that the fit never saw, 0.05 for 5%: ``mean`` of the absolute values, ``largest``."""
+    """Relative error of a resource over the designs that the fit never saw, 0.05 for 5%: ``mean`` of the absolute values, and
+    the ``largest``."""
 
     mean: float
     largest: float
@@ -99,24 +100,26 @@ def with_coefficients(
 ) -> FpgaResources:
     """``resources`` by other coefficients than the carried ones: ``luts_per_bit`` by size of logic, and ``kept_in_whole``, the
     part of a block's look-up tables that is left when Yosys optimizes across blocks."""
-    found = [mapped(*mapping, device) for _, mapping in _mappings(design)]
-    counts = [count for count, _ in _mappings(design)]
-    luts = sum(count * one.luts for count, one in zip(counts, found, strict=True)) + sum(
-        kept_in_whole[name] * luts for name, luts in block_luts(design, device, luts_per_bit)
-    )
-    return FpgaResources(
-        dsps=dsps(design),
-        block_rams=sum(count * one.block_rams for count, one in zip(counts, found, strict=True)),
-        luts=round(luts),
-        flip_flops=sum(block.count * block.flip_flops for block in blocks(design, device))
-        - shared_flip_flops(design, device),
-    )
+    block_rams, luts = 0, 0.0
+    for one in memories(design):
+        found = mapped(one.words, one.bits, one.reads, one.synchronous, one.enables, device)
+        block_rams += one.count * found.block_rams
+        luts += one.count * found.luts
+    flip_flops = -shared_flip_flops(design, device)
+    for block in blocks(design, device):
+        luts += kept_in_whole[block.name] * _luts(block, luts_per_bit)
+        flip_flops += block.count * block.flip_flops
+    return FpgaResources(dsps(design), block_rams, round(luts), flip_flops)
 
 
 def block_luts(design: Design, device: str, luts_per_bit: Mapping[str, float]) -> Iterator[tuple[str, float]]:
     """Look-up tables of each kind of block, all of that kind together and LUT RAM left out, each block by itself."""
     for block in blocks(design, device):
-        yield block.name, block.count * sum(luts_per_bit[name] * bits for name, bits in block.logic.items())
+        yield block.name, _luts(block, luts_per_bit)
+
+
+def _luts(block: Block, luts_per_bit: Mapping[str, float]) -> float:
+    return block.count * sum(luts_per_bit[name] * bits for name, bits in block.logic.items())
 
 
 def dsps(design: Design) -> int:
@@ -134,11 +137,6 @@ def dsps(design: Design) -> int:
 
 def _parts(bits: int) -> int:
     return 1 + max(0, -(-(bits - DSP_BITS) // (DSP_BITS - 1)))
-
-
-def _mappings(design: Design) -> Iterator[tuple[int, tuple[int, int, int, bool, int]]]:
-    for one in memories(design):
-        yield one.count, (one.words, one.bits, one.reads, one.synchronous, one.enables)
 
 
 @cache

@@ -1,7 +1,7 @@
 """What the array's blocks have in registers and in logic, counted from the design's parameters as the gateware declares them.
 
-``blocks`` gives, for every kind of block, how many there are, its flip-flops and the sizes (in bits) of what its logic does: words
-selected, sums, comparisons. ``mapper.fpga`` multiplies the sizes by look-up tables a bit, fitted to Yosys.
+``blocks`` gives, for every kind of block, how many there are, its flip-flops and the sizes (in bits) of what its logic does:
+words selected, sums, comparisons. ``mapper.fpga`` multiplies the sizes by look-up tables a bit, fitted to Yosys.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Block:
 
 
 def memory_flip_flops(memory: Memory, device: str) -> int:
-    """Registers that Yosys adds to one memory: its output where it is LUT RAM; the delayed write and the word read past it where it
-    is block RAM; the memory itself where it is neither."""
+    """Registers that Yosys adds to one memory: its output where it is LUT RAM; the delayed write and the word read past it where
+    it is block RAM; the memory itself where it is neither."""
     found = mapped(memory.words, memory.bits, memory.reads, memory.synchronous, memory.enables, device)
     if found.read_first:
         return delayed_bits(memory) + memory.bits + memory.reads * (memory.enables + found.select_bits)
@@ -46,11 +46,10 @@ def delayed_bits(memory: Memory) -> int:
 
 
 def memory_logic(memory: Memory, device: str) -> dict[str, float]:
-    """Sizes of the logic around one memory: words chosen between RAMs, words read past a delayed write, addresses compared."""
+    """Sizes of the logic around one memory: words chosen between RAMs or registers, words read past a delayed
+    write, addresses compared."""
     found = mapped(memory.words, memory.bits, memory.reads, memory.synchronous, memory.enables, device)
-    logic: dict[str, float] = {f"memory: {'flip-flop' if found.flip_flops else 'RAM'} words chosen": found.multiplexed_bits}
-    if found.flip_flops:
-        logic["memory: flip-flops written"] = found.flip_flops
+    logic: dict[str, float] = {"memory: words chosen": found.multiplexed_bits}
     if found.read_first:
         logic["memory: words read past a write"] = memory.bits * memory.reads
         logic["memory: addresses compared"] = width_of(memory.words) * memory.reads
@@ -85,7 +84,7 @@ def _blocks(design: Design) -> Iterator[tuple[str, int, int, dict[str, float]]]:
         "pe: lanes selected": d.activation_bits * (d.load_width - 1),
         "pe: product": kind.product_bits,
     }
-    if not (kind.zero_code and kind.signed_code or kind.looked_up):
+    if not ((kind.zero_code and kind.signed_code) or kind.looked_up):
         logic["pe: activation negated"] = d.activation_bits + 1
         logic["pe: activation shifted"] = getattr(kind, "multiplexer_bits", 0)
         logic["pe: terms added"] = sum(getattr(kind, "adder_bits", ()))
@@ -131,7 +130,9 @@ def _blocks(design: Design) -> Iterator[tuple[str, int, int, dict[str, float]]]:
 
     chosen = min(lanes, d.rows * d.accumulators_per_step) * d.accumulator_bits
     column = width_of(d.cols)
-    flip_flops = 2 + PASS_BITS + 4 * dimension + 3 * column + 16 + width_of(steps) + width_of(d.bank_depth) + 2 * address
+    flip_flops = (
+        2 + PASS_BITS + 4 * dimension + 3 * column + 16 + width_of(steps) + width_of(d.bank_depth) + 2 * address
+    )
     flip_flops += 3 * width_of(blocks) + 2 * width_of(d.parameter_words) + 1 + chosen + 8 * address
     flip_flops += 7 * (3 + address + width_of(blocks)) + d.descriptor.width_of("wait_tiles")
     logic = {
@@ -147,7 +148,9 @@ def _blocks(design: Design) -> Iterator[tuple[str, int, int, dict[str, float]]]:
     table = (d.tables - 1).bit_length() + 1 if d.tables else 0
     flip_flops = 4 * (3 * d.activation_bits + table) + d.accumulator_bits + 1 + d.activation_bits + 1
     flip_flops += MULTIPLIER_BITS + OTHER_MULTIPLIER_BITS + 2 * SHIFT_BITS + d.accumulator_bits + MULTIPLIER_BITS + 2
-    flip_flops += d.activation_bits + OTHER_MULTIPLIER_BITS + 2 + total - 2 + SHIFT_BITS + 2 * total + 2 * d.activation_bits
+    flip_flops += (
+        d.activation_bits + OTHER_MULTIPLIER_BITS + 2 + total - 2 + SHIFT_BITS + 2 * total + 2 * d.activation_bits
+    )
     flip_flops += table + 1 if d.tables else 0
     logic = {
         "requantizer: one": 1,
@@ -171,10 +174,12 @@ def _blocks(design: Design) -> Iterator[tuple[str, int, int, dict[str, float]]]:
 
 
 def shared_flip_flops(design: Design, device: str) -> int:
-    """Registers that blocks have by themselves and the whole array does not: fields of the descriptor that only the loader and the
-    rows read are not kept for the drain, and all memories that the host alone writes share one delayed write."""
+    """Registers that blocks have by themselves and the whole array does not: fields of the descriptor that only the loader and
+    the rows read are not kept for the drain, and all memories that the host alone writes share one delayed write."""
     names = [field.name for field in design.descriptor.fields]
-    unread = {"maximum", "codebook", "tile_shape", "tiles"} | set(names[names.index("wait_tiles") : names.index("steps")])
+    unread = {"maximum", "codebook", "tile_shape", "tiles"} | set(
+        names[names.index("wait_tiles") : names.index("steps")]
+    )
     saved = sum(field.width for field in design.descriptor.fields if field.name in unread)
     delayed: list[tuple[int, int, int]] = []
     for memory in memories(design):

@@ -15,8 +15,8 @@ from hw.design import Design
 
 @dataclass(frozen=True)
 class Memory:
-    """``count`` equal memories of ``words`` words of ``bits``, each with one write port and ``reads`` read ports; ``enables`` parts
-    of a word are written each by itself. ``synchronous``: what is read comes a cycle later."""
+    """``count`` equal memories of ``words`` words of ``bits``, each with one write port and ``reads`` read ports; ``enables``
+    parts of a word are written each by itself. ``synchronous``: what is read comes a cycle later."""
 
     name: str
     count: int
@@ -48,8 +48,9 @@ class RamKind:
 
 @dataclass(frozen=True)
 class MappedMemory:
-    """One memory: ``block_rams`` of the device, ``luts`` of LUT RAM, ``flip_flops`` of memory bits; ``multiplexed_bits`` choose
-    between RAMs one above the other, by ``select_bits`` of the address. ``read_first``: logic has to delay writes so that a read sees the old word."""
+    """One memory: ``block_rams`` of the device, ``luts`` of LUT RAM, ``flip_flops`` of memory bits; ``multiplexed_bits`` are chosen
+    between RAMs one above the other, by ``select_bits`` of the address. ``read_first``: logic has to delay writes so that a read
+    sees the old word."""
 
     kind: str
     cells: int
@@ -94,7 +95,10 @@ def memories(design: Design) -> Iterator[Memory]:
 @lru_cache(maxsize=4096)
 def mapped(words: int, bits: int, reads: int, synchronous: bool, enables: int, device: str) -> MappedMemory:
     """The cheapest mapping of one memory, flip-flops included."""
-    best_cost, best = float(words * bits), MappedMemory("flip_flops", 0, 0, 0, words * bits, (words - 1) * bits * reads, 0, False)
+    best_cost, best = (
+        float(words * bits),
+        MappedMemory("flip_flops", 0, 0, 0, words * bits, (words - 1) * bits * reads, 0, False),
+    )
     for kind in KINDS[device]:
         if not synchronous and kind.synchronous:
             continue

@@ -16,7 +16,6 @@ from hw.export import TOP
 from hw.row import PE_MODULE
 from mapper.fpga import FpgaResources, block_luts, with_coefficients
 from mapper.fpga_blocks import blocks
-from mapper.fpga_memories import mapped, memories
 from skipstone.calibrate.fpga_synthesis import SCRIPTS, Modules, sampled_designs, synthesize, version
 
 TRAINING_SEED, HOLD_OUT_SEED = 1, 2
@@ -24,7 +23,8 @@ MOST_PES = {TRAINING_SEED: 24, HOLD_OUT_SEED: 30}
 BLOCKS, FLAT, HOLD_OUT = 12, 12, 12
 """Designs synthesized by blocks and as a whole to fit, and as a whole to judge."""
 LUTS = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}
-"""Four-input look-up tables of a cell, as nextpnr-ecp5 counts them: two of a carry cell, four of a LUT RAM and two of its write port."""
+"""Four-input look-up tables of a cell, as nextpnr-ecp5 counts them: two of a carry cell, four of a LUT RAM and two
+of its write port (not checked against its source)."""
 FEW_LUTS = 60
 """A block of fewer is fitted as if it had as many: errors of a few LUTs don't matter."""
 PULL = 0.05
@@ -36,7 +36,7 @@ GROUPS = ("pe", "row", "captures", "rest")
 def calibrate_fpga(work: Path, progress: Callable[[str], None], device: str = "ecp5") -> dict[str, Any]:
     """Synthesizes what is not yet in ``work``, fits, and returns the content of ``mapper/data/fpga_<device>.json``.
 
-    Takes about an hour and a half of one core. MappingError where Yosys is not installed.
+    MappingError where Yosys is not installed.
     """
     by_blocks = list(_synthesized(TRAINING_SEED, range(BLOCKS), device, "blocks", work, progress))
     flat = list(_synthesized(TRAINING_SEED, range(FLAT), device, "flat", work, progress))
@@ -54,8 +54,8 @@ def fitted(
     luts_per_bit = _luts_per_bit(device, by_blocks)
     kept = _kept_in_whole(device, flat, luts_per_bit)
     return {
-        "source": f"{version()}, '{SCRIPTS[device, 'flat']}' on the Verilog of whole arrays: {len(by_blocks)} designs by blocks and "
-        f"{len(flat)} whole fitted, {len(judged)} others held out; LUT4 + 2 CCU2C + 6 TRELLIS_DPR16X4",
+        "source": f"{version()}, '{SCRIPTS[device, 'flat']}' on the Verilog of whole arrays: {len(by_blocks)} designs by "
+        f"blocks and {len(flat)} whole fitted, {len(judged)} others held out; LUT4 + 2 CCU2C + 6 TRELLIS_DPR16X4",
         "made_by": "skipstone calibrate --part fpga",
         "luts_per_bit": {name: round(value, 4) for name, value in luts_per_bit.items()},
         "kept_in_whole": {name: round(value, 4) for name, value in kept.items()},
@@ -136,14 +136,6 @@ def _kept_in_whole(
     normal = scaled.T @ scaled + PULL * np.eye(len(GROUPS))
     parts = np.linalg.solve(normal, scaled.T @ np.ones(len(target)) + PULL * common)
     return {name: float(parts[GROUPS.index(group_of[name])]) for name in every}
-
-
-def lut_ram_luts(design: Design, device: str) -> int:
-    """Look-up tables that hold memories."""
-    return sum(
-        one.count * mapped(one.words, one.bits, one.reads, one.synchronous, one.enables, device).luts
-        for one in memories(design)
-    )
 
 
 def predicted(design: Design, device: str, content: Mapping[str, Any]) -> FpgaResources:

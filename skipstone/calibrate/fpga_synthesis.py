@@ -1,6 +1,7 @@
 """Yosys on whole arrays: which designs are synthesized for the model of FPGA resources, and the cells that come out.
 
-Results are kept in a folder by the hash of Verilog, script and version, so that an interrupted calibration goes on where it stopped.
+Results are kept in a folder by the hash of Verilog, script and version, so that an interrupted calibration goes on
+where it stopped.
 Designs come from a seeded sampler; those that the fit sees and those that it is judged by have different seeds.
 """
 
@@ -88,7 +89,9 @@ def sampled_designs(seed: int, count: int, most_pes: int) -> tuple[Design, ...]:
         kind = kinds[len(found) % len(kinds)]
         width = choose.choice((1, 2, 3, 4, 4, 6, 8, 8, 16))
         bits = choose.choice((3, 4, 5, 6, 8, 8, 8, 10, 12, 16))
-        weight_bits = choose.choice({"shift": (2, 3, 4, 5), "additive": (3, 5, 7)}.get(kind, (2, 3, 4, 6, 8, 8, 8, 12, 16)))
+        weight_bits = choose.choice(
+            {"shift": (2, 3, 4, 5), "additive": (3, 5, 7)}.get(kind, (2, 3, 4, 6, 8, 8, 8, 12, 16))
+        )
         try:
             design = Design(
                 name=f"seed{seed}-{len(found)}",
