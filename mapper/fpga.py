@@ -1,8 +1,8 @@
 """FPGA resources of a design, without a synthesis: DSPs, block RAMs, look-up tables and flip-flops, as Yosys would report them.
 
 Block RAMs, DSPs and flip-flops are counted from the parameters (``mapper.fpga_memories``, ``mapper.fpga_blocks``); look-up tables
-are counted bits of logic times coefficients fitted to Yosys. ``skipstone.calibrate.fpga`` fits them and measures all four on designs
-that the fit never saw; ``errors`` says how far off they were there. Fast enough for every point of an exploration.
+are counted bits of logic times coefficients fitted to Yosys. ``skipstone.calibrate.fpga`` fits them and measures all four on
+designs that the fit never saw; ``errors`` says how far off they were there. Fast enough for every point of an exploration.
 """
 
 from __future__ import annotations

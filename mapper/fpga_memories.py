@@ -48,9 +48,11 @@ class RamKind:
 
 @dataclass(frozen=True)
 class MappedMemory:
-    """One memory: ``block_rams`` of the device, ``luts`` of LUT RAM, ``flip_flops`` of memory bits; ``multiplexed_bits`` are chosen
-    between RAMs one above the other, by ``select_bits`` of the address. ``read_first``: logic has to delay writes so that a read
-    sees the old word."""
+    """One memory: ``block_rams`` of the device, ``luts`` of LUT RAM, ``flip_flops`` of memory bits.
+
+    ``multiplexed_bits`` are chosen between RAMs one above the other, by ``select_bits`` of the address. ``read_first``: logic
+    has to delay writes so that a read sees the old word.
+    """
 
     kind: str
     cells: int
