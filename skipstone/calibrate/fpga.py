@@ -36,7 +36,7 @@ GROUPS = ("pe", "row", "captures", "rest")
 def calibrate_fpga(work: Path, progress: Callable[[str], None], device: str = "ecp5") -> dict[str, Any]:
     """Synthesizes what is not yet in ``work``, fits, and returns the content of ``mapper/data/fpga_<device>.json``.
 
-    MappingError where Yosys is not installed.
+    SkipstoneError where Yosys is not installed.
     """
     by_blocks = list(_synthesized(TRAINING_SEED, range(BLOCKS), device, "blocks", work, progress))
     flat = list(_synthesized(TRAINING_SEED, range(FLAT), device, "flat", work, progress))

