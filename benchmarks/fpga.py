@@ -21,7 +21,7 @@ def measure(settings: Settings) -> Section:
     said = ", ".join(f"{TITLES[name]} {found[name].mean:.1%} (largest {found[name].largest:.1%})" for name in RESOURCES)
     text = (
         f"Model / Yosys of {len(rows)} designs that the fit never saw. {source('ecp5')}.\n\n"
-        + table(("PEs", "multiplier", "load width", *TITLES.values(), "LUTs off"), rows)
+        + table(("PEs", "multiplier", "load width", *TITLES.values(), "LUTs off"), rows, left=2)
         + f"\n\nMean relative error: {said}."
     )
     return Section("fpga", "FPGA resources", text)

@@ -23,8 +23,8 @@ MOST_PES = {TRAINING_SEED: 24, HOLD_OUT_SEED: 30}
 BLOCKS = tuple(range(12))
 FLAT = (0, 1, 2, 4, 9)
 HOLD_OUT = (0, 2, 3, 4, 5, 6, 8, 9, 11)
-"""Places in the samples: designs synthesized by blocks and as a whole to fit, and as a whole to judge. Small ones, since a whole array
-takes half a minute to minutes of a core."""
+"""Places in the samples: designs synthesized by blocks and as a whole to fit, and as a whole to judge. Small ones, since a whole
+array takes half a minute to minutes of a core."""
 LUTS = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}
 """Four-input look-up tables of a cell, as nextpnr-ecp5 counts them: two of a carry cell, four of a LUT RAM and two
 of its write port (not checked against its source)."""
