@@ -9,6 +9,7 @@ from benchmarks import (
     coding,
     compression,
     exactness,
+    fpga,
     gemm,
     imagenet,
     mapping,
@@ -29,6 +30,7 @@ SECTIONS: dict[str, Callable[[Settings], Section]] = {
     "mapping": mapping.measure,
     "coding": coding.measure,
     "pe_cells": pe_cells.measure,
+    "fpga": fpga.measure,
     "simulation": simulation.measure,
     "exactness": exactness.measure,
 }
