@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hw.errors import DesignError
-from mapper.actions import count_actions
+from mapper.actions import network_actions
+from mapper.area import area_um2
 from mapper.compile import compile_network
 from mapper.cycles import network_cycles
-from mapper.energy import area_um2, layer_energy
+from mapper.energy import network_energy
 from mapper.errors import MappingError
 from mapper.space import SearchSpace, fitted_design, roomy_design
 from mapper.technology import load_technology
@@ -81,13 +82,10 @@ def evaluate_point(network: str, options: CompressionOptions, choice: dict[str, 
     except (DesignError, MappingError, SkipstoneError) as error:
         return Point("", 0, 0.0, 0.0, None, str(error))
     cycles = network_cycles(program)
-    energy = 0.0
-    for layer, cost in zip(program.layers, cycles, strict=True):
-        energy += sum(layer_energy(count_actions(layer, design, cost.cycles), design, technology).values())
     return Point(
         design.name,
         sum(cost.cycles for cost in cycles),
-        energy,
+        network_energy(network_actions(program, cycles), design, technology),
         area_um2(design, technology),
         _accuracy(network, options, images),
     )
