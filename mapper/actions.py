@@ -24,15 +24,16 @@ class Actions:
 
     ``macs``: multiply-accumulates done by PEs, idle columns included. ``useful_macs``: those whose pixel is in the image and
     whose weight is not zero. ``window_reads``: activations that windows give to PEs, one for each entry of the PE's row, fillers
-    included; ``window_writes``: words written into windows of PEs. ``accumulator_reads``: old sums read, one for each entry of the
-    PE's row, fillers included; ``accumulator_writes``: sums written; ``drain_reads``: accumulators that PEs put before the drain,
-    those of all PEs whenever the drain's address moves. ``weight_reads``: entries that rows issue. ``load_list_reads``: entries of
-    the load list that the loader takes. ``activation_reads``/``activation_writes``: words (``load_width`` activations) read for the
-    loader and for residual Adds, and parts of words (``requantizer_lanes`` activations) written to activation memory.
-    ``parameter_reads``: requantization words, one a drain step. ``requantizations``: lanes times steps. ``table_reads``: reads of
-    lanes' tables, in every cycle of a layer that looks one up. ``cycles``: of the layer; ports without an enable read in each.
-    ``off_chip_read_bits``/``off_chip_write_bits``: of the network's input and outputs, and ``host_writes``/``host_reads``: words of
-    activation memory that the host port moves for them; the first layer has the input's, the last one the outputs'.
+    included; ``window_writes``: words written into windows of PEs. ``accumulator_reads``: old sums read, one for each entry of
+    the PE's row, fillers included; ``accumulator_writes``: sums written; ``drain_reads``: accumulators that PEs put before the
+    drain, those of all PEs whenever the drain's address moves. ``weight_reads``: entries that rows issue. ``load_list_reads``:
+    entries of the load list that the loader takes. ``activation_reads``/``activation_writes``: words (``load_width``
+    activations) read for the loader and for residual Adds, and parts of words (``requantizer_lanes`` activations) written to
+    activation memory. ``parameter_reads``: requantization words, one a drain step. ``requantizations``: lanes times steps.
+    ``table_reads``: reads of lanes' tables, in every cycle of a layer that looks one up. ``cycles``: of the layer; ports
+    without an enable read in each. ``off_chip_read_bits``/``off_chip_write_bits``: of the network's input and outputs, and
+    ``host_writes``/``host_reads``: words of activation memory that the host port moves for them; the first layer has the
+    input's, the last one the outputs'.
     """
 
     macs: int
@@ -69,9 +70,7 @@ def network_actions(program: Program, cycles: Sequence[LayerCycles]) -> tuple[Ac
     ]
     if actions:
         moved = traffic(program)
-        actions[0] = dataclasses.replace(
-            actions[0], off_chip_read_bits=moved.read_bits, host_writes=moved.host_writes
-        )
+        actions[0] = dataclasses.replace(actions[0], off_chip_read_bits=moved.read_bits, host_writes=moved.host_writes)
         actions[-1] = dataclasses.replace(
             actions[-1], off_chip_write_bits=moved.write_bits, host_reads=moved.host_reads
         )

@@ -1,7 +1,7 @@
 """Area and leakage of a design: its components, each with its source, and their sum.
 
-Memories are as CACTI lays them out, logic as synthesis gave it, scaled to the node (``mapper.technology``). Cells only: what placement
-and routing add, wires between blocks, pads, and the second and third ports of memories are not in it.
+Memories are as CACTI lays them out, logic as synthesis gave it, scaled to the node (``mapper.technology``). Cells only: what
+placement and routing add, wires between blocks, pads, and the second and third ports of memories are not in it.
 """
 
 from __future__ import annotations
@@ -32,9 +32,7 @@ def area_terms(design: Design, technology: Technology) -> tuple[AreaTerm, ...]:
     ]
     for memory in memories(design):
         sram = technology.sram(memory.words, memory.bits)
-        terms.append(
-            AreaTerm(memory.name, memory.count, sram.area_um2, sram.leakage_mw * 1e6, memory_source(memory))
-        )
+        terms.append(AreaTerm(memory.name, memory.count, sram.area_um2, sram.leakage_mw * 1e6, memory_source(memory)))
     own = technology.own_components
     return tuple(
         AreaTerm(term.component, term.count, found.um2, found.leakage_nw, found.source)

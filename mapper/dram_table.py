@@ -5,8 +5,8 @@ Run once, by hand; what it writes is committed as data::
     pip install --no-deps energydram==0.4.0
     python -m mapper.dram_table --out mapper/data/dram_energydram.json
 
-A bit's energy is that of a burst in an open page, with the active background current for as long as the burst takes, and the share of
-one activation that falls on it where whole pages are moved. Refresh, idle time and the pins' drivers are not in it.
+A bit's energy is that of a burst in an open page, with the active background current for as long as the burst takes, and the
+share of one activation that falls on it where whole pages are moved. Refresh, idle time and the pins' drivers are not in it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ CURRENTS = ("idd0", "idd2n", "idd2p", "idd3n", "idd3p", "idd4r", "idd4w", "idd5"
 
 @dataclass(frozen=True)
 class Device:
-    """``domains``: supply in V and currents in mA in the order of ``CURRENTS``, for each supply pin. ``timing``: RAS, REFI, RFC, RP
-    and RRD in cycles of ``cycle_ns``. A burst moves ``burst_bits``; an activation opens ``page_bytes``."""
+    """``domains``: supply in V and currents in mA in the order of ``CURRENTS``, for each supply pin. ``timing``: RAS, REFI,
+    RFC, RP and RRD in cycles of ``cycle_ns``. A burst moves ``burst_bits``; an activation opens ``page_bytes``."""
 
     kind: str
     domains: tuple[tuple[float, tuple[float, ...]], ...]
@@ -47,8 +47,8 @@ DEVICES = {
         1.25,
         256,
         2048,
-        "8 Gb x32 LPDDR3-1600, currents of Micron's datasheet (178b_8-16gb_2c0f_mobile_lpddr3) as energydram 0.4.0 carries them in "
-        "its tests; pages of 2 KiB assumed",
+        "8 Gb x32 LPDDR3-1600, currents of Micron's datasheet (178b_8-16gb_2c0f_mobile_lpddr3) as energydram 0.4.0 carries them "
+        "in its tests; pages of 2 KiB assumed",
     ),
     "ddr3-1600": Device(
         "DDR3",
@@ -57,8 +57,8 @@ DEVICES = {
         1.25,
         64,
         1024,
-        "2 Gb x8 DDR3-1600 (-125E), currents of Micron's DDR3 power calculator as energydram 0.4.0 carries them in its tests; pages "
-        "of 1 KiB assumed",
+        "2 Gb x8 DDR3-1600 (-125E), currents of Micron's DDR3 power calculator as energydram 0.4.0 carries them in its tests; "
+        "pages of 1 KiB assumed",
     ),
 }
 

@@ -1,14 +1,15 @@
 """Energy of a layer: counts of actions times the energy of each, with component and source; and all energy of a network.
 
-Takes what ``mapper.actions`` counts, what ``mapper.technology`` knows of memories and DRAM, and what ``mapper.gateware`` measured of
-our own logic. Every count is a counter of ``Actions`` times a constant of the design, so that a network's energy is one sum of
-products; ``layer_terms`` spells it out.
+Takes what ``mapper.actions`` counts, what ``mapper.technology`` knows of memories and DRAM, and what ``mapper.gateware``
+measured of our own logic. Every count is a counter of ``Actions`` times a constant of the design, so that a network's energy is
+one sum of products; ``layer_terms`` spells it out.
 
-Counted: the switching of all gateware, by action; clock tree and clock pins in every cycle, idle or not; reads of every port without
-an enable in every cycle, needed or not; leakage of memories and logic; input and outputs from and to DRAM. Not counted: wires between
-blocks and between the banks of a memory, pads and the pins' drivers, the clock's generator, DRAM's refresh and idle time, what the
-host computes, cycles in which the host moves data, and the area and energy that a memory's second and third port cost (each port is
-charged as that of a memory with one). A read costs the same whether the address moved or not, so idle reads are an upper bound.
+Counted: the switching of all gateware, by action; clock tree and clock pins in every cycle, idle or not; reads of every port
+without an enable in every cycle, needed or not; leakage of memories and logic; input and outputs from and to DRAM. Not counted:
+wires between blocks and between the banks of a memory, pads and the pins' drivers, the clock's generator, DRAM's refresh and
+idle time, what the host computes, cycles in which the host moves data, and the area and energy that a memory's second and third
+port cost (each port is charged as that of a memory with one). A read costs the same whether the address moved or not, so idle
+reads are an upper bound.
 """
 
 from __future__ import annotations
@@ -42,10 +43,10 @@ PARTS = (
     "leakage",
     "off_chip",
 )
-"""What energy is for. ``pe``, ``rows``, ``loader``: switching of that logic, of the loader with its load lists; ``requantize``: drain and
-requantizer lanes, with parameters and tables; ``control``: the controller and descriptors; ``windows``, ``accumulators``, ``weights`` (with
-codebooks), ``activations``: those memories; ``clock``: clock tree and clock pins of all logic; ``leakage``: memories and logic;
-``off_chip``: the network's input and outputs from and to DRAM."""
+"""What energy is for. ``pe``, ``rows``, ``loader``: switching of that logic, of the loader with its load lists; ``requantize``:
+drain and requantizer lanes, with parameters and tables; ``control``: the controller and descriptors; ``windows``,
+``accumulators``, ``weights`` (with codebooks), ``activations``: those memories; ``clock``: clock tree and clock pins of all
+logic; ``leakage``: memories and logic; ``off_chip``: the network's input and outputs from and to DRAM."""
 
 LOGIC_PARTS = {
     "pe": "pe",

@@ -9,8 +9,8 @@ from hw.design import Design
 
 @dataclass(frozen=True)
 class Memory:
-    """One kind of memory of a design: ``count`` copies of ``words`` words of ``bits`` bits. ``always_read``: read ports of each copy
-    that have no enable, and so read a word in every cycle, needed or not."""
+    """One kind of memory of a design: ``count`` copies of ``words`` words of ``bits`` bits. ``always_read``: read ports of each
+    copy that have no enable, and so read a word in every cycle, needed or not."""
 
     name: str
     count: int

@@ -1,7 +1,7 @@
 """What crosses the chip's edge: an inference's input and outputs every time, and the program once.
 
-Weights are resident: they come from off-chip memory when the program is loaded, which ``loading`` counts apart and no inference does.
-What the host does between layers (``HostStep``), and what it converts, is the host's.
+Weights are resident: they come from off-chip memory when the program is loaded, which ``loading`` counts apart and no inference
+does. What the host does between layers (``HostStep``), and what it converts, is the host's.
 """
 
 from __future__ import annotations

@@ -56,9 +56,7 @@ class Scaling:
         table does not have."""
         if old == new:
             return Factors()
-        ratios = (
-            at_new / at_old for at_old, at_new in zip(self._figures(old), self._figures(new), strict=True)
-        )
+        ratios = (at_new / at_old for at_old, at_new in zip(self._figures(old), self._figures(new), strict=True))
         return Factors(*ratios)
 
     def _figures(self, process: Process) -> tuple[float, float, float]:

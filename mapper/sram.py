@@ -16,6 +16,7 @@ from mapper.errors import TechnologyError
 from mapper.scaling import Factors
 
 QUANTITIES = ("read_pj", "write_pj", "leakage_mw", "area_um2", "access_ns")
+AS_IT_IS = Factors()
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class SramTable:
     curves: Mapping[str, tuple[Curve, ...]]
     bits_exponent: float
     smallest_bank_bits: int
-    scale: Factors = Factors()
+    scale: Factors = AS_IT_IS
 
     @classmethod
     def load(
@@ -81,7 +82,7 @@ class SramTable:
         smallest_bank_bits: int,
         words_exponent: float,
         bits_exponent: float,
-        scale: Factors = Factors(),
+        scale: Factors = AS_IT_IS,
     ) -> SramTable:
         """``text`` is the JSON table; the others are a technology file's entries of these names."""
         table = json.loads(text)
@@ -98,9 +99,7 @@ class SramTable:
             return tuple(log2(row[columns[column]]) for row in group)
 
         curves = {
-            quantity: tuple(
-                Curve(logs(group, "words"), logs(group, quantity), words_exponent) for group in rows
-            )
+            quantity: tuple(Curve(logs(group, "words"), logs(group, quantity), words_exponent) for group in rows)
             for quantity in QUANTITIES
         }
         return cls(widths, curves, bits_exponent, smallest_bank_bits, scale)

@@ -49,9 +49,9 @@ class OwnComponent:
 
 @dataclass(frozen=True, eq=False)
 class Technology:
-    """One node. ``logic``: what the gateware's numbers at 130 nm are multiplied by. ``own_actions`` (pJ and source, by component and
-    action) and ``own_components`` are a file's numbers in place of the model's. ``sources`` are (what, source) of every group of
-    numbers."""
+    """One node. ``logic``: what the gateware's numbers at 130 nm are multiplied by. ``own_actions`` (pJ and source, by
+    component and action) and ``own_components`` are a file's numbers in place of the model's. ``sources`` are (what, source) of
+    every group of numbers."""
 
     node_nm: int
     name: str
@@ -169,9 +169,7 @@ def _sram_table(file: TechnologyFile, process: Process, folder: Path | None) -> 
     except TechnologyError:
         raise
     except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-        raise TechnologyError(
-            f"'{memory.table}' is no memory table as python -m mapper.sram_table writes it"
-        ) from None
+        raise TechnologyError(f"'{memory.table}' is no memory table as python -m mapper.sram_table writes it") from None
 
 
 def _logic_factors(logic: Logic, process: Process, table: SramTable) -> Factors:

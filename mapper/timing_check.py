@@ -26,8 +26,8 @@ class Timing:
 
     @property
     def period_ns(self) -> float:
-        """A memory's read and the longest path behind it in one cycle: what a row's weight memory takes, whose word decides on the
-        next address. Pessimistic where the longest path is another one."""
+        """A memory's read and the longest path behind it in one cycle: what a row's weight memory takes, whose word decides on
+        the next address. Pessimistic where the longest path is another one."""
         return self.logic_ns + self.memory_ns
 
     @property
