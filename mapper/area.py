@@ -10,7 +10,6 @@ from functools import lru_cache
 
 from hw.design import Design
 from mapper.energy import memory_source
-from mapper.gateware import load_gateware
 from mapper.memory_list import memories
 from mapper.results import AreaTerm
 from mapper.technology import Technology
@@ -19,7 +18,7 @@ from mapper.technology import Technology
 @lru_cache(maxsize=4096)
 def area_terms(design: Design, technology: Technology) -> tuple[AreaTerm, ...]:
     """Every component with its area and leakage at the technology's node."""
-    gateware, scale = load_gateware(), technology.logic
+    gateware, scale = technology.gateware, technology.logic
     terms = [
         AreaTerm(
             one.name,

@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from hw.design import Design
 from mapper.actions import COUNTERS, Actions
 from mapper.errors import TechnologyError
-from mapper.gateware import load_gateware
 from mapper.memory_list import Memory, memories
 from mapper.results import EnergyTerm
 from mapper.technology import Technology
@@ -114,7 +113,7 @@ def network_energy(layers: Sequence[Actions], design: Design, technology: Techno
 
 def energy_sources(technology: Technology) -> list[tuple[str, str]]:
     """What each number of an energy report rests on: (what, source). The keys are those of terms' ``source``."""
-    return [("technology", technology.name), *technology.sources, ("gateware", load_gateware().source)]
+    return [("technology", technology.name), *technology.sources]
 
 
 @lru_cache(maxsize=4096)
@@ -133,18 +132,18 @@ def rates(design: Design, technology: Technology) -> tuple[Rate, ...]:
 
 def _logic_rates(design: Design, technology: Technology) -> list[Rate]:
     """Switching, clock and leakage of our own logic."""
-    gateware, scale = load_gateware(), technology.logic
+    gateware, scale = technology.gateware, technology.logic
     found = [
         Rate(
-            LOGIC_PARTS[component],
-            component,
-            action,
-            counter,
+            LOGIC_PARTS[one.component],
+            one.component,
+            one.name,
+            one.counter,
             1.0,
-            gateware.action_pj(component, action, design) * scale.energy,
+            gateware.action_pj(one.component, one.name, design) * scale.energy,
             "logic",
         )
-        for component, action, counter in gateware.actions(design)
+        for one in gateware.actions(design)
     ]
     for one in gateware.components(design):
         clock = gateware.clock_pj(one.name, design) * scale.energy

@@ -16,7 +16,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mapper.errors import TechnologyError
+from mapper.errors import MappingError, TechnologyError
+from mapper.gateware import Gateware, load_gateware
 from mapper.scaling import Factors, Process, load_scaling
 from mapper.sram import Sram, SramTable
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from mapper.technology_file import Logic, MemoryEntry, TechnologyFile
 
 DEFAULT_NODE_NM = 45
-SYNTHESIS = Process(130, 1.8)
-"""What the gateware's own numbers are for: SkyWater's 130 nm cells."""
 REFERENCE_MEMORY = (4096, 32)
 """Words and bits of the memory whose leakage says how that of logic changes with the node."""
 
@@ -49,14 +48,15 @@ class OwnComponent:
 
 @dataclass(frozen=True, eq=False)
 class Technology:
-    """One node. ``logic``: what the gateware's numbers at 130 nm are multiplied by. ``own_actions`` (pJ and source, by
-    component and action) and ``own_components`` are a file's numbers in place of the model's. ``sources`` are (what, source) of
-    every group of numbers."""
+    """One node. ``gateware``: our own logic as synthesized; ``logic``: what its numbers are multiplied by. ``own_actions`` (pJ
+    and source, by component and action) and ``own_components`` are a file's numbers in place of the model's. ``sources`` are
+    (what, source) of every group of numbers."""
 
     node_nm: int
     name: str
     frequency_mhz: float
     sram_table: SramTable
+    gateware: Gateware
     logic: Factors
     dram: Dram
     own_actions: Mapping[tuple[str, str], tuple[float, str]]
@@ -97,21 +97,26 @@ def load_technology(which: int | str | Path = DEFAULT_NODE_NM, frequency_mhz: fl
 
 @lru_cache(maxsize=256)
 def _load_node(node_nm: int, frequency_mhz: float | None) -> Technology:
-    from mapper.technology_file import parse_technology_file
-
-    files = technology_files(_folder())
-    if node_nm not in files:
+    if node_nm not in technology_files(_folder()):
         raise TechnologyError(f"no technology for a node of {node_nm} nm; carried: {_carried()}; or name a .toml file")
     if frequency_mhz is not None:
         return _load_node(node_nm, None).with_frequency(frequency_mhz)
-    return make_technology(parse_technology_file(files[node_nm].read_text(), f"mapper/data/{files[node_nm].name}"))
+    return make_technology(_carried_file(node_nm))
+
+
+def _carried_file(node_nm: int) -> TechnologyFile:
+    from mapper.technology_file import parse_technology_file
+
+    file = technology_files(_folder())[node_nm]
+    return parse_technology_file(file.read_text(), f"mapper/data/{file.name}")
 
 
 def make_technology(file: TechnologyFile, folder: Path | None = None) -> Technology:
     """Numbers from a file's entries; tables are looked for in ``folder``, and then among the carried ones."""
     process = Process(file.node_nm, file.logic.supply_v, file.logic.transistors)
-    table = _sram_table(file, process, folder)
+    table, gateware = _sram_table(file, process, folder), _gateware(file.logic, folder)
     sources = {part: getattr(file, part).source for part in ("frequency", "memory", "register_file", "logic")}
+    sources["logic"] += f"; {gateware.source}"
     dram, sources["off_chip"] = _dram(file)
     own_actions, own_components = {}, {}
     for action in file.action:
@@ -127,7 +132,8 @@ def make_technology(file: TechnologyFile, folder: Path | None = None) -> Technol
         file.name,
         file.frequency.mhz,
         table,
-        _logic_factors(file.logic, process, table),
+        gateware,
+        _logic_factors(file.logic, process, table, Process(gateware.node_nm, gateware.voltage)),
         dram,
         own_actions,
         own_components,
@@ -172,8 +178,16 @@ def _sram_table(file: TechnologyFile, process: Process, folder: Path | None) -> 
         raise TechnologyError(f"'{memory.table}' is no memory table as python -m mapper.sram_table writes it") from None
 
 
-def _logic_factors(logic: Logic, process: Process, table: SramTable) -> Factors:
-    """By the scaling table, but for the factors that the file gives; leakage as that of a memory of ``REFERENCE_MEMORY``."""
+def _gateware(logic: Logic, folder: Path | None) -> Gateware:
+    try:
+        return load_gateware((folder or Path()) / logic.calibration) if logic.calibration else load_gateware()
+    except MappingError as error:
+        raise TechnologyError(f"[logic] calibration: {error}") from None
+
+
+def _logic_factors(logic: Logic, process: Process, table: SramTable, synthesis: Process) -> Factors:
+    """From ``synthesis`` to ``process`` by the scaling table, but for the factors that the file gives. Leakage goes as that of a
+    memory of ``REFERENCE_MEMORY``, which at ``synthesis`` is scaled as that of the 130 nm file."""
     given = {
         name: value
         for name in ("area", "delay", "energy", "leakage")
@@ -181,10 +195,10 @@ def _logic_factors(logic: Logic, process: Process, table: SramTable) -> Factors:
     }
     factors = Factors()
     if not {"area", "delay", "energy"} <= given.keys():
-        factors = load_scaling().factors(SYNTHESIS, process)
-    if "leakage" not in given and process != SYNTHESIS:
-        here = _memory(table, *REFERENCE_MEMORY).leakage_mw
-        given["leakage"] = here / load_technology(int(SYNTHESIS.node_nm)).sram(*REFERENCE_MEMORY).leakage_mw
+        factors = load_scaling().factors(synthesis, process)
+    if "leakage" not in given and process != synthesis:
+        there = _sram_table(_carried_file(130), synthesis, None)
+        given["leakage"] = _memory(table, *REFERENCE_MEMORY).leakage_mw / _memory(there, *REFERENCE_MEMORY).leakage_mw
     return replace(factors, **given)
 
 

@@ -60,9 +60,11 @@ class RegisterFile(Entry):
 
 
 class Logic(Entry):
-    """Our own gateware, measured at 130 nm and 1.8 V, at this node: scaled to ``supply_v`` and ``transistors``. A factor that is
-    given takes the place of the scaling's."""
+    """Our own gateware at this node: a calibration (a file of ``skipstone calibrate`` beside this one; without it, the carried
+    one of 130 nm and 1.8 V), scaled to ``supply_v`` and ``transistors``. A factor that is given takes the place of the
+    scaling's."""
 
+    calibration: Text | None = None
     supply_v: Positive
     transistors: Literal["HP", "LP"] = "HP"
     area_factor: Positive | None = None

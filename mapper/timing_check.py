@@ -1,6 +1,7 @@
 """The clock that a design can have at a node, and the refusal of one that it can't.
 
-Longest paths come from synthesis (``mapper.gateware``), access times of memories from CACTI's table (``mapper.technology``).
+Longest paths come from synthesis (``mapper.gateware``, by the technology), access times of memories from CACTI's table
+(``mapper.technology``).
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from math import floor
 
 from hw.design import Design
 from mapper.errors import TechnologyError
-from mapper.gateware import load_gateware
 from mapper.memory_list import memories
 from mapper.technology import Technology
 
@@ -38,7 +38,7 @@ class Timing:
 @lru_cache(maxsize=4096)
 def timing(design: Design, technology: Technology) -> Timing:
     """Of ``design`` at the technology's node: typical cells before placement, as synthesis estimates them."""
-    logic_ns = load_gateware().min_period_ns(design) * technology.logic.delay
+    logic_ns = technology.gateware.min_period_ns(design) * technology.logic.delay
     memory_ns, memory = max(
         (technology.sram(memory.words, memory.bits).access_ns, memory.name) for memory in memories(design)
     )

@@ -73,7 +73,7 @@ def test_low_power_transistors_are_another_row() -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(TechnologyError, match=r"^no scaling to 5 nm; the table goes from 7 to 130 nm$"):
+    with pytest.raises(TechnologyError, match=r"^no scaling to 5 nm; the table goes from 7 to 180 nm$"):
         SCALING.factors(Process(130, 1.8), Process(5, 0.7))
     with pytest.raises(TechnologyError, match=r"^a supply of 5 V is out of the scaling table's range at 45 nm; "):
         SCALING.factors(Process(130, 1.8), Process(45, 5.0))

@@ -58,8 +58,9 @@ def test_logic_leaks_as_memories_do() -> None:
 
 
 def test_memories_at_130_nm_are_scaled_from_90() -> None:
-    """CACTI has no 130 nm. Its point of 4,096 words of 32 bits at 90 nm, by hand: 2.27 times the area (0.34 / 0.15), 3.58 times the
-    energy and 1.14 times the access time by the polynomials at 1.3 and 1.8 V; leakage 130 / 90 by width, 1.8 / 1.3 by supply."""
+    """CACTI has no 130 nm. Its point of 4,096 words of 32 bits at 90 nm, by hand: 2.27 times the area (0.34 / 0.15), 3.58 times
+    the energy and 1.14 times the access time by the polynomials at 1.3 and 1.8 V; leakage 130 / 90 by width, 1.8 / 1.3 by
+    supply."""
     bank = load_technology(130).sram_table.bank(4096, 32)
     energy = (7.171 * 1.8**2 - 6.709 * 1.8 + 2.904) / (4.762 * 1.3**2 - 4.781 * 1.3 + 2.092)
     assert energy == pytest.approx(3.583, abs=5e-4)
@@ -108,6 +109,12 @@ def test_factors_of_ones_own(tmp_path: Path) -> None:
     assert found.logic == Factors(area=0.25, delay=0.75, energy=0.5, leakage=2.0)
     one = load_technology(own(tmp_path, TEXT.replace('transistors = "HP"\n', "energy_factor = 0.5\n")))
     assert (one.logic.energy, one.logic.area) == (0.5, load_technology(45).logic.area)
+
+
+def test_a_calibration_of_ones_own_is_looked_for(tmp_path: Path) -> None:
+    text = TEXT.replace('transistors = "HP"', 'calibration = "mine.json"')
+    with pytest.raises(TechnologyError, match=r"^\[logic\] calibration: cannot read the calibration file .*mine\.json"):
+        load_technology(own(tmp_path, text))
 
 
 def test_a_node_that_cacti_lacks(tmp_path: Path) -> None:
