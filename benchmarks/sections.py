@@ -8,6 +8,7 @@ from collections.abc import Callable
 from benchmarks import (
     coding,
     compression,
+    energy,
     exactness,
     gemm,
     imagenet,
@@ -29,6 +30,7 @@ SECTIONS: dict[str, Callable[[Settings], Section]] = {
     "mapping": mapping.measure,
     "coding": coding.measure,
     "pe_cells": pe_cells.measure,
+    "energy": energy.measure,
     "simulation": simulation.measure,
     "exactness": exactness.measure,
 }

@@ -50,7 +50,7 @@ class OwnComponent:
 class Technology:
     """One node. ``gateware``: our own logic as synthesized; ``logic``: what its numbers are multiplied by. ``own_actions`` (pJ
     and source, by component and action) and ``own_components`` are a file's numbers in place of the model's. ``sources`` are
-    (what, source) of every group of numbers."""
+    (what, source) of every group of numbers. ``frequency_fixed``: someone chose the clock, so that it is kept or refused."""
 
     node_nm: int
     name: str
@@ -62,6 +62,7 @@ class Technology:
     own_actions: Mapping[tuple[str, str], tuple[float, str]]
     own_components: Mapping[str, OwnComponent]
     sources: tuple[tuple[str, str], ...]
+    frequency_fixed: bool = True
 
     def sram(self, words: int, bits_per_word: int) -> Sram:
         """A memory with one read/write port (see ``SramTable.memory``)."""
@@ -73,11 +74,19 @@ class Technology:
         return _memory(self.sram_table, words, bits_per_word)
 
     def with_frequency(self, frequency_mhz: float) -> Technology:
-        """The same at another clock."""
+        """The same at another clock, which was asked for: it is kept or refused."""
+        return self._clocked(frequency_mhz, f"{frequency_mhz:g} MHz, as asked for", True)
+
+    def slowed_to(self, frequency_mhz: float) -> Technology:
+        """The same at a slower clock than its own, since the design reaches no faster one."""
+        why = f"{frequency_mhz:g} MHz, what the design reaches; {self.frequency_mhz:g} MHz for a faster one"
+        return self._clocked(frequency_mhz, why, False)
+
+    def _clocked(self, frequency_mhz: float, source: str, fixed: bool) -> Technology:
         if not 0 < frequency_mhz < float("inf"):
             raise TechnologyError(f"the frequency must be above 0 MHz, not {frequency_mhz:g}")
-        sources = dict(self.sources) | {"frequency": f"{frequency_mhz:g} MHz, as asked for"}
-        return replace(self, frequency_mhz=frequency_mhz, sources=tuple(sources.items()))
+        sources = tuple((dict(self.sources) | {"frequency": source}).items())
+        return replace(self, frequency_mhz=frequency_mhz, sources=sources, frequency_fixed=fixed)
 
 
 def load_technology(which: int | str | Path = DEFAULT_NODE_NM, frequency_mhz: float | None = None) -> Technology:
@@ -101,7 +110,7 @@ def _load_node(node_nm: int, frequency_mhz: float | None) -> Technology:
         raise TechnologyError(f"no technology for a node of {node_nm} nm; carried: {_carried()}; or name a .toml file")
     if frequency_mhz is not None:
         return _load_node(node_nm, None).with_frequency(frequency_mhz)
-    return make_technology(_carried_file(node_nm))
+    return replace(make_technology(_carried_file(node_nm)), frequency_fixed=False)
 
 
 def _carried_file(node_nm: int) -> TechnologyFile:

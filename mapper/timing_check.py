@@ -1,4 +1,4 @@
-"""The clock that a design can have at a node, and the refusal of one that it can't.
+"""The clock that a design can have at a node, and what happens to one that it can't.
 
 Longest paths come from synthesis (``mapper.gateware``, by the technology), access times of memories from CACTI's table
 (``mapper.technology``).
@@ -45,13 +45,17 @@ def timing(design: Design, technology: Technology) -> Timing:
     return Timing(logic_ns, memory_ns, memory)
 
 
-def check_frequency(design: Design, technology: Technology) -> Timing:
-    """The design's timing. Raises TechnologyError for a clock that it does not reach."""
+@lru_cache(maxsize=4096)
+def clocked(design: Design, technology: Technology) -> Technology:
+    """The technology at the clock that ``design`` runs at: its own where the design reaches it. Where it does not, a carried
+    default gives way to whole MHz that it does reach, and TechnologyError refuses a clock that someone chose."""
     found = timing(design, technology)
     if technology.frequency_mhz > found.fmax_mhz:
+        if not technology.frequency_fixed:
+            return technology.slowed_to(floor(found.fmax_mhz) or found.fmax_mhz)
         raise TechnologyError(
             f"design '{design.name}' reaches {floor(found.fmax_mhz)} MHz at {technology.node_nm} nm, not "
             f"{technology.frequency_mhz:g}: {found.logic_ns:.2f} ns of logic and {found.memory_ns:.2f} ns of its {found.memory}; "
-            f"lower the frequency (frequency.mhz of the technology) or choose smaller memories"
+            f"choose a lower frequency or smaller memories"
         )
-    return found
+    return technology

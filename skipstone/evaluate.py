@@ -19,7 +19,7 @@ from mapper.program import LayerProgram, Program
 from mapper.results import STALLS, Accuracy, LayerResult, NetworkResult
 from mapper.skipped import dense_words
 from mapper.technology import Technology, load_technology
-from mapper.timing_check import check_frequency
+from mapper.timing_check import clocked, timing
 from models.quantized import HostProduct
 from skipstone.prepare import (
     CompressionOptions,
@@ -82,7 +82,7 @@ def evaluate_network(
 ) -> NetworkResult:
     """The main job without the RTL: everything about ``network`` on ``design`` that needs no simulation. With ``fit_memories``
     the memories that the network overflows are enlarged, and the result's design says so. ``technology``: of the energies, area
-    and clock (the carried one of 45 nm); TechnologyError where the design does not reach its clock."""
+    and clock (the carried one of 45 nm); TechnologyError where the design does not reach a clock that was asked for."""
     prepared = prepare_network(network, options or CompressionOptions(), progress)
     progress("mapping")
     if fit_memories:
@@ -100,8 +100,7 @@ def assemble_result(
     technology: Technology | None = None,
 ) -> NetworkResult:
     """Puts costs together into the result that tables, JSON and reports show."""
-    technology = technology or load_technology()
-    fmax_mhz = check_frequency(design, technology).fmax_mhz
+    technology = clocked(design, technology or load_technology())
     sources = {layer.name: layer for layer in prepared.compressed.array_layers}
     layers = [
         layer_result(
@@ -148,7 +147,7 @@ def assemble_result(
         node_nm=technology.node_nm,
         area_terms=areas,
         frequency_mhz=technology.frequency_mhz,
-        fmax_mhz=fmax_mhz,
+        fmax_mhz=timing(design, technology).fmax_mhz,
         latency_us=latency_us,
         # pJ / us is uW.
         power_mw=energy_pj / latency_us * 1e-3,

@@ -22,6 +22,7 @@ from mapper.errors import MappingError
 from mapper.memories import ROOMY
 from mapper.program import Program
 from mapper.technology import load_technology
+from mapper.timing_check import clocked
 from models.calibrate import Ranges, calibrate
 from models.graph import Graph
 from models.quantize import quantize
@@ -83,7 +84,8 @@ class Target:
     def energy_pj(self, graph: Graph) -> float:
         """Energy of one inference: exact counts of actions times the energy of each (``mapper.energy``)."""
         costed = self.cost(graph)
-        return network_energy(network_actions(costed.program, costed.layers), self.design, load_technology())
+        technology = clocked(self.design, load_technology())
+        return network_energy(network_actions(costed.program, costed.layers), self.design, technology)
 
     def loaded_words(self, graph: Graph) -> int:
         """Words that the loader takes for one inference."""

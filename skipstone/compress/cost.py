@@ -13,6 +13,7 @@ from mapper.energy import network_energy
 from mapper.memories import with_memories_for
 from mapper.program import Program
 from mapper.technology import load_technology
+from mapper.timing_check import clocked
 from models.quantized import QuantizedNetwork
 from reports.compression import DesignCost
 from skipstone.designs import design_for
@@ -55,5 +56,6 @@ def design_cost(network: QuantizedNetwork, dense: DenseCost, design: Design) -> 
 def _totals(program: Program, design: Design) -> tuple[dict[str, int], float]:
     """Cycles by layer, and all energy."""
     costs = network_cycles(program)
-    energy = network_energy(network_actions(program, costs), design, load_technology())
+    technology = clocked(design, load_technology())
+    energy = network_energy(network_actions(program, costs), design, technology)
     return {layer.name: cost.cycles for layer, cost in zip(program.layers, costs, strict=True)}, energy

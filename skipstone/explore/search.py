@@ -25,6 +25,7 @@ from mapper.energy import network_energy
 from mapper.errors import MappingError
 from mapper.space import SearchSpace, fitted_design, roomy_design
 from mapper.technology import load_technology
+from mapper.timing_check import clocked
 from models import reference, zoo
 from models.errors import SkipstoneError
 from models.pruning.spec import parse
@@ -73,7 +74,6 @@ def _accuracy(network: str, options: CompressionOptions, images: int) -> float |
 
 def evaluate_point(network: str, options: CompressionOptions, choice: dict[str, int], images: int) -> Point:
     """Exact cycles and energy, proxy area and accuracy of one choice."""
-    technology = load_technology()
     try:
         prepared = _prepared(network, options)
         design = roomy_design(choice, options.weight_bits, options.activation_bits)
@@ -81,7 +81,7 @@ def evaluate_point(network: str, options: CompressionOptions, choice: dict[str, 
         program = compile_network(prepared.compressed, design)
     except (DesignError, MappingError, SkipstoneError) as error:
         return Point("", 0, 0.0, 0.0, None, str(error))
-    cycles = network_cycles(program)
+    cycles, technology = network_cycles(program), clocked(design, load_technology())
     return Point(
         design.name,
         sum(cost.cycles for cost in cycles),

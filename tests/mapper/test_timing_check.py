@@ -9,7 +9,7 @@ from mapper.errors import TechnologyError
 from mapper.gateware import load_gateware
 from mapper.memory_list import memories
 from mapper.technology import load_technology
-from mapper.timing_check import Timing, check_frequency, timing
+from mapper.timing_check import Timing, clocked, timing
 from tests.mapper.test_energy import DESIGN
 
 NODES = (22, 45, 65, 130)
@@ -34,16 +34,27 @@ def test_larger_memories_are_slower() -> None:
 def test_carried_designs_run_at_the_carried_frequencies(name: str) -> None:
     for node in NODES:
         technology = load_technology(node)
-        assert check_frequency(built_in_designs()[name], technology).fmax_mhz >= technology.frequency_mhz
+        assert clocked(built_in_designs()[name], technology) is technology
 
 
 def test_a_faster_clock_is_refused() -> None:
     technology = load_technology(45)
     most = timing(DESIGN, technology).fmax_mhz
-    check_frequency(DESIGN, technology.with_frequency(most))
+    assert clocked(DESIGN, technology.with_frequency(most)).frequency_mhz == most
     with pytest.raises(TechnologyError) as caught:
-        check_frequency(DESIGN, technology.with_frequency(most * 1.01))
+        clocked(DESIGN, technology.with_frequency(most * 1.01))
     assert str(caught.value).startswith(f"design 'd' reaches {int(most)} MHz at 45 nm, not ")
-    assert str(caught.value).endswith(
-        "lower the frequency (frequency.mhz of the technology) or choose smaller memories"
-    )
+    assert str(caught.value).endswith("; choose a lower frequency or smaller memories")
+
+
+def test_a_carried_default_gives_way() -> None:
+    """A row with 64 Mi entries is slow; nobody asked for the default clock, so it is lowered, and the source says so."""
+    technology = load_technology(45)
+    large = DESIGN.replace(weight_entries=1 << 26)
+    found = clocked(large, technology)
+    assert found.frequency_mhz == pytest.approx(timing(large, technology).fmax_mhz, abs=1)
+    assert found.frequency_mhz < technology.frequency_mhz
+    said = f"{found.frequency_mhz:g} MHz, what the design reaches; {technology.frequency_mhz:g} MHz for a faster one"
+    assert dict(found.sources)["frequency"] == said
+    assert clocked(large, technology) is found
+    assert clocked(large, found) is found
