@@ -86,7 +86,7 @@ def count_actions(layer: LayerProgram, design: Design, cycles: int) -> Actions:
     macs = layer.products * tiles * design.cols
     words = sum(int(count.sum()) for count in schedule.words) * tiles
     steps = pixels * schedule.steps * schedule.passes
-    # A filler moves the addresses of its row's PEs like any entry.
+    # A filler moves the addresses of its row's PEs like any entry; where the accumulator stays, its new sum is read.
     entries = issued * design.cols
     # The drain's address goes through a pixel's accumulators; a pixel with one only leaves it where it is until the tile ends.
     addresses = -(-schedule.steps // design.steps_per_accumulator)
