@@ -8,6 +8,7 @@ from collections.abc import Callable
 from benchmarks import (
     coding,
     compression,
+    energy,
     exactness,
     fpga,
     gemm,
@@ -31,6 +32,7 @@ SECTIONS: dict[str, Callable[[Settings], Section]] = {
     "coding": coding.measure,
     "pe_cells": pe_cells.measure,
     "fpga": fpga.measure,
+    "energy": energy.measure,
     "simulation": simulation.measure,
     "exactness": exactness.measure,
 }

@@ -140,7 +140,9 @@ class NetworkResult:
     ``search``: what the mapper looked at (see ``mapper.program.Search``). ``images_verified`` is 0 unless the RTL ran.
     ``sources`` are (what, source) of the energies. ``weight_code``: how the weights were quantized (``models.weight_codes``); the
     multipliers that take them are in ``parameters``. ``area_terms`` add up to ``area_um2``. At ``frequency_mhz``, which
-    synthesis allows up to ``fmax_mhz``, one input takes ``latency_us`` and the design ``power_mw`` on average.
+    synthesis allows up to ``fmax_mhz``, one input takes ``latency_us`` and the design ``power_mw`` on average (the energy of
+    one input, DRAM included, over its latency). ``loading_energy_pj`` is what it takes to load the program, once, and in no
+    other figure.
     """
 
     network: str
@@ -169,6 +171,7 @@ class NetworkResult:
     fmax_mhz: float | None = None
     latency_us: float | None = None
     power_mw: float | None = None
+    loading_energy_pj: float | None = None
     memories: tuple[MemoryUse, ...] = ()
     tensors: tuple[TensorPlace, ...] = ()
 

@@ -17,13 +17,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hw.errors import DesignError
-from mapper.actions import count_actions
+from mapper.actions import network_actions
+from mapper.area import area_um2
 from mapper.compile import compile_network
 from mapper.cycles import network_cycles
-from mapper.energy import area_um2, layer_energy
+from mapper.energy import network_energy
 from mapper.errors import MappingError
 from mapper.space import SearchSpace, fitted_design, roomy_design
 from mapper.technology import load_technology
+from mapper.timing_check import clocked
 from models import reference, zoo
 from models.errors import SkipstoneError
 from models.pruning.spec import parse
@@ -72,7 +74,6 @@ def _accuracy(network: str, options: CompressionOptions, images: int) -> float |
 
 def evaluate_point(network: str, options: CompressionOptions, choice: dict[str, int], images: int) -> Point:
     """Exact cycles and energy, proxy area and accuracy of one choice."""
-    technology = load_technology()
     try:
         prepared = _prepared(network, options)
         design = roomy_design(choice, options.weight_bits, options.activation_bits)
@@ -80,14 +81,11 @@ def evaluate_point(network: str, options: CompressionOptions, choice: dict[str, 
         program = compile_network(prepared.compressed, design)
     except (DesignError, MappingError, SkipstoneError) as error:
         return Point("", 0, 0.0, 0.0, None, str(error))
-    cycles = network_cycles(program)
-    energy = 0.0
-    for layer, cost in zip(program.layers, cycles, strict=True):
-        energy += sum(layer_energy(count_actions(layer, design, cost.cycles), design, technology).values())
+    cycles, technology = network_cycles(program), clocked(design, load_technology())
     return Point(
         design.name,
         sum(cost.cycles for cost in cycles),
-        energy,
+        network_energy(network_actions(program, cycles), design, technology),
         area_um2(design, technology),
         _accuracy(network, options, images),
     )
