@@ -14,6 +14,7 @@ from typing import Any
 
 from hw.design import Design
 from mapper.actions import count_actions
+from mapper.activity import active_macs
 from mapper.compile import compile_network
 from mapper.cycles import network_cycles
 from models import reference
@@ -30,7 +31,7 @@ VERSION = 1
 @dataclass(frozen=True)
 class Measurement:
     """``energy_pj`` by block, transitions only, of all instances together: the clock is not in it. ``actions``: those of
-    ``mapper.actions.Actions``. ``equal``: outputs and cycles were the reference's and the model's. ``toggles`` by block."""
+    ``mapper.actions.Actions``, and ``active_macs`` (``mapper.activity``). ``equal``: outputs and cycles were the reference's and the model's. ``toggles`` by block."""
 
     design: str
     crop: str
@@ -77,7 +78,13 @@ def measure(point: Synthesized, crop: Crop, library: Library, cache: Path) -> Me
         partial = kept.with_suffix(f".{os.getpid()}.partial")
         partial.write_text(json.dumps(dataclasses.asdict(made)))
         partial.replace(kept)
-    return Measurement(**json.loads(kept.read_text()))
+    found = Measurement(**json.loads(kept.read_text()))
+    network, x = cropped(crop)
+    return dataclasses.replace(
+        found,
+        design=design.name,
+        actions=found.actions | {"active_macs": round(active_macs(network, network.array_layers[0], x[None]))},
+    )
 
 
 def simulated(point: Synthesized, crop: Crop, library: Library, folder: Path) -> Measurement:
@@ -102,6 +109,4 @@ def simulated(point: Synthesized, crop: Crop, library: Library, folder: Path) ->
         energy[block] = energy.get(block, 0.0) + energy_pj(point.powers[block], counts)
         toggles[block] = toggles.get(block, 0) + sum(counts.values())
     actions: dict[str, Any] = dataclasses.asdict(count_actions(program.layers[0], point.design, cycles))
-    return Measurement(
-        point.design.name, crop.title, run.cycles, run.equal, run.words, energy, toggles, actions
-    )
+    return Measurement(point.design.name, crop.title, run.cycles, run.equal, run.words, energy, toggles, actions)

@@ -95,10 +95,14 @@ def block_sources(design: Design) -> dict[str, tuple[str, str, tuple[str, ...]]]
     for lane in lanes[1:]:
         # All lanes are alike: each instance is one of the first lane's module.
         drain_text = _renamed(drain_text, lane, lanes[0])
+    lane_text = text(lanes[0])
+    # Amaranth numbers what has no name; equal lanes of different designs shall have equal texts.
+    for number, name in enumerate(dict.fromkeys(re.findall(r"\\(port\$\d+\$\d+) ", lane_text))):
+        lane_text, drain_text = (_renamed(part, name, f"lane_port{number}") for part in (lane_text, drain_text))
     return {
         "pe": ("skipstone_pe", text("skipstone_pe"), ()),
         "row": ("skipstone_row", text("skipstone_row", *decoder), ("pe",)),
-        "requantizer": (lanes[0], text(lanes[0]), ()),
+        "requantizer": (lanes[0], lane_text, ()),
         "drain": (drain, drain_text, ("requantizer",)),
         "loader": (f"{top}.loader", text(f"{top}.loader", *captures), ()),
         "controller": (f"{top}.controller", text(f"{top}.controller"), ()),
