@@ -54,8 +54,8 @@ class CompressionOptions:
 @dataclass(frozen=True, eq=False)
 class PreparedNetwork:
     """``dense`` is the quantized network without pruning, ``compressed`` the one that runs; ``images`` are the evaluation
-    images where there are any, else those of the ``calibration``. ``options`` have the bits and code of the network, also where its
-    file says them."""
+    images where there are any, else those of the ``calibration``. ``options`` have the bits and code of the network, also
+    where its file says them."""
 
     options: CompressionOptions
     graph: Graph
