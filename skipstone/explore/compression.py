@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from models.errors import SkipstoneError
 from models.graph import Conv, Graph
 from models.pruning import masks, spec
+from models.pruning.criteria import CRITERIA, Evidence
 from models.pruning.masks import Pruning
 from models.pruning.second_order import second_order
+from models.pruning.statistics import LayerStatistics, measure
 from models.quantized import QuantizedNetwork, WeightCode
 from skipstone.explore.space import GIVEN, LAYER, Choice
 from skipstone.explore.store import Store, digest
@@ -83,6 +85,7 @@ class Compressor:
         self.given: PreparedNetwork = prepare_network(network, replace(options, prune="none"))
         self._made: dict[Compression, CompressedNetwork | SkipstoneError] = {}
         self._layers: dict[tuple[str, str], Conv] = {}
+        self._statistics: dict[str, LayerStatistics] | None = None
         self._dense = digest(
             *(
                 part
@@ -125,6 +128,13 @@ class Compressor:
             prepared = prepare_network(wanted.network, open_)
             self._check_same_task(wanted.network, prepared)
             return CompressedNetwork(prepared.compressed, network_digest(prepared.compressed), prepared.options)
+        if self.graph.quantized:
+            if wanted.prune != "none" or any(text != "none" for _, text in wanted.layers):
+                raise SkipstoneError(
+                    f"network '{self.graph.name}' is quantized already, so pruning can't change its weights; prune the float "
+                    "network"
+                )
+            return CompressedNetwork(self.given.compressed, network_digest(self.given.compressed), self.given.options)
         options = replace(
             self._options,
             prune="none",
@@ -133,16 +143,7 @@ class Compressor:
             weight_code=wanted.weight_code,
             codebook_entries=wanted.codebook_entries,
         )
-        pruned = self._pruned(wanted)
-        if self.graph.quantized:
-            if pruned is not self.graph:
-                raise SkipstoneError(
-                    f"network '{self.graph.name}' is quantized already, so pruning can't change its weights; prune the float "
-                    "network"
-                )
-            options = self.given.options
-            return CompressedNetwork(self.given.compressed, network_digest(self.given.compressed), options)
-        network = in_integers(pruned, options, self.given.calibration)
+        network = in_integers(self._pruned(wanted), options, self.given.calibration)
         return CompressedNetwork(network, network_digest(network), options)
 
     def _check_same_task(self, name: str, other: PreparedNetwork) -> None:
@@ -164,12 +165,9 @@ class Compressor:
             raise SkipstoneError(f"network '{self.graph.name}' has no prunable layer '{unknown[0]}'")
         whole = spec.parse(wanted.prune)
         method = self._criterion(wanted)
-        if whole is not None and not _layer_by_layer(whole):
-            # Scores that compete across layers, or need statistics of the whole network.
-            if own:
-                pruned = masks.prune(self.graph, replace(whole, skip=tuple(own)), self._evidence(whole)).graph
-            else:
-                pruned = spec.prune_as(self.graph, wanted.prune, self.given.calibration, self._options.seed).graph
+        if whole is not None and whole.scope == "network":
+            competing = replace(whole, skip=tuple(own))
+            pruned = masks.prune(self.graph, competing, self._evidence(whole), self._options.seed).graph
             base = {layer.name: layer for layer in pruned.convs}
         else:
             base = {name: self._layer(name, wanted.prune, method) for name in self.layer_names if name not in own}
@@ -178,12 +176,12 @@ class Compressor:
             return self.graph
         return replace(self.graph, layers=tuple(layers.get(layer.name, layer) for layer in self.graph.layers))
 
-    def _evidence(self, pruning: Pruning) -> Any:
-        from models.pruning.criteria import CRITERIA, Evidence
-        from models.pruning.statistics import measure
-
+    def _evidence(self, pruning: Pruning) -> Evidence | None:
+        """What criteria that look at activations need: those of the dense network."""
         if CRITERIA[pruning.criterion].needs == "statistics" and self.given.calibration is not None:
-            return Evidence(statistics=measure(self.graph, self.given.calibration))
+            if self._statistics is None:
+                self._statistics = measure(self.graph, self.given.calibration)
+            return Evidence(statistics=self._statistics)
         return None
 
     def _criterion(self, wanted: Compression) -> Criterion:
@@ -230,10 +228,6 @@ class Compressor:
             return found
         weights, bias = _unpacked(known)
         return replace(layer, weights=weights, bias=bias)
-
-
-def _layer_by_layer(pruning: Pruning) -> bool:
-    return pruning.scope != "network"
 
 
 def network_digest(network: QuantizedNetwork) -> str:

@@ -20,6 +20,7 @@ from mapper.energy import area_um2, layer_energy
 from mapper.errors import MappingError
 from mapper.memories import COUNTED, ROOMY, memories_needed, memory_size
 from mapper.technology import DEFAULT_NODE_NM, Technology, TechnologyError, load_technology
+from mapper.workload import UNFOLDED
 from models.errors import SkipstoneError
 from models.quantized import QuantizedNetwork
 from skipstone.designs import fitted
@@ -82,10 +83,15 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class _Mapped:
-    """What a network takes on a design: the actions of each layer, and the least size of each memory."""
+    """What a network takes on a design: the actions of each layer, and the least size of each memory.
+
+    ``depends_on_memories``: in smaller memories the mapper might choose another program, since what was better in part, but
+    not on the whole, may no longer fit.
+    """
 
     actions: tuple[Actions, ...]
     needed: Mapping[str, int]
+    depends_on_memories: bool
 
     @property
     def cycles(self) -> int:
@@ -131,6 +137,8 @@ class Evaluator:
             roomy = self._roomy(choice, compressed.options)
             mapped = self._map(compressed, roomy)
             design = _sized(roomy, choice, mapped.needed)
+            if mapped.depends_on_memories:
+                mapped = self._map(compressed, design)
             return Evaluation(design, self._figures(choice, compressed, mapped, design, metrics))
         except (SkipstoneError, MappingError, DesignError, TechnologyError) as error:
             return Evaluation(design, {}, str(error))
@@ -208,7 +216,10 @@ def _mapped(network: QuantizedNetwork, design: Design) -> _Mapped:
         count_actions(layer, design, cost.cycles)
         for layer, cost in zip(program.layers, network_cycles(program), strict=True)
     )
-    return _Mapped(actions, memories_needed(program))
+    plain = all(
+        len(layer.layers) == 1 and layer.input.fold == layer.outputs[0].fold == UNFOLDED for layer in program.layers
+    )
+    return _Mapped(actions, memories_needed(program), plain and program.search.programs > 1)
 
 
 def _sized(roomy: Design, choice: Mapping[str, Choice], needed: Mapping[str, int]) -> Design:
