@@ -85,9 +85,12 @@ def test_nothing_is_solved_twice(files, tmp_path, monkeypatch):
     network, options = files
     solved = []
     original = compression.second_order
-    monkeypatch.setattr(
-        compression, "second_order", lambda graph, pruning, *a, **k: solved.append(pruning.skip) or original(graph, pruning, *a, **k)
-    )  # fmt: skip
+
+    def counted(graph, pruning, *arguments, **options):
+        solved.append(pruning.skip)
+        return original(graph, pruning, *arguments, **options)
+
+    monkeypatch.setattr(compression, "second_order", counted)
     compressor = Compressor(network, options, Store(tmp_path / "known.db"))
     first = compressor.compressed(Compression(prune="unstructured:0.5"))
     assert len(solved) == len(compressor.layer_names) == 3

@@ -1,4 +1,4 @@
-"""A point's figures are those of ``evaluate_network`` on its design, whatever was evaluated before; what can't be is a problem."""
+"""A point's figures are those of ``evaluate_network`` on its design, whatever was evaluated before; the rest is a problem."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def test_mistakes_are_named(change, message):
 
 
 def test_files_that_are_none(tmp_path):
-    with pytest.raises(SkipstoneError, match="no search space file 'nowhere', and no space of that name .*default"):
+    with pytest.raises(SkipstoneError, match=r"no search space file 'nowhere', and no space of that name .*default"):
         load_space("nowhere")
     (tmp_path / "space.toml").write_text("[design")
     with pytest.raises(SkipstoneError, match="is not TOML"):
