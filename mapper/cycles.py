@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Protocol
 
 from hw import timing
@@ -131,7 +131,13 @@ class _State:
 def network_cycles(program: Program) -> tuple[LayerCycles, ...]:
     """Cycles of every layer; the first one's include the start, as do those of the first one after a pause. Their sum is the
     time from ``start`` to ``done``, without the host's own time in pauses."""
-    return schedule_cycles([layer.schedule for layer in program.layers], program.design)
+    return _cycles_of(tuple(layer.schedule for layer in program.layers), program.design)
+
+
+@lru_cache(maxsize=2)
+def _cycles_of(schedules: tuple[LayerSchedule, ...], design: Design) -> tuple[LayerCycles, ...]:
+    """Kept, since a program that was chosen by its cycles is asked for them again."""
+    return schedule_cycles(schedules, design)
 
 
 def layer_cycles(schedule: LayerSchedule, design: Design) -> LayerCycles:
