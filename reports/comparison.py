@@ -59,30 +59,26 @@ class Metric:
 
     name: str
     unit: str
-    less_is_better: bool
     value: Callable[[NetworkResult], float | None]
     formula: str
 
 
 METRICS = (
-    Metric("cycles", "", True, lambda r: r.total_cycles or None, "the sum of the layers' cycles"),
-    Metric("time", "us", True, lambda r: r.latency_us, "cycles / frequency"),
-    Metric(
-        "energy", "nJ", True, lambda r: r.total_energy_pj / 1000, "sum of count x pJ over all actions, for one input"
-    ),
-    Metric("power", "mW", True, lambda r: r.power_mw, "energy / time"),
-    Metric("area", "mm²", True, lambda r: r.area_um2 / 1e6 or None, "sum of count x um2 over all components"),
-    Metric("utilization", "%", False, lambda r: _percent(utilization(r)), "useful MACs / (PEs x cycles)"),
-    Metric("accuracy", "%", False, lambda r: _percent(_last_accuracy(r)), "right / images, of the network that runs"),
-    Metric("MACs", "", True, lambda r: macs(r.layers), "multiply-accumulates with every weight, zeros included"),
+    Metric("cycles", "", lambda r: r.total_cycles or None, "the sum of the layers' cycles"),
+    Metric("time", "us", lambda r: r.latency_us, "cycles / frequency"),
+    Metric("energy", "nJ", lambda r: r.total_energy_pj / 1000, "sum of count x pJ over all actions, for one input"),
+    Metric("power", "mW", lambda r: r.power_mw, "energy / time"),
+    Metric("area", "mm²", lambda r: r.area_um2 / 1e6 or None, "sum of count x um2 over all components"),
+    Metric("utilization", "%", lambda r: _percent(utilization(r)), "useful MACs / (PEs x cycles)"),
+    Metric("accuracy", "%", lambda r: _percent(_last_accuracy(r)), "right / images, of the network that runs"),
+    Metric("MACs", "", lambda r: macs(r.layers), "multiply-accumulates with every weight, zeros included"),
     Metric(
         "nonzero weights",
         "",
-        True,
         lambda r: sum(one.nnz for one in r.layers if trained(one)),
         "weights that are stored",
     ),
-    Metric("dense cycles", "", True, lambda r: r.dense_total_cycles or None, "the network unpruned on the same array"),
+    Metric("dense cycles", "", lambda r: r.dense_total_cycles or None, "the network unpruned on the same array"),
 )
 
 
