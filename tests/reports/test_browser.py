@@ -24,7 +24,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="pip install play
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium: apt-get install chromium to run the pages in it")
 
-TIMEOUT_MS = 60_000
+TIMEOUT_MS = 120_000
 PAPER = {"light": "rgb(255, 255, 255)", "dark": "rgb(18, 22, 29)"}
 
 
@@ -83,7 +83,7 @@ def write_layers(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("write", "plots", "scheme"),
-    [(write_hostile, 10, "dark"), (write_host_only, 8, "light"), (write_two, 6, "dark"), (write_layers, 3, "light")],
+    [(write_hostile, 11, "dark"), (write_host_only, 8, "light"), (write_two, 6, "dark"), (write_layers, 4, "light")],
 )
 def test_plots_are_drawn_and_the_console_is_silent(
     browser: Any, tmp_path: Path, write: Callable[[Path], None], plots: int, scheme: str
