@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skipstone import compare_commands, trace_commands
 from skipstone.compress import commands as compress_commands
 from skipstone.console import console_for, errors, progress_for, writable, write_json
 from skipstone.explore import commands as explore_commands
@@ -32,7 +33,6 @@ from skipstone.options import (
     chosen_design,
     compression_options,
 )
-from skipstone.trace_commands import register as register_trace
 
 if TYPE_CHECKING:
     from mapper.results import NetworkResult
@@ -287,7 +287,8 @@ def designs() -> None:
 
 compress_commands.register(app)
 explore_commands.register(app)
-register_trace(app)
+trace_commands.register(app)
+compare_commands.register(app)
 
 
 def main() -> None:

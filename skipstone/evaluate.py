@@ -14,6 +14,7 @@ from mapper.cycles import LayerCycles, network_cycles
 from mapper.energy import energy_by_part, energy_sources, layer_terms
 from mapper.errors import MappingError
 from mapper.memories import ROOMY, with_memories_for
+from mapper.memory_map import memory_uses, row_entries, tensor_places
 from mapper.offchip import loading
 from mapper.program import LayerProgram, Program
 from mapper.results import STALLS, Accuracy, LayerResult, NetworkResult
@@ -152,6 +153,8 @@ def assemble_result(
         # pJ / us is uW.
         power_mw=energy_pj / latency_us * 1e-3,
         loading_energy_pj=loading(costed.program, design, technology).energy_pj,
+        memories=memory_uses(costed.program),
+        tensors=tensor_places(costed.program),
     )
 
 
@@ -197,6 +200,7 @@ def layer_result(
         layers=layer.layers,
         folds=(layer.input.fold, layer.outputs[0].fold),
         encoded_bits=layer.encoded_bits,
+        row_entries=row_entries(layer.schedule.counts),
     )
 
 

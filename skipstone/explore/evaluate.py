@@ -8,18 +8,20 @@ that can't be built, or does not fit, has a ``problem`` in words in place of fig
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from hw.design import MAX_TABLE_BITS, Design
 from hw.errors import DesignError
-from mapper.actions import Actions, count_actions
+from mapper.actions import Actions, network_actions
+from mapper.area import area_um2
 from mapper.compile import compile_network
 from mapper.cycles import network_cycles
-from mapper.energy import area_um2, layer_energy
-from mapper.errors import MappingError
+from mapper.energy import network_energy
+from mapper.errors import MappingError, TechnologyError
 from mapper.memories import COUNTED, ROOMY, memories_needed, memory_size
-from mapper.technology import DEFAULT_NODE_NM, Technology, TechnologyError, load_technology
+from mapper.technology import DEFAULT_NODE_NM, load_technology
+from mapper.timing_check import clocked
 from mapper.workload import UNFOLDED
 from models.errors import SkipstoneError
 from models.quantized import QuantizedNetwork
@@ -212,10 +214,7 @@ def _name(choice: Mapping[str, Choice]) -> str:
 
 def _mapped(network: QuantizedNetwork, design: Design) -> _Mapped:
     program = compile_network(network, design)
-    actions = tuple(
-        count_actions(layer, design, cost.cycles)
-        for layer, cost in zip(program.layers, network_cycles(program), strict=True)
-    )
+    actions = network_actions(program, network_cycles(program))
     plain = all(
         len(layer.layers) == 1 and layer.input.fold == layer.outputs[0].fold == UNFOLDED for layer in program.layers
     )
@@ -229,9 +228,10 @@ def _sized(roomy: Design, choice: Mapping[str, Choice], needed: Mapping[str, int
 
 
 def _costs(mapped: _Mapped, design: Design, node_nm: int, frequency_mhz: float | None) -> dict[str, float]:
-    """Latency, energy, area and power of one inference at ``frequency_mhz`` (None: the node's own)."""
-    technology = _technology(node_nm, frequency_mhz)
-    energy = sum(sum(layer_energy(actions, design, technology).values()) for actions in mapped.actions)
+    """Latency, energy, area and power of one inference at ``frequency_mhz`` (None: the node's own, or what the design reaches).
+    Raises TechnologyError where the design does not reach a clock that was asked for."""
+    technology = clocked(design, load_technology(node_nm, frequency_mhz))
+    energy = network_energy(mapped.actions, design, technology)
     latency = mapped.cycles / technology.frequency_mhz
     # pJ / us is uW.
     return {
@@ -240,11 +240,6 @@ def _costs(mapped: _Mapped, design: Design, node_nm: int, frequency_mhz: float |
         "area_um2": area_um2(design, technology),
         "power_mw": energy / latency * 1e-3,
     }
-
-
-def _technology(node_nm: int, frequency_mhz: float | None) -> Technology:
-    technology = load_technology(node_nm)
-    return technology if frequency_mhz is None else replace(technology, frequency_mhz=frequency_mhz)
 
 
 def _resources(design: Design, device: str) -> dict[str, float]:

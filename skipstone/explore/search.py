@@ -16,6 +16,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from mapper.space import SearchSpace, fitted_design, roomy_design
+
 from hw.errors import DesignError
 from mapper.actions import network_actions
 from mapper.area import area_um2
@@ -23,7 +25,6 @@ from mapper.compile import compile_network
 from mapper.cycles import network_cycles
 from mapper.energy import network_energy
 from mapper.errors import MappingError
-from mapper.space import SearchSpace, fitted_design, roomy_design
 from mapper.technology import load_technology
 from mapper.timing_check import clocked
 from models import reference, zoo
