@@ -105,7 +105,8 @@ class _Cluster:
             alone_since = None
             while pending:
                 try:
-                    ready = distributed.wait(pending, timeout=2, return_when="FIRST_COMPLETED").done
+                    with self._client.as_current():
+                        ready = distributed.wait(pending, timeout=2, return_when="FIRST_COMPLETED").done
                 except TimeoutError:
                     alone_since = self._alone(alone_since)
                     continue

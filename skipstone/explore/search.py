@@ -101,8 +101,8 @@ def explore(
     """Tries ``trials`` different choices of ``space``, or all there are, and returns what they cost, the front marked.
 
     ``objectives`` and ``constraints`` are texts (``skipstone.explore.constraints``). ``storage`` keeps what is evaluated; a
-    search that is in it already goes on. Evaluations run in ``jobs`` processes of this machine, or on the cluster whose scheduler is at
-    ``dask``. ``finished`` is told after each trial, ``notice`` what a user should know. Raises SkipstoneError with what to do.
+    search that is in it already goes on. Evaluations run in ``jobs`` processes of this machine, or on the cluster whose
+    scheduler is at ``dask``. ``finished`` is told after each trial, ``notice`` what a user should know. Raises SkipstoneError with what to do.
     """
     settings = settings or EvaluationSettings()
     for name, value, least in (("--trials", trials, 1), ("--jobs", jobs, 1), ("--population", population, 2)):
@@ -135,9 +135,8 @@ def explore(
         for other in study.register(name, description):
             notice(f"{storage} also holds {other}; a new search begins beside it")
         job = Job(Evaluator, (network, options, settings), plan.metrics)
-        with _workers(job, jobs, dask, space) as workers:
-            with _going_on(study):
-                found = search(plan, space.canonical, study, name, content_digest(content), workers, finished)
+        with _going_on(study), _workers(job, jobs, dask, space) as workers:
+            found = search(plan, space.canonical, study, name, content_digest(content), workers, finished)
         if study.damaged:
             notice(f"{study.damaged} damaged records of {storage} were left out and evaluated again")
     return _result(network, plan, found, calibration, images, settings)
@@ -147,13 +146,13 @@ def search(
     plan: Plan,
     canonical: Callable[[dict[str, Any]], dict[str, Any]],
     study: StudyFile,
-    name: str,
+    name: str | None,
     content: str,
     workers: Workers,
     finished: Callable[[Status], None] = lambda status: None,
 ) -> Found:
-    """The search alone: batches of draws, evaluated by ``workers`` where ``study`` does not have them. ``name`` is the study's,
-    ``content`` names all that determines an evaluation beside its choice."""
+    """The search alone: batches of draws, evaluated by ``workers`` where ``study`` does not have them. ``name`` is that of
+    the study that Optuna reads, if there shall be one; ``content`` names all that determines an evaluation beside its choice."""
     draws = Draws(
         plan.parameters,
         canonical,
@@ -164,7 +163,7 @@ def search(
         population=plan.population,
     )
     known = study.records()
-    mirror = study.mirror(name, plan.parameters, plan.objectives)
+    mirror = None if name is None else study.mirror(name, plan.parameters, plan.objectives)
     points: list[ExplorationPoint] = []
     problems: Counter[str] = Counter()
     batches: list[int] = []
@@ -187,18 +186,21 @@ def search(
                 study.store(keys[index], batch[index].choice, record)
                 known[keys[index]] = record
                 counted.add(record, evaluated=True)
-                mirror.write(1)  # while workers are busy
+                if mirror is not None:
+                    mirror.write(1)  # while workers are busy
         for draw, key in zip(batch, keys, strict=True):
             record = known[key]
             point = _tell(draws, draw, record, plan, trials)
-            mirror.add(trials, draw.choice, point, record.problem)
+            if mirror is not None:
+                mirror.add(trials, draw.choice, point, record.problem)
             if point is not None:
                 points.append(point)
             else:
                 problems[str(record.problem)] += 1
             trials += 1
         batches.append(trials)
-    mirror.write()
+    if mirror is not None:
+        mirror.write()
     return Found(tuple(points), dict(sorted(problems.items())), trials, tuple(batches), draws.exhausted)
 
 

@@ -120,7 +120,9 @@ class OptunaMirror:
 
         self._file, self._study, self._objectives = file, study, objectives
         self._kinds = {
-            name: optuna.distributions.CategoricalDistribution(list(each)) for name, each in parameters.items()
+            name: optuna.distributions.CategoricalDistribution(list(each))
+            for name, each in parameters.items()
+            if len(each) > 1
         }
         self._there = len(study.get_trials(deepcopy=False))
         self._waiting: deque[Any] = deque()
@@ -131,7 +133,7 @@ class OptunaMirror:
 
         if number < self._there:
             return
-        given: dict[str, Any] = {"params": dict(choice), "distributions": self._kinds}
+        given: dict[str, Any] = {"params": {name: choice[name] for name in self._kinds}, "distributions": self._kinds}
         if point is None:
             given |= {"state": optuna.trial.TrialState.FAIL, "user_attrs": {"problem": problem}}
         else:

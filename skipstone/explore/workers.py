@@ -144,8 +144,7 @@ class Processes:
             if self._pool is None:
                 self._pool = ProcessPoolExecutor(
                     self._jobs,
-                    # Not forked: this process has threads, whose locks a fork would freeze.
-                    mp_context=multiprocessing.get_context("spawn"),
+                    mp_context=_context(self._job.evaluator.__module__),
                     initializer=_begin,
                 )
             try:
@@ -173,6 +172,16 @@ def local_workers(job: Job, jobs: int) -> Iterator[Workers]:
         yield workers
     finally:
         workers.close()
+
+
+def _context(module: str) -> Any:
+    """How workers are made. Not by a fork of this process, which has threads whose locks a fork would freeze, but of a server
+    that has imported what an evaluator needs, once for all of them."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([module])
+    return context
 
 
 def _begin() -> None:
