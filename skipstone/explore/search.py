@@ -102,7 +102,9 @@ def explore(
 
     ``objectives`` and ``constraints`` are texts (``skipstone.explore.constraints``). ``storage`` keeps what is evaluated; a
     search that is in it already goes on. Evaluations run in ``jobs`` processes of this machine, or on the cluster whose
-    scheduler is at ``dask``. ``finished`` is told after each trial, ``notice`` what a user should know. Raises SkipstoneError with what to do.
+    scheduler is at ``dask``. ``finished`` is told after each trial, ``notice`` what a user should know.
+
+    Raises SkipstoneError with what to do.
     """
     settings = settings or EvaluationSettings()
     for name, value, least in (("--trials", trials, 1), ("--jobs", jobs, 1), ("--population", population, 2)):

@@ -101,7 +101,7 @@ def test_a_killed_worker_changes_nothing_and_a_lost_scheduler_is_named(tmp_path,
 def test_workers_with_other_code_are_refused(local_cluster, tmp_path, monkeypatch):
     local_cluster.add_worker()
     monkeypatch.setattr(cluster, "code_digest", os.getpid)
-    with pytest.raises(SkipstoneError, match="worker tcp://.* has another version of Skipstone"):
+    with pytest.raises(SkipstoneError, match=r"worker tcp://.* has another version of Skipstone"):
         with cluster_workers(job(tmp_path / "log"), local_cluster.address):
             pass
 
