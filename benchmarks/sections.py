@@ -14,6 +14,7 @@ from benchmarks import (
     mapping,
     pe_cells,
     resnet8,
+    search,
     simulation,
     text_direction,
 )
@@ -29,6 +30,7 @@ SECTIONS: dict[str, Callable[[Settings], Section]] = {
     "mapping": mapping.measure,
     "coding": coding.measure,
     "pe_cells": pe_cells.measure,
+    "search": search.measure,
     "simulation": simulation.measure,
     "exactness": exactness.measure,
 }

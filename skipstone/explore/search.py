@@ -132,13 +132,11 @@ def explore(
     if settings.store is None:
         settings = dataclasses.replace(settings, store=str(storage.with_name(f"{storage.stem}.cache.db")))
     name = f"{short_name(network)}-{content_digest(description)}"
-    storage.parent.mkdir(parents=True, exist_ok=True)
-    with open_study(storage) as study:
+    job = Job(Evaluator, (network, options, settings), plan.metrics)
+    with _workers(job, jobs, dask, space) as workers, open_study(storage) as study, _going_on(storage):
         for other in study.register(name, description):
             notice(f"{storage} also holds {other}; a new search begins beside it")
-        job = Job(Evaluator, (network, options, settings), plan.metrics)
-        with _going_on(study), _workers(job, jobs, dask, space) as workers:
-            found = search(plan, space.canonical, study, name, content_digest(content), workers, finished)
+        found = search(plan, space.canonical, study, name, content_digest(content), workers, finished)
         if study.damaged:
             notice(f"{study.damaged} damaged records of {storage} were left out and evaluated again")
     return _result(network, plan, found, calibration, images, settings)
@@ -241,9 +239,9 @@ class _Counts:
 
 
 @contextmanager
-def _going_on(study: StudyFile) -> Iterator[None]:
+def _going_on(storage: Path) -> Iterator[None]:
     """Says of whatever ends a search early that it can go on."""
-    kept = f"what is finished is kept in {study.path}, and the same command goes on from there"
+    kept = f"what is finished is kept in {storage}, and the same command goes on from there"
     try:
         yield
     except KeyboardInterrupt:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,11 @@ import pytest
 from models.errors import SkipstoneError
 from skipstone.explore import cluster
 from skipstone.explore.cluster import cluster_workers, pack
-from skipstone.explore.workers import InProcess
+from skipstone.explore.evaluate import EvaluationSettings, Evaluator
+from skipstone.explore.study import Record
+from skipstone.explore.workers import InProcess, Job
+from skipstone.prepare import CompressionOptions
+from tests.skipstone.builders import small_data, small_network
 from tests.skipstone.explore.toys import job, log_of, run
 
 pytest.importorskip("distributed")
@@ -96,6 +101,36 @@ def test_a_killed_worker_changes_nothing_and_a_lost_scheduler_is_named(tmp_path,
         local_cluster.scheduler.kill()
         with pytest.raises(SkipstoneError, match="lost the Dask scheduler at tcp://"):
             run(tmp_path / "c.db", workers)
+
+
+def test_files_travel_by_content(tmp_path):
+    """A job that names a network with weights in a file of their own, and data: elsewhere the same bytes, by other paths."""
+    import onnx
+
+    small_network(tmp_path / "small.onnx")
+    model = onnx.load(tmp_path / "small.onnx")
+    (tmp_path / "here").mkdir()
+    path = tmp_path / "here" / "big.onnx"
+    onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    data = small_data(tmp_path / "here" / "data.npz")
+    options = CompressionOptions(evaluation=str(data), prune="none")
+    parcel = pack(Job(Evaluator, (str(path), options, EvaluationSettings(4)), frozenset({"accuracy"})))
+    choice = {
+        "rows": 2,
+        "cols": 2,
+        "load_width": 2,
+        "slots": 9,
+        "windows": 2,
+        "accumulators": 4,
+        "requantizer_lanes": 2,
+    }
+    job = Job(Evaluator, (str(path), options, EvaluationSettings(4)), frozenset({"accuracy", "cycles"}))
+    here = job.run(choice)
+    shutil.rmtree(tmp_path / "here")
+    assert here.problem is None
+    assert Record(**cluster._run(job, parcel, choice, cluster.code_digest())) == here
+    with pytest.raises(SkipstoneError, match="another version of Skipstone"):
+        cluster._run(job, parcel, choice, "other")
 
 
 def test_workers_with_other_code_are_refused(local_cluster, tmp_path, monkeypatch):

@@ -85,9 +85,11 @@ def test_a_limit_that_nothing_meets_is_named_with_the_best_and_the_nearest():
         point(2, limits, area_um2=50000.0, cycles=20.0),
     ]
     assert diagnose(points, limits, {}, exhausted=False) == (
-        "area_um2 <= 1,000 is met by none of 3 points; the least found is 41,230 um2 (point 0): a longer search or another space may",
+        "area_um2 <= 1,000 is met by none of 3 points; the least found is 41,230 um2 (point 0): "
+        "a longer search or another space may",
         "cycles <= 50 is met by 2 of 3 points; the least found is 20 cycles (point 2)",
-        "the nearest is point 1 (d1), which misses area_um2 by 40,231 um2 (4.02e+03%); it would be feasible with area_um2 <= 41,231",
+        "the nearest is point 1 (d1), which misses area_um2 by 40,231 um2 (4.02e+03%); "
+        "it would be feasible with area_um2 <= 41,231",
     )
     assert "no choice of this space meets it" in diagnose(points, limits, {}, exhausted=True)[0]
 
