@@ -17,6 +17,7 @@ from benchmarks import (
     mapping,
     pe_cells,
     resnet8,
+    search,
     simulation,
     text_direction,
 )
@@ -35,6 +36,7 @@ SECTIONS: dict[str, Callable[[Settings], Section]] = {
     "pe_cells": pe_cells.measure,
     "fpga": fpga.measure,
     "energy": energy.measure,
+    "search": search.measure,
     "simulation": simulation.measure,
     "exactness": exactness.measure,
 }

@@ -1,0 +1,155 @@
+"""A search gives the same whatever happens to it, tries each choice once, and learns: on toys whose figures are known."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+
+import pytest
+
+from reports.exploration import Constraint
+from skipstone.explore import outcome
+from skipstone.explore.study import open_study
+from skipstone.explore.workers import InProcess
+from tests.skipstone.explore.toys import OBJECTIVES, SPACE, job, log_of, plan, run
+
+
+class Shuffled:
+    """Workers that finish in any order."""
+
+    def __init__(self, job, seed):
+        self.inner, self.random = InProcess(job), random.Random(seed)
+
+    def evaluate(self, items):
+        items = list(items)
+        self.random.shuffle(items)
+        return self.inner.evaluate(items)
+
+
+class Interrupted:
+    """Workers during which Ctrl-C comes after so many evaluations."""
+
+    def __init__(self, job, after):
+        self.inner, self.after = InProcess(job), after
+
+    def evaluate(self, items):
+        for result in self.inner.evaluate(items):
+            if self.after == 0:
+                raise KeyboardInterrupt
+            self.after -= 1
+            yield result
+
+
+@pytest.mark.parametrize("sampler", ["nsga2", "nsga3", "random"])
+def test_the_order_of_finishing_changes_nothing(tmp_path, sampler):
+    wanted = plan(sampler=sampler)
+    alone = run(tmp_path / "a.db", InProcess(job(tmp_path / "a")), wanted)
+    mixed = run(tmp_path / "b.db", Shuffled(job(tmp_path / "b"), 3), wanted)
+    assert mixed == alone
+    assert log_of(tmp_path / "a") != log_of(tmp_path / "b")
+    other = run(tmp_path / "c.db", InProcess(job(tmp_path / "c")), plan(sampler=sampler, seed=1))
+    assert other != alone
+
+
+def test_an_interrupted_search_goes_on_as_if_nothing_had_happened(tmp_path):
+    """Interrupted at 7, 20 and 30 evaluations: each choice is stored once, and the result is the same."""
+    alone = run(tmp_path / "a.db", InProcess(job(tmp_path / "a")))
+    for after in (7, 13, 10):
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "b.db", Interrupted(job(tmp_path / "b"), after))
+    assert run(tmp_path / "b.db", InProcess(job(tmp_path / "b"))) == alone
+    # What was evaluated as the interrupt came is all that is done again.
+    assert len(log_of(tmp_path / "b")) == 60 + 3
+    assert set(log_of(tmp_path / "b")) == set(log_of(tmp_path / "a"))
+    # And a whole search again takes everything from the study.
+    assert run(tmp_path / "b.db", Interrupted(job(tmp_path / "none"), 0)) == alone
+
+
+def test_a_longer_search_begins_with_the_shorter_one(tmp_path):
+    short = run(tmp_path / "a.db", InProcess(job(tmp_path / "a")), plan(29))
+    long = run(tmp_path / "a.db", InProcess(job(tmp_path / "a")), plan(60))
+    assert long.points[: len(short.points)] == short.points
+    assert long == run(tmp_path / "b.db", InProcess(job(tmp_path / "b")), plan(60))
+    assert run(tmp_path / "a.db", Interrupted(job(tmp_path / "none"), 0), plan(29)) == short
+
+
+def test_every_trial_is_a_different_choice_until_none_is_left(tmp_path):
+    """90 choices, of which 3 have no cost: all are tried, each once, and the search says that it is over."""
+    for sampler in ("nsga2", "random"):
+        found = run(tmp_path / f"{sampler}.db", InProcess(job(tmp_path / sampler)), plan(1000, sampler=sampler))
+        assert (found.trials, found.exhausted) == (90, True)
+        assert found.problems == {"too large": 3}
+        assert sorted(log_of(tmp_path / sampler)) == sorted(
+            f"{rows} {cols} {kind}"
+            for rows, cols, kind in itertools.product(SPACE["rows"], SPACE["cols"], SPACE["kind"])
+        )
+        assert [point.number for point in found.points] == sorted({point.number for point in found.points})
+
+
+def test_choices_that_mean_the_same_are_one(tmp_path):
+    """With every kind the same as 'a', there are 30 choices."""
+    from skipstone.explore.search import search
+
+    with open_study(tmp_path / "a.db") as study:
+        found = search(
+            plan(1000), lambda choice: {**choice, "kind": "a"}, study, None, "", InProcess(job(tmp_path / "a"))
+        )
+    assert (found.trials, found.exhausted) == (30, True)
+    assert len(log_of(tmp_path / "a")) == 30
+
+
+def test_limits_lead_the_search_to_where_they_are_met(tmp_path):
+    """Of 8,000 choices 1% meet the limits; NSGA-II finds many times as many of them as chance does."""
+    space = {"rows": tuple(range(1, 41)), "cols": tuple(range(1, 41)), "kind": ("a", "b", "c"), "fixed": (7,)}
+    limits = (Constraint("area_um2", ">=", 900.0), Constraint("cycles", "<=", 1.0))
+    feasible = {}
+    for sampler in ("nsga2", "random"):
+        wanted = plan(120, constraints=limits, parameters=space, sampler=sampler)
+        found = run(tmp_path / f"{sampler}.db", InProcess(job(tmp_path / sampler)), wanted)
+        feasible[sampler] = sum(point.feasible for point in found.points)
+        for point in found.points:
+            assert point.feasible == (point.metrics["area_um2"] >= 900 and point.metrics["cycles"] <= 1)
+    assert feasible["nsga2"] > 3 * max(1, feasible["random"])
+
+
+def test_the_study_is_one_that_optuna_reads(tmp_path):
+    """Also after an interruption: every trial with its parameters, values and violations, in order."""
+    import optuna
+
+    limits = (Constraint("area_um2", "<=", 6.0),)
+    wanted = plan(20, constraints=limits)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "a.db", Interrupted(job(tmp_path / "a"), 15), wanted, name="toy")
+    found = run(tmp_path / "a.db", InProcess(job(tmp_path / "a")), wanted, name="toy")
+    study = optuna.load_study(study_name="toy", storage=f"sqlite:///{tmp_path / 'a.db'}")
+    assert len(study.trials) == 20
+    for point in found.points:
+        trial = study.trials[point.number]
+        assert trial.params == {name: point.parameters[name] for name in ("rows", "cols", "kind")}
+        assert trial.values == [point.metrics[objective.name] for objective in OBJECTIVES]
+        assert trial.constraints == dict(point.violations)
+    front = {point.number for point in outcome.mark_front(found.points, OBJECTIVES) if point.on_front}
+    assert front == {trial.number for trial in study.best_trials}
+
+
+def test_damaged_records_are_evaluated_again(tmp_path):
+    import sqlite3
+
+    alone = run(tmp_path / "a.db", InProcess(job(tmp_path / "a")))
+    connection = sqlite3.connect(tmp_path / "a.db")
+    with connection:
+        connection.execute("UPDATE evaluations SET record = replace(record, '1000.0', '1.0') WHERE rowid <= 30")
+    connection.close()
+    before = len(log_of(tmp_path / "a"))
+    assert run(tmp_path / "a.db", InProcess(job(tmp_path / "a"))) == alone
+    assert before < len(log_of(tmp_path / "a")) <= before + 30
+
+
+def test_another_search_in_the_same_file_shares_evaluations(tmp_path):
+    """With another seed only choices that the first search did not try are evaluated; a metric that is missing is added."""
+    run(tmp_path / "a.db", InProcess(job(tmp_path / "a")))
+    second = run(tmp_path / "a.db", InProcess(job(tmp_path / "b")), plan(seed=1))
+    assert second == run(tmp_path / "c.db", InProcess(job(tmp_path / "c")), plan(seed=1))
+    assert set(log_of(tmp_path / "b")) == set(log_of(tmp_path / "c")) - set(log_of(tmp_path / "a"))
+    assert json.dumps(second.problems)

@@ -1,0 +1,113 @@
+"""Worker processes: they give what one process gives, and dying ones are replaced."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from models.errors import SkipstoneError
+from skipstone.explore.workers import InProcess, Processes, local_workers
+from tests.skipstone.explore.toys import job, log_of, run
+
+ROOT = Path(__file__).parents[3]
+CHOICES = [(n, {"rows": 1 + n % 5, "cols": 1 + n % 4, "kind": "abc"[n % 3], "fixed": 7}) for n in range(12)]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except OSError:
+        return False
+
+
+def wait_for(condition, seconds: float = 30.0) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_processes_give_what_one_process_gives(tmp_path):
+    here = dict(InProcess(job(tmp_path / "a")).evaluate(CHOICES))
+    with local_workers(job(tmp_path / "b"), 2) as workers:
+        there = dict(workers.evaluate(CHOICES))
+        again = dict(workers.evaluate(CHOICES[:2]))
+    assert there == here
+    assert again == {0: here[0], 1: here[1]}
+    pids = {line.split()[-1] for line in (tmp_path / "b").read_text().splitlines()}
+    assert len(pids) <= 2
+    assert str(os.getpid()) not in pids
+    # Ended when the block is left.
+    assert wait_for(lambda: not any(alive(int(pid)) for pid in pids))
+
+
+def test_a_worker_that_dies_twice_is_replaced_and_nothing_else_runs_twice_in_vain(tmp_path):
+    with local_workers(job(tmp_path / "log", deadly=3, grave=str(tmp_path / "grave"), deaths=2), 2) as workers:
+        found = dict(workers.evaluate(CHOICES))
+    assert sorted(found) == list(range(12))
+    assert len((tmp_path / "grave").read_text().splitlines()) == 2
+    assert found == dict(InProcess(job(tmp_path / "other")).evaluate(CHOICES))
+
+
+def test_a_choice_that_kills_its_worker_every_time_is_named(tmp_path):
+    """Three deaths of that choice alone; what is beside it is evaluated all the same."""
+    with local_workers(job(tmp_path / "log", deadly=3, grave=str(tmp_path / "grave")), 2) as workers:
+        with pytest.raises(SkipstoneError, match=r"3 worker processes died .* one choice .*: rows 3, cols 3, kind c"):
+            list(workers.evaluate(CHOICES[:4]))
+    assert 3 <= len((tmp_path / "grave").read_text().splitlines()) <= 4
+
+
+def test_a_worker_that_is_killed_from_outside(tmp_path):
+    """SIGKILL while it evaluates: the search ends as if nothing had happened."""
+    alone = run(tmp_path / "a.db", InProcess(job(tmp_path / "a")))
+    workers = Processes(job(tmp_path / "b", pause=0.01), 2)
+    killed = []
+
+    def finished(status):
+        if status.trials == 20 and not killed:
+            killed.append(next(iter(workers._pool._processes)))
+            os.kill(killed[0], signal.SIGKILL)
+
+    try:
+        assert run(tmp_path / "b.db", workers, finished=finished) == alone
+    finally:
+        workers.close()
+    assert killed
+
+
+def test_workers_end_with_a_parent_that_is_killed(tmp_path):
+    """kill -9 of the search leaves no process behind, and what was stored is not evaluated again."""
+    log, storage = tmp_path / "log", tmp_path / "study.db"
+    command = [sys.executable, "-m", "tests.skipstone.explore.toys", str(storage), str(log), "0.05", "2"]
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    try:
+        assert wait_for(lambda: len(log_of(log)) >= 20, 60)
+    finally:
+        process.kill()
+        process.wait()
+    pids = {int(line.split()[-1]) for line in log.read_text().splitlines()}
+    assert len(pids) == 2
+    assert wait_for(lambda: not any(alive(pid) for pid in pids))
+    import sqlite3
+
+    connection = sqlite3.connect(storage)
+    stored = {tuple(row) for row in connection.execute("SELECT choice FROM evaluations")}
+    connection.close()
+    assert 15 <= len(stored) <= 25
+    before = log_of(log)
+    evaluated = []
+    resumed = run(storage, InProcess(job(log)), finished=lambda status: evaluated.append(status.evaluated))
+    assert evaluated[-1] == 60 - len(stored)
+    after = log_of(log)[len(before) :]
+    assert len(after) == len(set(after)) == evaluated[-1]
+    # What had been evaluated, but not stored yet, may be done again: at most one a worker.
+    assert len(set(after) & set(before)) <= 2
+    assert resumed == run(tmp_path / "whole.db", InProcess(job(tmp_path / "other")))

@@ -1,0 +1,101 @@
+"""An evaluator whose figures anyone can work out by hand, and that can fail in every way; and what a search with it needs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hw.design import load_design
+from reports.exploration import Constraint, Objective
+from skipstone.explore.search import Found, Plan, search
+from skipstone.explore.study import open_study
+from skipstone.explore.workers import Job, Workers
+
+SPACE = {"rows": (1, 2, 3, 4, 5, 6), "cols": (1, 2, 3, 4, 5), "kind": ("a", "b", "c"), "fixed": (7,)}
+"""90 choices."""
+OBJECTIVES = (Objective("cycles", "minimize"), Objective("area_um2", "minimize"), Objective("accuracy", "maximize"))
+
+
+@dataclass(frozen=True)
+class ToyEvaluation:
+    design: Any
+    metrics: Mapping[str, float]
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Toy:
+    """Writes the choice to ``log`` when it is done, after ``pause`` seconds. ``deadly``: rows whose evaluation kills its process,
+    as long as the file ``grave`` has fewer lines than ``deaths``."""
+
+    log: str
+    pause: float = 0.0
+    deadly: int = 0
+    grave: str = ""
+    deaths: int = 1000
+
+    def evaluate(self, choice: Mapping[str, Any], metrics: frozenset[str]) -> ToyEvaluation:
+        rows, cols, kind = choice["rows"], choice["cols"], choice["kind"]
+        if rows == self.deadly:
+            grave = Path(self.grave)
+            lines = len(grave.read_text().splitlines()) if grave.exists() else 0
+            if lines < self.deaths:
+                with grave.open("a") as file:
+                    file.write("died\n")
+                os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(self.pause)
+        with Path(self.log).open("a") as file:
+            file.write(f"{rows} {cols} {kind} {os.getpid()}\n")
+        if (rows, cols) == (6, 5):
+            return ToyEvaluation(None, {}, "too large")
+        area, better = rows * cols, "abc".index(kind)
+        figures = {
+            "cycles": 1000 * (better + 1) / area,
+            "latency_us": 1.0,
+            "energy_pj": 5.0,
+            "area_um2": float(area),
+            "power_mw": 5e-3,
+            "accuracy": (1 + better) / 4,
+        }
+        return ToyEvaluation(load_design("edge"), figures)
+
+
+def log_of(path: Path) -> list[str]:
+    """The choices that were evaluated, in the order in which they were done."""
+    return [" ".join(line.split()[:3]) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def plan(
+    trials: int = 60,
+    *,
+    seed: int = 0,
+    sampler: str = "nsga2",
+    constraints: tuple[Constraint, ...] = (),
+    parameters: Mapping[str, tuple[Any, ...]] = SPACE,
+) -> Plan:
+    return Plan(dict(parameters), OBJECTIVES, constraints, sampler, seed, 12, trials)
+
+
+def job(log: Path, **given: Any) -> Job:
+    toy = Toy(str(log), **given)
+    return Job(Toy, tuple(vars(toy).values()), plan().metrics)
+
+
+def run(storage: Path, workers: Workers, wanted: Plan | None = None, name: str | None = None, **given: Any) -> Found:
+    """A search of toys in ``storage``."""
+    with open_study(storage) as study:
+        return search(wanted or plan(), dict, study, name, "content", workers, **given)
+
+
+if __name__ == "__main__":
+    # python -m tests.skipstone.explore.toys STUDY LOG PAUSE JOBS: a search that a test can kill.
+    from skipstone.explore.workers import local_workers
+
+    with local_workers(job(Path(sys.argv[2]), pause=float(sys.argv[3])), int(sys.argv[4])) as found:
+        run(Path(sys.argv[1]), found)
