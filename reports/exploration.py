@@ -1,46 +1,130 @@
-"""One costed point of a design-space exploration: what the explorer hands to ``reports.pareto``."""
+"""The outcome of a design-space exploration: what was searched, under which constraints, and every point with its figures.
+
+What ``skipstone explore`` hands to reports and writes as JSON; frozen, and read back by ``ExplorationResult.from_dict``.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+METRICS = {
+    "cycles": "cycles",
+    "latency_us": "us",
+    "energy_pj": "pJ",
+    "area_um2": "um2",
+    "power_mw": "mW",
+    "accuracy": "",
+    "dsps": "",
+    "block_rams": "",
+    "luts": "",
+}
+"""What a point can be measured by, and its unit. Accuracy is a share (0 to 1)."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A metric that the search makes small or large."""
+
+    name: str
+    direction: Literal["minimize", "maximize"]
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A metric that must be at most (``<=``) or at least (``>=``) ``limit``, in the unit of ``METRICS``."""
+
+    name: str
+    op: Literal["<=", ">="]
+    limit: float
+
+    def violation(self, value: float) -> float:
+        """By how much ``value`` breaks it; 0 where it does not."""
+        return max(0.0, value - self.limit if self.op == "<=" else self.limit - value)
 
 
 @dataclass(frozen=True)
 class ExplorationPoint:
-    """One design with one pruning. ``number`` is its place in the search; ``accuracy`` (0 to 1) is None without data.
-
-    ``parameters`` are the design's parameters; ``on_front`` says that no other point is better in
-    every objective searched.
-    """
+    """One choice that was built, mapped and costed. ``number`` is its place in the search, ``parameters`` what was chosen,
+    ``metrics`` its exact figures, ``violations`` by how much it breaks which constraint (only those it breaks). ``on_front``: it breaks
+    none, and no other such point is at least as good in every objective and better in one."""
 
     number: int
     design: str
-    parameters: dict[str, Any]
-    pruning: str
-    cycles: int
-    energy_pj: float
-    area_um2: float
-    accuracy: float | None
-    on_front: bool
+    parameters: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    violations: Mapping[str, float] = field(default_factory=dict)
+    on_front: bool = False
+
+    @property
+    def feasible(self) -> bool:
+        return not any(self.violations.values())
+
+
+@dataclass(frozen=True)
+class ExplorationResult:
+    """``space``: the choices of each parameter. ``problems``: why choices have no cost, and how many each. ``hypervolume``: after each
+    number of trials, that of the front against ``reference`` (a value of each objective). ``importance``: for each objective, the share
+    of its variance that each parameter explains. ``diagnosis``: in words, which constraint kills a search without a feasible point,
+    and the nearest point. ``sources``: (what, source) of the figures."""
+
+    network: str
+    sampler: str
+    seed: int
+    trials: int
+    objectives: tuple[Objective, ...]
+    constraints: tuple[Constraint, ...]
+    space: Mapping[str, tuple[Any, ...]]
+    points: tuple[ExplorationPoint, ...]
+    problems: Mapping[str, int]
+    calibration: str
+    technology: str
+    accuracy_images: int
+    sources: tuple[tuple[str, str], ...] = ()
+    reference: Mapping[str, float] = field(default_factory=dict)
+    hypervolume: tuple[tuple[int, float], ...] = ()
+    importance: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    diagnosis: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
         return dataclasses.asdict(self)
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ExplorationResult:
+        """What :meth:`to_dict` gave, also after JSON."""
+        return cls(
+            **{
+                **values,
+                "objectives": tuple(Objective(**each) for each in values["objectives"]),
+                "constraints": tuple(Constraint(**each) for each in values["constraints"]),
+                "space": {name: tuple(choices) for name, choices in values["space"].items()},
+                "points": tuple(ExplorationPoint(**each) for each in values["points"]),
+                "sources": tuple((what, text) for what, text in values["sources"]),
+                "hypervolume": tuple((trials, value) for trials, value in values["hypervolume"]),
+                "diagnosis": tuple(values["diagnosis"]),
+            }
+        )
 
-def front_first(points: Sequence[ExplorationPoint]) -> list[ExplorationPoint]:
-    """The points on the front, then the others; each group from the fewest cycles up."""
-    return sorted(points, key=lambda point: (not point.on_front, point.cycles, point.energy_pj, point.number))
+
+def front_first(points: Sequence[ExplorationPoint], metric: str = "cycles") -> list[ExplorationPoint]:
+    """The points on the front, then the other feasible ones, then the rest; each group from the least ``metric`` up."""
+    return sorted(
+        points,
+        key=lambda point: (
+            not point.on_front,
+            not point.feasible,
+            point.metrics.get(metric, float("inf")),
+            point.number,
+        ),
+    )
 
 
 def varying_parameters(points: Sequence[ExplorationPoint]) -> list[str]:
-    """Names of the parameters that are not the same at every point, in the order in which they are first met.
-
-    A design's name and description are no parameters of the search and never among them.
-    """
-    names = dict.fromkeys(name for point in points for name in point.parameters if name not in ("name", "description"))
+    """Names of the parameters that are not the same at every point, in the order in which they are first met."""
+    names = dict.fromkeys(name for point in points for name in point.parameters)
     missing = object()
     return [
         name

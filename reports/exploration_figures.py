@@ -1,0 +1,146 @@
+"""The exploration's plots that need no selection: which parameters matter, the hypervolume, and who meets each constraint."""
+
+from __future__ import annotations
+
+import html
+
+from reports.exploration import ExplorationResult
+from reports.exploration_summary import constraint_text, met, metrics
+from reports.figures import COLOURS, Figure, Grid, Key, bar_height, bar_layout, stacked_bars
+from reports.summary import count, percent
+
+HYPERVOLUME_HEIGHT = 340
+OBJECTIVE_BAR = 16
+
+
+def exploration_figures(result: ExplorationResult) -> list[Figure]:
+    """Those for which the result has data."""
+    return [
+        figure
+        for figure in (_importance(result), _hypervolume(result), _constraints(result))
+        if figure is not None and figure.table.rows
+    ]
+
+
+def _importance(result: ExplorationResult) -> Figure | None:
+    """Parameters from the most important down, a bar for each objective."""
+    words = {metric.name: metric.word for metric in metrics(result)}
+    objectives = [each.name for each in result.objectives if result.importance.get(each.name)]
+    parameters = dict.fromkeys(name for each in objectives for name in result.importance[each])
+    order = sorted(parameters, key=lambda name: -sum(result.importance[each].get(name, 0.0) for each in objectives))
+    if not order:
+        return None
+    series = [
+        (words.get(each, each), [100 * result.importance[each].get(name, 0.0) for name in order]) for each in objectives
+    ]
+    layout = bar_layout(order, "share of the objective's variance, %", [])
+    largest = max((max(values) for _, values in series), default=1.0)
+    layout |= {"barmode": "group", "bargap": 0.3}
+    layout["xaxis"]["range"] = [0, 1.05 * largest or 1.0]
+    return Figure(
+        name="importance",
+        title="Which parameters matter",
+        caption="How much of the variance of each objective, over all points tried, each parameter explains. A long bar: choose "
+        "this one with care. None: take what is cheapest. The shares are estimates from the points tried.",
+        height=bar_height(order) + OBJECTIVE_BAR * len(order) * max(0, len(objectives) - 1),
+        traces=stacked_bars(order, series, "%"),
+        layout=layout,
+        keys=tuple(Key(name, index % COLOURS, (index,)) for index, (name, _) in enumerate(series)),
+        table=Grid(
+            ("parameter", *(f"{name}, %" for name, _ in series)),
+            tuple((name, *(f"{values[i]:.1f}" for _, values in series)) for i, name in enumerate(order)),
+        ),
+    )
+
+
+def _hypervolume(result: ExplorationResult) -> Figure | None:
+    """The front's hypervolume as the search went on."""
+    if not result.hypervolume:
+        return None
+    trials = [trial for trial, _ in result.hypervolume]
+    values = [value for _, value in result.hypervolume]
+    shown = {metric.name: metric for metric in metrics(result)}
+    reference = ", ".join(
+        f"{shown[name].word} {shown[name].with_unit(value)}" if name in shown else f"{name} {value:g}"
+        for name, value in result.reference.items()
+    )
+    last = values[-1] or 1.0
+    late = next((trial for trial, value in result.hypervolume if value >= 0.99 * last), trials[-1])
+    return Figure(
+        name="hypervolume",
+        title="Hypervolume over trials",
+        caption="The volume that the front dominates"
+        + (f", against the reference {reference}" if reference else "")
+        + f". Where it is flat, more trials no longer help: 99% of its last value is reached after {count(late)} of "
+        f"{count(trials[-1])} trials.",
+        height=HYPERVOLUME_HEIGHT,
+        traces=[
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "meta": 0,
+                "name": "hypervolume",
+                "line": {"shape": "hv", "width": 2},
+                "marker": {"size": 4},
+                "x": trials,
+                "y": [float(value) for value in values],
+                "hovertemplate": "after %{x:,} trials: %{y:.4~g}<extra></extra>",
+            }
+        ],
+        layout={
+            "margin": {"l": 8, "r": 24, "t": 16, "b": 48},
+            "xaxis": {"title": {"text": "trials"}, "fixedrange": True, "separatethousands": True},
+            "yaxis": {
+                "title": {"text": "hypervolume"},
+                "fixedrange": True,
+                "automargin": True,
+                "rangemode": "tozero",
+            },
+        },
+        keys=(),
+        table=Grid(
+            ("trials", "hypervolume"), tuple((count(trial), f"{value:.6g}") for trial, value in result.hypervolume)
+        ),
+    )
+
+
+def _constraints(result: ExplorationResult) -> Figure | None:
+    """How many points meet each constraint."""
+    if not result.constraints or not result.points:
+        return None
+    shown = {metric.name: metric for metric in metrics(result)}
+    counted = met(result)
+    labels = [constraint_text(each.constraint, shown[each.constraint.name]) for each in counted]
+    labels.append("all of them")
+    points = len(result.points)
+    feasible = sum(point.feasible for point in result.points)
+    meeting = [*(each.met for each in counted), feasible]
+    notes = [(float(points), f"{count(value)} of {count(points)}") for value in meeting]
+    series = [("meets it", meeting), ("breaks it", [points - value for value in meeting])]
+    traces = stacked_bars(labels, series, "points")
+    traces[0]["meta"], traces[1]["meta"] = 3, 4
+    for trace in traces:
+        trace["customdata"] = [html.escape(label) for label in labels]
+    layout = bar_layout(labels, "points", notes)
+    layout["xaxis"]["range"] = [0, 1.3 * points]
+    layout["xaxis"]["tickformat"] = ",d"
+    return Figure(
+        name="constraints",
+        title="Constraints",
+        caption="How many of the points tried meet each constraint. A point that breaks one constraint alone would be feasible "
+        "without it.",
+        height=bar_height(labels),
+        traces=traces,
+        layout=layout,
+        keys=(Key("meets it", 3, (0,)), Key("breaks it", 4, (1,))),
+        table=Grid(
+            ("constraint", "points that meet it", "share", "break only this one"),
+            (
+                *(
+                    (label, count(each.met), percent(each.met / points), count(each.breaks_alone))
+                    for label, each in zip(labels, counted, strict=False)
+                ),
+                (labels[-1], count(feasible), percent(feasible / points), ""),
+            ),
+        ),
+    )
