@@ -8,7 +8,7 @@ from pathlib import Path
 from mapper.results import CAUSES, LayerResult, NetworkResult
 from reports.figures import Grid
 from reports.network_figures import network_figures
-from reports.page import cards_html, figure_html, rows_html, table_html, write_page
+from reports.page import Card, cards_html, figure_html, rows_html, table_html, write_page
 from reports.summary import (
     BOUND_DEFINITIONS,
     CAUSE_DEFINITIONS,
@@ -116,17 +116,16 @@ def _summary(result: NetworkResult) -> str:
     )
     images = f"{result.images_verified:,} image" + ("" if result.images_verified == 1 else "s")
     cards = [
-        ("cycles", count(result.total_cycles), f"dense: {count(result.dense_total_cycles)}", ""),
-        ("speed-up over dense", NONE if factor is None else f"{factor:.2f}x", "same array, unpruned", ""),
-        ("utilization", percent(utilization(result)), "of the PEs' cycles", ""),
-        ("energy", f"{nanojoules(result.total_energy_pj)} nJ", "for one input", ""),
-        (
+        Card("cycles", count(result.total_cycles), f"dense: {count(result.dense_total_cycles)}"),
+        Card("speed-up over dense", NONE if factor is None else f"{factor:.2f}x", "same array, unpruned"),
+        Card("utilization", percent(utilization(result)), "of the PEs' cycles"),
+        Card("energy", f"{nanojoules(result.total_energy_pj)} nJ", "for one input"),
+        Card(
             "accuracy",
             percent(best[0], 2) if best else NONE,
             f"{best[1]}, {accuracy.images:,} images" if best else "no data",
-            "",
         ),
-        ("verified against RTL", verdict_value, images if result.images_verified else "model only", verdict_style),
+        Card("verified against RTL", verdict_value, images if result.images_verified else "model only", verdict_style),
     ]
     return cards_html(cards) + rows_html(summary_rows(result))
 

@@ -15,6 +15,7 @@ from reports.figures import (
     Figure,
     Grid,
     Key,
+    Numbers,
     bar_height,
     bar_layout,
     log_ticks,
@@ -70,6 +71,13 @@ def cycles_figure(result: NetworkResult) -> Figure:
         layout=bar_layout(labels, "cycles", notes),
         keys=tuple(Key(cause, index, (index,), CAUSE_DEFINITIONS[cause]) for index, cause in enumerate(CAUSES)),
         table=Grid(("layer", *CAUSES, "cycles"), rows),
+        numbers=Numbers(
+            ("layer", *(f"{cause}_cycles" for cause in CAUSES), "model_cycles"),
+            tuple(
+                (layer.name, *(layer.cycles_by_cause.get(cause) for cause in CAUSES), layer.model_cycles)
+                for layer in result.layers
+            ),
+        ),
     )
 
 
@@ -89,8 +97,9 @@ def utilization_figure(result: NetworkResult) -> Figure:
         (100 * (layer.utilization or 0.0), "host" if layer.on_host else percent(layer.utilization))
         for layer in result.layers
     ]
-    layout = bar_layout(labels, "PEs doing useful work, % of the layer's cycles", notes)
+    layout = bar_layout(labels, "useful work, % of PEs and cycles", notes)
     layout["xaxis"] |= {"range": [0, 109], "tickvals": [0, 20, 40, 60, 80, 100]}
+    layout["meta"]["narrow"]["xaxis"] = {"range": [0, 130], "tickvals": [0, 50, 100]}
     return Figure(
         name="utilization",
         title="Utilization of each layer",
@@ -106,6 +115,10 @@ def utilization_figure(result: NetworkResult) -> Figure:
                 for layer in result.layers
             ),
             frozenset({0, 1}),
+        ),
+        numbers=Numbers(
+            ("layer", "bound", "utilization"),
+            tuple((layer.name, layer.bound, layer.utilization) for layer in result.layers),
         ),
     )
 
@@ -137,6 +150,13 @@ def energy_figure(result: NetworkResult) -> Figure:
         layout=bar_layout(labels, "energy, nJ", notes),
         keys=tuple(Key(part, index % COLOURS, (index,)) for index, part in enumerate(parts)),
         table=Grid(("layer (nJ)", *parts, "total"), rows),
+        numbers=Numbers(
+            ("layer", *(f"{part}_pj" for part in parts), "energy_pj"),
+            tuple(
+                (layer.name, *(layer.energy_by_part.get(part) for part in parts), layer.energy_pj)
+                for layer in result.layers
+            ),
+        ),
     )
 
 
@@ -252,6 +272,10 @@ def roofline_figure(result: NetworkResult) -> Figure:
                 for _, layer, x, y in points
             ),
             frozenset({0, 1}),
+        ),
+        numbers=Numbers(
+            ("layer", "bound", "useful_macs_per_byte", "useful_macs_per_cycle", "ceiling_macs_per_cycle"),
+            tuple((layer.name, layer.bound, x, y, min(pes, x * bytes_per_cycle)) for _, layer, x, y in points),
         ),
     )
 

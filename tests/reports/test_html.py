@@ -27,7 +27,7 @@ def test_one_plotly_script_and_nothing_loaded(target: Path) -> None:
     text = target.read_text(encoding="utf-8")
     assert text.count("* plotly.js v") == 1
     read = Page(target)
-    assert [e.attributes.get("id") for e in read.all("script")] == ["figures", "plotly", None]
+    assert [e.attributes.get("id") for e in read.all("script")] == ["figures", "plotly", "page"]
     loading = {"src", "srcset", "poster", "action", "background", "data"}
     assert not [e for e in read.elements if loading & set(e.attributes)]
     assert {e.attributes["href"][:1] for e in read.all("a")} == {"#"}
