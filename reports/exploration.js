@@ -1,16 +1,19 @@
 "use strict";
-// The exploration's page: one filter, set by dragging in the plots or by numbers, for the front, the parallel coordinates and the table.
-document.addEventListener("DOMContentLoaded", () => {
+// The exploration's page: one filter, set by dragging in the plots or by fields, for the front, the parallel coordinates and the table.
+(() => {
   const { metrics, parameters, points } = JSON.parse(document.getElementById("exploration").textContent);
   const byName = Object.fromEntries(metrics.map((metric) => [metric.name, metric]));
   const varying = parameters.filter((parameter) => parameter.varies);
   const all = points.map((_, index) => index);
   const element = (id) => document.getElementById(id);
   const ROWS = 100, HOVER_PARAMETERS = 12, DIMMED = 0.12;
-  const form = element("filter"), front = element("front-plot"), parallel = element("parallel-plot");
+  const form = element("filter");
+  const fine = window.matchMedia("(pointer: fine)").matches;
+  let version = 0;
 
-  // ranges: [least, largest] of a metric; choices: numbers of a parameter's choices; picked: points selected in the plot.
-  const state = { ranges: {}, choices: {}, picked: null, sort: { key: "number", down: false }, open: new Set(), limit: ROWS };
+  // ranges: [least, largest] of a metric; choices: numbers of a parameter's choices; picked: points selected in the front's plot,
+  // and outline: how.
+  const state = { ranges: {}, choices: {}, picked: null, outline: [], sort: { key: "number", down: false }, open: new Set(), limit: ROWS };
 
   const text = (metric, index) => {
     const value = metric.values[index];
@@ -19,7 +22,6 @@ document.addEventListener("DOMContentLoaded", () => {
   const number = (value, decimals) =>
     value.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
   const escaped = (string) => string.replace(/[&<>"']/g, (letter) => `&#${letter.charCodeAt(0)};`);
-  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
   const made = (tag, attributes = {}, ...children) => {
     const node = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
@@ -61,8 +63,8 @@ document.addEventListener("DOMContentLoaded", () => {
   }
   const hovers = all.map(hover);
 
+  // From the best x on, a point is on the front of the two where its y is better than all before.
   function frontOfTwo(x, y) {
-    // From the best x on, a point is on the front of the two where its y is better than all before.
     const sign = (metric) => (metric.best === "max" ? -1 : 1);
     const order = all
       .filter((index) => points[index].feasible && x.values[index] !== null && y.values[index] !== null)
@@ -75,11 +77,11 @@ document.addEventListener("DOMContentLoaded", () => {
     });
   }
 
-  function rangeOf(metric, log) {
-    const known = metric.values.filter((value) => value !== null);
-    let low = Math.min(...known), high = Math.max(...known);
-    if (!known.length) [low, high] = [0, 1];
-    if (log) {
+  function rangeOf(which) {
+    const { values } = metricOf(which);
+    const placed = (element("fit").checked ? all.filter(left) : all).map((index) => values[index]).filter((value) => value !== null);
+    const [low, high] = placed.length ? [Math.min(...placed), Math.max(...placed)] : [1, 2];
+    if (axis[which].log.checked) {
       const room = 0.06 * Math.log10(high / low) || 0.1;
       return [Math.log10(low) - room, Math.log10(high) + room];
     }
@@ -88,10 +90,12 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 
   function plotAxis(which) {
-    const metric = metricOf(which), log = axis[which].log.checked, range = rangeOf(metric, log);
-    const style = { gridcolor: colour("rule"), zerolinecolor: colour("rule"), linecolor: colour("rule") };
-    const made = { title: { text: escaped(metric.title) }, type: log ? "log" : "linear", range, automargin: true, separatethousands: true, zeroline: false, ...style };
-    return log ? Object.assign(made, logTicks(10 ** range[0], 10 ** range[1])) : made;
+    const log = axis[which].log.checked, range = rangeOf(which);
+    const common = { title: { text: escaped(metricOf(which).title) }, range, type: log ? "log" : "linear", automargin: true, separatethousands: true, zeroline: false };
+    if (!log) return common;
+    const [low, high] = range.map((value) => 10 ** value);
+    // Under two octaves, ticks at 1, 2 and 5 are too few.
+    return high / low < 4 ? { ...common, nticks: 6, tickformat: ",~r" } : { ...common, ...logTicks(low, high) };
   }
 
   function logTicks(low, high) {
@@ -99,155 +103,167 @@ document.addEventListener("DOMContentLoaded", () => {
     for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power++) {
       for (const step of high / low <= 1000 ? [1, 2, 5] : [1]) {
         const value = step * 10 ** power;
-        if (value >= low && value <= high) ticks.push(value);
+        if (value >= low * (1 - 1e-9) && value <= high * (1 + 1e-9)) ticks.push(value);
       }
     }
     return { tickvals: ticks, ticktext: ticks.map((value) => value.toLocaleString("en-US", { maximumSignificantDigits: 10 })) };
   }
 
-  function limitLines(x, y) {
+  function limitLines(colour) {
     const line = { color: colour("bad"), width: 1.5, dash: "dash" };
-    const note = (name, { op, limit }, place) => ({
-      ...place, text: escaped(`${byName[name].word} ${op === "<=" ? "≤" : "≥"} ${limit.toLocaleString("en-US")}`),
-      showarrow: false, font: { color: colour("bad"), size: 12 },
-    });
-    const inside = (which, limit) => {
-      const log = axis[which].log.checked, [low, high] = rangeOf(metricOf(which), log), value = log ? Math.log10(limit) : limit;
-      return value > low && value < high ? value : null;
-    };
     const shapes = [], annotations = [];
-    for (const each of x.limits) {
-      const at = inside("x", each.limit);
-      if (at === null) continue;
-      shapes.push({ type: "line", x0: each.limit, x1: each.limit, yref: "paper", y0: 0, y1: 1, line, layer: "below" });
-      annotations.push(note(x.name, each, { x: at, yref: "paper", y: 1, xanchor: "left", yanchor: "top", xshift: 3 }));
-    }
-    for (const each of y.limits) {
-      const at = inside("y", each.limit);
-      if (at === null) continue;
-      shapes.push({ type: "line", y0: each.limit, y1: each.limit, xref: "paper", x0: 0, x1: 1, line, layer: "below" });
-      annotations.push(note(y.name, each, { y: at, xref: "paper", x: 1, xanchor: "right", yanchor: "bottom" }));
+    for (const which of ["x", "y"]) {
+      const metric = metricOf(which), [low, high] = rangeOf(which);
+      for (const { op, limit } of metric.limits) {
+        const at = axis[which].log.checked ? Math.log10(limit) : limit;
+        if (!(at > low && at < high)) continue;
+        const along = which === "x" ? { x0: limit, x1: limit, yref: "paper", y0: 0, y1: 1 } : { y0: limit, y1: limit, xref: "paper", x0: 0, x1: 1 };
+        shapes.push({ type: "line", line, layer: "below", ...along });
+        annotations.push({
+          text: escaped(`${metric.word} ${op === "<=" ? "≤" : "≥"} ${limit.toLocaleString("en-US")}`), showarrow: false,
+          font: { color: colour("bad"), size: 12 }, bgcolor: colour("paper"), opacity: 0.9,
+          ...(which === "x" ? { x: at, yref: "paper", y: 1, xanchor: "left", yanchor: "top", xshift: 3 } : { y: at, xref: "paper", x: 1, xanchor: "right", yanchor: "bottom" }),
+        });
+      }
     }
     return { shapes, annotations };
   }
 
-  function drawFront() {
+  Skipstone.adjust("front", (data, layout, colour) => {
     const x = metricOf("x"), y = metricOf("y");
     const placed = all.filter((index) => x.values[index] !== null && y.values[index] !== null);
-    const missing = points.length - placed.length;
-    element("front-note").textContent = missing
-      ? `${missing} ${missing === 1 ? "point has" : "points have"} no ${(x.values.includes(null) ? x : y).word} and no mark here.` : "";
-    const kinds = [
-      { name: "breaks a constraint", of: (point) => !point.feasible, marker: { symbol: "x-thin", size: 7, line: { width: 1.5, color: colour("series-4") } } },
-      { name: "feasible", of: (point) => point.feasible && !point.front, marker: { symbol: "circle", size: 8, color: colour("series-5"), opacity: 0.75, line: { width: 1, color: colour("paper") } } },
-      { name: "on the front", of: (point) => point.front, marker: { symbol: "diamond", size: 11, color: colour("series-0"), line: { width: 1, color: colour("paper") } } },
-    ];
-    const chosen = filtered();
-    const data = kinds.map(({ name, of, marker }) => {
-      const members = placed.filter((index) => of(points[index]));
-      return {
-        type: "scatter", mode: "markers", name, marker,
-        x: members.map((index) => x.values[index]), y: members.map((index) => y.values[index]),
-        customdata: members, text: members.map((index) => hovers[index]), hovertemplate: "%{text}<extra></extra>",
-        selectedpoints: chosen ? members.flatMap((index, place) => (left(index) ? [place] : [])) : null,
-        selected: { marker: { opacity: 1 } }, unselected: { marker: { opacity: DIMMED } },
-      };
-    });
     const line = frontOfTwo(x, y);
-    data.unshift({
-      type: "scatter", mode: "lines", name: "front of the two", hoverinfo: "skip",
-      x: line.map((index) => x.values[index]), y: line.map((index) => y.values[index]),
+    const chosen = filtered();
+    const marks = [
+      [(point) => !point.feasible, { symbol: "x-thin", size: 7, line: { width: 1.5, color: colour("series-4") } }],
+      [(point) => point.feasible && !point.front, { symbol: "circle", size: 8, opacity: 0.8, line: { width: 1, color: colour("paper") } }],
+      [(point) => point.front, { symbol: "diamond", size: 11, line: { width: 1, color: colour("paper") } }],
+    ];
+    Object.assign(data[0], {
+      x: line.map((index) => x.values[index]), y: line.map((index) => y.values[index]), hoverinfo: "skip",
       line: { shape: "hv", width: 1.5, color: colour("series-0"), dash: "dot" },
     });
-    const drag = element("drag").value;
-    return Plotly.react(front, data, {
-      ...limitLines(x, y), xaxis: plotAxis("x"), yaxis: plotAxis("y"), margin: { l: 8, r: 16, t: 12, b: 48 },
-      showlegend: false, hovermode: "closest", dragmode: drag === "false" ? false : drag,
-      uirevision: [x.name, y.name, axis.x.log.checked, axis.y.log.checked].join(), selectionrevision: state.picked ? "picked" : String(Math.random()),
-      newselection: { line: { color: colour("ink") } },
-      paper_bgcolor: colour("paper"), plot_bgcolor: colour("paper"),
-      font: { color: colour("ink"), size: 13, family: getComputedStyle(document.body).fontFamily },
-      hoverlabel: { bgcolor: colour("panel"), bordercolor: colour("rule"), font: { color: colour("ink") }, align: "left", namelength: -1 },
-    }, { responsive: true, displayModeBar: false });
-  }
-
-  // Parallel coordinates. An axis that is logarithmic holds logarithms.
-
-  const scaled = (metric, value) => (metric.log ? Math.log10(value) : value);
-  const drawable = metrics.filter((metric) => !metric.values.includes(null) && new Set(metric.values).size > 1);
-  const dimensions = [
-    ...varying.map((parameter) => ({
-      parameter, label: parameter.name, of: (index) => parameter.values[index],
-      fixed: { tickvals: parameter.choices.map((_, index) => index), ticktext: parameter.choices, range: [-0.3, parameter.choices.length - 0.7] },
-      limits: () => state.choices[parameter.name] && [...state.choices[parameter.name]].map((choice) => [choice - 0.3, choice + 0.3]),
-    })),
-    ...drawable.map((metric) => ({
-      metric, label: metric.title, of: (index) => scaled(metric, metric.values[index]),
-      fixed: metricTicks(metric),
-      limits: () => state.ranges[metric.name] && clipped(metric, state.ranges[metric.name]),
-    })),
-  ];
-
-  function clipped(metric, range) {
-    const [low, high] = metricTicks(metric).range;
-    const inner = (value) => (Number.isFinite(value) ? Math.min(high, Math.max(low, metric.log ? Math.log10(Math.max(value, 1e-300)) : value)) : null);
-    return [inner(range[0]) ?? low, inner(range[1]) ?? high];
-  }
-
-  function metricTicks(metric) {
-    const low = Math.min(...metric.values), high = Math.max(...metric.values);
-    if (!metric.log) return { range: [low, high], tickformat: metric.decimals ? `,.${metric.decimals}~f` : ",d" };
-    const { tickvals, ticktext } = logTicks(low, high);
-    return { range: [Math.log10(low), Math.log10(high)], tickvals: tickvals.map(Math.log10), ticktext };
-  }
-
-  function drawParallel() {
-    const members = all.filter((index) => (!state.picked || state.picked.has(index)) &&
-      (!element("only-feasible").checked || points[index].feasible) && (!element("only-front").checked || points[index].front));
-    const metric = byName[element("colour-by").value];
-    const known = metric.values.filter((value) => value !== null).map((value) => scaled(metric, value));
-    const [low, high] = [Math.min(...known), Math.max(...known)];
-    element("scale-low").textContent = text(metric, metric.values.indexOf(Math.min(...metric.values.filter((value) => value !== null))));
-    element("scale-high").textContent = text(metric, metric.values.indexOf(Math.max(...metric.values.filter((value) => value !== null))));
-    const data = [{
-      type: "parcoords", labelangle: -12, labelside: "top",
-      line: {
-        color: members.map((index) => (metric.values[index] === null ? low : scaled(metric, metric.values[index]))),
-        cmin: low, cmax: high > low ? high : low + 1,
-        colorscale: [[0, colour("low")], [0.5, colour("middle")], [1, colour("high")]],
-      },
-      unselected: { line: { color: colour("faint"), opacity: 0.06 } },
-      labelfont: { color: colour("ink"), size: 12 }, tickfont: { color: colour("ink"), size: 11 }, rangefont: { color: "rgba(0,0,0,0)", size: 1 },
-      dimensions: dimensions.map((dimension) => {
-        const limits = dimension.limits();
-        return {
-          label: escaped(dimension.label), values: members.map(dimension.of), multiselect: Boolean(dimension.parameter),
-          ...dimension.fixed, ...(limits ? { constraintrange: limits.length === 1 ? limits[0] : limits } : {}),
-        };
-      }),
-    }];
-    return Plotly.react(parallel, data, {
-      margin: { l: 70, r: 70, t: 70, b: 24 }, paper_bgcolor: colour("paper"), plot_bgcolor: colour("paper"),
-      font: { color: colour("ink"), family: getComputedStyle(document.body).fontFamily },
-    }, { responsive: true, displayModeBar: false });
-  }
-
-  function parallelBrushed() {
-    parallel.data[0].dimensions.forEach((drawn, place) => {
-      const { parameter, metric } = dimensions[place];
-      const range = drawn.constraintrange;
-      const ranges = !range || !range.length ? null : Array.isArray(range[0]) ? range : [range];
-      if (parameter) {
-        if (!ranges) delete state.choices[parameter.name];
-        else state.choices[parameter.name] = new Set(parameter.choices.map((_, choice) => choice).filter((choice) => ranges.some(([low, high]) => choice >= low && choice <= high)));
-        return;
-      }
-      if (!ranges) delete state.ranges[metric.name];
-      else if (String(ranges[0]) !== String(state.ranges[metric.name] && clipped(metric, state.ranges[metric.name])))
-        state.ranges[metric.name] = ranges[0].map((value) => (metric.log ? 10 ** value : value));
+    marks.forEach(([of, marker], place) => {
+      const members = placed.filter((index) => of(points[index]));
+      const trace = data[place + 1];
+      Object.assign(trace, {
+        x: members.map((index) => x.values[index]), y: members.map((index) => y.values[index]),
+        customdata: members, text: members.map((index) => hovers[index]), hovertemplate: "%{text}<extra></extra>",
+        marker: Object.assign({}, trace.marker, marker),
+        selectedpoints: chosen ? members.flatMap((index, at) => (left(index) ? [at] : [])) : null,
+        selected: { marker: { opacity: 1 } }, unselected: { marker: { opacity: DIMMED } },
+      });
     });
+    Object.assign(layout, {
+      ...limitLines(colour),
+      xaxis: Object.assign({}, layout.xaxis, plotAxis("x")), yaxis: Object.assign({}, layout.yaxis, plotAxis("y")),
+      dragmode: element("drag").value === "none" ? false : element("drag").value,
+      uirevision: [x.name, y.name, axis.x.log.checked, axis.y.log.checked, element("fit").checked && version].join(),
+      selections: state.outline, selectionrevision: version,
+      newselection: { line: { color: colour("ink"), width: 1.5 } },
+      activeselection: { opacity: 0.05 },
+    });
+  });
+
+  function noteMissing() {
+    const without = (metric) => metric.values.filter((value) => value === null).length;
+    element("front-note").textContent = [...new Set([metricOf("x"), metricOf("y")])].filter(without)
+      .map((metric) => `${without(metric)} of ${points.length} points have no ${metric.word} and no mark here.`).join(" ");
+  }
+
+  // Parallel coordinates: every axis goes from 0 to 1
+
+  const STEPS = 10;
+  const scaled = (metric, value) => (metric.log ? Math.log10(value) : value);
+
+  function metricAxis(metric) {
+    const known = metric.values.filter((value) => value !== null);
+    const [low, high] = [Math.min(...known), Math.max(...known)];
+    const [from, to] = [scaled(metric, low), scaled(metric, high)];
+    const place = (value) => (to > from ? (scaled(metric, value) - from) / (to - from) : 0.5);
+    const between = metric.log && high / low >= 4 ? logTicks(low, high).tickvals : [0.25, 0.5, 0.75].map((share) => low + share * (high - low));
+    const inner = between.filter((value) => place(value) > 0.07 && place(value) < 0.93);
+    const ticks = high > low ? [low, ...inner, high] : [low];
+    return {
+      metric, label: metric.title, known: (index) => metric.values[index] !== null, of: (index) => place(metric.values[index]),
+      ticks: ticks.map((value) => [place(value), number(value, metric.decimals)]),
+      limits: () => state.ranges[metric.name] && [state.ranges[metric.name].map((value, end) =>
+        Math.min(1, Math.max(0, Number.isFinite(value) && (value > 0 || !metric.log) ? place(value) : end)))],
+      brush: (range) => {
+        if (!range) delete state.ranges[metric.name];
+        else state.ranges[metric.name] = range.map((share) => { const value = from + share * (to - from); return metric.log ? 10 ** value : value; });
+      },
+    };
+  }
+
+  function parameterAxis(parameter) {
+    const last = parameter.choices.length - 1;
+    const place = (choice) => choice / last;
+    return {
+      parameter, label: parameter.name, known: () => true, of: (index) => place(parameter.values[index]),
+      ticks: parameter.choices.map((choice, index) => [place(index), choice]),
+      limits: () => state.choices[parameter.name] && [...state.choices[parameter.name]].map((choice) => [place(choice) - 0.02, place(choice) + 0.02]),
+      brush: (range) => {
+        if (!range) delete state.choices[parameter.name];
+        else state.choices[parameter.name] = new Set(parameter.choices.map((_, choice) => choice).filter((choice) => place(choice) >= range[0] && place(choice) <= range[1]));
+      },
+    };
+  }
+
+  const axes = [...varying.map(parameterAxis), ...metrics.filter((metric) => new Set(metric.values).size > 1).map(metricAxis)];
+
+  function colourScale() {
+    const metric = byName[element("colour-by").value];
+    const known = metric.values.filter((value) => value !== null);
+    const [low, high] = [Math.min(...known), Math.max(...known)];
+    const [from, to] = [scaled(metric, low), scaled(metric, high)];
+    element("scale-low").textContent = number(low, metric.decimals);
+    element("scale-high").textContent = number(high, metric.decimals);
+    return (index) => (metric.values[index] === null || to === from ? 0 : Math.min(STEPS - 1, Math.floor((STEPS * (scaled(metric, metric.values[index]) - from)) / (to - from))));
+  }
+
+  Skipstone.adjust("parallel", (data, layout, colour) => {
+    const stepOf = colourScale();
+    const groups = Array.from({ length: STEPS + 1 }, () => []);
+    for (const index of all) groups[left(index) ? 1 + stepOf(index) : 0].push(index);
+    groups.forEach((members, place) => {
+      const lines = members.map((index) => axes.map((each, at) => [at, each.known(index) ? each.of(index) : null]));
+      Object.assign(data[place], {
+        x: lines.flatMap((line) => [...line.map(([at]) => at), null]), y: lines.flatMap((line) => [...line.map(([, value]) => value), null]),
+        customdata: members.flatMap((index) => [...axes.map(() => index), null]),
+        text: members.flatMap((index) => [...axes.map(() => (place ? hovers[index] : "")), ""]),
+        ...(place ? { hovertemplate: "%{text}<extra></extra>", opacity: 0.75 } : { hoverinfo: "skip", opacity: 0.12 }),
+        line: { width: 1.2, color: place ? colour("heat-" + (place - 1)) : colour("faint") },
+      });
+    });
+    // Something that can be selected, or a box would select nothing and say nothing.
+    Object.assign(data[STEPS + 1], { mode: "markers", x: axes.map((_, at) => at), y: axes.map(() => 0.5), marker: { opacity: 0 }, hoverinfo: "skip", selectedpoints: null, selected: { marker: { opacity: 0 } }, unselected: { marker: { opacity: 0 } } });
+    const bars = axes.flatMap((each, at) => (each.limits() || []).map(([from, to]) => ({
+      type: "rect", x0: at - 0.04, x1: at + 0.04, y0: from, y1: to, line: { width: 1, color: colour("paper") }, fillcolor: colour("bad"), opacity: 0.85,
+    })));
+    const lines = axes.map((_, at) => ({ type: "line", x0: at, x1: at, y0: 0, y1: 1, line: { color: colour("ink"), width: 1 } }));
+    const names = axes.map((each, at) => ({
+      x: at, y: 1.03, text: escaped(each.label), textangle: -18, showarrow: false, xanchor: "left", yanchor: "bottom", xshift: -8, font: { color: colour("ink"), size: 12 },
+    }));
+    const ticks = axes.flatMap((each, at) => each.ticks.map(([y, label]) => ({
+      x: at, y, text: escaped(label), showarrow: false, xanchor: "right", xshift: -3, borderpad: 0, font: { color: colour("ink"), size: 11 }, bgcolor: colour("paper"), opacity: 0.85,
+    })));
+    const none = { visible: false, zeroline: false };
+    Object.assign(layout, {
+      shapes: [...lines, ...bars], annotations: [...names, ...ticks],
+      xaxis: Object.assign({}, layout.xaxis, none, { range: [-0.5, axes.length - 0.7] }), yaxis: Object.assign({}, layout.yaxis, none, { range: [-0.03, 1.03] }),
+      dragmode: fine ? "select" : false, selections: [], selectionrevision: version, hoverdistance: 8,
+      newselection: { line: { color: colour("ink"), width: 1.5 } },
+    });
+  });
+
+  function brushed(event) {
+    if (!event || !event.range) return;
+    const [from, to] = [Math.min(...event.range.x), Math.max(...event.range.x)];
+    const range = [Math.max(0, Math.min(...event.range.y)), Math.min(1, Math.max(...event.range.y))];
+    axes.forEach((each, at) => { if (at >= from && at <= to) each.brush(range); });
     showFilter();
-    apply({ parallel: false });
+    apply();
   }
 
   // The filter's fields
@@ -330,7 +346,7 @@ document.addEventListener("DOMContentLoaded", () => {
       ...metrics.map((metric) => [metric.title, text(metric, index)]),
       ...parameters.map((parameter) => [parameter.name, parameter.choices[parameter.values[index]]]),
     ];
-    const list = made("dl", { class: "rows" }, ...rows.flatMap(([name, value]) => [made("dt", {}, name), made("dd", {}, value)]));
+    const list = made("dl", { class: "rows" }, ...rows.map(([name, value]) => made("div", {}, made("dt", {}, name), made("dd", {}, value))));
     return made("tr", { class: "details", id: `details-${point.number}` }, made("td", { colspan: columns.length }, made("div", {}, list)));
   }
 
@@ -366,18 +382,10 @@ document.addEventListener("DOMContentLoaded", () => {
 
   element("points-more").addEventListener("click", () => { state.limit = Infinity; drawTable(); });
 
+  // The same columns and the same text as in the file beside the page.
   element("points-csv").addEventListener("click", () => {
-    const quoted = (value) => (/[",\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
-    const header = ["number", "design", "on_front", "feasible", ...metrics.map(({ title }) => title), ...parameters.map(({ name }) => name)];
-    const lines = ordered().map((index) => [
-      String(points[index].number), points[index].design, String(points[index].front), String(points[index].feasible),
-      ...metrics.map(({ values }) => (values[index] === null ? "" : String(values[index]))),
-      ...parameters.map(({ choices, values }) => choices[values[index]]),
-    ]);
-    const content = [header, ...lines].map((line) => line.map(quoted).join(",") + "\r\n").join("");
-    const link = made("a", { href: URL.createObjectURL(new Blob([content], { type: "text/csv" })), download: "points.csv" });
-    link.click();
-    URL.revokeObjectURL(link.href);
+    const [header, ...lines] = Skipstone.figures.get("front").csv.trimEnd().split("\n");
+    Skipstone.download("points.csv", [header, ...ordered().map((index) => lines[index])].join("\n") + "\n", "text/csv");
   });
 
   function open(index) {
@@ -390,9 +398,11 @@ document.addEventListener("DOMContentLoaded", () => {
 
   // Together
 
-  function apply({ parallel = true } = {}) {
+  function apply() {
+    version += 1;
     drawTable();
-    return Promise.all([drawFront(), ...(parallel && dimensions.length ? [drawParallel()] : [])]);
+    noteMissing();
+    return Promise.all([Skipstone.redraw("front"), Skipstone.redraw("parallel")]);
   }
 
   for (const which of ["x", "y"]) {
@@ -401,30 +411,38 @@ document.addEventListener("DOMContentLoaded", () => {
       axis[which].log.disabled = !positive(metricOf(which));
     };
     start();
-    axis[which].select.addEventListener("change", () => { start(); drawFront(); });
-    axis[which].log.addEventListener("change", drawFront);
+    // The outline of a selection belongs to the axes in which it was drawn; what it selected stays.
+    const changed = () => { state.outline = []; apply(); };
+    axis[which].select.addEventListener("change", () => { start(); changed(); });
+    axis[which].log.addEventListener("change", changed);
   }
-  if (!window.matchMedia("(pointer: fine)").matches) element("drag").value = "false";
-  element("drag").addEventListener("change", drawFront);
-  element("colour-by").addEventListener("change", drawParallel);
+  if (!fine) element("drag").value = "none";
+  element("drag").addEventListener("change", apply);
+  element("fit").addEventListener("change", apply);
+  element("colour-by").addEventListener("change", apply);
   form.addEventListener("input", () => { readFilter(); apply(); });
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(() => {
-    Object.assign(state, { ranges: {}, choices: {}, picked: null });
+    Object.assign(state, { ranges: {}, choices: {}, picked: null, outline: [] });
     showFilter();
     apply();
   }));
+  drawTable();
+  noteMissing();
 
-  apply().then(() => {
+  Skipstone.drawn(() => {
+    const front = Skipstone.element("front"), parallel = Skipstone.element("parallel");
+    const known = (event) => event.points.map((point) => point.customdata).filter((index) => index !== undefined);
     front.on("plotly_selected", (event) => {
       if (!event) return;
-      state.picked = new Set(event.points.filter((point) => point.customdata !== undefined).map((point) => point.customdata));
+      state.picked = new Set(known(event));
+      state.outline = structuredClone(front.layout.selections || []);
       apply();
     });
-    front.on("plotly_deselect", () => { state.picked = null; apply(); });
-    front.on("plotly_click", (event) => { if (event.points[0].customdata !== undefined) open(event.points[0].customdata); });
-    if (dimensions.length) parallel.on("plotly_restyle", parallelBrushed);
+    front.on("plotly_deselect", () => { state.picked = null; state.outline = []; apply(); });
+    front.on("plotly_click", (event) => { const [index] = known(event); if (index !== undefined) open(index); });
+    parallel.on("plotly_selected", brushed);
+    parallel.on("plotly_deselect", () => { for (const each of axes) each.brush(null); showFilter(); apply(); });
     document.documentElement.dataset.explored = String(points.length);
   });
-  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => apply());
-});
+})();

@@ -1,16 +1,98 @@
-"""The exploration's plots that need no selection: which parameters matter, the hypervolume, and who meets each constraint."""
+"""The exploration's plots: front and parallel coordinates, which ``exploration.js`` fills, and those that stand as they are:
+which parameters matter, the hypervolume, and how many points meet each constraint."""
 
 from __future__ import annotations
 
 import html
 
-from reports.exploration import ExplorationResult
+from reports.exploration import ExplorationResult, front_first, varying_parameters
 from reports.exploration_summary import constraint_text, met, metrics
-from reports.figures import COLOURS, Figure, Grid, Key, bar_height, bar_layout, stacked_bars
-from reports.summary import count, percent
+from reports.figures import COLOURS, Figure, Grid, Key, Numbers, Value, bar_height, bar_layout, stacked_bars
+from reports.summary import NONE, count, percent
 
-HYPERVOLUME_HEIGHT = 340
+FRONT_HEIGHT, PARALLEL_HEIGHT, HYPERVOLUME_HEIGHT = 540, 500, 340
 OBJECTIVE_BAR = 16
+COLOUR_STEPS = 10
+"""As many as the page's heat scale has."""
+MARKS = (("breaks a constraint", 4), ("feasible", 5), ("on the front", 0))
+"""Kinds of points and their colours, drawn in this order."""
+
+
+def front_figure(result: ExplorationResult) -> Figure:
+    """Traces: the line of the two metrics' front, then ``MARKS``; empty until the page's script fills them. Its numbers are all
+    points, its table those on the front."""
+    marks = MARKS if any(not point.feasible for point in result.points) else MARKS[1:]
+    shown = metrics(result)
+    varying = varying_parameters(result.points)
+    front = [point for point in front_first(result.points) if point.on_front]
+    return Figure(
+        name="front",
+        title="Pareto front",
+        caption="Each mark is a point; point at one for its numbers, click it to find it in the table below. Diamonds are on the "
+        "front of all objectives, the line is the front of the two metrics shown. Drag to select points, double-click to let go.",
+        height=FRONT_HEIGHT,
+        traces=[
+            {"type": "scatter", "mode": "lines", "x": [], "y": []},
+            *({"type": "scatter", "mode": "markers", "meta": colour, "x": [], "y": []} for _, colour in MARKS),
+        ],
+        layout={"margin": {"l": 8, "r": 16, "t": 12, "b": 48}},
+        keys=tuple(
+            Key(name, colour, (index,)) for index, (name, colour) in enumerate(MARKS, 1) if (name, colour) in marks
+        ),
+        table=Grid(
+            ("point", *(metric.title for metric in shown), *varying),
+            tuple(
+                (
+                    str(point.number),
+                    *(metric.of(point) for metric in shown),
+                    *(str(point.parameters.get(name, NONE)) for name in varying),
+                )
+                for point in front
+            ),
+        ),
+        numbers=point_numbers(result),
+    )
+
+
+def point_numbers(result: ExplorationResult) -> Numbers:
+    """Every point with its parameters and metrics, in the units of the result."""
+    names = list(dict.fromkeys(name for point in result.points for name in point.parameters))
+    measured = [metric.name for metric in metrics(result)]
+
+    def value(of: object) -> Value:
+        return of if isinstance(of, str | int | float) else None if of is None else str(of)
+
+    return Numbers(
+        ("number", "design", "feasible", "on_front", *names, *measured),
+        tuple(
+            (
+                point.number,
+                point.design,
+                str(point.feasible).lower(),
+                str(point.on_front).lower(),
+                *(value(point.parameters.get(name)) for name in names),
+                *(point.metrics.get(name) for name in measured),
+            )
+            for point in result.points
+        ),
+    )
+
+
+def parallel_figure(result: ExplorationResult) -> Figure:
+    """Traces: what the filter leaves out, then a step of the colour scale each; empty until the page's script fills them."""
+    names = [*varying_parameters(result.points), *(metric.title for metric in metrics(result))]
+    return Figure(
+        name="parallel",
+        title="Parallel coordinates",
+        caption="Each line is a point. Drag a box over a part of one or more axes to keep what crosses there; double-click to let "
+        "go. The filter's fields do the same.",
+        height=PARALLEL_HEIGHT,
+        traces=[{"type": "scatter", "mode": "lines", "x": [], "y": []} for _ in range(COLOUR_STEPS + 2)],
+        layout={"margin": {"l": 60, "r": 40, "t": 84, "b": 16}},
+        keys=(),
+        table=Grid(("axis",), tuple((name,) for name in names)),
+        numbers=point_numbers(result),
+    )
 
 
 def exploration_figures(result: ExplorationResult) -> list[Figure]:
@@ -36,7 +118,7 @@ def _importance(result: ExplorationResult) -> Figure | None:
     layout = bar_layout(order, "share of the objective's variance, %", [])
     largest = max((max(values) for _, values in series), default=1.0)
     layout |= {"barmode": "group", "bargap": 0.3}
-    layout["xaxis"]["range"] = [0, 1.05 * largest or 1.0]
+    layout["xaxis"]["range"] = layout["meta"]["narrow"]["xaxis"]["range"] = [0, 1.05 * largest or 1.0]
     return Figure(
         name="importance",
         title="Which parameters matter",
@@ -49,6 +131,10 @@ def _importance(result: ExplorationResult) -> Figure | None:
         table=Grid(
             ("parameter", *(f"{name}, %" for name, _ in series)),
             tuple((name, *(f"{values[i]:.1f}" for _, values in series)) for i, name in enumerate(order)),
+        ),
+        numbers=Numbers(
+            ("parameter", *(f"{each}_share" for each in objectives)),
+            tuple((name, *(float(result.importance[each].get(name, 0.0)) for each in objectives)) for name in order),
         ),
     )
 
@@ -101,6 +187,7 @@ def _hypervolume(result: ExplorationResult) -> Figure | None:
         table=Grid(
             ("trials", "hypervolume"), tuple((count(trial), f"{value:.6g}") for trial, value in result.hypervolume)
         ),
+        numbers=Numbers(("trials", "hypervolume"), tuple((trial, float(value)) for trial, value in result.hypervolume)),
     )
 
 
@@ -122,7 +209,8 @@ def _constraints(result: ExplorationResult) -> Figure | None:
     for trace in traces:
         trace["customdata"] = [html.escape(label) for label in labels]
     layout = bar_layout(labels, "points", notes)
-    layout["xaxis"]["range"] = [0, 1.3 * points]
+    layout["xaxis"]["range"] = [0, 1.2 * points]
+    layout["meta"]["narrow"]["xaxis"]["range"] = [0, 1.8 * points]
     layout["xaxis"]["tickformat"] = ",d"
     return Figure(
         name="constraints",
@@ -141,6 +229,13 @@ def _constraints(result: ExplorationResult) -> Figure | None:
                     for label, each in zip(labels, counted, strict=False)
                 ),
                 (labels[-1], count(feasible), percent(feasible / points), ""),
+            ),
+        ),
+        numbers=Numbers(
+            ("metric", "op", "limit", "met", "points", "break_only_this"),
+            tuple(
+                (each.constraint.name, each.constraint.op, each.constraint.limit, each.met, points, each.breaks_alone)
+                for each in counted
             ),
         ),
     )

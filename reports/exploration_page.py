@@ -1,7 +1,7 @@
 """The report of an exploration: one HTML page in which the Pareto front is looked at, filtered and compared. Offline.
 
-The page holds every point once, as JSON; ``exploration.js`` draws the front, the parallel coordinates and the table from it,
-and one filter, set in any of them or by numbers, governs all three.
+The page holds every point once, as JSON; ``exploration.js`` fills the front, the parallel coordinates and the table from it,
+and one filter, set by dragging in a plot or by fields, governs all three.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from reports.exploration import ExplorationResult, varying_parameters
-from reports.exploration_figures import exploration_figures
+from reports.exploration_figures import exploration_figures, front_figure, parallel_figure
 from reports.exploration_summary import (
     BEST,
     KNEE,
@@ -27,8 +27,8 @@ from reports.exploration_summary import (
     picks,
     size_of,
 )
-from reports.figures import Grid
-from reports.page import UNSAFE_IN_SCRIPT, cards_html, figure_html, rows_html, table_html, write_page
+from reports.figures import Figure, Grid
+from reports.page import UNSAFE_IN_SCRIPT, Card, cards_html, figure_html, rows_html, table_html, write_page
 from reports.pareto import broken_text, nearest
 from reports.summary import NONE, count
 
@@ -50,11 +50,12 @@ def write_exploration(result: ExplorationResult, path: Path) -> None:
     """Writes the page to ``path``, whole or not at all; OSError where that can't be done."""
     figures = exploration_figures(result)
     sections = [("summary", "Summary", _summary(result))]
-    if result.points:
+    linked = [front_figure(result), parallel_figure(result)] if result.points else []
+    if linked:
         sections += [
-            ("front", "Pareto front", _front(result)),
+            ("front", "Pareto front", _front(result, linked[0])),
             ("points", "Points", _points(result)),
-            ("parallel", "Parallel coordinates", _parallel(result)),
+            ("parallel", "Parallel coordinates", _parallel(result, linked[1])),
         ]
     sections += [
         *((figure.name, figure.title, figure_html(figure)) for figure in figures),
@@ -63,7 +64,8 @@ def write_exploration(result: ExplorationResult, path: Path) -> None:
     ]
     name = html.escape(result.network)
     header = f'<h1>Exploration of {name}</h1><p class="lead">{html.escape(headline(result))}</p>'
-    write_page(path, f"{result.network}: exploration, Skipstone", sections, header, figures)
+    title = f"{result.network}: exploration, Skipstone"
+    write_page(path, title, sections, header, [*linked, *figures], ("exploration.js",) if linked else ())
 
 
 def page_points(result: ExplorationResult) -> dict[str, Any]:
@@ -128,19 +130,19 @@ def _summary(result: ExplorationResult) -> str:
     feasible = [point for point in result.points if point.feasible]
     front = sum(point.on_front for point in result.points)
     cards = [
-        ("points", count(len(result.points)), f"of {count(size_of(result))} choices", ""),
+        Card("points", count(len(result.points)), f"of {count(size_of(result))} choices"),
         *(
-            [("feasible", count(len(feasible)), "meet all constraints", "" if feasible else "bad")]
+            [Card("feasible", count(len(feasible)), "meet all constraints", "" if feasible else "bad")]
             if result.constraints and result.points
             else []
         ),
-        ("on the front", count(front), "no other is better in all", ""),
+        Card("on the front", count(front), "none is better in every objective"),
     ]
     for objective in result.objectives:
         metric = shown[objective.name]
         point = best(feasible, metric.name, metric.best)
         value = NONE if point is None else metric.with_unit(point.metrics[metric.name])
-        cards.append((BEST.get(metric.name, metric.name), value, "" if point is None else f"point {point.number}", ""))
+        cards.append(Card(BEST.get(metric.name, metric.name), value, "" if point is None else f"point {point.number}"))
     text = [cards_html(cards)]
     if result.points and not feasible:
         text.append(_diagnosis(result))
@@ -184,27 +186,19 @@ def _picked(result: ExplorationResult, rows: list[tuple[str, Any]], label: str, 
     return table_html(grid, label)
 
 
-def _front(result: ExplorationResult) -> str:
+def _front(result: ExplorationResult, figure: Figure) -> str:
     shown = metrics(result)
     names = [each.name for each in result.objectives] or [metric.name for metric in shown]
     across, up = names[0], names[min(1, len(names) - 1)]
     return f"""
 <div class="controls">
-{_select("axis-x", "Across", shown, across)}<label><input type="checkbox" id="log-x"> log</label>
-{_select("axis-y", "Up", shown, up)}<label><input type="checkbox" id="log-y"> log</label>
-<label for="drag">Dragging</label><select id="drag"><option value="select">selects a box</option>
-<option value="lasso">selects with a lasso</option><option value="zoom">zooms</option><option value="false">does nothing</option></select>
+<span>{_select("axis-x", "Across", shown, across)}<label><input type="checkbox" id="log-x"> log</label></span>
+<span>{_select("axis-y", "Up", shown, up)}<label><input type="checkbox" id="log-y"> log</label></span>
+<span><label for="drag">Dragging</label> <select id="drag"><option value="select">selects a box</option>
+<option value="lasso">selects with a lasso</option><option value="zoom">zooms</option><option value="none">does nothing</option></select></span>
+<label><input type="checkbox" id="fit"> fit the axes to what the filter leaves</label>
 </div>
-<div class="explorer">
-<figure aria-label="Pareto front"><figcaption>Each mark is a point. Point at one for all its numbers; click it to see it in the
-table. Drag to select, double-click to let go. The line is the front of the two metrics shown; diamonds are on the front of all
-objectives.</figcaption>
-<ul class="marks" aria-label="Marks"><li><span class="mark diamond"></span>on the front</li>
-<li><span class="mark dot"></span>feasible</li>{'<li><span class="mark cross">×</span>breaks a constraint</li>' if result.constraints else ""}</ul>
-<div id="front-plot" class="plot" role="img" aria-label="Plot: Pareto front. The numbers are in the table of points."></div>
-<p class="faint" id="front-note"></p></figure>
-{_filter(result, shown)}
-</div>"""
+<div class="explorer"><div>{figure_html(figure)}<p class="faint" id="front-note"></p></div>{_filter(result, shown)}</div>"""
 
 
 def _select(name: str, label: str, shown: tuple[Metric, ...], chosen: str) -> str:
@@ -213,7 +207,7 @@ def _select(name: str, label: str, shown: tuple[Metric, ...], chosen: str) -> st
         f"{html.escape(metric.title)}</option>"
         for metric in shown
     )
-    return f'<label for="{name}">{label}</label><select id="{name}">{options}</select>'
+    return f'<label for="{name}">{label}</label> <select id="{name}">{options}</select> '
 
 
 def _filter(result: ExplorationResult, shown: tuple[Metric, ...]) -> str:
@@ -243,25 +237,21 @@ def _filter(result: ExplorationResult, shown: tuple[Metric, ...]) -> str:
 def _points(result: ExplorationResult) -> str:
     """The table's place, and the points themselves."""
     content = json.dumps(page_points(result), allow_nan=False).translate(UNSAFE_IN_SCRIPT)
-    files = resources.files("reports")
+    style = (resources.files("reports") / "exploration.css").read_text(encoding="utf-8")
     return f"""<p class="faint">Those that the filter leaves. A column's heading sorts by it; a point's number opens all its numbers.</p>
-<div class="buttons"><button type="button" id="points-csv">Download these points as CSV</button></div>
+<div class="buttons"><button type="button" id="points-csv">These points as CSV</button></div>
 <div class="scroll" role="region" tabindex="0" aria-label="Points"><table id="points-table"><thead></thead><tbody></tbody></table></div>
 <div class="buttons"><button type="button" id="points-more" hidden></button></div>
 <script type="application/json" id="exploration">{content}</script>
-<style>{(files / "exploration.css").read_text(encoding="utf-8")}</style>
-<script>{(files / "exploration.js").read_text(encoding="utf-8")}</script>"""
+<style>{style}</style>"""
 
 
-def _parallel(result: ExplorationResult) -> str:
+def _parallel(result: ExplorationResult, figure: Figure) -> str:
     shown = metrics(result)
     chosen = result.objectives[-1].name if result.objectives else shown[0].name
-    return f"""<div class="controls">{_select("colour-by", "Colour by", shown, chosen)}
+    return f"""<div class="controls"><span>{_select("colour-by", "Colour by", shown, chosen)}</span>
 <span class="scale"><span id="scale-low"></span><span class="gradient"></span><span id="scale-high"></span></span></div>
-<figure aria-label="Parallel coordinates"><figcaption>Each line is a point. Drag along an axis to keep what crosses there, click it to let go;
-the filter's fields do the same from the keyboard.</figcaption>
-<div class="wide scroll" role="region" tabindex="0" aria-label="Parallel coordinates"><div id="parallel-plot" class="plot" role="img"
-aria-label="Plot: parallel coordinates. The numbers are in the table of points."></div></div></figure>"""
+<div class="wide">{figure_html(figure)}</div>"""
 
 
 def _problems(result: ExplorationResult) -> str:
