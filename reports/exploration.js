@@ -91,17 +91,18 @@
 
   function plotAxis(which) {
     const log = axis[which].log.checked, range = rangeOf(which);
-    const common = { title: { text: escaped(metricOf(which).title) }, range, type: log ? "log" : "linear", automargin: true, separatethousands: true, zeroline: false };
-    if (!log) return common;
+    const common = { title: { text: escaped(metricOf(which).title), standoff: 10 }, range, type: log ? "log" : "linear", automargin: true, separatethousands: true, zeroline: false };
+    const narrow = Skipstone.element("front").clientWidth < 560;
+    if (!log) return narrow ? { ...common, nticks: 5 } : common;
     const [low, high] = range.map((value) => 10 ** value);
     // Under two octaves, ticks at 1, 2 and 5 are too few.
-    return high / low < 4 ? { ...common, nticks: 6, tickformat: ",~r" } : { ...common, ...logTicks(low, high) };
+    return high / low < 4 ? { ...common, nticks: 6, tickformat: ",~r" } : { ...common, ...logTicks(low, high, which === "x" && narrow && high / low > 50) };
   }
 
-  function logTicks(low, high) {
+  function logTicks(low, high, few = false) {
     const ticks = [];
     for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power++) {
-      for (const step of high / low <= 1000 ? [1, 2, 5] : [1]) {
+      for (const step of few || high / low > 1000 ? [1] : [1, 2, 5]) {
         const value = step * 10 ** power;
         if (value >= low * (1 - 1e-9) && value <= high * (1 + 1e-9)) ticks.push(value);
       }
@@ -173,7 +174,8 @@
 
   // Parallel coordinates: every axis goes from 0 to 1
 
-  const STEPS = 10;
+  // The ends of the scale that are too near the paper for lines are left out.
+  const STEPS = 8, FIRST_STEP = 2;
   const scaled = (metric, value) => (metric.log ? Math.log10(value) : value);
 
   function metricAxis(metric) {
@@ -199,13 +201,15 @@
   function parameterAxis(parameter) {
     const last = parameter.choices.length - 1;
     const place = (choice) => choice / last;
+    // Lines of one choice lie side by side, spread by the golden ratio.
+    const apart = (index) => 0.04 * (((index * 0.618034) % 1) - 0.5);
     return {
-      parameter, label: parameter.name, known: () => true, of: (index) => place(parameter.values[index]),
-      ticks: parameter.choices.map((choice, index) => [place(index), choice]),
-      limits: () => state.choices[parameter.name] && [...state.choices[parameter.name]].map((choice) => [place(choice) - 0.02, place(choice) + 0.02]),
+      parameter, label: parameter.name, known: () => true, of: (index) => place(parameter.values[index]) * 0.96 + 0.02 + apart(index),
+      ticks: parameter.choices.map((choice, index) => [0.02 + 0.96 * place(index), choice]),
+      limits: () => state.choices[parameter.name] && [...state.choices[parameter.name]].map((choice) => [0.96 * place(choice), 0.96 * place(choice) + 0.04]),
       brush: (range) => {
         if (!range) delete state.choices[parameter.name];
-        else state.choices[parameter.name] = new Set(parameter.choices.map((_, choice) => choice).filter((choice) => place(choice) >= range[0] && place(choice) <= range[1]));
+        else state.choices[parameter.name] = new Set(parameter.choices.map((_, choice) => choice).filter((choice) => 0.96 * place(choice) + 0.04 >= range[0] && 0.96 * place(choice) <= range[1]));
       },
     };
   }
@@ -232,8 +236,8 @@
         x: lines.flatMap((line) => [...line.map(([at]) => at), null]), y: lines.flatMap((line) => [...line.map(([, value]) => value), null]),
         customdata: members.flatMap((index) => [...axes.map(() => index), null]),
         text: members.flatMap((index) => [...axes.map(() => (place ? hovers[index] : "")), ""]),
-        ...(place ? { hovertemplate: "%{text}<extra></extra>", opacity: 0.75 } : { hoverinfo: "skip", opacity: 0.12 }),
-        line: { width: 1.2, color: place ? colour("heat-" + (place - 1)) : colour("faint") },
+        ...(place ? { hovertemplate: "%{text}<extra></extra>", opacity: 0.6 } : { hoverinfo: "skip", opacity: 0.12 }),
+        line: { width: 1.2, color: place ? colour("heat-" + (FIRST_STEP + place - 1)) : colour("faint") },
       });
     });
     // Something that can be selected, or a box would select nothing and say nothing.
@@ -376,7 +380,7 @@
     more.hidden = order.length <= state.limit;
     more.textContent = `Show all ${order.length}`;
     const onFront = order.filter((index) => points[index].front).length;
-    element("filter-count").textContent = `${order.length} of ${points.length} points, ${onFront} on the front`;
+    for (const count of document.querySelectorAll(".left-count")) count.textContent = `${order.length} of ${points.length} points, ${onFront} on the front`;
     table.setAttribute("data-shown", order.length);
   }
 

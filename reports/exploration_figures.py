@@ -7,13 +7,13 @@ import html
 
 from reports.exploration import ExplorationResult, front_first, varying_parameters
 from reports.exploration_summary import constraint_text, met, metrics
-from reports.figures import COLOURS, Figure, Grid, Key, Numbers, Value, bar_height, bar_layout, stacked_bars
+from reports.figures import COLOURS, Figure, Grid, Key, Numbers, Value, bar_height, bar_layout, colour, stacked_bars
 from reports.summary import NONE, count, percent
 
 FRONT_HEIGHT, PARALLEL_HEIGHT, HYPERVOLUME_HEIGHT = 540, 500, 340
 OBJECTIVE_BAR = 16
-COLOUR_STEPS = 10
-"""As many as the page's heat scale has."""
+COLOUR_STEPS = 8
+"""Of the page's heat scale, as in ``exploration.js``."""
 MARKS = (("breaks a constraint", 4), ("feasible", 5), ("on the front", 0))
 """Kinds of points and their colours, drawn in this order."""
 
@@ -33,11 +33,11 @@ def front_figure(result: ExplorationResult) -> Figure:
         height=FRONT_HEIGHT,
         traces=[
             {"type": "scatter", "mode": "lines", "x": [], "y": []},
-            *({"type": "scatter", "mode": "markers", "meta": colour, "x": [], "y": []} for _, colour in MARKS),
+            *({"type": "scatter", "mode": "markers", "meta": series, "x": [], "y": []} for _, series in MARKS),
         ],
         layout={"margin": {"l": 8, "r": 16, "t": 12, "b": 48}},
         keys=tuple(
-            Key(name, colour, (index,)) for index, (name, colour) in enumerate(MARKS, 1) if (name, colour) in marks
+            Key(name, series, (index,)) for index, (name, series) in enumerate(MARKS, 1) if (name, series) in marks
         ),
         table=Grid(
             ("point", *(metric.title for metric in shown), *varying),
@@ -80,17 +80,30 @@ def point_numbers(result: ExplorationResult) -> Numbers:
 
 def parallel_figure(result: ExplorationResult) -> Figure:
     """Traces: what the filter leaves out, then a step of the colour scale each; empty until the page's script fills them."""
-    names = [*varying_parameters(result.points), *(metric.title for metric in metrics(result))]
+    choices = {
+        name: list(dict.fromkeys(str(point.parameters.get(name, NONE)) for point in result.points))
+        for name in varying_parameters(result.points)
+    }
     return Figure(
         name="parallel",
         title="Parallel coordinates",
-        caption="Each line is a point. Drag a box over a part of one or more axes to keep what crosses there; double-click to let "
-        "go. The filter's fields do the same.",
+        caption="Each line is a point. Drag a box over a part of one or more axes to keep what crosses there; double-click to "
+        "let go. The filter's fields do the same.",
         height=PARALLEL_HEIGHT,
         traces=[{"type": "scatter", "mode": "lines", "x": [], "y": []} for _ in range(COLOUR_STEPS + 2)],
         layout={"margin": {"l": 60, "r": 40, "t": 84, "b": 16}},
         keys=(),
-        table=Grid(("axis",), tuple((name,) for name in names)),
+        table=Grid(
+            ("axis", "from", "to", "choices met"),
+            (
+                *((name, "", "", ", ".join(met)) for name, met in choices.items()),
+                *(
+                    (metric.title, f"{metric.low:,.{metric.decimals}f}", f"{metric.high:,.{metric.decimals}f}", "")
+                    for metric in metrics(result)
+                ),
+            ),
+            frozenset({0, 3}),
+        ),
         numbers=point_numbers(result),
     )
 
@@ -118,6 +131,7 @@ def _importance(result: ExplorationResult) -> Figure | None:
     layout = bar_layout(order, "share of the objective's variance, %", [])
     largest = max((max(values) for _, values in series), default=1.0)
     layout |= {"barmode": "group", "bargap": 0.3}
+    layout["meta"]["narrow"]["xaxis"]["title"] = {"text": "share of the variance, %"}
     layout["xaxis"]["range"] = layout["meta"]["narrow"]["xaxis"]["range"] = [0, 1.05 * largest or 1.0]
     return Figure(
         name="importance",
@@ -163,11 +177,10 @@ def _hypervolume(result: ExplorationResult) -> Figure | None:
         traces=[
             {
                 "type": "scatter",
-                "mode": "lines+markers",
+                "mode": "lines",
                 "meta": 0,
                 "name": "hypervolume",
-                "line": {"shape": "hv", "width": 2},
-                "marker": {"size": 4},
+                "line": {"shape": "hv", "width": 2, "color": colour(0)},
                 "x": trials,
                 "y": [float(value) for value in values],
                 "hovertemplate": "after %{x:,} trials: %{y:.4~g}<extra></extra>",

@@ -41,7 +41,10 @@ DEFINITIONS = (
     ("feasible", "meets every constraint"),
     ("on the front", "feasible, and no other feasible point is at least as good in every objective and better in one"),
     ("knee", KNEE),
-    ("hypervolume", "the volume between the front and a reference point that every point of interest beats; larger is better"),
+    (
+        "hypervolume",
+        "the volume between the front and a reference point that every point of interest beats; larger is better",
+    ),
     ("matters", "the share of an objective's variance over the points tried that a parameter explains"),
 )
 
@@ -54,8 +57,8 @@ def write_exploration(result: ExplorationResult, path: Path) -> None:
     if linked:
         sections += [
             ("front", "Pareto front", _front(result, linked[0])),
-            ("points", "Points", _points(result)),
             ("parallel", "Parallel coordinates", _parallel(result, linked[1])),
+            ("points", "Points", _points(result)),
         ]
     sections += [
         *((figure.name, figure.title, figure_html(figure)) for figure in figures),
@@ -80,7 +83,7 @@ def page_points(result: ExplorationResult) -> dict[str, Any]:
                 "decimals": metric.decimals,
                 "best": metric.best,
                 "objective": any(each.name == metric.name for each in result.objectives),
-                "log": metric.low > 0 and metric.high / metric.low >= LOG_FROM,
+                "log": metric.name != "accuracy" and metric.low > 0 and metric.high / metric.low >= LOG_FROM,
                 "values": [
                     None if (value := point.metrics.get(metric.name)) is None else value * metric.scale
                     for point in result.points
@@ -152,7 +155,9 @@ def _summary(result: ExplorationResult) -> str:
         text.append("<h3>Which design for what</h3>")
         text.append(_picked(result, [(pick.purpose, pick.point) for pick in chosen], "Which design for what"))
     if costs := constraint_costs(result):
-        text.append("<h3>What the constraints cost</h3><p>Of the points tried, the best with and without the constraints:</p>")
+        text.append(
+            "<h3>What the constraints cost</h3><p>Of the points tried, the best with and without the constraints:</p>"
+        )
         text.append("<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in costs) + "</ul>")
     return "".join(text)
 
@@ -169,7 +174,8 @@ def _diagnosis(result: ExplorationResult) -> str:
 
 def _picked(result: ExplorationResult, rows: list[tuple[str, Any]], label: str, first: str = "for") -> str:
     """Points with their metrics and what varies, each named by ``rows``' text."""
-    shown = metrics(result)
+    named = {*(each.name for each in result.objectives), *(each.name for each in result.constraints)}
+    shown = [metric for metric in metrics(result) if metric.name in named]
     varying = varying_parameters(result.points)
     grid = Grid(
         (first, "point", *(metric.title for metric in shown), *varying),
@@ -195,7 +201,8 @@ def _front(result: ExplorationResult, figure: Figure) -> str:
 <span>{_select("axis-x", "Across", shown, across)}<label><input type="checkbox" id="log-x"> log</label></span>
 <span>{_select("axis-y", "Up", shown, up)}<label><input type="checkbox" id="log-y"> log</label></span>
 <span><label for="drag">Dragging</label> <select id="drag"><option value="select">selects a box</option>
-<option value="lasso">selects with a lasso</option><option value="zoom">zooms</option><option value="none">does nothing</option></select></span>
+<option value="lasso">selects with a lasso</option><option value="zoom">zooms</option>
+<option value="none">does nothing</option></select></span>
 <label><input type="checkbox" id="fit"> fit the axes to what the filter leaves</label>
 </div>
 <div class="explorer"><div>{figure_html(figure)}<p class="faint" id="front-note"></p></div>{_filter(result, shown)}</div>"""
@@ -225,7 +232,7 @@ def _filter(result: ExplorationResult, shown: tuple[Metric, ...]) -> str:
         for index, name in enumerate(varying_parameters(result.points))
     )
     return f"""<form class="filter" id="filter" aria-label="Filter">
-<h3>Filter</h3><p id="filter-count" role="status"></p>
+<h3>Filter</h3><p class="left-count" id="filter-count" role="status"></p>
 <div class="buttons"><button type="reset">Show all</button></div>
 <label><input type="checkbox" id="only-feasible"> feasible only</label>
 <label><input type="checkbox" id="only-front"> front only</label>
@@ -238,9 +245,11 @@ def _points(result: ExplorationResult) -> str:
     """The table's place, and the points themselves."""
     content = json.dumps(page_points(result), allow_nan=False).translate(UNSAFE_IN_SCRIPT)
     style = (resources.files("reports") / "exploration.css").read_text(encoding="utf-8")
-    return f"""<p class="faint">Those that the filter leaves. A column's heading sorts by it; a point's number opens all its numbers.</p>
+    return f"""<p class="faint">Those that the filter leaves: <span class="left-count"></span>. A column's heading sorts
+by it; a point's number opens all its numbers.</p>
 <div class="buttons"><button type="button" id="points-csv">These points as CSV</button></div>
-<div class="scroll" role="region" tabindex="0" aria-label="Points"><table id="points-table"><thead></thead><tbody></tbody></table></div>
+<div class="scroll tall" role="region" tabindex="0" aria-label="Points">
+<table id="points-table"><thead></thead><tbody></tbody></table></div>
 <div class="buttons"><button type="button" id="points-more" hidden></button></div>
 <script type="application/json" id="exploration">{content}</script>
 <style>{style}</style>"""
@@ -251,6 +260,7 @@ def _parallel(result: ExplorationResult, figure: Figure) -> str:
     chosen = result.objectives[-1].name if result.objectives else shown[0].name
     return f"""<div class="controls"><span>{_select("colour-by", "Colour by", shown, chosen)}</span>
 <span class="scale"><span id="scale-low"></span><span class="gradient"></span><span id="scale-high"></span></span></div>
+<p class="faint left-count"></p>
 <div class="wide">{figure_html(figure)}</div>"""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich import box
 from rich.table import Table
 
-from reports.exploration import ExplorationPoint, ExplorationResult, front_first, varying_parameters
+from reports.exploration import ExplorationPoint, ExplorationResult, varying_parameters
 from reports.exploration_summary import Metric, constraint_text, headline, metrics
 from reports.summary import NONE
 from reports.tables import cell
