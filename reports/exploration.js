@@ -9,7 +9,7 @@
   const ROWS = 100, HOVER_PARAMETERS = 12, DIMMED = 0.12;
   const form = element("filter");
   const fine = window.matchMedia("(pointer: fine)").matches;
-  let version = 0;
+  let version = 0, drawing = 0;
 
   // ranges: [least, largest] of a metric; choices: numbers of a parameter's choices; picked: points selected in the front's plot,
   // and outline: how.
@@ -402,12 +402,16 @@
 
   // Together
 
-  function apply() {
+  async function apply() {
     version += 1;
+    drawing += 1;
     drawTable();
     noteMissing();
-    return Promise.all([Skipstone.redraw("front"), Skipstone.redraw("parallel")]);
+    await Promise.all([Skipstone.redraw("front"), Skipstone.redraw("parallel")]);
+    drawing -= 1;
   }
+  // Plotly tells of selections that a redrawing makes or removes, too; only the reader's count.
+  const byReader = (action) => (event) => { if (!drawing) action(event); };
 
   for (const which of ["x", "y"]) {
     const start = () => {
@@ -437,16 +441,16 @@
   Skipstone.drawn(() => {
     const front = Skipstone.element("front"), parallel = Skipstone.element("parallel");
     const known = (event) => event.points.map((point) => point.customdata).filter((index) => index !== undefined);
-    front.on("plotly_selected", (event) => {
+    front.on("plotly_selected", byReader((event) => {
       if (!event) return;
       state.picked = new Set(known(event));
       state.outline = structuredClone(front.layout.selections || []);
       apply();
-    });
-    front.on("plotly_deselect", () => { state.picked = null; state.outline = []; apply(); });
+    }));
+    front.on("plotly_deselect", byReader(() => { state.picked = null; state.outline = []; apply(); }));
     front.on("plotly_click", (event) => { const [index] = known(event); if (index !== undefined) open(index); });
-    parallel.on("plotly_selected", brushed);
-    parallel.on("plotly_deselect", () => { for (const each of axes) each.brush(null); showFilter(); apply(); });
+    parallel.on("plotly_selected", byReader(brushed));
+    parallel.on("plotly_deselect", byReader(() => { for (const each of axes) each.brush(null); showFilter(); apply(); }));
     document.documentElement.dataset.explored = String(points.length);
   });
 })();

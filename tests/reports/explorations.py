@@ -45,7 +45,9 @@ def exploration(
         violations = {
             each.name: each.violation(metrics[each.name]) for each in constraints if each.violation(metrics[each.name])
         }
-        points.append(ExplorationPoint(number, f"{parameters['rows']}x{parameters['cols']}", parameters, metrics, violations))
+        points.append(
+            ExplorationPoint(number, f"{parameters['rows']}x{parameters['cols']}", parameters, metrics, violations)
+        )
     made = ExplorationResult(
         network="resnet8_fashion",
         sampler="NSGA-II",
@@ -55,7 +57,10 @@ def exploration(
         constraints=constraints,
         space=SPACE,
         points=marked(points[:count], OBJECTIVES),
-        problems={"layer 'conv1': <kernel> needs reach 8; raise reach to 8": 3, "load_width 3 is not a power of two": 1},
+        problems={
+            "layer 'conv1': <kernel> needs reach 8; raise reach to 8": 3,
+            "load_width 3 is not a power of two": 1,
+        },
         calibration="activation ranges from 256 images",
         technology="made up for tests",
         accuracy_images=200,
@@ -82,9 +87,7 @@ def without_accuracy(count: int | None = None) -> ExplorationResult:
     ]
     objectives = OBJECTIVES[:3]
     empty = {"hypervolume": (), "importance": {}, "problems": {}} if not points else {}
-    return dataclasses.replace(
-        made, objectives=objectives, points=marked(points, objectives), reference={}, **empty
-    )
+    return dataclasses.replace(made, objectives=objectives, points=marked(points, objectives), reference={}, **empty)
 
 
 def marked(points: list[ExplorationPoint], objectives: tuple[Objective, ...]) -> tuple[ExplorationPoint, ...]:
