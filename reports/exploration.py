@@ -66,7 +66,8 @@ class ExplorationPoint:
 @dataclass(frozen=True)
 class ExplorationResult:
     """``space``: the choices of each parameter. ``problems``: why choices have no cost, and how many each. ``hypervolume``: after each
-    number of trials, that of the front against ``reference`` (a value of each objective). ``importance``: for each objective, the share
+    number of trials, the share (0 to 1) of the box between ``ideal`` and ``reference`` (the best and the worst value of each objective
+    at feasible points of the whole search) that is dominated by then. ``exhausted``: no choice was left to try. ``importance``: for each objective, the share
     of its variance that each parameter explains. ``diagnosis``: in words, which constraint kills a search without a feasible point,
     and the nearest point. ``sources``: (what, source) of the figures."""
 
@@ -84,9 +85,11 @@ class ExplorationResult:
     accuracy_images: int
     sources: tuple[tuple[str, str], ...] = ()
     reference: Mapping[str, float] = field(default_factory=dict)
+    ideal: Mapping[str, float] = field(default_factory=dict)
     hypervolume: tuple[tuple[int, float], ...] = ()
     importance: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     diagnosis: tuple[str, ...] = ()
+    exhausted: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

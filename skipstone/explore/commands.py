@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skipstone.console import console_for, errors, writable
+from skipstone.console import console_for, errors, writable, write_json
 from skipstone.options import (
     ActivationBits,
     Calibration,
@@ -15,11 +19,24 @@ from skipstone.options import (
     Evaluation,
     InputRange,
     InputShape,
+    Json,
     Network,
     Out,
     WeightBits,
+    WeightCode,
     compression_options,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
+    from reports.exploration import ExplorationResult
+    from skipstone.explore.search import Status
+
+PROBLEMS = 3
+"""Reasons why choices have no cost that are printed."""
 
 
 def register(app: typer.Typer) -> None:
@@ -30,16 +47,42 @@ def register(app: typer.Typer) -> None:
 def explore_command(
     network: Network,
     space: Annotated[
-        Path | None, typer.Option("--space", metavar="FILE.toml", help="Search space; without it, the default one.")
+        str | None,
+        typer.Option("--space", metavar="NAME|FILE.toml", help="Search space; without it, the default one."),
     ] = None,
-    trials: Annotated[
-        int, typer.Option("--trials", metavar="N", min=1, help="Finished trials the study shall hold.")
-    ] = 100,
-    jobs: Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Worker processes.")] = 1,
+    trials: Annotated[int, typer.Option("--trials", metavar="N", help="Choices to try, each a different one.")] = 100,
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--objective",
+            metavar="METRIC",
+            help="cycles, latency_us, energy_pj, area_um2, power_mw, accuracy, dsps, block_rams or luts; repeatable.",
+        ),
+    ] = None,
+    constraint: Annotated[
+        list[str] | None,
+        typer.Option("--constraint", metavar="LIMIT", help="A limit, as 'area_mm2<=2' or 'accuracy>=90%'; repeatable."),
+    ] = None,
+    sampler: Annotated[str, typer.Option("--sampler", metavar="NAME", help="nsga2, nsga3 or random.")] = "nsga2",
+    population: Annotated[int, typer.Option("--population", metavar="N", help="Choices of a generation.")] = 24,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of the sampler.")] = 0,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", metavar="N", help="Worker processes; without it, one a core.")
+    ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            "--dask", metavar="ADDRESS", help="Scheduler of a Dask cluster that evaluates, as tcp://host:8786."
+        ),
+    ] = None,
     study: Annotated[
-        Path | None, typer.Option("--study", metavar="FILE.db", help="SQLite study; continued if it exists.")
+        Path | None,
+        typer.Option(
+            "--study", metavar="FILE.db", help="SQLite file that keeps evaluations; gone on with if it exists."
+        ),
     ] = None,
     weight_bits: WeightBits = 8,
+    weight_code: WeightCode = "linear",
     activation_bits: ActivationBits = 8,
     calibration: Calibration = None,
     calibration_method: CalibrationMethod = "minmax",
@@ -49,14 +92,31 @@ def explore_command(
     accuracy_images: Annotated[
         int, typer.Option("--accuracy-images", metavar="N", min=1, help="Evaluation images for each accuracy.")
     ] = 200,
+    node_nm: Annotated[
+        int | None, typer.Option("--node", metavar="NM", help="Technology node, where the space has no choices.")
+    ] = None,
+    frequency_mhz: Annotated[
+        float | None, typer.Option("--frequency", metavar="MHZ", help="Clock, where the space has no choices.")
+    ] = None,
+    device: Annotated[
+        str, typer.Option("--device", metavar="NAME", help="FPGA whose DSPs, block RAMs and LUTs are counted.")
+    ] = "ecp5",
     out: Out = Path("out"),
+    json_file: Json = None,
 ) -> None:
     """Search designs and compression together for cycles, energy, area and accuracy; writes exploration.html."""
     with errors():
+        from dataclasses import replace
+
+        from skipstone.compress.files import write_atomically
+        from skipstone.explore.evaluate import EvaluationSettings
+        from skipstone.explore.search import explore
+        from skipstone.explore.space import load_space
+
         options = compression_options(
             "none",
             weight_bits,
-            "linear",
+            weight_code,
             activation_bits,
             calibration,
             calibration_method,
@@ -64,44 +124,93 @@ def explore_command(
             input_range,
             input_shape,
         )
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        from mapper.space import load_space
-        from reports.pareto import pareto_table, write_exploration
-        from skipstone.explore.search import explore as search
-
         loaded = load_space(space)
+        settings = EvaluationSettings(accuracy_images=accuracy_images, device=device, frequency_mhz=frequency_mhz)
+        if node_nm is not None:
+            settings = replace(settings, node_nm=node_nm)
         storage = study or out / "study.db"
-        console = console_for(None)
         aside = console_for("-")
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with writable(out, storage), Progress(*columns, console=aside, transient=True) as bar:
-            task = bar.add_task("exploring", total=trials)
+        with writable(out, storage, json_file):
+            with _progress(aside, trials) as finished:
+                result = explore(
+                    network,
+                    loaded,
+                    options,
+                    settings,
+                    storage=storage,
+                    trials=trials,
+                    objectives=objective or (),
+                    constraints=constraint or (),
+                    sampler=sampler,
+                    seed=seed,
+                    population=population,
+                    jobs=usable_cores() if jobs is None else jobs,
+                    dask=dask,
+                    finished=finished,
+                    notice=lambda text: aside.print(text, markup=False, highlight=False, soft_wrap=True),
+                )
+            values = result.to_dict()
+            write_atomically(out / "exploration.json", json.dumps(values, indent=1) + "\n")
+            if json_file is not None:
+                write_json(values, json_file)
+            _write_page(result, out / "exploration.html")
+            _show(result, console_for(json_file), storage, out)
 
-            def finished(done: int, front: int) -> None:
-                if not aside.is_terminal and done % max(1, trials // 10) == 0:
-                    aside.print(f"{done} of {trials} trials ...", style="dim", highlight=False)
-                bar.update(task, completed=done, description=f"exploring, {front} on the front")
 
-            found = search(
-                network,
-                loaded,
-                options,
-                trials=trials,
-                jobs=jobs,
-                storage=storage,
-                images=accuracy_images,
-                finished=finished,
-            )
-        explanation = f"Activation ranges: {found.calibration}. Memories of each design are sized to the network."
-        if any(point.accuracy is not None for point in found.points):
-            explanation += f" Accuracy on at most {accuracy_images} evaluation images (--accuracy-images)."
-        if found.problems:
-            explanation += f" {len(found.problems)} choices cannot be built or mapped; the first: {found.problems[0]}"
-        console.print(pareto_table(found.points))
-        console.print(explanation, markup=False, highlight=False)
-        write_exploration(found.points, out / "exploration.html", explanation=explanation)
-        console.print(
-            f"{len(found.points)} points of {loaded.size:,}; study in {storage}, plot in {out / 'exploration.html'}",
-            markup=False,
-        )
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _progress(console: Console, trials: int) -> Iterator[Callable[[Status], None]]:
+    """A bar; where there is no terminal, a line for each tenth."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("exploring", total=trials)
+
+        def finished(status: Status) -> None:
+            rate = status.evaluated / status.seconds if status.seconds > 0 else 0.0
+            said = f"{rate:.1f} a second, {status.feasible} feasible, {status.front} on the front"
+            if not console.is_terminal and status.trials % max(1, trials // 10) == 0:
+                console.print(f"{status.trials} of {trials} trials: {said}", style="dim", highlight=False)
+            bar.update(task, completed=status.trials, description=said)
+
+        yield finished
+
+
+def _write_page(result: ExplorationResult, path: Path) -> None:
+    from reports.exploration_page import write_exploration
+
+    write_exploration(result, path)
+
+
+def _show(result: ExplorationResult, console: Console, storage: Path, out: Path) -> None:
+    """The front as a table, and what else a reader must know."""
+    from reports.pareto import pareto_table
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False)
+
+    if any(point.on_front for point in result.points):
+        console.print(pareto_table(result))
+    for line in result.diagnosis:
+        say(f"no feasible point: {line}" if line is result.diagnosis[0] else line)
+    if result.problems:
+        reasons = sorted(result.problems.items(), key=lambda item: (-item[1], item[0]))
+        say(f"{sum(result.problems.values()):,} of {result.trials:,} choices can't be built or mapped:")
+        for text, count in reasons[:PROBLEMS]:
+            say(f"  {count:,}: {text}")
+        if len(reasons) > PROBLEMS:
+            say(f"  and {len(reasons) - PROBLEMS:,} other reasons, in exploration.json")
+    if result.exhausted:
+        say(f"the space has no more than these {result.trials:,} choices")
+    if result.hypervolume:
+        say(f"hypervolume {result.hypervolume[-1][1]:.4f} of the box between the best and the worst of each objective")
+    accuracy = f" Accuracy on {result.accuracy_images:,} images." if result.accuracy_images else ""
+    say(f"Activation ranges: {result.calibration}. Technology: {result.technology}.{accuracy}")
+    say(
+        f"{len(result.points):,} points in {out / 'exploration.json'}, page in {out / 'exploration.html'}; study in {storage}"
+    )

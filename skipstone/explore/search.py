@@ -1,250 +1,349 @@
-"""Searches designs and compression together: Optuna's NSGA-II over exact costs, in a study that survives interruption."""
+"""Searches designs and compression together: draws choices, has them evaluated, and puts together what was found.
+
+The same arguments give the same result, whatever the number of workers and however often the search was interrupted: choices
+are drawn in fixed batches from what the batches before gave, and evaluations that are in the study are taken from there.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
-import logging
-import signal
-import sqlite3
-from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from hw.errors import DesignError
-from mapper.actions import count_actions
-from mapper.compile import compile_network
-from mapper.cycles import network_cycles
-from mapper.energy import area_um2, layer_energy
-from mapper.errors import MappingError
-from mapper.space import SearchSpace, fitted_design, roomy_design
+from mapper.energy import energy_sources
 from mapper.technology import load_technology
-from models import reference, zoo
+from models import zoo
 from models.errors import SkipstoneError
-from models.pruning.spec import parse
-from reports.exploration import ExplorationPoint
-from skipstone.prepare import CompressionOptions, PreparedNetwork, prepare_network, short_name
+from reports.exploration import METRICS, Constraint, ExplorationPoint, ExplorationResult, Objective
+from skipstone.explore import outcome
+from skipstone.explore.constraints import parse_constraints, parse_objectives, violations
+from skipstone.explore.draws import SAMPLERS, Draw, Draws
+from skipstone.explore.evaluate import EvaluationSettings, Evaluator
+from skipstone.explore.identity import code_digest, content_digest, network_files
+from skipstone.explore.space import GIVEN, SearchSpace
+from skipstone.explore.study import Record, StudyFile, evaluation_key, open_study
+from skipstone.explore.workers import Job, Workers, local_workers
+from skipstone.prepare import CompressionOptions, short_name
 
-SEED = 0
+FREE = ("cycles", "latency_us", "energy_pj", "area_um2", "power_mw")
+"""Metrics that every point has."""
 POPULATION = 24
+"""Choices of a batch, which is a generation of the genetic samplers."""
 
 
 @dataclass(frozen=True)
-class Point:
-    """What one evaluation gives; ``problem`` says why a choice has no cost."""
+class Status:
+    """How far a search is: trials that are through, how many of them were evaluated now, points that meet all constraints, points
+    on the front, and seconds since it began."""
 
-    design: str
-    cycles: int
-    energy_pj: float
-    area_um2: float
-    accuracy: float | None
-    problem: str | None = None
+    trials: int
+    evaluated: int
+    feasible: int
+    front: int
+    seconds: float
 
 
 @dataclass(frozen=True)
-class Exploration:
-    """All finished trials: ``points`` with a cost, and why the others have none; ``calibration`` as in a run's result."""
+class Plan:
+    """What is searched and how; with what evaluations give, it determines the result."""
+
+    parameters: Mapping[str, tuple[Any, ...]]
+    objectives: tuple[Objective, ...]
+    constraints: tuple[Constraint, ...]
+    sampler: str
+    seed: int
+    population: int
+    trials: int
+
+    @property
+    def metrics(self) -> frozenset[str]:
+        """What is measured: what is searched and limited, and what costs nothing besides."""
+        searched = {objective.name for objective in self.objectives}
+        return frozenset(searched | {constraint.name for constraint in self.constraints} | set(FREE))
+
+
+@dataclass(frozen=True)
+class Found:
+    """All trials of a search in their order; ``batches``: how many there were after each batch."""
 
     points: tuple[ExplorationPoint, ...]
-    problems: tuple[str, ...]
-    calibration: str
-
-
-@lru_cache(maxsize=32)
-def _prepared(network: str, options: CompressionOptions) -> PreparedNetwork:
-    return prepare_network(network, options)
-
-
-@lru_cache(maxsize=256)
-def _accuracy(network: str, options: CompressionOptions, images: int) -> float | None:
-    """Accuracy depends on compression alone; every design with the same one shares it."""
-    prepared = _prepared(network, options)
-    if prepared.evaluation is None:
-        return None
-    inputs, labels = prepared.evaluation
-    return reference.accuracy(prepared.compressed, inputs[:images], labels[:images])
-
-
-def evaluate_point(network: str, options: CompressionOptions, choice: dict[str, int], images: int) -> Point:
-    """Exact cycles and energy, proxy area and accuracy of one choice."""
-    technology = load_technology()
-    try:
-        prepared = _prepared(network, options)
-        design = roomy_design(choice, options.weight_bits, options.activation_bits)
-        design = fitted_design(design, compile_network(prepared.compressed, design))
-        program = compile_network(prepared.compressed, design)
-    except (DesignError, MappingError, SkipstoneError) as error:
-        return Point("", 0, 0.0, 0.0, None, str(error))
-    cycles = network_cycles(program)
-    energy = 0.0
-    for layer, cost in zip(program.layers, cycles, strict=True):
-        energy += sum(layer_energy(count_actions(layer, design, cost.cycles), design, technology).values())
-    return Point(
-        design.name,
-        sum(cost.cycles for cost in cycles),
-        energy,
-        area_um2(design, technology),
-        _accuracy(network, options, images),
-    )
+    problems: Mapping[str, int]
+    trials: int
+    batches: tuple[int, ...]
+    exhausted: bool
 
 
 def explore(
     network: str,
     space: SearchSpace,
     options: CompressionOptions,
+    settings: EvaluationSettings | None = None,
     *,
-    trials: int,
-    jobs: int,
     storage: Path,
-    images: int = 200,
-    finished: Callable[[int, int], None] = lambda done, front: None,
-) -> Exploration:
-    """Runs until the study in ``storage`` holds ``trials`` finished trials, then returns all of them, the front marked.
+    trials: int = 100,
+    objectives: Sequence[str] = (),
+    constraints: Sequence[str] = (),
+    sampler: str = "nsga2",
+    seed: int = 0,
+    population: int = POPULATION,
+    jobs: int = 1,
+    dask: str | None = None,
+    finished: Callable[[Status], None] = lambda status: None,
+    notice: Callable[[str], None] = lambda text: None,
+) -> ExplorationResult:
+    """Tries ``trials`` different choices of ``space``, or all there are, and returns what they cost, the front marked.
 
-    ``options.prune`` is replaced by the space's choices. A study that exists is continued; trials that an interrupt left
-    unfinished are given up and drawn anew. ``images`` bounds the evaluation images for accuracy.
+    ``objectives`` and ``constraints`` are texts (``skipstone.explore.constraints``). ``storage`` keeps what is evaluated; a
+    search that is in it already goes on. Evaluations run in ``jobs`` processes of this machine, or on the cluster whose scheduler is at
+    ``dask``. ``finished`` is told after each trial, ``notice`` what a user should know. Raises SkipstoneError with what to do.
     """
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    logging.getLogger("optuna").setLevel(logging.ERROR)
-    for method in space.prune:
-        parse(method)
-    first = _prepared(network, _with_prune(options, space.prune[0]))
-    with_accuracy = first.evaluation is not None
-    directions: list[Literal["minimize", "maximize"]] = ["minimize", "minimize", "minimize"]
-    if with_accuracy:
-        directions.append("maximize")
+    settings = settings or EvaluationSettings()
+    for name, value, least in (("--trials", trials, 1), ("--jobs", jobs, 1), ("--population", population, 2)):
+        if value < least:
+            raise SkipstoneError(f"{name} must be at least {least}, not {value}")
+    if seed < 0:
+        raise SkipstoneError(f"--seed must be at least 0, not {seed}")
+    if sampler not in SAMPLERS:
+        raise SkipstoneError(f"--sampler must be {', '.join(SAMPLERS)}, not '{sampler}'")
+    evaluator = Evaluator(network, options, dataclasses.replace(settings, store=None))
+    space = space.for_layers(evaluator.compressor.layer_names)
+    plan = Plan(
+        space.parameters,
+        parse_objectives(objectives, evaluator.has_accuracy),
+        parse_constraints(constraints, evaluator.has_accuracy),
+        sampler,
+        seed,
+        population,
+        trials,
+    )
+    calibration, images = evaluator.calibration, evaluator.meter.images
+    del evaluator
+    content = _content(network, options, settings)
+    description = _description(space, plan, content)
+    if settings.store is None:
+        settings = dataclasses.replace(settings, store=str(storage.with_name(f"{storage.stem}.cache.db")))
+    name = f"{short_name(network)}-{content_digest(description)}"
     storage.parent.mkdir(parents=True, exist_ok=True)
+    with open_study(storage) as study:
+        for other in study.register(name, description):
+            notice(f"{storage} also holds {other}; a new search begins beside it")
+        job = Job(Evaluator, (network, options, settings), plan.metrics)
+        with _workers(job, jobs, dask, space) as workers:
+            with _going_on(study):
+                found = search(plan, space.canonical, study, name, content_digest(content), workers, finished)
+        if study.damaged:
+            notice(f"{study.damaged} damaged records of {storage} were left out and evaluated again")
+    return _result(network, plan, found, calibration, images, settings)
+
+
+def search(
+    plan: Plan,
+    canonical: Callable[[dict[str, Any]], dict[str, Any]],
+    study: StudyFile,
+    name: str,
+    content: str,
+    workers: Workers,
+    finished: Callable[[Status], None] = lambda status: None,
+) -> Found:
+    """The search alone: batches of draws, evaluated by ``workers`` where ``study`` does not have them. ``name`` is the study's,
+    ``content`` names all that determines an evaluation beside its choice."""
+    draws = Draws(
+        plan.parameters,
+        canonical,
+        plan.objectives,
+        plan.constraints,
+        sampler=plan.sampler,
+        seed=plan.seed,
+        population=plan.population,
+    )
+    known = study.records()
+    mirror = study.mirror(name, plan.parameters, plan.objectives)
+    points: list[ExplorationPoint] = []
+    problems: Counter[str] = Counter()
+    batches: list[int] = []
+    counted = _Counts(plan, finished)
+    trials = 0
+    while trials < plan.trials:
+        batch = draws.batch()[: plan.trials - trials]
+        if not batch:
+            break
+        keys = [evaluation_key(content, _by_content(draw.choice)) for draw in batch]
+        missing = [index for index, key in enumerate(keys) if not _has(known.get(key), plan.metrics)]
+        for key in keys:
+            if _has(known.get(key), plan.metrics):
+                counted.add(known[key], evaluated=False)
+        with contextlib.closing(workers.evaluate([(index, batch[index].choice) for index in missing])) as results:
+            for index, record in results:
+                old = known.get(keys[index])
+                if old is not None and record.problem is None:
+                    record = dataclasses.replace(record, metrics={**old.metrics, **record.metrics})
+                study.store(keys[index], batch[index].choice, record)
+                known[keys[index]] = record
+                counted.add(record, evaluated=True)
+                mirror.write(1)  # while workers are busy
+        for draw, key in zip(batch, keys, strict=True):
+            record = known[key]
+            point = _tell(draws, draw, record, plan, trials)
+            mirror.add(trials, draw.choice, point, record.problem)
+            if point is not None:
+                points.append(point)
+            else:
+                problems[str(record.problem)] += 1
+            trials += 1
+        batches.append(trials)
+    mirror.write()
+    return Found(tuple(points), dict(sorted(problems.items())), trials, tuple(batches), draws.exhausted)
+
+
+def _has(record: Record | None, metrics: frozenset[str]) -> bool:
+    return record is not None and (record.problem is not None or metrics <= record.metrics.keys())
+
+
+def _tell(draws: Draws, draw: Draw, record: Record, plan: Plan, number: int) -> ExplorationPoint | None:
+    """Tells the sampler, and makes the point of the trial."""
+    if record.problem is not None:
+        draws.tell(draw, None)
+        return None
+    draws.tell(draw, record.metrics)
+    # A record may hold more than this search asks for, from another one.
+    metrics = {name: record.metrics[name] for name in METRICS if name in plan.metrics}
+    return ExplorationPoint(number, record.design, draw.choice, metrics, violations(plan.constraints, metrics))
+
+
+class _Counts:
+    """Counts trials for whoever waits."""
+
+    def __init__(self, plan: Plan, finished: Callable[[Status], None]) -> None:
+        self._plan, self._finished = plan, finished
+        self._begin = time.monotonic()
+        self._trials = self._evaluated = 0
+        self._feasible: list[ExplorationPoint] = []
+
+    def add(self, record: Record, *, evaluated: bool) -> None:
+        self._trials += 1
+        self._evaluated += evaluated
+        if record.problem is None and not violations(self._plan.constraints, record.metrics):
+            self._feasible.append(ExplorationPoint(self._trials, record.design, {}, record.metrics))
+        front = int(outcome.nondominated(self._feasible, self._plan.objectives).sum())
+        seconds = time.monotonic() - self._begin
+        self._finished(Status(self._trials, self._evaluated, len(self._feasible), front, seconds))
+
+
+@contextmanager
+def _going_on(study: StudyFile) -> Iterator[None]:
+    """Says of whatever ends a search early that it can go on."""
+    kept = f"what is finished is kept in {study.path}, and the same command goes on from there"
     try:
-        database = optuna.storages.RDBStorage(f"sqlite:///{storage}", engine_kwargs={"connect_args": {"timeout": 60}})
-        study = optuna.create_study(
-            storage=database,
-            study_name=f"{short_name(network)}-{_identity(network, space, options, images)}",
-            directions=directions,
-            load_if_exists=True,
-        )
-        existing = study.trials
-        # Seeded by what is there already: a continued search goes on instead of repeating its first draws.
-        study.sampler = optuna.samplers.NSGAIISampler(seed=SEED + len(existing), population_size=POPULATION)
-    except Exception as error:
-        # SQLAlchemy wraps whatever SQLite says; what matters to the user is the file.
-        if isinstance(error, sqlite3.Error) or "sqlite" in repr(error).lower() or "database" in repr(error).lower():
-            raise SkipstoneError(
-                f"{storage} is not a usable study ({_last_line(error)}); name another file with --study"
-            ) from None
-        raise
-    for old in existing:
-        if old.state == optuna.trial.TrialState.RUNNING:
-            study.tell(old.number, state=optuna.trial.TrialState.FAIL)
-    complete = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
-    done = sum(trial.state in complete for trial in study.get_trials(deepcopy=False))
-    pending: dict[Future[Point], Any] = {}
-    finished(done, 0)
-    with ProcessPoolExecutor(max_workers=jobs, initializer=_leave_interrupts_to_the_parent) as pool:
-        try:
-            while done < trials or pending:
-                while len(pending) < jobs and done + len(pending) < trials:
-                    trial = study.ask()
-                    choice = {key: trial.suggest_categorical(key, choices) for key, choices in space.design.items()}
-                    prune = trial.suggest_categorical("prune", space.prune)
-                    task = pool.submit(evaluate_point, network, _with_prune(options, prune), choice, images)
-                    pending[task] = trial
-                ready, _ = wait(pending, return_when=FIRST_COMPLETED)
-                for task in ready:
-                    trial = pending.pop(task)
-                    try:
-                        point = task.result()
-                    except BrokenProcessPool:
-                        raise SkipstoneError(
-                            f"a worker process died (out of memory?); {done} trials are kept in {storage}: "
-                            "run the same command again, with fewer --jobs"
-                        ) from None
-                    _tell(study, trial, point, with_accuracy)
-                    done += 1
-                    finished(done, len(study.best_trials))
-        except BaseException as error:
-            for task in pending:
-                task.cancel()
-            with contextlib.suppress(Exception):
-                pool.shutdown(wait=False, cancel_futures=True)
-            if isinstance(error, KeyboardInterrupt):
-                kept = f"interrupted: {done} trials are kept in {storage}; the same command goes on from there"
-                raise KeyboardInterrupt(kept) from None
-            raise
-    problems = [
-        trial.user_attrs.get("problem", "")
-        for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.PRUNED,))
-    ]
-    return Exploration(tuple(_points(study, space)), tuple(problems), first.compressed.calibration)
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted: {kept}") from None
+    except MemoryError:
+        raise SkipstoneError(f"not enough memory; {kept}, perhaps with fewer --jobs") from None
+    except SkipstoneError as error:
+        raise SkipstoneError(str(error) if "goes on from there" in str(error) else f"{error}; {kept}") from None
 
 
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def _workers(job: Job, jobs: int, dask: str | None, space: SearchSpace) -> Iterator[Workers]:
+    if dask is None:
+        with local_workers(job, jobs) as workers:
+            yield workers
+        return
+    from skipstone.explore.cluster import cluster_workers
+
+    networks = [str(each) for each in space.parameters.get("network", ()) if each != GIVEN]
+    with cluster_workers(job, dask, networks) as workers:
+        yield workers
 
 
-def _identity(network: str, space: SearchSpace, options: CompressionOptions, images: int) -> str:
-    """What a study's results depend on: the network, the data, the options and the space, all by content."""
-    digest = hashlib.sha256(repr((space.digest, images, dataclasses.replace(options, prune="none"))).encode())
+# What determines a search ---------------------------------------------------------------------------------------------
+
+
+def _content(network: str, options: CompressionOptions, settings: EvaluationSettings) -> dict[str, str]:
+    """Digests of all that determines an evaluation beside its choice."""
     carried = zoo.carried_networks().get(network)
-    data = (
+    data = [
         options.calibration or (carried and carried.calibration),
         options.evaluation or (carried and carried.evaluation),
+    ]
+    plain = dataclasses.replace(options, calibration=None, evaluation=None)
+    return {
+        "network": content_digest({}, network_files(zoo.find(network))),
+        "data": content_digest({}, [Path(path) if path else None for path in data]),
+        "options": content_digest(dataclasses.asdict(plain)),
+        "settings": content_digest(dataclasses.asdict(dataclasses.replace(settings, store=None))),
+        "code": code_digest(),
+    }
+
+
+def _description(space: SearchSpace, plan: Plan, content: Mapping[str, str]) -> dict[str, str]:
+    """What determines a search; a search with the same one goes on where the other ended."""
+    import optuna
+
+    return {
+        "space": space.digest,
+        "objectives": " ".join(each.name for each in plan.objectives),
+        "constraints": " ".join(f"{each.name}{each.op}{each.limit!r}" for each in plan.constraints),
+        "sampler": plan.sampler,
+        "seed": str(plan.seed),
+        "population": str(plan.population),
+        "optuna": optuna.__version__,
+        **content,
+    }
+
+
+def _by_content(choice: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``choice`` with the content of a network in place of its path."""
+    network = choice.get("network", GIVEN)
+    return choice if network == GIVEN else {**choice, "network": _network_digest(str(network))}
+
+
+@lru_cache(maxsize=64)
+def _network_digest(network: str) -> str:
+    return content_digest({}, network_files(zoo.find(network)))
+
+
+# The result -----------------------------------------------------------------------------------------------------------
+
+
+def _result(
+    network: str,
+    plan: Plan,
+    found: Found,
+    calibration: str,
+    images: int,
+    settings: EvaluationSettings,
+) -> ExplorationResult:
+    points = outcome.mark_front(found.points, plan.objectives)
+    ideal, reference = outcome.corners(points, plan.objectives)
+    volume = outcome.hypervolumes(points, plan.objectives, found.batches, ideal, reference) if ideal else ()
+    nodes = plan.parameters.get("node_nm", (settings.node_nm,))
+    technologies = [load_technology(node) for node in nodes]
+    return ExplorationResult(
+        network=short_name(network),
+        sampler=plan.sampler,
+        seed=plan.seed,
+        trials=found.trials,
+        objectives=plan.objectives,
+        constraints=plan.constraints,
+        space=plan.parameters,
+        points=points,
+        problems=found.problems,
+        calibration=calibration,
+        technology=", ".join(technology.name for technology in technologies),
+        accuracy_images=images if "accuracy" in plan.metrics else 0,
+        sources=tuple(dict.fromkeys(source for technology in technologies for source in energy_sources(technology))),
+        ideal=ideal,
+        reference=reference,
+        hypervolume=volume,
+        importance=outcome.importance(points, plan.objectives, plan.parameters, plan.seed),
+        diagnosis=outcome.diagnose(points, plan.constraints, found.problems, exhausted=found.exhausted),
+        exhausted=found.exhausted,
     )
-    for path in (zoo.find(network), *data):
-        digest.update(Path(path).read_bytes() if path else b"-")
-    return digest.hexdigest()[:16]
-
-
-def _with_prune(options: CompressionOptions, prune: str) -> CompressionOptions:
-    return dataclasses.replace(options, prune=prune)
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
-def _tell(study: Any, trial: Any, point: Point, with_accuracy: bool) -> None:
-    import optuna
-
-    if point.problem is not None:
-        trial.set_user_attr("problem", point.problem)
-        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        return
-    trial.set_user_attr("design", point.design)
-    values = [point.cycles, point.energy_pj, point.area_um2]
-    if with_accuracy:
-        values.append(point.accuracy if point.accuracy is not None else 0.0)
-    study.tell(trial, values)
-
-
-def _points(study: Any, space: SearchSpace) -> list[ExplorationPoint]:
-    import optuna
-
-    front = {trial.number for trial in study.best_trials}
-    points = []
-    seen: set[tuple[Any, ...]] = set()
-    for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)):
-        choice = tuple(sorted(trial.params.items()))
-        if choice in seen:  # NSGA-II may draw a point again; it is one point
-            continue
-        seen.add(choice)
-        points.append(
-            ExplorationPoint(
-                number=trial.number,
-                design=trial.user_attrs["design"],
-                parameters={key: trial.params[key] for key in space.design},
-                pruning=trial.params["prune"],
-                cycles=int(trial.values[0]),
-                energy_pj=trial.values[1],
-                area_um2=trial.values[2],
-                accuracy=trial.values[3] if len(trial.values) > 3 else None,
-                on_front=trial.number in front,
-            )
-        )
-    return points

@@ -1,0 +1,115 @@
+"""What an exploration is asked for, as text: metrics to make small or large, and limits on metrics.
+
+The command line says both; the search, its result and its reports take the ``Objective`` and ``Constraint`` that come of
+them, in the units of ``reports.exploration.METRICS``. A text that can't be meant is refused before anything is computed.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+from models.errors import SkipstoneError
+from reports.exploration import METRICS, Constraint, Objective
+
+DEFAULT_OBJECTIVES = ("cycles", "energy_pj", "area_um2", "accuracy")
+"""Accuracy only where there are labelled images."""
+UNITS = {
+    "latency_ns": ("latency_us", 1e-3),
+    "latency_ms": ("latency_us", 1e3),
+    "latency_s": ("latency_us", 1e6),
+    "energy_nj": ("energy_pj", 1e3),
+    "energy_uj": ("energy_pj", 1e6),
+    "energy_mj": ("energy_pj", 1e9),
+    "area_mm2": ("area_um2", 1e6),
+    "power_uw": ("power_mw", 1e-3),
+    "power_w": ("power_mw", 1e3),
+}
+"""Other units that a limit may be given in: the metric, and how many of its unit one is."""
+_CONSTRAINT = re.compile(r"\s*(?P<name>\w+)\s*(?P<op><=|>=)\s*(?P<limit>[^\s%]+?)\s*(?P<percent>%?)\s*")
+
+
+def parse_objectives(names: Sequence[str], with_accuracy: bool) -> tuple[Objective, ...]:
+    """Metrics to search for, the default ones if none is named; accuracy is made large, all others small.
+
+    SkipstoneError for a metric that is unknown, named twice, or can't be measured (``with_accuracy`` is false).
+    """
+    if not names:
+        names = [name for name in DEFAULT_OBJECTIVES if with_accuracy or name != "accuracy"]
+    for name in names:
+        _check_metric("objective", name, name, with_accuracy)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SkipstoneError(f"objective {twice[0]} is named twice")
+    return tuple(Objective(name, "maximize" if name == "accuracy" else "minimize") for name in names)
+
+
+def parse_constraints(texts: Sequence[str], with_accuracy: bool) -> tuple[Constraint, ...]:
+    """Limits from texts like ``area_mm2<=2``, ``accuracy>=90%``, in the units of ``METRICS`` and the order given.
+
+    SkipstoneError for one that can't be read, can't be measured, or that no value or no two of them can meet.
+    """
+    constraints = tuple(_parse(text, with_accuracy) for text in texts)
+    for first in constraints:
+        if sum((other.name, other.op) == (first.name, first.op) for other in constraints) > 1:
+            raise SkipstoneError(f"{first.name} {first.op} is limited twice; keep the tighter limit")
+        for other in constraints:
+            if (other.name, first.op, other.op) == (first.name, "<=", ">=") and other.limit > first.limit:
+                raise SkipstoneError(f"no {first.name} can be both {described(first)} and {described(other)}")
+    return constraints
+
+
+def violations(constraints: Sequence[Constraint], metrics: Mapping[str, float]) -> dict[str, float]:
+    """By how much ``metrics`` break which metric's limit, in its unit; only those that they break."""
+    broken = {constraint.name: constraint.violation(metrics[constraint.name]) for constraint in constraints}
+    for constraint in constraints:  # a metric may have a limit on both sides, of which one can be broken
+        broken[constraint.name] = max(broken[constraint.name], constraint.violation(metrics[constraint.name]))
+    return {name: by for name, by in broken.items() if by > 0}
+
+
+def relative_violation(constraint: Constraint, value: float) -> float:
+    """How far ``value`` is beyond the limit, as a share of it (of 1 where it is 0), so that metrics of any unit can be summed."""
+    return constraint.violation(value) / (abs(constraint.limit) or 1.0)
+
+
+def described(constraint: Constraint) -> str:
+    """As in a message: ``area_um2 <= 2,000,000``."""
+    return f"{constraint.name} {constraint.op} {number(constraint.limit)}"
+
+
+def number(value: float) -> str:
+    """Six digits, and all of a whole number, with thousands separators."""
+    return f"{int(value):,}" if float(value).is_integer() else f"{value:,.6g}" if abs(value) < 1e6 else f"{value:,.0f}"
+
+
+def _parse(text: str, with_accuracy: bool) -> Constraint:
+    match = _CONSTRAINT.fullmatch(text)
+    if match is None:
+        raise SkipstoneError(f"constraint '{text}' must be METRIC<=LIMIT or METRIC>=LIMIT, as 'area_mm2<=2'")
+    name, factor = UNITS.get(match["name"], (match["name"], 1.0))
+    _check_metric(f"constraint '{text}'", name, match["name"], with_accuracy)
+    try:
+        limit = float(match["limit"])
+    except ValueError:
+        limit = math.nan
+    if not math.isfinite(limit):
+        raise SkipstoneError(f"constraint '{text}': '{match['limit']}' is not a number")
+    if match["percent"]:
+        if name != "accuracy":
+            raise SkipstoneError(f"constraint '{text}': only accuracy has percent")
+        factor = 0.01
+    limit *= factor
+    if limit < 0:
+        raise SkipstoneError(f"constraint '{text}': no metric is below 0")
+    if name == "accuracy" and limit > 1:
+        raise SkipstoneError(f"constraint '{text}': accuracy is a share from 0 to 1; write 0.9 or 90%")
+    return Constraint(name, "<=" if match["op"] == "<=" else ">=", limit)
+
+
+def _check_metric(what: str, name: str, written: str, with_accuracy: bool) -> None:
+    if name not in METRICS:
+        units = f", limits also {', '.join(UNITS)}" if what != "objective" else ""
+        raise SkipstoneError(f"{what}: unknown metric '{written}'; there are {', '.join(METRICS)}{units}")
+    if name == "accuracy" and not with_accuracy:
+        raise SkipstoneError(f"{what}: there is no accuracy without labelled images; name some with --evaluation")

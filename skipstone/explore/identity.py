@@ -1,0 +1,70 @@
+"""What the figures of an exploration depend on, by content: our own code, the libraries it computes with, networks and data.
+
+An evaluation is stored under a key of all that determines it, so it is taken up again wherever running it would give the same,
+and only there. The same digests say whether a worker elsewhere would compute the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("hw", "mapper", "models", "skipstone")
+"""Folders of ours, code and data, that costs come from."""
+LIBRARIES = ("numpy", "scipy", "onnx", "onnxruntime", "onnxslim", "networkx")
+"""Libraries that quantization, mapping and accuracy are computed with."""
+LENGTH = 20
+
+
+@lru_cache(maxsize=1)
+def code_digest() -> str:
+    """Names the files of ``PACKAGES`` and the versions of ``LIBRARIES`` as they are here."""
+    digest = hashlib.sha256(repr([(name, metadata.version(name)) for name in LIBRARIES]).encode())
+    for root in sorted(_roots()):
+        for path in sorted(root.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(f"{root.name}/{path.relative_to(root).as_posix()}\n".encode())
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:LENGTH]
+
+
+def file_digest(path: Path) -> str:
+    """Names a file's content."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:LENGTH]
+
+
+def network_files(path: Path) -> tuple[Path, ...]:
+    """An ONNX file and the files beside it that hold its weights."""
+    import onnx
+
+    model = onnx.load_model(str(path), format="protobuf", load_external_data=False)
+    names = {
+        entry.value
+        for tensor in model.graph.initializer
+        if tensor.data_location == onnx.TensorProto.EXTERNAL
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    return (path, *(path.parent / name for name in sorted(names)))
+
+
+def content_digest(values: Mapping[str, Any], files: Iterable[Path | None] = ()) -> str:
+    """Names ``values`` (what JSON can say, else their ``repr``) and the content of ``files`` in their order."""
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True, default=repr).encode())
+    for path in files:
+        digest.update(b"none" if path is None else file_digest(path).encode())
+    return digest.hexdigest()[:LENGTH]
+
+
+def _roots() -> list[Path]:
+    import hw
+    import mapper
+    import models
+    import skipstone
+
+    return [Path(str(package.__file__)).parent for package in (hw, mapper, models, skipstone)]

@@ -1,0 +1,274 @@
+"""The file of an exploration: SQLite with every finished evaluation, and beside them the search as a study that Optuna opens.
+
+An evaluation is committed the moment it is finished, under a key of all that determines it, so whatever ends the program, the
+same command goes on from there and computes nothing twice. One file serves any number of searches, which share evaluations.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sqlite3
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from models.errors import SkipstoneError
+from reports.exploration import ExplorationPoint, Objective
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS evaluations (key TEXT PRIMARY KEY, choice TEXT NOT NULL, record TEXT NOT NULL, digest TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS explorations (name TEXT PRIMARY KEY, description TEXT NOT NULL);
+"""
+OURS = {"evaluations", "studies"}
+"""Tables of which a file has one if it is a study: ours, or Optuna's."""
+SQLITE = b"SQLite format 3\0"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished evaluation: the design's name and parameters, its figures by metric; ``problem`` says why a choice has none."""
+
+    design: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    problem: str | None = None
+
+
+class StudyFile:
+    """An open study; :func:`open_study` makes it. ``damaged`` counts the records that were unreadable and are left out."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self.damaged = 0
+        self._connection = connection
+
+    def records(self) -> dict[str, Record]:
+        """All evaluations by key."""
+        found = {}
+        with self.explained():
+            for key, text, digest in self._connection.execute("SELECT key, record, digest FROM evaluations"):
+                if _digest(key, text) != digest:
+                    self.damaged += 1
+                    continue
+                found[key] = Record(**json.loads(text))
+        return found
+
+    def store(self, key: str, choice: Mapping[str, Any], record: Record) -> None:
+        """Commits an evaluation: when this returns, it is on disk."""
+        text = json.dumps(asdict(record), sort_keys=True)
+        row = (key, json.dumps(dict(choice)), text, _digest(key, text))
+        with self.explained(), self._connection:
+            self._connection.execute("INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?, ?)", row)
+
+    def register(self, name: str, description: Mapping[str, str]) -> list[str]:
+        """Notes what the search ``name`` is of. If it is new in a file that has others, says of each what is different there."""
+        with self.explained(), self._connection:
+            others = dict(self._connection.execute("SELECT name, description FROM explorations ORDER BY rowid"))
+            known = name in others
+            self._connection.execute(
+                "INSERT OR REPLACE INTO explorations VALUES (?, ?)", (name, json.dumps(dict(description)))
+            )
+        if known:
+            return []
+        return [f"{other} ({_difference(json.loads(text), description)})" for other, text in others.items()]
+
+    def mirror(
+        self, name: str, parameters: Mapping[str, Sequence[Any]], objectives: Sequence[Objective]
+    ) -> OptunaMirror:
+        """The study ``name`` that Optuna and its dashboard read, made if it is not there."""
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        with self.explained():
+            storage = optuna.storages.RDBStorage(
+                f"sqlite:///{self.path}", engine_kwargs={"connect_args": {"timeout": 60}}
+            )
+            study = optuna.create_study(
+                storage=storage,
+                study_name=name,
+                directions=[objective.direction for objective in objectives],
+                load_if_exists=True,
+            )
+            return OptunaMirror(self, study, parameters, objectives)
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """SQLite's errors, also as Optuna wraps them, become one message with what to do."""
+        try:
+            yield
+        except Exception as error:
+            message = _explanation(self.path, error)
+            if message is None:
+                raise
+            raise SkipstoneError(message) from None
+
+
+class OptunaMirror:
+    """A search's trials as an Optuna study, for those who open it with Optuna. The search itself never reads it; trials that are
+    missing after an interruption are added as the search comes past them again."""
+
+    def __init__(
+        self, file: StudyFile, study: Any, parameters: Mapping[str, Sequence[Any]], objectives: Sequence[Objective]
+    ) -> None:
+        import optuna
+
+        self._file, self._study, self._objectives = file, study, objectives
+        self._kinds = {
+            name: optuna.distributions.CategoricalDistribution(list(each)) for name, each in parameters.items()
+        }
+        self._there = len(study.get_trials(deepcopy=False))
+        self._waiting: deque[Any] = deque()
+
+    def add(self, number: int, choice: Mapping[str, Any], point: ExplorationPoint | None, problem: str | None) -> None:
+        """Has trial ``number`` written, if it is not there."""
+        import optuna
+
+        if number < self._there:
+            return
+        given: dict[str, Any] = {"params": dict(choice), "distributions": self._kinds}
+        if point is None:
+            given |= {"state": optuna.trial.TrialState.FAIL, "user_attrs": {"problem": problem}}
+        else:
+            given |= {
+                "values": [point.metrics[objective.name] for objective in self._objectives],
+                "user_attrs": {"design": point.design, "metrics": dict(point.metrics)},
+                "constraints": dict(point.violations),
+            }
+        self._waiting.append(optuna.trial.create_trial(**given))
+
+    def write(self, count: int | None = None) -> None:
+        """Writes ``count`` of the waiting trials, or all."""
+        with self._file.explained():
+            for _ in range(len(self._waiting) if count is None else min(count, len(self._waiting))):
+                self._study.add_trial(self._waiting[0])
+                self._waiting.popleft()
+
+
+@contextmanager
+def open_study(path: Path) -> Iterator[StudyFile]:
+    """Opens or makes the study at ``path`` for this process alone.
+
+    SkipstoneError where the file is damaged, is something else, is open in another process, or can't be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(path):
+        _check(path)
+        connection = None
+        try:
+            connection = sqlite3.connect(path, timeout=60)
+            # Full synchronization: what is committed survives a power cut.
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.executescript(TABLES)
+            yield StudyFile(path, connection)
+        except sqlite3.Error as error:
+            raise SkipstoneError(_explanation(path, error) or str(error)) from None
+        finally:
+            if connection is not None:
+                connection.close()
+
+
+def evaluation_key(content: str, choice: Mapping[str, Any]) -> str:
+    """Names an evaluation: ``content`` is a digest of all that determines it beside the choice."""
+    return hashlib.sha256(json.dumps([content, sorted(choice.items())]).encode()).hexdigest()[:32]
+
+
+def _check(path: Path) -> None:
+    """Refuses what is no study before anything is written to it."""
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    other = f"{path} is no study of an exploration; name another file with --study"
+    with path.open("rb") as file:
+        if file.read(len(SQLITE)) != SQLITE:
+            raise SkipstoneError(other)
+    try:
+        connection = sqlite3.connect(path, timeout=60)
+        try:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            said = [row[0] for row in connection.execute("PRAGMA quick_check")]
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise SkipstoneError(_explanation(path, error) or str(error)) from None
+    if said != ["ok"]:
+        raise SkipstoneError(_damaged(path, said[0]))
+    if tables and not tables & OURS:
+        raise SkipstoneError(other)
+
+
+def _damaged(path: Path, said: str) -> str:
+    return (
+        f"{path} is damaged ({said.splitlines()[0].strip('* ')}); it is left as it is. "
+        f"'sqlite3 {path} .recover | sqlite3 NEW.db' saves what can be read, and --study NEW.db goes on with it"
+    )
+
+
+def _explanation(path: Path, error: Exception) -> str | None:
+    """What an error of SQLite, perhaps wrapped by SQLAlchemy and Optuna, means to the user; None for any other error."""
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in chain:
+        chain.append(link)
+        link = getattr(link, "orig", None) or link.__cause__ or link.__context__
+    said = next((str(each) for each in chain if isinstance(each, sqlite3.Error)), None)
+    if said is None:
+        if type(error).__module__.startswith(("optuna", "sqlalchemy")):
+            return _damaged(path, str(error) or type(error).__name__)
+        return None
+    kept = "what is finished is kept, and the same command goes on from there"
+    if "full" in said:
+        return f"{path}: the disk is full; free some space: {kept}"
+    if "disk I/O" in said:
+        return f"{path}: reading or writing failed (disk full, quota, or a fault); when it is mended, {kept}"
+    if "locked" in said or "busy" in said:
+        return f"{path} is in use by another program; {kept}"
+    if "readonly" in said or "read-only" in said or "unable to open" in said:
+        return f"{path} can't be written ({said})"
+    return _damaged(path, said)
+
+
+def _difference(there: Mapping[str, str], here: Mapping[str, str]) -> str:
+    different = [name for name in {**here, **there} if there.get(name) != here.get(name)]
+    short = [
+        f"{name} {there[name]}" if len(there.get(name, "")) <= 40 and name in there else f"another {name}"
+        for name in different
+    ]
+    return ", ".join(short) or "alike"
+
+
+def _digest(key: str, text: str) -> str:
+    return hashlib.sha256(f"{key} {text}".encode()).hexdigest()[:32]
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Keeps other processes out; the lock goes with the process, however it ends."""
+    try:
+        import fcntl
+    except ImportError:  # no such locks on this system
+        yield
+        return
+    lock = path.with_name(f".{path.name}.lock")
+    while True:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise SkipstoneError(
+                f"{path} is in use by another exploration; wait for it, or name another file with --study"
+            ) from None
+        with contextlib.suppress(FileNotFoundError):
+            if os.fstat(descriptor).st_ino == os.stat(lock).st_ino:
+                break
+        os.close(descriptor)  # its owner removed it in between
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        os.close(descriptor)
