@@ -1,7 +1,7 @@
 "use strict";
 // The exploration's page: one filter, set by dragging in the plots or by fields, for the front, the parallel coordinates and the table.
 (() => {
-  const { metrics, parameters, points } = JSON.parse(document.getElementById("exploration").textContent);
+  const { metrics, parameters, points } = JSON.parse(document.getElementById("exploration-points").textContent);
   const byName = Object.fromEntries(metrics.map((metric) => [metric.name, metric]));
   const varying = parameters.filter((parameter) => parameter.varies);
   const all = points.map((_, index) => index);

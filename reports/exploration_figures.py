@@ -4,6 +4,7 @@ which parameters matter, the hypervolume, and how many points meet each constrai
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 
 from reports.exploration import ExplorationResult, front_first, varying_parameters
 from reports.exploration_summary import constraint_text, met, metrics
@@ -160,17 +161,21 @@ def _hypervolume(result: ExplorationResult) -> Figure | None:
     trials = [trial for trial, _ in result.hypervolume]
     values = [value for _, value in result.hypervolume]
     shown = {metric.name: metric for metric in metrics(result)}
-    reference = ", ".join(
-        f"{shown[name].word} {shown[name].with_unit(value)}" if name in shown else f"{name} {value:g}"
-        for name, value in result.reference.items()
-    )
+
+    def corner(values: Mapping[str, float]) -> str:
+        return ", ".join(
+            f"{shown[name].word} {shown[name].with_unit(value)}" if name in shown else f"{name} {value:g}"
+            for name, value in values.items()
+        )
+
     last = values[-1] or 1.0
     late = next((trial for trial, value in result.hypervolume if value >= 0.99 * last), trials[-1])
     return Figure(
         name="hypervolume",
         title="Hypervolume over trials",
-        caption="The volume that the front dominates"
-        + (f", against the reference {reference}" if reference else "")
+        caption="The share of the box between the best and the worst value of each objective that the front dominates"
+        + (f": from {corner(result.ideal)}" if result.ideal else "")
+        + (f" to {corner(result.reference)}" if result.reference else "")
         + f". Where it is flat, more trials no longer help: 99% of its last value is reached after {count(late)} of "
         f"{count(trials[-1])} trials.",
         height=HYPERVOLUME_HEIGHT,

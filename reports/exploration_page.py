@@ -251,7 +251,7 @@ by it; a point's number opens all its numbers.</p>
 <div class="scroll tall" role="region" tabindex="0" aria-label="Points">
 <table id="points-table"><thead></thead><tbody></tbody></table></div>
 <div class="buttons"><button type="button" id="points-more" hidden></button></div>
-<script type="application/json" id="exploration">{content}</script>
+<script type="application/json" id="exploration-points">{content}</script>
 <style>{style}</style>"""
 
 
@@ -278,7 +278,7 @@ def _about(result: ExplorationResult) -> str:
     shown = {metric.name: metric for metric in metrics(result)}
     search = [
         ("sampler", f"{result.sampler}, seed {result.seed}"),
-        ("trials", count(result.trials)),
+        ("trials", count(result.trials) + (", which is every choice" if result.exhausted else "")),
         (
             "objectives",
             ", ".join(f"{shown[each.name].word} {direction(result, each.name)}." for each in result.objectives) or NONE,

@@ -65,6 +65,7 @@ def exploration(
         technology="made up for tests",
         accuracy_images=200,
         sources=(("pe", "a formula of the tests"),),
+        ideal={"cycles": 2e3, "energy_pj": 2e6, "area_um2": 4e5, "accuracy": 0.92},
         reference={"cycles": 1e6, "energy_pj": 1e8, "area_um2": 1e7, "accuracy": 0.0},
         hypervolume=((10, 0.5), (50, 0.99), (100, 1.0)),
         importance={each.name: {"rows": 0.5, "cols": 0.3, "prune": 0.2} for each in OBJECTIVES},
@@ -87,7 +88,9 @@ def without_accuracy(count: int | None = None) -> ExplorationResult:
     ]
     objectives = OBJECTIVES[:3]
     empty = {"hypervolume": (), "importance": {}, "problems": {}} if not points else {}
-    return dataclasses.replace(made, objectives=objectives, points=marked(points, objectives), reference={}, **empty)
+    return dataclasses.replace(
+        made, objectives=objectives, points=marked(points, objectives), reference={}, ideal={}, **empty
+    )
 
 
 def marked(points: list[ExplorationPoint], objectives: tuple[Objective, ...]) -> tuple[ExplorationPoint, ...]:
