@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import builtins
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from models.errors import SkipstoneError
+
+SCHEMA = "network 1"
+"""What ``to_dict`` writes under ``skipstone``: the kind of result and the version of its fields. Files of other versions are
+refused."""
 
 CAUSES = ("compute", "edge", "filler", "balance", "load", "drain", "fill", "overlap")
 """Where a layer's cycles go: useful multiply-accumulates; columns without a pixel; filler entries; waiting for a slower
@@ -14,6 +21,10 @@ row; waiting for the loader; waiting for the drain; and filling and emptying the
 
 STALLS = ("balance", "load", "drain", "fill", "overlap")
 """The causes in which a row does nothing at all, less the cycles that a layer did not have to take itself."""
+
+
+class ResultError(SkipstoneError):
+    """What should be a result of this version is something else, or damaged."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +74,8 @@ class MemoryUse:
 @dataclass(frozen=True)
 class TensorPlace:
     """A tensor in activation memory: ``words`` words from ``base`` on, held while the array's layers ``written`` (-1: by
-    the host, before the first) to ``last_read`` run (numbers in ``NetworkResult.layers``)."""
+    the host, before the first) to ``last_read`` run (numbers in ``NetworkResult.layers``; the number of the array's layers: until
+    the host has read it). ``a+b``: two tensors side by side in the same words."""
 
     name: str
     base: int
@@ -178,4 +190,42 @@ class NetworkResult:
         return self.dense_total_cycles / self.total_cycles
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """Plain values for JSON."""
+        return {"skipstone": SCHEMA, **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> NetworkResult:
+        """What :meth:`to_dict` gave, also after JSON. ResultError for anything else."""
+        schema = values.get("skipstone")
+        if schema != SCHEMA:
+            kind = "has no key 'skipstone'" if schema is None else f"says '{schema}'"
+            raise ResultError(f"not a result of this version's run or verify (which say '{SCHEMA}'): it {kind}")
+        try:
+            fields = {name: value for name, value in values.items() if name != "skipstone"}
+            return cls(
+                **{
+                    **fields,
+                    "layers": tuple(_layer(each) for each in values["layers"]),
+                    "accuracy": Accuracy(**values["accuracy"]),
+                    "sources": tuple((what, text) for what, text in values["sources"]),
+                    "area_terms": tuple(AreaTerm(**each) for each in values["area_terms"]),
+                    "memories": tuple(MemoryUse(**each) for each in values["memories"]),
+                    "tensors": tuple(TensorPlace(**each) for each in values["tensors"]),
+                }
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ResultError(f"a damaged result: {type(error).__name__}: {error}") from None
+
+
+def _layer(values: Mapping[str, Any]) -> LayerResult:
+    folds, tile = values["folds"], values["tile"]
+    return LayerResult(
+        **{
+            **values,
+            "tile": None if tile is None else (tile[0], tile[1]),
+            "folds": None if folds is None else (tuple(folds[0]), tuple(folds[1])),
+            "layers": tuple(values["layers"]),
+            "energy_terms": tuple(EnergyTerm(**each) for each in values["energy_terms"]),
+            "row_entries": tuple(tuple(row) for row in values["row_entries"]),
+        }
+    )

@@ -15,6 +15,7 @@ from mapper.cycles import LayerCycles, network_cycles
 from mapper.energy import area_um2, energy_sources, layer_energy
 from mapper.errors import MappingError
 from mapper.memories import ROOMY, with_memories_for
+from mapper.memory_map import memory_uses, row_entries, tensor_places
 from mapper.program import LayerProgram, Program
 from mapper.results import STALLS, Accuracy, LayerResult, NetworkResult
 from mapper.skipped import dense_words
@@ -125,6 +126,8 @@ def assemble_result(
         images_verified=0,
         search=dataclasses.asdict(costed.program.search),
         weight_code=prepared.options.weight_code,
+        memories=memory_uses(costed.program),
+        tensors=tensor_places(costed.program),
     )
 
 
@@ -168,6 +171,7 @@ def layer_result(
         layers=layer.layers,
         folds=(layer.input.fold, layer.outputs[0].fold),
         encoded_bits=layer.encoded_bits,
+        row_entries=row_entries(layer.schedule.counts),
     )
 
 
