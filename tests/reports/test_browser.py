@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from reports.html import write_report
-from reports.pareto import write_exploration
+from reports.exploration_page import write_exploration
+from tests.reports import explorations
 from tests.reports.networks import host_layer, layer, network, resnet8
-from tests.reports.test_pareto import POINTS
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OPTIONS = (
@@ -38,17 +38,17 @@ def host_report(path: Path) -> None:
 
 
 def exploration(path: Path) -> None:
-    write_exploration(POINTS, path)
+    write_exploration(explorations.exploration(), path)
 
 
 def empty_exploration(path: Path) -> None:
-    write_exploration((), path)
+    write_exploration(explorations.without_accuracy(0), path)
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 @pytest.mark.parametrize(
     ("write", "plots"),
-    [(report, 4), (hostile_report, 4), (host_report, 4), (exploration, 1), (empty_exploration, 1)],
+    [(report, 4), (hostile_report, 4), (host_report, 4), (exploration, 5), (empty_exploration, 0)],
 )
 def test_plots_are_drawn_and_the_console_is_silent(
     tmp_path: Path, write: Callable[[Path], None], plots: int, scheme: str
