@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 from models.errors import SkipstoneError
@@ -23,10 +24,10 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> Any:
     """A ``pandas.DataFrame`` of ``rows``, a column for each key in the order in which they are first met; what a row lacks is
     missing. SkipstoneError where pandas is not installed."""
     try:
-        import pandas as pd
+        pandas = import_module("pandas")
     except ImportError:
         raise SkipstoneError("frames need pandas, which is not installed: pip install 'skipstone[notebook]'") from None
-    return pd.DataFrame(list(rows), columns=list(dict.fromkeys(name for row in rows for name in row)))
+    return pandas.DataFrame(list(rows), columns=list(dict.fromkeys(name for row in rows for name in row)))
 
 
 def result_html(

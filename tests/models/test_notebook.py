@@ -69,11 +69,12 @@ def test_without_pandas_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.0, "0"), (12_345.6, "12,346"), (1.23456, "1.235"), (0.000123456, "0.0001235"), (None, "–")]
+    ("value", "text"),
+    [(0.0, "0"), (12_345.6, "12,346"), (1.23456, "1.235"), (0.000123456, "0.0001235"), (None, "\u2013")],
 )
 def test_digits(value: float | None, text: str) -> None:
     assert digits(value) == text
 
 
 def test_formats() -> None:
-    assert (whole(1234.5), whole(None), share(0.12345, 2), share(None)) == ("1,234", "–", "12.35%", "–")
+    assert (whole(1234.5), whole(None), share(0.12345, 2), share(None)) == ("1,234", "\u2013", "12.35%", "\u2013")

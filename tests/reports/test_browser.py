@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from reports.html import write_report
 from reports.exploration_page import write_exploration
+from reports.html import write_report
 from tests.reports import explorations
 from tests.reports.networks import host_layer, layer, network, resnet8
 

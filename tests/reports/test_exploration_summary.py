@@ -18,6 +18,7 @@ from reports.exploration_summary import (
     picks,
     size_of,
 )
+from reports.summary import NONE
 from tests.reports.explorations import OBJECTIVES, exploration, impossible, marked, without_accuracy
 
 RESULT = exploration()
@@ -30,7 +31,7 @@ def test_metrics_come_objectives_first_in_units_that_read_well() -> None:
     assert by_name["energy_pj"].text(12_345_678.0) == "12,346"
     assert by_name["area_um2"].text(480_000.0) == "0.480"
     assert by_name["accuracy"].with_unit(0.875) == "87.50%"
-    assert by_name["cycles"].text(None) == "–"
+    assert by_name["cycles"].text(None) == NONE
     assert (by_name["accuracy"].best, by_name["cycles"].best) == ("max", "min")
 
 
