@@ -80,7 +80,9 @@ class Figure:
     text and ``numbers`` unrounded.
 
     ``layout`` is Plotly's; in its ``meta``, ``zoom`` (True) lets the reader zoom along the axes that are not ``fixedrange``, and
-    ``narrow`` holds what takes the place of the layout's parts on narrow screens.
+    ``narrow`` holds what takes the place of the layout's parts on narrow screens, where ``plain`` (True) leaves out the texts of
+    markers. ``choose``: the keys are no legend, but choices of which one is shown at a time, under this label; ``meta``'s
+    ``choices`` hold changes of the layout for each.
     """
 
     name: str
@@ -92,6 +94,7 @@ class Figure:
     keys: tuple[Key, ...]
     table: Grid
     numbers: Numbers
+    choose: str = ""
 
     @property
     def zoom(self) -> bool:
@@ -134,6 +137,7 @@ def bar_layout(labels: Sequence[str], title: str, notes: Sequence[tuple[float, s
             "range": [0, largest * 1.12],
             "fixedrange": True,
             "separatethousands": True,
+            "exponentformat": "none",
         },
         "yaxis": {
             "tickvals": list(range(len(labels))),

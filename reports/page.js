@@ -5,6 +5,7 @@ const Skipstone = (() => {
   const figures = JSON.parse(document.getElementById("figures").textContent);
   const named = new Map(figures.map((figure) => [figure.name, figure]));
   const hidden = new Map(figures.map((figure) => [figure.name, new Set()]));
+  const chosen = new Map();
   const adjustments = new Map();
   const root = document.documentElement;
   const system = window.matchMedia("(prefers-color-scheme: dark)");
@@ -51,6 +52,7 @@ const Skipstone = (() => {
     const colour = palette(dark);
     const data = structuredClone(figure.traces).map((trace, index) => {
       const painted = paint(trace, colour);
+      if (width < NARROW && (figure.layout.meta || {}).plain && painted.mode === "markers+text") painted.mode = "markers";
       if (trace.meta === "ceiling") {
         painted.line = { color: colour("faint"), width: 2 };
       } else if (Number.isInteger(trace.meta)) {
@@ -65,8 +67,8 @@ const Skipstone = (() => {
     });
     const layout = paint(structuredClone(figure.layout), colour);
     const meta = layout.meta || {};
-    if (width < NARROW) {
-      for (const [name, value] of Object.entries(meta.narrow || {})) {
+    for (const changes of [(meta.choices || [])[chosen.get(figure.name) || 0], width < NARROW ? meta.narrow : null]) {
+      for (const [name, value] of Object.entries(changes || {})) {
         layout[name] = value !== null && typeof value === "object" && !Array.isArray(value) ? Object.assign({}, layout[name], value) : value;
       }
     }
@@ -79,7 +81,7 @@ const Skipstone = (() => {
       showlegend: false,
       hovermode: "closest",
       dragmode: meta.zoom ? "zoom" : false,
-      uirevision: figure.name,
+      uirevision: figure.name + " " + (chosen.get(figure.name) || 0),
       paper_bgcolor: colour("paper"),
       plot_bgcolor: colour("paper"),
       font: { color: colour("ink"), size: 13, family: getComputedStyle(document.body).fontFamily },
@@ -112,10 +114,33 @@ const Skipstone = (() => {
     }
   }
 
+  // Shows the traces of one key alone.
+  function choose(figure, index) {
+    chosen.set(figure.name, index);
+    const away = hidden.get(figure.name);
+    figure.keys.forEach((key, number) => key.traces.forEach((trace) => (number === index ? away.delete(trace) : away.add(trace))));
+  }
+
+  function bindChoices() {
+    for (const select of document.querySelectorAll("select[data-choose]")) {
+      const figure = named.get(select.dataset.choose);
+      select.selectedIndex = 0;
+      choose(figure, 0);
+      select.addEventListener("change", async () => {
+        choose(figure, Number(select.value));
+        await draw(figure);
+        whole(figure);
+      });
+    }
+  }
+
   // Zoom --------------------------------------------------------------------------------------------------------------
 
-  function full(figure, axis) {
-    return (figure.full || {})[axis] || figure.layout[axis].range;
+  // Remembers the ranges that show everything.
+  function whole(figure) {
+    const now = element(figure.name)._fullLayout;
+    figure.whole = {};
+    for (const axis of ["xaxis", "yaxis"]) if (now[axis]) figure.whole[axis] = [...now[axis].range];
   }
 
   // Ranges are kept inside the whole; "in" and "out" go about the middle.
@@ -125,9 +150,9 @@ const Skipstone = (() => {
     for (const axis of ["xaxis", "yaxis"]) {
       const now = plot._fullLayout[axis];
       if (!now || now.fixedrange) continue;
-      const whole = full(figure, axis);
-      const sign = Math.sign(whole[1] - whole[0]);
-      const [low, high] = [Math.min(...whole), Math.max(...whole)];
+      const all = figure.whole[axis];
+      const sign = Math.sign(all[1] - all[0]);
+      const [low, high] = [Math.min(...all), Math.max(...all)];
       const [from, to] = [Math.min(...now.range), Math.max(...now.range)];
       let span = to - from;
       let middle = (from + to) / 2;
@@ -266,7 +291,7 @@ const Skipstone = (() => {
       const first = data[key.traces[0]];
       if (first) Object.assign(first, { name: key.label.replace(/&/g, "&amp;").replace(/</g, "&lt;"), showlegend: true });
     }
-    const legend = figure.keys.length > 1;
+    const legend = figure.keys.length > 1 && !figure.choose;
     const lines = legend ? Math.ceil(figure.keys.reduce((sum, key) => sum + 7.5 * key.label.length + 46, 0) / width) : 0;
     const height = figure.height + 26 * lines;
     Object.assign(layout, { width, height, showlegend: legend, legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", traceorder: "normal" } });
@@ -326,11 +351,10 @@ const Skipstone = (() => {
     bindColours();
     bindKeys();
     bindTools();
+    bindChoices();
     for (const figure of figures) {
       await draw(figure);
-      const now = element(figure.name)._fullLayout;
-      figure.full = {};
-      for (const axis of ["xaxis", "yaxis"]) if (now[axis]) figure.full[axis] = [...now[axis].range];
+      whole(figure);
       bindArrows(figure);
     }
     let narrow = window.innerWidth < NARROW;

@@ -95,6 +95,7 @@ def page_html(
             "traces": figure.traces,
             "layout": figure.layout,
             "keys": [{"label": key.label, "traces": key.traces} for key in figure.keys],
+            "choose": bool(figure.choose),
             "csv": csv_text(figure.numbers),
         }
         for figure in figures
@@ -167,6 +168,8 @@ def figure_html(figure: Figure) -> str:
         for key in figure.keys
     )
     shown = f'<ul class="keys{defined}" aria-label="Show or hide in the plot">{keys}</ul>' if keys else ""
+    if figure.choose:
+        shown = _choice(figure)
     return (
         f'<figure aria-label="{title}"><figcaption>{html.escape(figure.caption)}</figcaption>{shown}{_tools(figure)}'
         f'<div id="{figure.name}-plot" class="plot" role="application" tabindex="0" aria-roledescription="plot"'
@@ -236,6 +239,16 @@ def cards_html(cards: Sequence[Card]) -> str:
             for card in cards
         )
         + "</dl>"
+    )
+
+
+def _choice(figure: Figure) -> str:
+    options = "".join(
+        f'<option value="{index}">{html.escape(key.label)}</option>' for index, key in enumerate(figure.keys)
+    )
+    return (
+        f'<p class="choice"><label>{html.escape(figure.choose)} <select data-choose="{figure.name}">{options}</select>'
+        "</label></p>"
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skipstone import compare_commands
 from skipstone.compress import commands as compress_commands
 from skipstone.console import console_for, errors, progress_for, writable, write_json
 from skipstone.explore import commands as explore_commands
@@ -286,6 +287,7 @@ def designs() -> None:
 
 compress_commands.register(app)
 explore_commands.register(app)
+compare_commands.register(app)
 
 
 def main() -> None:

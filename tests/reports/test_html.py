@@ -146,8 +146,8 @@ def test_every_plot_has_its_numbers_as_a_table(target: Path) -> None:
     write_report(resnet8(), target)
     read = Page(target)
     summaries = ["".join(e.text) for e in read.all("summary")]
-    assert len(read.figures()) == 4
-    assert sum(text.endswith(": the numbers") for text in summaries) == 4
+    assert len(read.figures()) == 12
+    assert sum(text.endswith(": the numbers") for text in summaries) == 12
     scrolling = [e for e in read.elements if e.attributes.get("class") == "scroll"]
     assert all(e.attributes["tabindex"] == "0" and e.attributes["aria-label"] for e in scrolling)
 
