@@ -36,6 +36,7 @@ def opened(browser: Any, path: Path, result: ExplorationResult, width: int, sche
     """The page of a result, drawn; what the console says is added to ``said``."""
     write_exploration(result, path)
     page = browser.new_context(viewport={"width": width, "height": 1000}, color_scheme=scheme).new_page()
+    page.set_default_timeout(120_000)  # of a busy machine
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
     page.goto(path.as_uri())
