@@ -18,6 +18,7 @@ ROWS = 40
 
 LINE = "border-bottom: 1px solid rgba(128, 128, 128, .35)"
 FAINT = "opacity: .7"
+TABLE = "border-collapse: collapse; color: inherit; font-size: inherit; font-variant-numeric: tabular-nums"
 
 
 def frame(rows: Sequence[Mapping[str, Any]]) -> Any:
@@ -48,7 +49,7 @@ def result_html(
     return (
         f'<div style="font-size: 13px; line-height: 1.4"><div style="font-weight: 600">{html.escape(title)}</div>'
         f'<div style="margin: 2px 0 6px">{facts}</div>'
-        f'<div style="overflow-x: auto"><table style="border-collapse: collapse; color: inherit; font-size: inherit; font-variant-numeric: tabular-nums">'
+        f'<div style="overflow-x: auto"><table style="{TABLE}">'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
         + (f'<div style="{FAINT}; margin-top: 4px">{html.escape(below)}</div>' if below else "")
         + "</div>"
