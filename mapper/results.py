@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from models import notebook
 from models.errors import SkipstoneError
 
 SCHEMA = "network 1"
@@ -132,6 +133,51 @@ class LayerResult:
     energy_terms: tuple[EnergyTerm, ...] = ()
     row_entries: tuple[tuple[int, ...], ...] = ()
 
+    def to_row(self) -> dict[str, Any]:
+        """The layer's numbers under flat names: ``compute_cycles`` and so on for the causes, ``pe_energy_pj`` for the parts,
+        ``macs_count`` for the actions."""
+        plain = (
+            "name",
+            "kind",
+            "on_host",
+            "bound",
+            "macs",
+            "nnz",
+            "weights",
+            "encoded_bits",
+            "model_cycles",
+            "rtl_cycles",
+        )
+        rest = ("dense_cycles", "stall_cycles", "utilization", "passes", "windows", "loaded_words", "skipped_words")
+        height, width = self.tile or (None, None)
+        return {
+            **{name: getattr(self, name) for name in (*plain, "outputs_equal", *rest, "skipped_macs")},
+            "operations_per_byte": self.operations_per_byte,
+            "tile_height": height,
+            "tile_width": width,
+            **{f"{cause}_cycles": self.cycles_by_cause.get(cause) for cause in CAUSES},
+            "energy_pj": self.energy_pj,
+            **{f"{_flat(part)}_energy_pj": value for part, value in self.energy_by_part.items()},
+            **{f"{_flat(action)}_count": value for action, value in self.actions.items()},
+            "note": self.note,
+        }
+
+    def to_frame(self) -> Any:
+        """A ``pandas.DataFrame`` of one row."""
+        return notebook.frame([self.to_row()])
+
+    def _repr_html_(self) -> str:
+        causes = [(f"{cause} cycles", notebook.whole(value)) for cause, value in self.cycles_by_cause.items() if value]
+        rows = [*causes, *((f"{part}, pJ", notebook.whole(value)) for part, value in self.energy_by_part.items())]
+        figures = [
+            ("kind", self.kind),
+            ("cycles", notebook.whole(self.model_cycles)),
+            ("bound", self.bound),
+            ("energy, nJ", notebook.digits(None if self.energy_pj is None else self.energy_pj / 1000)),
+            ("nonzeros", f"{self.nnz:,} of {self.weights:,}"),
+        ]
+        return notebook.result_html(self.name, figures, ("of which", "amount"), rows, self.note)
+
 
 @dataclass(frozen=True)
 class Accuracy:
@@ -192,6 +238,42 @@ class NetworkResult:
         """Cycles of the dense network over cycles of this one."""
         return self.dense_total_cycles / self.total_cycles
 
+    def to_frame(self) -> Any:
+        """A ``pandas.DataFrame`` with a row for each layer (:meth:`LayerResult.to_row`)."""
+        return notebook.frame([layer.to_row() for layer in self.layers])
+
+    def _repr_html_(self) -> str:
+        accuracy = next(
+            (value for value in (self.accuracy.compressed, self.accuracy.quantized) if value is not None), None
+        )
+        figures = [
+            ("cycles", notebook.whole(self.total_cycles)),
+            *([("over dense", f"{self.speedup:.2f}x")] if self.total_cycles else []),
+            ("energy, nJ", notebook.digits(self.total_energy_pj / 1000)),
+            ("area, mm²", notebook.digits(self.area_um2 / 1e6)),
+            *([("latency, µs", notebook.digits(self.latency_us))] if self.latency_us is not None else []),
+            *([("power, mW", notebook.digits(self.power_mw))] if self.power_mw is not None else []),
+            *([("accuracy", notebook.share(accuracy, 2))] if accuracy is not None else []),
+        ]
+        rtl = self.rtl_total_cycles is not None
+        rows = [
+            (
+                layer.name,
+                layer.kind,
+                layer.bound,
+                notebook.whole(layer.macs),
+                notebook.whole(layer.nnz),
+                notebook.whole(layer.model_cycles),
+                *([notebook.whole(layer.rtl_cycles)] if rtl else []),
+                notebook.share(layer.utilization),
+                notebook.digits(None if layer.energy_pj is None else layer.energy_pj / 1000),
+            )
+            for layer in self.layers
+        ]
+        header = ("layer", "kind", "bound", "MACs", "nonzeros", "cycles", *(["RTL cycles"] if rtl else []))
+        title = f"{self.network} on {self.design}, {self.pruning}"
+        return notebook.result_html(title, figures, (*header, "utilization", "energy, nJ"), rows, self.technology)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {"skipstone": SCHEMA, **dataclasses.asdict(self)}
@@ -218,6 +300,10 @@ class NetworkResult:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ResultError(f"a damaged result: {type(error).__name__}: {error}") from None
+
+
+def _flat(name: str) -> str:
+    return name.replace(" ", "_").replace("-", "_")
 
 
 def _layer(values: Mapping[str, Any]) -> LayerResult:

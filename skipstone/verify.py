@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from hw.design import Design
 from mapper.memories import with_memories_for
 from mapper.results import NetworkResult
-from models import reference
+from models import notebook, reference
 from models.quantized import QuantizedNetwork
 from sim.session import NetworkRun, RtlSession
 from skipstone.evaluate import CostedNetwork, assemble_result, cost_network
@@ -62,6 +63,34 @@ class Verification:
         return self.error is None and all(
             layer.outputs_equal and layer.rtl_cycles == layer.model_cycles for layer in array_layers
         )
+
+    def to_frame(self) -> Any:
+        """The layers' frame of the result, with the first difference of each layer in words."""
+        rows = [
+            {**layer.to_row(), "difference": str(self.differences.get(layer.name, ""))} for layer in self.result.layers
+        ]
+        return notebook.frame(rows)
+
+    def _repr_html_(self) -> str:
+        verdict = "exact" if self.exact else self.error or "DIFFERS"
+        figures = [
+            ("RTL against the model", verdict),
+            ("images", notebook.whole(self.result.images_verified)),
+            ("simulated cycles a second", notebook.whole(self.cycles_per_second)),
+        ]
+        rows = [
+            (
+                layer.name,
+                notebook.whole(layer.model_cycles),
+                notebook.whole(layer.rtl_cycles),
+                {None: "", True: "equal", False: "DIFFER"}[layer.outputs_equal],
+                str(self.differences.get(layer.name, "")),
+            )
+            for layer in self.result.layers
+        ]
+        header = ("layer", "cycles", "RTL cycles", "outputs", "first difference")
+        title = f"{self.result.network} on {self.result.design}, in simulation"
+        return notebook.result_html(title, figures, header, rows)
 
 
 def verify_network(
