@@ -75,9 +75,7 @@ FEATURES: dict[str, Callable[[Design], float]] = {
     # Drain: two walkers, the choice of rows for lanes, and the part of a word that is added.
     "walker_bits": lambda d: 8 * d.address_bits,
     "lane_value_bits": lambda d: d.requantizer_lanes * d.accumulator_bits,
-    "row_choice_bits": lambda d: (
-        (d.steps_per_accumulator - 1) * min(d.requantizer_lanes, d.rows) * d.accumulator_bits
-    ),
+    "row_choice_bits": lambda d: (d.steps_per_accumulator - 1) * min(d.requantizer_lanes, d.rows) * d.accumulator_bits,
     "pixel_bits": lambda d: 6 * d.dimension_bits + width_of(d.parameter_words) * 2,
     # Requantizer and controller.
     "table_bits": lambda d: width_of(d.tables) if d.tables else 0,
@@ -92,8 +90,6 @@ FEATURES: dict[str, Callable[[Design], float]] = {
     ),
 }
 """What coefficients multiply, by name: a number of bits of a design, as a rule."""
-
-
 
 
 @dataclass(frozen=True)
@@ -153,7 +149,9 @@ class Gateware:
 
     def min_period_ns(self, design: Design) -> float:
         """The longest path through our logic by static timing; memories' access times are not in it."""
-        return max(self._value(name, "min_period_ns", design) for name in COMPONENTS if self.parts[name]["min_period_ns"])
+        return max(
+            self._value(name, "min_period_ns", design) for name in COMPONENTS if self.parts[name]["min_period_ns"]
+        )
 
     def _value(self, name: str, quantity: str, design: Design) -> float:
         return _value(self, name, quantity, design)
@@ -199,7 +197,9 @@ def parse_gateware(text: str, where: str) -> Gateware:
         } | {feature for part in parts.values() for action in part["actions"].values() for feature in action["pj"]}
         unknown = sorted(used - FEATURES.keys())
         if unknown:
-            raise MappingError(f"{where}: unknown features {', '.join(unknown)}; make it again with skipstone calibrate")
+            raise MappingError(
+                f"{where}: unknown features {', '.join(unknown)}; make it again with skipstone calibrate"
+            )
         return Gateware(document["source"], int(document["node_nm"]), float(document["voltage"]), parts, document)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise MappingError(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mapper.energy import memories
+from mapper.memory_list import memories
 from mapper.program import Placement, Program
 from mapper.results import MemoryUse, TensorPlace
 

@@ -67,11 +67,13 @@ class ExplorationPoint:
 
 @dataclass(frozen=True)
 class ExplorationResult:
-    """``space``: the choices of each parameter. ``problems``: why choices have no cost, and how many each. ``hypervolume``: after each
-    number of trials, the share (0 to 1) of the box between ``ideal`` and ``reference`` (the best and the worst value of each objective
-    at feasible points of the whole search) that is dominated by then. ``exhausted``: no choice was left to try. ``importance``: for each objective, the share
-    of its variance that each parameter explains. ``diagnosis``: in words, which constraint kills a search without a feasible point,
-    and the nearest point. ``sources``: (what, source) of the figures."""
+    """``space``: the choices of each parameter. ``problems``: why choices have no cost, and how many each. ``hypervolume``:
+    after each
+    number of trials, the share (0 to 1) of the box between ``ideal`` and ``reference`` (the best and the worst value of
+    each objective at feasible points of the whole search) that is dominated by then. ``exhausted``: no choice was left to try.
+    ``importance``: for each objective, the share
+    of its variance that each parameter explains. ``diagnosis``: in words, which constraint kills a search without a
+    feasible point, and the nearest point. ``sources``: (what, source) of the figures."""
 
     network: str
     sampler: str

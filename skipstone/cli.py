@@ -22,12 +22,14 @@ from skipstone.options import (
     DesignOption,
     Evaluation,
     FitMemories,
+    Frequency,
     InputRange,
     InputShape,
     Json,
     Network,
     Out,
     Prune,
+    TechnologyOption,
     WeightBits,
     WeightCode,
     chosen_design,
@@ -35,7 +37,11 @@ from skipstone.options import (
 )
 
 if TYPE_CHECKING:
+    from mapper.program import Program
     from mapper.results import NetworkResult
+
+TIMELINE_EVENTS = 20_000
+"""Most events of the schedule in a report; what is left out is said there."""
 
 app = typer.Typer(
     add_completion=False,
@@ -76,6 +82,8 @@ def run(
     input_range: InputRange = "0,1",
     input_shape: InputShape = None,
     fit_memories: FitMemories = False,
+    technology: TechnologyOption = "45",
+    frequency: Frequency = None,
     out: Out = Path("out"),
     json_file: Json = None,
 ) -> None:
@@ -94,12 +102,20 @@ def run(
         )
         chosen = chosen_design(design, network, options)
         with writable(out, json_file), progress_for(json_file) as progress:
-            from skipstone.evaluate import evaluate_network
+            from mapper.technology import load_technology
+            from skipstone.evaluate import evaluate
 
-            result = evaluate_network(network, chosen, options, progress, fit_memories=fit_memories)
+            evaluated = evaluate(
+                network,
+                chosen,
+                options,
+                progress,
+                fit_memories=fit_memories,
+                technology=load_technology(technology, frequency),
+            )
             progress("writing the report")
-            _write_report(result, out)
-        _show(result, out, json_file)
+            _write_report(evaluated.result, evaluated.costed.program, out)
+        _show(evaluated.result, out, json_file)
 
 
 @app.command()
@@ -116,6 +132,8 @@ def verify(
     input_range: InputRange = "0,1",
     input_shape: InputShape = None,
     fit_memories: FitMemories = False,
+    technology: TechnologyOption = "45",
+    frequency: Frequency = None,
     out: Out = Path("out"),
     json_file: Json = None,
     images: Annotated[int, typer.Option("--images", metavar="N", min=1, help="Inputs to run through the RTL.")] = 1,
@@ -149,20 +167,21 @@ def verify(
                 errno.EINVAL, "waves are written in the FST format; name a file that ends in .fst", str(waves)
             )
         with writable(out, json_file, waves), progress_for(json_file) as progress:
-            from skipstone.verify import verify_network
+            from mapper.technology import load_technology
+            from skipstone.evaluate import evaluate
+            from skipstone.verify import verify_evaluated
 
-            verification = verify_network(
+            evaluated = evaluate(
                 network,
                 chosen,
                 options,
-                images=images,
-                waves=waves,
-                simulator=simulator,
-                progress=progress,
+                progress,
                 fit_memories=fit_memories,
+                technology=load_technology(technology, frequency),
             )
+            verification = verify_evaluated(evaluated, images, waves, simulator, progress)
             progress("writing the report")
-            _write_report(verification.result, out)
+            _write_report(verification.result, evaluated.costed.program, out)
         _show(verification.result, out, json_file)
         console = console_for(json_file)
         for layer in verification.result.layers:
@@ -299,10 +318,13 @@ def main() -> None:
 # Helpers --------------------------------------------------------------------------------------------------------------
 
 
-def _write_report(result: NetworkResult, out: Path) -> None:
+def _write_report(result: NetworkResult, program: Program, out: Path) -> None:
+    from mapper.timeline import network_timeline
     from reports.html import write_report
+    from reports.timeline import timeline_figures
 
-    write_report(result, out / "report.html")
+    timeline = network_timeline(program, limit=TIMELINE_EVENTS)
+    write_report(result, out / "report.html", figures=timeline_figures(timeline, result))
 
 
 def _show(result: NetworkResult, out: Path, json_file: str | None) -> None:

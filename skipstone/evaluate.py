@@ -72,6 +72,16 @@ def cost_network(prepared: PreparedNetwork, design: Design) -> CostedNetwork:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """A result and what it was made from: the network's forms, the design with its memories, and the program."""
+
+    prepared: PreparedNetwork
+    design: Design
+    costed: CostedNetwork
+    result: NetworkResult
+
+
 def evaluate_network(
     network: str,
     design: Design,
@@ -84,12 +94,26 @@ def evaluate_network(
     """The main job without the RTL: everything about ``network`` on ``design`` that needs no simulation. With ``fit_memories``
     the memories that the network overflows are enlarged, and the result's design says so. ``technology``: of the energies, area
     and clock (the carried one of 45 nm); TechnologyError where the design does not reach a clock that was asked for."""
+    return evaluate(network, design, options, progress, fit_memories=fit_memories, technology=technology).result
+
+
+def evaluate(
+    network: str,
+    design: Design,
+    options: CompressionOptions | None = None,
+    progress: Progress = lambda _: None,
+    *,
+    fit_memories: bool = False,
+    technology: Technology | None = None,
+) -> Evaluated:
+    """:func:`evaluate_network` with what its result was made from."""
     prepared = prepare_network(network, options or CompressionOptions(), progress)
     progress("mapping")
     if fit_memories:
         design = with_memories_for(prepared.compressed, design)
     costed = cost_network(prepared, design)
-    return assemble_result(network, prepared, design, costed, measure_accuracy(prepared, progress), technology)
+    result = assemble_result(network, prepared, design, costed, measure_accuracy(prepared, progress), technology)
+    return Evaluated(prepared, design, costed, result)
 
 
 def assemble_result(

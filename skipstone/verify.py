@@ -11,18 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.design import Design
-from mapper.memories import with_memories_for
 from mapper.results import NetworkResult
+from mapper.technology import Technology
 from models import notebook, reference
 from models.quantized import QuantizedNetwork
 from sim.session import NetworkRun, RtlSession
-from skipstone.evaluate import CostedNetwork, assemble_result, cost_network
+from skipstone.evaluate import CostedNetwork, Evaluated, evaluate
 from skipstone.prepare import (
     CompressionOptions,
-    PreparedNetwork,
     Progress,
-    measure_accuracy,
-    prepare_network,
     sample_inputs,
 )
 
@@ -103,28 +100,23 @@ def verify_network(
     simulator: str = "verilator",
     progress: Progress = lambda _: None,
     fit_memories: bool = False,
+    technology: Technology | None = None,
 ) -> Verification:
     """Evaluates ``network`` on ``design`` and runs ``images`` inputs through the RTL (cocotb on ``simulator``);
-    ``fit_memories`` as for ``evaluate_network``."""
-    prepared = prepare_network(network, options or CompressionOptions(), progress)
-    progress("mapping")
-    if fit_memories:
-        design = with_memories_for(prepared.compressed, design)
-    costed = cost_network(prepared, design)
-    result = assemble_result(network, prepared, design, costed, measure_accuracy(prepared, progress))
-    return verify_prepared(prepared, design, costed, result, images, waves, simulator, progress)
+    ``fit_memories`` and ``technology`` as for ``evaluate_network``."""
+    evaluated = evaluate(network, design, options, progress, fit_memories=fit_memories, technology=technology)
+    return verify_evaluated(evaluated, images, waves, simulator, progress)
 
 
-def verify_prepared(
-    prepared: PreparedNetwork,
-    design: Design,
-    costed: CostedNetwork,
-    result: NetworkResult,
+def verify_evaluated(
+    evaluated: Evaluated,
     images: int,
-    waves: Path | None,
-    simulator: str,
-    progress: Progress,
+    waves: Path | None = None,
+    simulator: str = "verilator",
+    progress: Progress = lambda _: None,
 ) -> Verification:
+    """The RTL's part of :func:`verify_network`."""
+    prepared, design, costed, result = evaluated.prepared, evaluated.design, evaluated.costed, evaluated.result
     compressed = prepared.compressed
     inputs = reference.quantize_input(compressed, sample_inputs(prepared, images))
     expected = reference.run(compressed, inputs)

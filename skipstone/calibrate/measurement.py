@@ -31,7 +31,8 @@ VERSION = 1
 @dataclass(frozen=True)
 class Measurement:
     """``energy_pj`` by block, transitions only, of all instances together: the clock is not in it. ``actions``: those of
-    ``mapper.actions.Actions``, and ``active_macs`` (``mapper.activity``). ``equal``: outputs and cycles were the reference's and the model's. ``toggles`` by block."""
+    ``mapper.actions.Actions``, and ``active_macs`` (``mapper.activity``). ``equal``: outputs and cycles were the
+    reference's and the model's. ``toggles`` by block."""
 
     design: str
     crop: str
@@ -93,9 +94,7 @@ def simulated(point: Synthesized, crop: Crop, library: Library, folder: Path) ->
     cycles = sum(layer.cycles for layer in network_cycles(program))
     expected = reference.run(network, x[None])[network.outputs[0]][0]
     try:
-        run = simulation.run(
-            point.design, point.blocks, point.powers, library, program, cycles, x, expected, folder
-        )
+        run = simulation.run(point.design, point.blocks, point.powers, library, program, cycles, x, expected, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if not run.equal:

@@ -20,7 +20,7 @@ from mapper.cycles import network_cycles
 from mapper.energy import network_energy
 from mapper.errors import MappingError, TechnologyError
 from mapper.memories import COUNTED, ROOMY, memories_needed, memory_size
-from mapper.technology import DEFAULT_NODE_NM, load_technology
+from mapper.technology import DEFAULT_NODE_NM, Technology, load_technology
 from mapper.timing_check import clocked
 from mapper.workload import UNFOLDED
 from models.errors import SkipstoneError
@@ -64,13 +64,13 @@ _PLAIN = (
 @dataclass(frozen=True)
 class EvaluationSettings:
     """``accuracy_images``: of the evaluation images, how many accuracy is measured on. ``store``: the SQLite file that keeps
-    accuracies and solved layers (None: in memory). ``device``: the FPGA that resources are counted for. ``node_nm`` and
-    ``frequency_mhz`` hold where the space has no choices of them (None: the node's own)."""
+    accuracies and solved layers (None: in memory). ``device``: the FPGA that resources are counted for. ``technology``
+    (a node in nm, or a file) and ``frequency_mhz`` hold where the space has no choices of them (None: the node's own)."""
 
     accuracy_images: int = 200
     store: str | None = None
     device: str = "ecp5"
-    node_nm: int = DEFAULT_NODE_NM
+    technology: str = str(DEFAULT_NODE_NM)
     frequency_mhz: float | None = None
 
 
@@ -115,6 +115,7 @@ class Evaluator:
         self.compressor = Compressor(network, self._options, store)
         given = self.compressor.given
         self.meter = AccuracyMeter(given.evaluation, self._settings.accuracy_images, store)
+        self._technologies: dict[tuple[str, float | None], Technology] = {}
         self._mapped: dict[tuple[str, Design], _Mapped | str] = {}
 
     @property
@@ -144,6 +145,12 @@ class Evaluator:
             return Evaluation(design, self._figures(choice, compressed, mapped, design, metrics))
         except (SkipstoneError, MappingError, DesignError, TechnologyError) as error:
             return Evaluation(design, {}, str(error))
+
+    def _technology(self, which: str, frequency_mhz: float | None) -> Technology:
+        key = which, frequency_mhz
+        if key not in self._technologies:
+            self._technologies[key] = load_technology(which, frequency_mhz)
+        return self._technologies[key]
 
     def network(self, choice: Mapping[str, Choice]) -> CompressedNetwork:
         """The compressed network of a choice, to be written or verified."""
@@ -198,9 +205,10 @@ class Evaluator:
     ) -> dict[str, float]:
         figures: dict[str, float] = {"cycles": mapped.cycles}
         if metrics & {"latency_us", "energy_pj", "area_um2", "power_mw"}:
-            node = int(choice.get("node_nm", self._settings.node_nm))
+            node = str(choice.get("node_nm", self._settings.technology))
             frequency = choice.get("frequency_mhz", self._settings.frequency_mhz)
-            figures |= _costs(mapped, design, node, None if frequency is None else float(frequency))
+            technology = self._technology(node, None if frequency is None else float(frequency))
+            figures |= _costs(mapped, design, clocked(design, technology))
         if metrics & set(RESOURCES):
             figures |= _resources(design, self._settings.device)
         if "accuracy" in metrics:
@@ -227,10 +235,8 @@ def _sized(roomy: Design, choice: Mapping[str, Choice], needed: Mapping[str, int
     return roomy.replace(**sizes, **{name: needed[name] for name in COUNTED})
 
 
-def _costs(mapped: _Mapped, design: Design, node_nm: int, frequency_mhz: float | None) -> dict[str, float]:
-    """Latency, energy, area and power of one inference at ``frequency_mhz`` (None: the node's own, or what the design reaches).
-    Raises TechnologyError where the design does not reach a clock that was asked for."""
-    technology = clocked(design, load_technology(node_nm, frequency_mhz))
+def _costs(mapped: _Mapped, design: Design, technology: Technology) -> dict[str, float]:
+    """Latency, energy, area and power of one inference."""
     energy = network_energy(mapped.actions, design, technology)
     latency = mapped.cycles / technology.frequency_mhz
     # pJ / us is uW.
@@ -244,7 +250,7 @@ def _costs(mapped: _Mapped, design: Design, node_nm: int, frequency_mhz: float |
 
 def _resources(design: Design, device: str) -> dict[str, float]:
     """What a synthesis for an FPGA would take, by the fitted model."""
-    from mapper import fpga  # type: ignore[attr-defined, unused-ignore]
+    from mapper import fpga
 
     found = fpga.resources(design, device)
     return {name: getattr(found, name) for name in RESOURCES}
