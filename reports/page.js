@@ -230,7 +230,12 @@ const Skipstone = (() => {
   function hover(figure, place) {
     const plot = element(figure.name);
     const trace = plot._fullData[place.curve];
-    Plotly.Fx.hover(plot, [{ curveNumber: place.curve, pointNumber: place.point }], (trace.xaxis || "x") + (trace.yaxis || "y"));
+    // Plotly finds a point of a heat map by its place only, all others by their number.
+    const [row, column] = Array.isArray(place.point) ? place.point : [];
+    const at = trace.type === "heatmap"
+      ? { xval: trace.x ? trace.x[column] : column, yval: trace.y ? trace.y[row] : row }
+      : [{ curveNumber: place.curve, pointNumber: place.point }];
+    Plotly.Fx.hover(plot, at, (trace.xaxis || "x") + (trace.yaxis || "y"));
     window.setTimeout(() => say(figure), 80); // Plotly holds hover back for 50 ms
   }
 
