@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hw import timing
 from hw.design import Design
 from mapper.cycles import LayerCycles, schedule_cycles
 from mapper.errors import MappingError
 from mapper.program import LayerSchedule, Program
+from models.notebook import frame
 
 LOADER, DRAIN, SLOTS = -1, -2, -3
 """Units of events; window slot k is ``SLOTS - k``, and row r is r."""
@@ -116,6 +117,15 @@ class Timeline:
         """All units: the loader, the windows' slots, the rows, the drain."""
         slots = tuple(SLOTS - slot for slot in range(self.design.windows))
         return (LOADER, *slots, *range(self.design.rows), DRAIN)
+
+    def to_frame(self) -> Any:
+        """The events as a pandas frame, one a row; cycles from ``start``. Needs pandas (the extra ``notebook``)."""
+        return frame(
+            [
+                {**event._asdict(), "unit": unit_name(event.unit), "layer": self.layers[event.layer].name}
+                for event in self.events
+            ]
+        )
 
     @property
     def cut(self) -> tuple[LayerSpan, ...]:

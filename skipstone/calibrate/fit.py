@@ -60,23 +60,24 @@ STATIC: dict[str, dict[str, tuple[str, ...]]] = {
 
 ACTIONS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
     "pe": {
-        "mac": ("macs", ("one", *PRODUCT, "accumulator_bits", "lane_bits")),
-        "zero_mac": ("useful_macs", ("one", *PRODUCT)),
-        "active_mac": ("active_macs", ("one", *PRODUCT, "accumulator_bits")),
+        "mac": ("macs", ("one", *PRODUCT)),
+        "awake_mac": ("awake_macs", ("one", *PRODUCT, "accumulator_bits", "lane_bits")),
+        "activation_bit": ("activation_bits", ("one", "operand_bits")),
     },
     "row": {
-        "entry": ("weight_reads", ("one", "row_state_bits", "touched_bits", "column_bits")),
-        "step": ("activation_writes", ("column_bits",)),
+        "entry": ("weight_reads", ("one", "row_state_bits", "touched_bits")),
+        "exposed_entry": ("exposed_entries", ("accumulator_bits",)),
+        "step": ("activation_writes", ("one", "column_bits")),
     },
     "loader": {"word": ("load_list_reads", ("one", "capture_bits", "word_bits"))},
     "drain": {
         "step": ("activation_writes", ("one", "lane_value_bits")),
         "word": ("load_list_reads", ("one", "word_bits")),
-        "entry": ("weight_reads", ("one",)),
+        "exposed_entry": ("exposed_entries", ("accumulator_bits",)),
     },
     "requantizer": {
         "lane_step": ("requantizations", ("accumulator_bits", "activation_bits")),
-        "entry": ("weight_reads", ("accumulator_bits",)),
+        "exposed_entry": ("exposed_entries", ("accumulator_bits",)),
     },
     "controller": {},
 }
@@ -102,7 +103,7 @@ class Fit:
 
 def nonnegative(columns: Sequence[str], rows: Sequence[Sequence[float]], measured: Sequence[float]) -> Fit:
     """Coefficients, none below zero, with the least sum of squared relative errors. Samples of 0 are left out."""
-    from scipy.optimize import nnls
+    from scipy.optimize import lsq_linear
 
     y = np.asarray(measured, float)
     a = np.asarray(rows, float).reshape(len(y), len(columns))
@@ -112,7 +113,8 @@ def nonnegative(columns: Sequence[str], rows: Sequence[Sequence[float]], measure
         return Fit({}, ())
     # Columns of one size: the solver's tolerance is absolute.
     size = np.where(np.abs(a).max(axis=0) > 0, np.abs(a).max(axis=0), 1.0)
-    found = nnls(a / size, y)[0] / size
+    solved = lsq_linear(a / size, y, bounds=(0, np.inf), method="bvls", lsq_solver="exact", tol=1e-12).x
+    found = np.where(solved > 1e-9, solved, 0.0) / size
     errors = a @ found - 1
     coefficients = {name: _rounded(value) for name, value in zip(columns, found, strict=True) if value > 0}
     return Fit(coefficients, tuple(_rounded(error) for error in errors))
@@ -134,7 +136,9 @@ def fit_actions(
 ) -> tuple[dict[str, dict[str, float]], Fit]:
     """Coefficients of every action of ``component`` by feature, from (design, counts, energy) of runs; and the whole fit."""
     columns = [
-        (action, counter, feature) for action, (counter, features) in ACTIONS[component].items() for feature in features
+        (action, counter, feature)
+        for action, (counter, features) in ACTIONS[component].items()
+        for feature in features
     ]
     rows = [
         [counts[counter] * float(FEATURES[feature](design)) for _, counter, feature in columns]

@@ -22,14 +22,16 @@ from hw.design import Design
 from mapper.program import Program
 from models.errors import SkipstoneError
 from sim.session import pack_words, write_words
-from skipstone.calibrate.flat import FlatNetlist, flatten
 from skipstone.calibrate.gate_models import cell_models
+from skipstone.calibrate.flat import FlatNetlist, flatten
 from skipstone.calibrate.liberty import Library
 from skipstone.calibrate.power import BlockPower
 from skipstone.calibrate.synthesis import Block
 
 PERIOD_PS = 40_000
 """The simulated clock: slow enough for every path; the energy of a cycle does not depend on it."""
+
+KNOWN = ("0", "1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,7 @@ def testbench(
     program: Program,
     cycles: int,
     folder: Path,
+    delays: bool,
 ) -> str:
     """The array's netlist in a module that writes memories, starts, dumps transitions until ``done``, and writes activation
     memory and the number of cycles. Hex files go to ``folder``."""
@@ -71,9 +74,9 @@ def testbench(
     host = [net for name in ("host_select", "host_address", "host_data", "host_write") for net in flat.ports[name]]
     idle = "\n".join(f"  assign {net} = 1'b0;" for net in host if net.startswith("n"))
     return f"""`timescale 1ps/1ps
-{cell_models(library, flat.kinds(library))}
+{cell_models(library, flat.kinds())}
 module nets(input clk, input rst, input start, output done);
-{flat.verilog(library, powers)}
+{flat.verilog(powers if delays else None)}
   assign {flat.port("clk")} = clk;
   assign {flat.port("rst")} = rst;
   assign {flat.port("start")} = start;
@@ -130,8 +133,11 @@ def run(
     x: NDArray[np.int64],
     expected: NDArray[np.int64],
     folder: Path,
+    *,
+    delays: bool = True,
 ) -> GateRun:
-    """Simulates ``program`` on input ``x``; ``expected`` is its output tensor (channels x height x width)."""
+    """Simulates ``program`` on input ``x``; ``expected`` is its output tensor (channels x height x width). Without ``delays``
+    every cell switches at once and nets are counted when they have settled: no glitches."""
     folder.mkdir(parents=True, exist_ok=True)
     flat = flatten(blocks, library)
     words = [0] * design.activation_words
@@ -139,7 +145,7 @@ def run(
         words[place] = word
     (folder / "input.hex").write_text("".join(f"{word:x}\n" for word in words))
     bench = folder / "testbench.v"
-    bench.write_text(testbench(design, flat, library, powers, program, model_cycles, folder))
+    bench.write_text(testbench(design, flat, library, powers, program, model_cycles, folder, delays))
     compiled = folder / "simulation.vvp"
     execute(["iverilog", "-g2005", "-o", str(compiled), str(bench)], folder)
     execute(["vvp", str(compiled)], folder)
@@ -174,25 +180,31 @@ def count_toggles(vcd: Path) -> Counter[str]:
             if line.startswith("$var"):
                 _, kind, width, code, name = line.split()[:5]
                 if kind != "parameter" and width == "1":
-                    names[code] = name
+                    names[f"{code}\n"] = name
             elif line.startswith("$enddefinitions"):
                 break
+        # The first section holds the values at the start. A net that comes back within a time step is written without a change.
+        last: dict[str, str] = {}
+        counts: dict[str, int] = dict.fromkeys(names, 0)
         for line in lines:
-            if line.startswith("$end"):
+            if line[0] in "01xz":
+                last[line[1:]] = line[0]
+            elif line.startswith("$end"):
                 break
-        counts: Counter[str] = Counter()
-        pending: list[str] = []
         for line in lines:
-            if line[0] in "01":
-                pending.append(line)
-                if len(pending) == 1 << 20:
-                    counts.update(pending)
-                    pending.clear()
+            value = line[0]
+            if value in "01":
+                code = line[1:]
+                before = last.get(code)
+                if before != value:
+                    last[code] = value
+                    if before in KNOWN:
+                        counts[code] = counts.get(code, 0) + 1
+            elif value in "xz":
+                last[line[1:]] = value
             elif line.startswith("$dumpoff"):
                 break
-        counts.update(pending)
-    for line, count in counts.items():
-        code = line[1:].rstrip()
+    for code, count in counts.items():
         if code in names:
             found[names[code]] += count
     return found

@@ -7,15 +7,20 @@ the capacitance of ``skipstone.calibrate.power``; their resistance is left out.
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections import defaultdict
 from pathlib import Path
 
 from models.errors import SkipstoneError
-from skipstone.calibrate.flat import FlatNetlist
+from skipstone.calibrate.flat import FlatNetlist, flatten
 from skipstone.calibrate.liberty import Library, liberty_text
+from skipstone.calibrate.measurement import Synthesized
 from skipstone.calibrate.power import CLOCK_FANOUT, WIRE_PF_PER_UM
 
 BUFFERS = ("sky130_fd_sc_hd__buf_4", "BUFX4")
@@ -30,12 +35,14 @@ def longest_paths_ns(flat: FlatNetlist, library: Library, liberty: Path, folder:
     folder.mkdir(parents=True, exist_ok=True)
     text = liberty_text(liberty)
     # The library's own capacitance per length is not a wire's; see ``Library.wire_load``.
-    text = re.sub(r"(wire_load\s*\([^)]*\)\s*\{\s*capacitance\s*:\s*)[0-9.eE+-]+", rf"\g<1>{WIRE_PF_PER_UM}", text)
+    text = re.sub(
+        r"(wire_load\s*\([^)]*\)\s*\{\s*capacitance\s*:\s*)[0-9.eE+-]+", rf"\g<1>{WIRE_PF_PER_UM}", text
+    )
     (folder / "cells.lib").write_text(text)
     (folder / "array.v").write_text(timed_netlist(flat, library))
     blocks = sorted({cell.block for cell in flat.cells})
     checks = "".join(
-        f'puts "block {block}"\nreport_checks -path_delay max -digits 4 -to [get_cells *_{block}]\n'
+        f"puts \"block {block}\"\nreport_checks -path_delay max -digits 4 -to [get_cells *_{block}]\n"
         f"report_checks -path_delay max -digits 4 -to [get_ports o*_{block}]\n"
         for block in blocks
     )
@@ -63,6 +70,22 @@ set_false_path -from [get_ports rst]
     return found
 
 
+def cached_paths(point: Synthesized, library: Library, liberty: Path, cache: Path) -> dict[str, float]:
+    """``longest_paths_ns`` of a design in cells, or what an equal run in ``cache`` found."""
+    cells = {name: [power.cells, round(sum(power.net_pj.values()), 6)] for name, power in point.powers.items()}
+    design = point.design.replace(name="", description="").to_dict()
+    text = json.dumps([library.name, design, cells, PERIOD_NS, CLOCK_FANOUT, WIRE_PF_PER_UM], sort_keys=True)
+    kept = cache / "timing" / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="skipstone-timing-") as folder:
+            found = longest_paths_ns(flatten(point.blocks, library), library, liberty, Path(folder))
+        partial = kept.with_suffix(f".{os.getpid()}")
+        partial.write_text(json.dumps(found))
+        partial.replace(kept)
+    return {name: float(value) for name, value in json.loads(kept.read_text()).items()}
+
+
 def timed_netlist(flat: FlatNetlist, library: Library) -> str:
     """A module of library cells alone: what memories read are its inputs, what they are given its outputs."""
     buffer = next((library.cells[name] for name in BUFFERS if name in library.cells), None)
@@ -76,13 +99,7 @@ def timed_netlist(flat: FlatNetlist, library: Library) -> str:
             elif net.startswith("n"):
                 sinks[net].append((number, pin))
     inputs = sorted(net for net in sinks if net not in driven and net not in (clock, reset))
-    given = {
-        net
-        for memory in flat.memories
-        for port, nets in memory.connections.items()
-        if port != "RD_DATA"
-        for net in nets
-    }
+    given = {net for memory in flat.memories for port, nets in memory.connections.items() if port != "RD_DATA" for net in nets}
     outputs = sorted(net for net in given | {n for nets in flat.ports.values() for n in nets} if net in driven)
     lines = []
     chosen: dict[tuple[int, str], str] = {}
