@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from benchmarks import (
+    calibration,
     coding,
     compression,
     exactness,
@@ -29,6 +30,7 @@ SECTIONS: dict[str, Callable[[Settings], Section]] = {
     "mapping": mapping.measure,
     "coding": coding.measure,
     "pe_cells": pe_cells.measure,
+    "calibration": calibration.measure,
     "simulation": simulation.measure,
     "exactness": exactness.measure,
 }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skipstone.calibrate import commands as calibrate_commands
 from skipstone.compress import commands as compress_commands
 from skipstone.console import console_for, errors, progress_for, writable, write_json
 from skipstone.explore import commands as explore_commands
@@ -284,6 +285,7 @@ def designs() -> None:
         console_for(None).print(table)
 
 
+calibrate_commands.register(app)
 compress_commands.register(app)
 explore_commands.register(app)
 

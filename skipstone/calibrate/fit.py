@@ -60,23 +60,24 @@ STATIC: dict[str, dict[str, tuple[str, ...]]] = {
 
 ACTIONS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
     "pe": {
-        "mac": ("macs", ("one", *PRODUCT, "accumulator_bits", "lane_bits")),
-        "zero_mac": ("useful_macs", ("one", *PRODUCT)),
-        "active_mac": ("active_macs", ("one", *PRODUCT, "accumulator_bits")),
+        "mac": ("macs", ("one", *PRODUCT)),
+        "awake_mac": ("awake_macs", ("one", *PRODUCT, "accumulator_bits", "lane_bits")),
+        "activation_bit": ("activation_bits", ("one", "operand_bits")),
     },
     "row": {
-        "entry": ("weight_reads", ("one", "row_state_bits", "touched_bits", "column_bits")),
-        "step": ("activation_writes", ("column_bits",)),
+        "entry": ("weight_reads", ("one", "row_state_bits", "touched_bits")),
+        "exposed_entry": ("exposed_entries", ("accumulator_bits",)),
+        "step": ("activation_writes", ("one", "column_bits")),
     },
     "loader": {"word": ("load_list_reads", ("one", "capture_bits", "word_bits"))},
     "drain": {
         "step": ("activation_writes", ("one", "lane_value_bits")),
         "word": ("load_list_reads", ("one", "word_bits")),
-        "entry": ("weight_reads", ("one",)),
+        "exposed_entry": ("exposed_entries", ("accumulator_bits",)),
     },
     "requantizer": {
         "lane_step": ("requantizations", ("accumulator_bits", "activation_bits")),
-        "entry": ("weight_reads", ("accumulator_bits",)),
+        "exposed_entry": ("exposed_entries", ("accumulator_bits",)),
     },
     "controller": {},
 }

@@ -51,7 +51,7 @@ class FlatNetlist:
         (net,) = self.ports[name]
         return net
 
-    def kinds(self, library: Library) -> set[str]:
+    def kinds(self) -> set[str]:
         return {cell.kind for cell in self.cells}
 
     def by_block(self, toggles: Mapping[str, int]) -> dict[tuple[str, str], dict[int, int]]:
@@ -61,12 +61,12 @@ class FlatNetlist:
             for key, bits in self.nets.items()
         }
 
-    def verilog(self, library: Library, powers: Mapping[str, BlockPower]) -> str:
-        """Declarations, cells with their delays, and memories; no module around them."""
+    def verilog(self, powers: Mapping[str, BlockPower] | None) -> str:
+        """Declarations, cells with the delays that ``powers`` know (or none), and memories; no module around them."""
         used = sorted({net for bits in self.nets.values() for net in bits.values() if net.startswith("n")})
         lines = [f"    wire {net};" for net in used]
         for number, cell in enumerate(self.cells):
-            delay = powers[cell.block].delays_ps.get(cell.instance, 1)
+            delay = powers[cell.block].delays_ps.get(cell.instance, 1) if powers is not None else 0
             pins = ", ".join(f".{pin}({net})" for pin, net in cell.connections.items())
             lines.append(f"    {cell.kind} #({delay}) c{number}({pins});")
         return "\n".join([*lines, *(line for memory in self.memories for line in _memory(memory))])

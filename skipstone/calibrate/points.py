@@ -95,3 +95,25 @@ def points() -> tuple[Point, ...]:
         Point("delta", _crop("blocks.2.conv1", 7, 7, 8, "unstructured:0.6", image=27), True),
         Point("columns8", _crop("blocks.0.conv1", 4, 8, 8, "unstructured:0.4", image=29), True),
     )
+
+
+GLITCH_POINT = points()[2]
+"""The run that is also made without delays."""
+
+
+def timed_designs() -> tuple[str, ...]:
+    """Designs whose longest paths are found: every kind of multiplier, and shapes up to 8 x 8."""
+    return (
+        "tiny",
+        "weights4",
+        "bits4",
+        "shift4",
+        "sign",
+        "words8",
+        "weights16",
+        "activations16",
+        "columns8",
+        "additive7",
+        "codebook",
+        "edge",
+    )

@@ -55,6 +55,7 @@ def testbench(
     program: Program,
     cycles: int,
     folder: Path,
+    delays: bool,
 ) -> str:
     """The array's netlist in a module that writes memories, starts, dumps transitions until ``done``, and writes activation
     memory and the number of cycles. Hex files go to ``folder``."""
@@ -71,9 +72,9 @@ def testbench(
     host = [net for name in ("host_select", "host_address", "host_data", "host_write") for net in flat.ports[name]]
     idle = "\n".join(f"  assign {net} = 1'b0;" for net in host if net.startswith("n"))
     return f"""`timescale 1ps/1ps
-{cell_models(library, flat.kinds(library))}
+{cell_models(library, flat.kinds())}
 module nets(input clk, input rst, input start, output done);
-{flat.verilog(library, powers)}
+{flat.verilog(powers if delays else None)}
   assign {flat.port("clk")} = clk;
   assign {flat.port("rst")} = rst;
   assign {flat.port("start")} = start;
@@ -130,8 +131,11 @@ def run(
     x: NDArray[np.int64],
     expected: NDArray[np.int64],
     folder: Path,
+    *,
+    delays: bool = True,
 ) -> GateRun:
-    """Simulates ``program`` on input ``x``; ``expected`` is its output tensor (channels x height x width)."""
+    """Simulates ``program`` on input ``x``; ``expected`` is its output tensor (channels x height x width). Without ``delays``
+    every cell switches at once and nets are counted when they have settled: no glitches."""
     folder.mkdir(parents=True, exist_ok=True)
     flat = flatten(blocks, library)
     words = [0] * design.activation_words
@@ -139,7 +143,7 @@ def run(
         words[place] = word
     (folder / "input.hex").write_text("".join(f"{word:x}\n" for word in words))
     bench = folder / "testbench.v"
-    bench.write_text(testbench(design, flat, library, powers, program, model_cycles, folder))
+    bench.write_text(testbench(design, flat, library, powers, program, model_cycles, folder, delays))
     compiled = folder / "simulation.vvp"
     execute(["iverilog", "-g2005", "-o", str(compiled), str(bench)], folder)
     execute(["vvp", str(compiled)], folder)

@@ -7,15 +7,20 @@ the capacitance of ``skipstone.calibrate.power``; their resistance is left out.
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections import defaultdict
 from pathlib import Path
 
 from models.errors import SkipstoneError
-from skipstone.calibrate.flat import FlatNetlist
+from skipstone.calibrate.flat import FlatNetlist, flatten
 from skipstone.calibrate.liberty import Library, liberty_text
+from skipstone.calibrate.measurement import Synthesized
 from skipstone.calibrate.power import CLOCK_FANOUT, WIRE_PF_PER_UM
 
 BUFFERS = ("sky130_fd_sc_hd__buf_4", "BUFX4")
@@ -63,6 +68,22 @@ set_false_path -from [get_ports rst]
     if not found:
         raise SkipstoneError(f"sta found no path: {(done.stdout + done.stderr)[-300:]}")
     return found
+
+
+def cached_paths(point: Synthesized, library: Library, liberty: Path, cache: Path) -> dict[str, float]:
+    """``longest_paths_ns`` of a design in cells, or what an equal run in ``cache`` found."""
+    cells = {name: [power.cells, round(sum(power.net_pj.values()), 6)] for name, power in point.powers.items()}
+    design = point.design.replace(name="", description="").to_dict()
+    text = json.dumps([library.name, design, cells, PERIOD_NS, CLOCK_FANOUT, WIRE_PF_PER_UM], sort_keys=True)
+    kept = cache / "timing" / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="skipstone-timing-") as folder:
+            found = longest_paths_ns(flatten(point.blocks, library), library, liberty, Path(folder))
+        partial = kept.with_suffix(f".{os.getpid()}")
+        partial.write_text(json.dumps(found))
+        partial.replace(kept)
+    return {name: float(value) for name, value in json.loads(kept.read_text()).items()}
 
 
 def timed_netlist(flat: FlatNetlist, library: Library) -> str:
