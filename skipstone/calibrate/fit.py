@@ -103,7 +103,7 @@ class Fit:
 
 def nonnegative(columns: Sequence[str], rows: Sequence[Sequence[float]], measured: Sequence[float]) -> Fit:
     """Coefficients, none below zero, with the least sum of squared relative errors. Samples of 0 are left out."""
-    from scipy.optimize import nnls
+    from scipy.optimize import lsq_linear
 
     y = np.asarray(measured, float)
     a = np.asarray(rows, float).reshape(len(y), len(columns))
@@ -113,7 +113,8 @@ def nonnegative(columns: Sequence[str], rows: Sequence[Sequence[float]], measure
         return Fit({}, ())
     # Columns of one size: the solver's tolerance is absolute.
     size = np.where(np.abs(a).max(axis=0) > 0, np.abs(a).max(axis=0), 1.0)
-    found = nnls(a / size, y)[0] / size
+    solved = lsq_linear(a / size, y, bounds=(0, np.inf), method="bvls", lsq_solver="exact", tol=1e-12).x
+    found = np.where(solved > 1e-9, solved, 0.0) / size
     errors = a @ found - 1
     coefficients = {name: _rounded(value) for name, value in zip(columns, found, strict=True) if value > 0}
     return Fit(coefficients, tuple(_rounded(error) for error in errors))

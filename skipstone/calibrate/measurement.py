@@ -26,7 +26,7 @@ from skipstone.calibrate.liberty import Library
 from skipstone.calibrate.power import BlockPower, block_power, energy_pj
 from skipstone.calibrate.synthesis import Block, synthesize
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ from skipstone.calibrate.synthesis import Block
 PERIOD_PS = 40_000
 """The simulated clock: slow enough for every path; the energy of a cycle does not depend on it."""
 
+KNOWN = ("0", "1")
+
 
 @dataclass(frozen=True, eq=False)
 class GateRun:
@@ -178,25 +180,31 @@ def count_toggles(vcd: Path) -> Counter[str]:
             if line.startswith("$var"):
                 _, kind, width, code, name = line.split()[:5]
                 if kind != "parameter" and width == "1":
-                    names[code] = name
+                    names[f"{code}\n"] = name
             elif line.startswith("$enddefinitions"):
                 break
+        # The first section holds the values at the start. A net that comes back within a time step is written without a change.
+        last: dict[str, str] = {}
+        counts: dict[str, int] = dict.fromkeys(names, 0)
         for line in lines:
-            if line.startswith("$end"):
+            if line[0] in "01xz":
+                last[line[1:]] = line[0]
+            elif line.startswith("$end"):
                 break
-        counts: Counter[str] = Counter()
-        pending: list[str] = []
         for line in lines:
-            if line[0] in "01":
-                pending.append(line)
-                if len(pending) == 1 << 20:
-                    counts.update(pending)
-                    pending.clear()
+            value = line[0]
+            if value in "01":
+                code = line[1:]
+                before = last.get(code)
+                if before != value:
+                    last[code] = value
+                    if before in KNOWN:
+                        counts[code] = counts.get(code, 0) + 1
+            elif value in "xz":
+                last[line[1:]] = value
             elif line.startswith("$dumpoff"):
                 break
-        counts.update(pending)
-    for line, count in counts.items():
-        code = line[1:].rstrip()
+    for code, count in counts.items():
         if code in names:
             found[names[code]] += count
     return found
