@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from benchmarks import (
+    calibration,
     coding,
     compression,
     energy,
@@ -37,6 +38,7 @@ SECTIONS: dict[str, Callable[[Settings], Section]] = {
     "fpga": fpga.measure,
     "energy": energy.measure,
     "search": search.measure,
+    "calibration": calibration.measure,
     "simulation": simulation.measure,
     "exactness": exactness.measure,
 }

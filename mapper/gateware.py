@@ -3,10 +3,14 @@
 The numbers stand in ``data/gateware_sky130.json``, which ``skipstone calibrate`` makes: for every component, coefficients of the
 features of a design that are named here. Logic only: memories are ``mapper.sram_table``'s. Nothing is computed that the file's
 measurements do not support; it carries the fit's errors and the layers held out.
+
+An action's energy can hang on a counter that only data gives (``mapper.activity``). Where ``mapper.actions`` does not count it,
+the nearest counter that it has stands in, times the share that was measured on average.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,8 +22,10 @@ from typing import Any
 from hw.design import Design
 from hw.fields import width_of
 from hw.multipliers import Additive, Linear, Shift
+from mapper.actions import Actions
 from mapper.errors import MappingError
 
+COUNTERS = frozenset(field.name for field in dataclasses.fields(Actions))
 COMPONENTS = ("pe", "row", "loader", "drain", "requantizer", "controller")
 CARRIED = "gateware_sky130.json"
 
@@ -50,6 +56,7 @@ FEATURES: dict[str, Callable[[Design], float]] = {
     "partial_products": lambda d: d.products.operand_bits * d.activation_bits if isinstance(d.products, Linear) else 0,
     "product_adder_bits": _product_adder_bits,
     "product_multiplexer_bits": _product_multiplexer_bits,
+    "operand_bits": lambda d: d.products.operand_bits if isinstance(d.products, Linear) else 0,
     "product_bits": lambda d: d.products.product_bits,
     "accumulator_bits": lambda d: d.accumulator_bits,
     "activation_bits": lambda d: d.activation_bits,
@@ -75,7 +82,9 @@ FEATURES: dict[str, Callable[[Design], float]] = {
     # Drain: two walkers, the choice of rows for lanes, and the part of a word that is added.
     "walker_bits": lambda d: 8 * d.address_bits,
     "lane_value_bits": lambda d: d.requantizer_lanes * d.accumulator_bits,
-    "row_choice_bits": lambda d: (d.steps_per_accumulator - 1) * min(d.requantizer_lanes, d.rows) * d.accumulator_bits,
+    "row_choice_bits": lambda d: (
+        (d.steps_per_accumulator - 1) * min(d.requantizer_lanes, d.rows) * d.accumulator_bits
+    ),
     "pixel_bits": lambda d: 6 * d.dimension_bits + width_of(d.parameter_words) * 2,
     # Requantizer and controller.
     "table_bits": lambda d: width_of(d.tables) if d.tables else 0,
@@ -90,6 +99,8 @@ FEATURES: dict[str, Callable[[Design], float]] = {
     ),
 }
 """What coefficients multiply, by name: a number of bits of a design, as a rule."""
+
+
 
 
 @dataclass(frozen=True)
@@ -109,14 +120,22 @@ class Action:
     counter: str
 
 
+STAND_INS = {"awake_macs": "useful_macs", "activation_bits": "useful_macs", "exposed_entries": "weight_reads"}
+"""Counters of ``mapper.activity``, and those that stand in for them times a measured share."""
+
+
 @dataclass(frozen=True, eq=False)
 class Gateware:
-    """One calibration file. ``source``: tools, library, corner. All values are those of its library's node and voltage."""
+    """One calibration file. ``source``: tools, library, corner. All values are those of its library's node and voltage. ``counters``
+    are those that the caller's actions have; ``shares`` what a stand-in's count is multiplied by (for ``activation_bits``,
+    of the design's activation bits). ``document`` is the whole file, with fit errors and held-out layers."""
 
     source: str
     node_nm: int
     voltage: float
     parts: Mapping[str, Mapping[str, Any]]
+    shares: Mapping[str, float]
+    counters: frozenset[str]
     document: Mapping[str, Any]
 
     def components(self, design: Design) -> tuple[Component, ...]:
@@ -138,20 +157,19 @@ class Gateware:
     def actions(self, design: Design) -> tuple[Action, ...]:
         """Every action with its counter, in a fixed order."""
         return tuple(
-            Action(name, action, values["counter"])
+            Action(name, action, counter if counter in self.counters else STAND_INS[counter])
             for name in COMPONENTS
             for action, values in self.parts[name]["actions"].items()
+            for counter in (values["counter"],)
         )
 
     def action_pj(self, name: str, action: str, design: Design) -> float:
-        """Energy of one action of the array (of whatever instances it moves), clock excluded."""
+        """Energy of one count of an action, clock excluded."""
         return _action(self, name, action, design)
 
     def min_period_ns(self, design: Design) -> float:
         """The longest path through our logic by static timing; memories' access times are not in it."""
-        return max(
-            self._value(name, "min_period_ns", design) for name in COMPONENTS if self.parts[name]["min_period_ns"]
-        )
+        return max(self._value(name, "min_period_ns", design) for name in COMPONENTS if self.parts[name]["min_period_ns"])
 
     def _value(self, name: str, quantity: str, design: Design) -> float:
         return _value(self, name, quantity, design)
@@ -164,7 +182,12 @@ def _value(gateware: Gateware, name: str, quantity: str, design: Design) -> floa
 
 @lru_cache(maxsize=65536)
 def _action(gateware: Gateware, name: str, action: str, design: Design) -> float:
-    return evaluate(gateware.parts[name]["actions"][action]["pj"], design)
+    values = gateware.parts[name]["actions"][action]
+    pj = evaluate(values["pj"], design)
+    if values["counter"] in gateware.counters:
+        return pj
+    bits = design.activation_bits if values["counter"] == "activation_bits" else 1
+    return pj * gateware.shares[values["counter"]] * bits
 
 
 def evaluate(coefficients: Mapping[str, float], design: Design) -> float:
@@ -184,8 +207,8 @@ def load_gateware(path: Path | None = None) -> Gateware:
     return parse_gateware(text, str(path))
 
 
-def parse_gateware(text: str, where: str) -> Gateware:
-    """A calibration file's text; every component, quantity and feature must be one that is known here."""
+def parse_gateware(text: str, where: str, counters: frozenset[str] = COUNTERS) -> Gateware:
+    """A calibration file's text; every component, quantity, counter and feature must be one that is known here."""
     try:
         document = json.loads(text)
         parts = {name: document["components"][name] for name in COMPONENTS}
@@ -195,12 +218,13 @@ def parse_gateware(text: str, where: str) -> Gateware:
             for quantity in ("area_um2", "leakage_nw", "clock_pj", "min_period_ns")
             for feature in part[quantity]
         } | {feature for part in parts.values() for action in part["actions"].values() for feature in action["pj"]}
-        unknown = sorted(used - FEATURES.keys())
+        wanted = {action["counter"] for part in parts.values() for action in part["actions"].values()}
+        unknown = sorted((used - FEATURES.keys()) | (wanted - COUNTERS - STAND_INS.keys()))
         if unknown:
-            raise MappingError(
-                f"{where}: unknown features {', '.join(unknown)}; make it again with skipstone calibrate"
-            )
-        return Gateware(document["source"], int(document["node_nm"]), float(document["voltage"]), parts, document)
+            raise MappingError(f"{where}: unknown features or counters {', '.join(unknown)}; make it again with skipstone calibrate")
+        shares = {name: float(document["shares"][name]) for name in STAND_INS}
+        node, voltage = int(document["node_nm"]), float(document["voltage"])
+        return Gateware(document["source"], node, voltage, parts, shares, counters, document)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise MappingError(
             f"{where} is not a calibration of the gateware ({error!r}); make one with skipstone calibrate"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skipstone import compare_commands, trace_commands
+from skipstone.calibrate import commands as calibrate_commands
 from skipstone.compress import commands as compress_commands
 from skipstone.console import console_for, errors, progress_for, writable, write_json
 from skipstone.explore import commands as explore_commands
@@ -304,6 +305,7 @@ def designs() -> None:
         console_for(None).print(table)
 
 
+calibrate_commands.register(app)
 compress_commands.register(app)
 explore_commands.register(app)
 trace_commands.register(app)
