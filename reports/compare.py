@@ -86,7 +86,8 @@ def write_comparison(comparison: Comparison, path: Path) -> None:
             ),
         ),
     ]
-    title = " against ".join(labels[:1]) + (f" and {len(labels) - 1} more" if len(labels) > 2 else f" and {labels[1]}")
+    others = ", ".join(labels[1:]) if len(labels) <= 4 else f"{len(labels) - 1} runs"
+    title = f"{others} against {labels[0]}"
     header = f'<h1>{html.escape(title)}</h1><p class="lead">{html.escape(_lead(comparison))}</p>'
     write_page(path, f"{title}: Skipstone comparison", sections, header, figures)
 
@@ -252,7 +253,8 @@ def _how(definitions: dict[str, str]) -> str:
 
 
 def _change(before: float, after: float) -> str:
-    return f"{100 * (after / before - 1):+.1f}%"
+    change = 100 * (after / before - 1)
+    return f"{change:+.{2 if 0 < abs(change) < 0.1 else 1}f}%"
 
 
 def _text(value: Any) -> str:
