@@ -24,12 +24,13 @@ def measure(settings: Settings) -> Section:
     text = "\n\n".join(
         (
             f"From the carried data, not measured by this command: {gateware.source}. {len(runs)} gate-level runs of cropped "
-            f"layers, {sum(row['cycles'] for row in runs):,} cycles and {sum(row['output_words'] for row in runs):,} output words: "
+            f"layers, {sum(row['cycles'] for row in runs):,} cycles and {sum(row['output_words'] for row in runs):,} output
+            words: "
             + ("outputs and cycles equal the model's in all." if all(row["equal"] for row in runs) else "NOT all equal."),
             components(gateware),
             f"Energy of the PE array (PEs and rows; transitions, glitches counted) on {len(held)} layers that the fit never saw: "
-            f"{within} within 10%. `program only`: without the activations' bits, which only data gives ({blind} within 10%). Layers "
-            "of designs marked * are of designs that the fit never saw either.",
+            f"{within} within 10%. `program only`: without the activations' bits, which only data gives ({blind} within
+            10%). Layers " "of designs marked * are of designs that the fit never saw either.",
             held_out(held),
             "Errors of the fit on the layers and designs that it saw, root mean square and largest:",
             fits(document["fits"]),

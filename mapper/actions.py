@@ -9,13 +9,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hw.design import Design
+from mapper.activity import awake_macs, exposed_entries
 from mapper.cycles import LayerCycles
-from mapper.offchip import traffic
 from mapper.program import LayerProgram, Program
+from mapper.traffic import traffic
+
+if TYPE_CHECKING:
+    from mapper.operands import Operands
 
 
 @dataclass(frozen=True)
@@ -23,10 +28,13 @@ class Actions:
     """Actions of one layer for one input.
 
     ``macs``: multiply-accumulates done by PEs, idle columns included. ``useful_macs``: those whose pixel is in the image and
-    whose weight is not zero. ``window_reads``: activations that windows give to PEs, one for each entry of the PE's row, fillers
+    whose weight is not zero; ``awake_macs``: those in columns that read the image at all; ``activation_bits``: bits of
+    what they are given (``mapper.operands``). ``window_reads``: activations that windows give to PEs, one for each entry of
+    the PE's row, fillers
     included; ``window_writes``: words written into windows of PEs. ``accumulator_reads``: old sums read, one for each entry of
     the PE's row, fillers included; ``accumulator_writes``: sums written; ``drain_reads``: accumulators that PEs put before the
-    drain, those of all PEs whenever the drain's address moves. ``weight_reads``: entries that rows issue. ``load_list_reads``:
+    drain, those of all PEs whenever the drain's address moves. ``weight_reads``: entries that rows issue;
+    ``exposed_entries``: those whose accumulator the drain sees before it begins. ``load_list_reads``:
     entries of the load list that the loader takes. ``activation_reads``/``activation_writes``: words (``load_width``
     activations) read for the loader and for residual Adds, and parts of words (``requantizer_lanes`` activations) written to
     activation memory. ``parameter_reads``: requantization words, one a drain step. ``requantizations``: lanes times steps.
@@ -51,6 +59,9 @@ class Actions:
     requantizations: int
     table_reads: int
     cycles: int
+    awake_macs: int = 0
+    exposed_entries: int = 0
+    activation_bits: int = 0
     off_chip_read_bits: int = 0
     off_chip_write_bits: int = 0
     host_writes: int = 0
@@ -63,11 +74,16 @@ class Actions:
 COUNTERS = tuple(field.name for field in dataclasses.fields(Actions))
 
 
-def network_actions(program: Program, cycles: Sequence[LayerCycles]) -> tuple[Actions, ...]:
-    """Actions of every layer, with what crosses the chip's edge."""
-    actions = [
-        count_actions(layer, program.design, cost.cycles) for layer, cost in zip(program.layers, cycles, strict=True)
-    ]
+def network_actions(
+    program: Program, cycles: Sequence[LayerCycles], operands: Operands | None = None
+) -> tuple[Actions, ...]:
+    """Actions of every layer, with what crosses the chip's edge. Without ``operands`` activations have the mean size that the
+    gateware was calibrated with."""
+    actions = []
+    for layer, cost in zip(program.layers, cycles, strict=True):
+        counted = count_actions(layer, program.design, cost.cycles)
+        bits = operands.bits(layer) if operands else typical_bits(counted, program.design)
+        actions.append(dataclasses.replace(counted, activation_bits=bits))
     if actions:
         moved = traffic(program)
         actions[0] = dataclasses.replace(actions[0], off_chip_read_bits=moved.read_bits, host_writes=moved.host_writes)
@@ -78,7 +94,7 @@ def network_actions(program: Program, cycles: Sequence[LayerCycles]) -> tuple[Ac
 
 
 def count_actions(layer: LayerProgram, design: Design, cycles: int) -> Actions:
-    """Actions of ``layer`` on the chip; ``cycles`` as the cycle model gives them."""
+    """Actions of ``layer`` on the chip, but for ``activation_bits``; ``cycles`` as the cycle model gives them."""
     schedule = layer.schedule
     tiles = schedule.tiles
     pixels = schedule.out_height * schedule.out_width
@@ -108,7 +124,17 @@ def count_actions(layer: LayerProgram, design: Design, cycles: int) -> Actions:
         requantizations=steps * design.requantizer_lanes,
         table_reads=cycles * design.requantizer_lanes if layer.uses_table else 0,
         cycles=cycles,
+        awake_macs=awake_macs(layer),
+        exposed_entries=exposed_entries(layer, design),
     )
+
+
+def typical_bits(actions: Actions, design: Design) -> int:
+    """``activation_bits`` where there is no data: the calibration's mean share of an activation's bits, for each useful
+    multiply-accumulate."""
+    from mapper.gateware import load_gateware
+
+    return round(load_gateware().shares["activation_bits"] * actions.useful_macs * design.activation_bits)
 
 
 def count_captures(

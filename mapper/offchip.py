@@ -1,29 +1,16 @@
-"""What crosses the chip's edge: an inference's input and outputs every time, and the program once.
+"""The program's way onto the chip: once, from off-chip memory into the memories, before the first inference.
 
-Weights are resident: they come from off-chip memory when the program is loaded, which ``loading`` counts apart and no inference
-does. What the host does between layers (``HostStep``), and what it converts, is the host's.
+Weights are resident, so that no inference pays for it; what each inference moves is ``mapper.traffic``'s.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 
 from hw.design import Design
 from mapper.memory_list import memories
-from mapper.program import Placement, Program
+from mapper.program import Program
 from mapper.technology import Technology
-
-
-@dataclass(frozen=True)
-class Traffic:
-    """Bits read from and written to off-chip memory, and words of activation memory that the host port writes and reads for
-    them (whole words, padded lanes included)."""
-
-    read_bits: int
-    write_bits: int
-    host_writes: int
-    host_reads: int
 
 
 @dataclass(frozen=True)
@@ -32,17 +19,6 @@ class Loading:
 
     bits: int
     energy_pj: float
-
-
-def traffic(program: Program) -> Traffic:
-    """Of one inference: the input and the outputs, once each, ``activation_bits`` a value."""
-    bits = program.design.activation_bits
-    return Traffic(
-        read_bits=values(program.input) * bits,
-        write_bits=sum(map(values, program.outputs)) * bits,
-        host_writes=program.input.words,
-        host_reads=sum(placed.words for placed in program.outputs),
-    )
 
 
 def loading(program: Program, design: Design, technology: Technology) -> Loading:
@@ -57,8 +33,3 @@ def loading(program: Program, design: Design, technology: Technology) -> Loading
         bits += len(words) * memory.bits
         energy += len(words) * copies * technology.sram(memory.words, memory.bits).write_pj
     return Loading(bits, energy + bits * technology.dram.read_pj_per_bit)
-
-
-def values(placed: Placement) -> int:
-    """Activations of a tensor."""
-    return prod((placed.channels, placed.height, placed.width))

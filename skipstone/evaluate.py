@@ -16,11 +16,13 @@ from mapper.errors import MappingError
 from mapper.memories import ROOMY, with_memories_for
 from mapper.memory_map import memory_uses, row_entries, tensor_places
 from mapper.offchip import loading
+from mapper.operands import IMAGES, Operands
 from mapper.program import LayerProgram, Program
 from mapper.results import STALLS, Accuracy, LayerResult, NetworkResult
 from mapper.skipped import dense_words
 from mapper.technology import Technology, load_technology
 from mapper.timing_check import clocked, timing
+from models import reference
 from models.quantized import HostProduct
 from skipstone.prepare import (
     CompressionOptions,
@@ -28,6 +30,7 @@ from skipstone.prepare import (
     Progress,
     measure_accuracy,
     prepare_network,
+    sample_inputs,
     short_name,
 )
 
@@ -134,7 +137,7 @@ def assemble_result(
         for layer, cycles, actions, dense in zip(
             costed.program.layers,
             costed.cycles,
-            network_actions(costed.program, costed.cycles),
+            network_actions(costed.program, costed.cycles, operands_of(prepared)),
             costed.dense_cycles,
             strict=True,
         )
@@ -180,6 +183,11 @@ def assemble_result(
         memories=memory_uses(costed.program),
         tensors=tensor_places(costed.program),
     )
+
+
+def operands_of(prepared: PreparedNetwork) -> Operands:
+    """What the compressed network's multipliers see of its images, or of random input where it has none."""
+    return Operands(prepared.compressed, reference.quantize_input(prepared.compressed, sample_inputs(prepared, IMAGES)))
 
 
 def layer_result(

@@ -128,7 +128,9 @@ def _block(
 ) -> Block:
     module, text, children = sources[name]
     boxes = "".join(_interface(sources[child][1], sources[child][0]) for child in children)
-    digest = hashlib.sha256("\n".join([SCRIPT, LEFT_OUT, str(PERIOD_PS), library, text, boxes]).encode()).hexdigest()[:24]
+    digest = hashlib.sha256("\n".join([SCRIPT, LEFT_OUT, str(PERIOD_PS), library, text, boxes]).encode()).hexdigest()[
+        :24
+    ]
     folder = cache / "synthesis"
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / f"{name}-{digest}.json"

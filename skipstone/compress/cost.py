@@ -11,9 +11,12 @@ from mapper.compile import compile_network
 from mapper.cycles import network_cycles
 from mapper.energy import network_energy
 from mapper.memories import with_memories_for
+from mapper.operands import IMAGES, Operands
 from mapper.program import Program
 from mapper.technology import load_technology
 from mapper.timing_check import clocked
+from models import reference
+from models.datasets import Images
 from models.quantized import QuantizedNetwork
 from reports.compression import DesignCost
 from skipstone.designs import design_for
@@ -27,19 +30,22 @@ class DenseCost:
     energy_pj: float
 
 
-def dense_cost_of(dense: QuantizedNetwork, design: Design) -> DenseCost:
-    """Costs of ``dense`` on ``design`` itself, with memories enlarged to what it needs."""
+def dense_cost_of(dense: QuantizedNetwork, design: Design, images: Images | None = None) -> DenseCost:
+    """Costs of ``dense`` on ``design`` itself, with memories enlarged to what it needs. Energy is for ``images`` (float32, N x C
+    x H x W), without which activations have a typical size."""
     plain = with_memories_for(dense, design)
-    cycles, energy = _totals(compile_network(dense, plain), plain)
+    cycles, energy = _totals(compile_network(dense, plain), plain, dense, images)
     return DenseCost(sum(cycles.values()), energy)
 
 
-def design_cost(network: QuantizedNetwork, dense: DenseCost, design: Design) -> DesignCost:
+def design_cost(
+    network: QuantizedNetwork, dense: DenseCost, design: Design, images: Images | None = None
+) -> DesignCost:
     """Costs of ``network`` on ``design`` with the multipliers that its code takes, beside those of the network as it came.
-    Memories are enlarged to what it needs."""
+    Memories are enlarged to what it needs; ``images`` as in :func:`dense_cost_of`."""
     chosen = with_memories_for(network, design_for(network, design))
     program = compile_network(network, chosen)
-    cycles, energy = _totals(program, chosen)
+    cycles, energy = _totals(program, chosen, network, images)
     return DesignCost(
         design=design.name,
         multiplier=chosen.multiplier,
@@ -53,9 +59,12 @@ def design_cost(network: QuantizedNetwork, dense: DenseCost, design: Design) -> 
     )
 
 
-def _totals(program: Program, design: Design) -> tuple[dict[str, int], float]:
+def _totals(
+    program: Program, design: Design, network: QuantizedNetwork, images: Images | None
+) -> tuple[dict[str, int], float]:
     """Cycles by layer, and all energy."""
     costs = network_cycles(program)
     technology = clocked(design, load_technology())
-    energy = network_energy(network_actions(program, costs), design, technology)
+    operands = None if images is None else Operands(network, reference.quantize_input(network, images[:IMAGES]))
+    energy = network_energy(network_actions(program, costs, operands), design, technology)
     return {layer.name: cost.cycles for layer, cost in zip(program.layers, costs, strict=True)}, energy

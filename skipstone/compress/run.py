@@ -244,7 +244,13 @@ def dense_cost(context: Context) -> DenseCost | None:
     if context.design is None:
         return None
     context.progress(f"mapping the network as it is onto {context.design.name}")
-    return dense_cost_of(quantized(context.parent, Scheme(), context.dataset), context.design)
+    dense = quantized(context.parent, Scheme(), context.dataset)
+    return dense_cost_of(dense, context.design, shown_images(context.dataset))
+
+
+def shown_images(dataset: Dataset) -> Images | None:
+    """Images that energy is counted for: the test images, else those of the calibration."""
+    return dataset.calibration_images if dataset.test_images is None else dataset.test_images
 
 
 def assemble(
@@ -265,7 +271,7 @@ def assemble(
     cost = None
     if context.design is not None and dense is not None:
         context.progress(f"mapping onto {context.design.name}")
-        cost = design_cost(integers, dense, context.design)
+        cost = design_cost(integers, dense, context.design, shown_images(dataset))
     return CompressionResult(
         network=name,
         recipe=recipe.name,

@@ -20,9 +20,11 @@ from mapper.cycles import network_cycles
 from mapper.energy import network_energy
 from mapper.errors import MappingError, TechnologyError
 from mapper.memories import COUNTED, ROOMY, memories_needed, memory_size
+from mapper.operands import IMAGES, Operands
 from mapper.technology import DEFAULT_NODE_NM, Technology, load_technology
 from mapper.timing_check import clocked
 from mapper.workload import UNFOLDED
+from models import reference
 from models.errors import SkipstoneError
 from models.quantized import QuantizedNetwork
 from skipstone.designs import fitted
@@ -30,7 +32,7 @@ from skipstone.explore.accuracy import AccuracyMeter
 from skipstone.explore.compression import CompressedNetwork, Compression, Compressor
 from skipstone.explore.space import FITTED, MEMORIES, Choice, divisor
 from skipstone.explore.store import Store
-from skipstone.prepare import CompressionOptions
+from skipstone.prepare import CompressionOptions, sample_inputs
 
 METRICS = (
     "cycles",
@@ -116,6 +118,7 @@ class Evaluator:
         given = self.compressor.given
         self.meter = AccuracyMeter(given.evaluation, self._settings.accuracy_images, store)
         self._technologies: dict[tuple[str, float | None], Technology] = {}
+        self._operands: dict[str, Operands] = {}
         self._mapped: dict[tuple[str, Design], _Mapped | str] = {}
 
     @property
@@ -187,13 +190,19 @@ class Evaluator:
         key = compressed.digest, design
         if key not in self._mapped:
             try:
-                self._mapped[key] = _mapped(compressed.network, design)
+                self._mapped[key] = _mapped(compressed.network, design, self._operands_of(compressed))
             except (MappingError, DesignError) as error:
                 self._mapped[key] = str(error)
         found = self._mapped[key]
         if isinstance(found, str):
             raise MappingError(found)
         return found
+
+    def _operands_of(self, compressed: CompressedNetwork) -> Operands:
+        if compressed.digest not in self._operands:
+            x = reference.quantize_input(compressed.network, sample_inputs(self.compressor.given, IMAGES))
+            self._operands[compressed.digest] = Operands(compressed.network, x)
+        return self._operands[compressed.digest]
 
     def _figures(
         self,
@@ -220,9 +229,9 @@ def _name(choice: Mapping[str, Choice]) -> str:
     return f"{choice['rows']}x{choice['cols']}-l{choice['load_width']}-w{choice['windows']}"
 
 
-def _mapped(network: QuantizedNetwork, design: Design) -> _Mapped:
+def _mapped(network: QuantizedNetwork, design: Design, operands: Operands) -> _Mapped:
     program = compile_network(network, design)
-    actions = network_actions(program, network_cycles(program))
+    actions = network_actions(program, network_cycles(program), operands)
     plain = all(
         len(layer.layers) == 1 and layer.input.fold == layer.outputs[0].fold == UNFOLDED for layer in program.layers
     )

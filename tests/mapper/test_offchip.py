@@ -6,8 +6,9 @@ import pytest
 
 from mapper.compile import compile_network
 from mapper.memory_list import memories
-from mapper.offchip import loading, traffic
+from mapper.offchip import loading
 from mapper.technology import load_technology
+from mapper.traffic import traffic
 from tests.mapper.test_compile import DESIGN, residual
 
 TECHNOLOGY = load_technology()
