@@ -197,15 +197,19 @@ def static_value(one: Synthesized, name: str, quantity: str) -> float:
 
 
 def modelled_pj(
-    name: str, actions: Mapping[str, int], components: Mapping[str, Any], design: Design, shares: Mapping[str, float] | None
+    name: str,
+    actions: Mapping[str, int],
+    components: Mapping[str, Any],
+    design: Design,
+    shares: Mapping[str, float] | None,
 ) -> float:
     """Energy of a component's actions; with ``shares`` from the counters of ``mapper.actions`` alone."""
-    from mapper.gateware import COUNTERS, STAND_INS
+    from mapper.gateware import STAND_INS, counted
 
     total = 0.0
     for action in components[name]["actions"].values():
         counter, pj = action["counter"], evaluate(action["pj"], design)
-        if shares is not None and counter in STAND_INS and counter not in COUNTERS:
+        if shares is not None and counter in STAND_INS and counter not in counted():
             pj *= shares[counter] * (design.activation_bits if counter == "activation_bits" else 1)
             counter = STAND_INS[counter]
         total += actions[counter] * pj
@@ -264,7 +268,9 @@ def design_row(one: Synthesized, paths: Mapping[str, float]) -> dict[str, Any]:
     return {
         "name": one.design.name,
         "differs_from_tiny": {
-            key: value for key, value in dataclasses.asdict(one.design).items() if key != "name" and value != default[key]
+            key: value
+            for key, value in dataclasses.asdict(one.design).items()
+            if key != "name" and value != default[key]
         },
         "blocks": {
             name: {
@@ -318,9 +324,7 @@ def _share(runs: list[Run], counter: str, stand_in: str) -> float:
 
 def _bits_share(runs: list[Run], made: Mapping[str, Synthesized]) -> float:
     bits = sum(run.measured.actions["activation_bits"] for run in runs)
-    most = sum(
-        run.measured.actions["useful_macs"] * made[run.point.design].design.activation_bits for run in runs
-    )
+    most = sum(run.measured.actions["useful_macs"] * made[run.point.design].design.activation_bits for run in runs)
     return _rounded(bits / most)
 
 

@@ -36,7 +36,9 @@ def calibrate_command(
     cacti: Annotated[
         Path | None, typer.Option("--cacti", metavar="FILE", help="The CACTI 7 binary in its own folder, for sram.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Cells: two designs and their layers only, to try it out.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Cells: two designs and their layers only, to try it out.")
+    ] = False,
     work: Annotated[
         Path | None, typer.Option("--work", metavar="DIR", help="Keeps finished steps; default: the cache folder.")
     ] = None,

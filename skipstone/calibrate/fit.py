@@ -136,9 +136,7 @@ def fit_actions(
 ) -> tuple[dict[str, dict[str, float]], Fit]:
     """Coefficients of every action of ``component`` by feature, from (design, counts, energy) of runs; and the whole fit."""
     columns = [
-        (action, counter, feature)
-        for action, (counter, features) in ACTIONS[component].items()
-        for feature in features
+        (action, counter, feature) for action, (counter, features) in ACTIONS[component].items() for feature in features
     ]
     rows = [
         [counts[counter] * float(FEATURES[feature](design)) for _, counter, feature in columns]

@@ -17,7 +17,7 @@ from mapper.actions import count_actions
 from mapper.activity import activation_bits, awake_macs, exposed_entries
 from mapper.compile import compile_network
 from mapper.cycles import network_cycles
-from mapper.gateware import COUNTERS
+from mapper.gateware import counted
 from models import reference
 from models.errors import SkipstoneError
 from skipstone.calibrate import simulation
@@ -32,7 +32,8 @@ VERSION = 2
 @dataclass(frozen=True)
 class Measurement:
     """``energy_pj`` by block, transitions only, of all instances together: the clock is not in it. ``actions``: those of
-    ``mapper.actions.Actions``, and those of ``mapper.activity``. ``equal``: outputs and cycles were the reference's and the model's. ``toggles`` by block."""
+    ``mapper.actions.Actions``, and those of ``mapper.activity``. ``equal``: outputs and cycles were the reference's and the
+    model's. ``toggles`` by block."""
 
     design: str
     crop: str
@@ -58,9 +59,7 @@ def synthesized(design: Design, liberty: Path, library: Library, cache: Path) ->
     return Synthesized(design, blocks, {name: block_power(block, library) for name, block in blocks.items()})
 
 
-def measure(
-    point: Synthesized, crop: Crop, library: Library, cache: Path, *, delays: bool = True
-) -> Measurement:
+def measure(point: Synthesized, crop: Crop, library: Library, cache: Path, *, delays: bool = True) -> Measurement:
     """Simulates ``crop``, or takes the result of an equal run from ``cache``; without ``delays`` no glitch comes about."""
     design = point.design
     identity = hashlib.sha256(
@@ -89,7 +88,7 @@ def measure(
     return dataclasses.replace(
         found,
         design=design.name,
-        actions={name: count for name, count in found.actions.items() if name in COUNTERS}
+        actions={name: count for name, count in found.actions.items() if name in counted()}
         | {
             "awake_macs": awake_macs(program),
             "exposed_entries": exposed_entries(program, design),

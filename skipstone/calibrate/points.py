@@ -1,4 +1,5 @@
-"""The design points that calibration synthesizes and the layers that it simulates: those the fit sees, and those it never sees."""
+"""The design points that calibration synthesizes and the layers that it simulates: those that the fit sees, and those that it
+never sees."""
 
 from __future__ import annotations
 
@@ -23,7 +24,14 @@ def designs() -> dict[str, Design]:
         "sign": small.replace(multiplier="sign"),
         "codebook": small.replace(multiplier="codebook"),
         "words8": tiny.replace(
-            rows=3, cols=6, load_width=8, window_depth=72, windows=4, accumulators=4, requantizer_lanes=4, accumulator_bits=21
+            rows=3,
+            cols=6,
+            load_width=8,
+            window_depth=72,
+            windows=4,
+            accumulators=4,
+            requantizer_lanes=4,
+            accumulator_bits=21,
         ),
         "weights6": small.replace(weight_bits=6),
         "shift3": small.replace(multiplier="shift", weight_bits=3),
@@ -90,7 +98,9 @@ def points() -> tuple[Point, ...]:
         Point("words8", _crop("blocks.1.conv2", 4, 6, 6, "2:4", image=17), True),
         Point("words8", _crop("blocks.2.shortcut", 7, 6, 12, "unstructured:0.3", image=19), True),
         Point("weights6", _crop("blocks.0.conv2", 4, 4, 8, "unstructured:0.7", weight_bits=6, image=21), True),
-        Point("additive7", _crop("blocks.1.conv1", 6, 6, 8, "unstructured:0.6", weight_bits=7, image=23, **additive), True),
+        Point(
+            "additive7", _crop("blocks.1.conv1", 6, 6, 8, "unstructured:0.6", weight_bits=7, image=23, **additive), True
+        ),
         Point("shift3", _crop("blocks.1.conv2", 4, 4, 8, "unstructured:0.7", weight_bits=3, image=25, **shift), True),
         Point("delta", _crop("blocks.2.conv1", 7, 7, 8, "unstructured:0.6", image=27), True),
         Point("columns8", _crop("blocks.0.conv1", 4, 8, 8, "unstructured:0.4", image=29), True),

@@ -22,8 +22,8 @@ from hw.design import Design
 from mapper.program import Program
 from models.errors import SkipstoneError
 from sim.session import pack_words, write_words
-from skipstone.calibrate.gate_models import cell_models
 from skipstone.calibrate.flat import FlatNetlist, flatten
+from skipstone.calibrate.gate_models import cell_models
 from skipstone.calibrate.liberty import Library
 from skipstone.calibrate.power import BlockPower
 from skipstone.calibrate.synthesis import Block

@@ -120,7 +120,9 @@ def synthesize(design: Design, liberty: Path, cache: Path, only: tuple[str, ...]
     library = hashlib.sha256(liberty.read_bytes()).hexdigest()
     chosen = [name for name in sources if only is None or name in only]
     with ThreadPoolExecutor(2) as pool:
-        return dict(zip(chosen, pool.map(lambda name: _block(name, sources, liberty, library, cache), chosen)))
+        return dict(
+            zip(chosen, pool.map(lambda name: _block(name, sources, liberty, library, cache), chosen), strict=True)
+        )
 
 
 def _block(
@@ -128,7 +130,9 @@ def _block(
 ) -> Block:
     module, text, children = sources[name]
     boxes = "".join(_interface(sources[child][1], sources[child][0]) for child in children)
-    digest = hashlib.sha256("\n".join([SCRIPT, LEFT_OUT, str(PERIOD_PS), library, text, boxes]).encode()).hexdigest()[:24]
+    digest = hashlib.sha256("\n".join([SCRIPT, LEFT_OUT, str(PERIOD_PS), library, text, boxes]).encode()).hexdigest()[
+        :24
+    ]
     folder = cache / "synthesis"
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / f"{name}-{digest}.json"

@@ -35,14 +35,12 @@ def longest_paths_ns(flat: FlatNetlist, library: Library, liberty: Path, folder:
     folder.mkdir(parents=True, exist_ok=True)
     text = liberty_text(liberty)
     # The library's own capacitance per length is not a wire's; see ``Library.wire_load``.
-    text = re.sub(
-        r"(wire_load\s*\([^)]*\)\s*\{\s*capacitance\s*:\s*)[0-9.eE+-]+", rf"\g<1>{WIRE_PF_PER_UM}", text
-    )
+    text = re.sub(r"(wire_load\s*\([^)]*\)\s*\{\s*capacitance\s*:\s*)[0-9.eE+-]+", rf"\g<1>{WIRE_PF_PER_UM}", text)
     (folder / "cells.lib").write_text(text)
     (folder / "array.v").write_text(timed_netlist(flat, library))
     blocks = sorted({cell.block for cell in flat.cells})
     checks = "".join(
-        f"puts \"block {block}\"\nreport_checks -path_delay max -digits 4 -to [get_cells *_{block}]\n"
+        f'puts "block {block}"\nreport_checks -path_delay max -digits 4 -to [get_cells *_{block}]\n'
         f"report_checks -path_delay max -digits 4 -to [get_ports o*_{block}]\n"
         for block in blocks
     )
@@ -99,7 +97,13 @@ def timed_netlist(flat: FlatNetlist, library: Library) -> str:
             elif net.startswith("n"):
                 sinks[net].append((number, pin))
     inputs = sorted(net for net in sinks if net not in driven and net not in (clock, reset))
-    given = {net for memory in flat.memories for port, nets in memory.connections.items() if port != "RD_DATA" for net in nets}
+    given = {
+        net
+        for memory in flat.memories
+        for port, nets in memory.connections.items()
+        if port != "RD_DATA"
+        for net in nets
+    }
     outputs = sorted(net for net in given | {n for nets in flat.ports.values() for n in nets} if net in driven)
     lines = []
     chosen: dict[tuple[int, str], str] = {}
