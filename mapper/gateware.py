@@ -121,7 +121,7 @@ STAND_INS = {"awake_macs": "useful_macs", "activation_bits": "useful_macs", "exp
 @dataclass(frozen=True, eq=False)
 class Gateware:
     """One calibration file. ``source``: tools, library, corner. All values are those of its library's node and voltage.
-    ``counters`` are those that the caller's actions have; ``shares`` what a stand-in's count is multiplied by (for ``activation_bits``,
+    ``counters`` are those that the caller has counts of; ``shares`` what a stand-in is multiplied by (for ``activation_bits``,
     of the design's activation bits). ``document`` is the whole file, with fit errors and held-out layers."""
 
     source: str
