@@ -23,14 +23,18 @@ def measure(settings: Settings) -> Section:
     blind = sum(abs(row["program_only_error"]) <= 0.1 for row in held)
     text = "\n\n".join(
         (
-            f"From the carried data, not measured by this command: {gateware.source}. {len(runs)} gate-level runs of cropped "
-            f"layers, {sum(row['cycles'] for row in runs):,} cycles and {sum(row['output_words'] for row in runs):,} output
-            words: "
-            + ("outputs and cycles equal the model's in all." if all(row["equal"] for row in runs) else "NOT all equal."),
+            f"From the carried data, not measured by this command: {gateware.source}.",
+            f"{len(runs)} gate-level runs of cropped layers, {sum(row['cycles'] for row in runs):,} cycles and "
+            f"{sum(row['output_words'] for row in runs):,} output words: "
+            + (
+                "outputs and cycles equal the model's in all."
+                if all(row["equal"] for row in runs)
+                else "NOT all equal."
+            ),
             components(gateware),
             f"Energy of the PE array (PEs and rows; transitions, glitches counted) on {len(held)} layers that the fit never saw: "
-            f"{within} within 10%. `program only`: without the activations' bits, which only data gives ({blind} within
-            10%). Layers " "of designs marked * are of designs that the fit never saw either.",
+            f"{within} within 10%. `program only`: without the activations' bits, which only data gives ({blind} within 10%). "
+            "Layers of designs marked * are of designs that the fit never saw either.",
             held_out(held),
             "Errors of the fit on the layers and designs that it saw, root mean square and largest:",
             fits(document["fits"]),
@@ -48,7 +52,8 @@ def components(gateware: Gateware) -> str:
         design = load_design(name)
         for component in gateware.components(design):
             area, leakage, clock = (
-                getattr(gateware, quantity)(component.name, design) for quantity in ("area_um2", "leakage_nw", "clock_pj")
+                getattr(gateware, quantity)(component.name, design)
+                for quantity in ("area_um2", "leakage_nw", "clock_pj")
             )
             rows.append((component.name, name, component.count, f"{area:,.0f}", f"{leakage:.1f}", f"{clock:.2f}"))
     periods = ", ".join(f"{gateware.min_period_ns(load_design(name)):.1f} ns on `{name}`" for name in DESIGNS)

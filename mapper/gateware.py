@@ -22,10 +22,8 @@ from typing import Any
 from hw.design import Design
 from hw.fields import width_of
 from hw.multipliers import Additive, Linear, Shift
-from mapper.actions import Actions
 from mapper.errors import MappingError
 
-COUNTERS = frozenset(field.name for field in dataclasses.fields(Actions))
 COMPONENTS = ("pe", "row", "loader", "drain", "requantizer", "controller")
 CARRIED = "gateware_sky130.json"
 
@@ -123,8 +121,7 @@ STAND_INS = {"awake_macs": "useful_macs", "activation_bits": "useful_macs", "exp
 @dataclass(frozen=True, eq=False)
 class Gateware:
     """One calibration file. ``source``: tools, library, corner. All values are those of its library's node and voltage.
-    ``counters``
-    are those that the caller's actions have; ``shares`` what a stand-in's count is multiplied by (for ``activation_bits``,
+    ``counters`` are those that the caller has counts of; ``shares`` what a stand-in is multiplied by (for ``activation_bits``,
     of the design's activation bits). ``document`` is the whole file, with fit errors and held-out layers."""
 
     source: str
@@ -195,6 +192,15 @@ def evaluate(coefficients: Mapping[str, float], design: Design) -> float:
 
 
 @cache
+def counted() -> frozenset[str]:
+    """The counters of ``mapper.actions``."""
+    # Actions know of memories, memories of technology, and technology of this file.
+    from mapper.actions import Actions
+
+    return frozenset(field.name for field in dataclasses.fields(Actions))
+
+
+@cache
 def load_gateware(path: Path | None = None) -> Gateware:
     """The carried calibration, or that of ``path``; the same object every time. MappingError where a file is not one."""
     if path is None:
@@ -206,8 +212,10 @@ def load_gateware(path: Path | None = None) -> Gateware:
     return parse_gateware(text, str(path))
 
 
-def parse_gateware(text: str, where: str, counters: frozenset[str] = COUNTERS) -> Gateware:
-    """A calibration file's text; every component, quantity, counter and feature must be one that is known here."""
+def parse_gateware(text: str, where: str, counters: frozenset[str] | None = None) -> Gateware:
+    """A calibration file's text; every component, quantity, counter and feature must be one that is known here. ``counters``:
+    those that there will be counts of; without them, those of ``mapper.actions``."""
+    counters = counted() if counters is None else counters
     try:
         document = json.loads(text)
         parts = {name: document["components"][name] for name in COMPONENTS}
@@ -218,7 +226,7 @@ def parse_gateware(text: str, where: str, counters: frozenset[str] = COUNTERS) -
             for feature in part[quantity]
         } | {feature for part in parts.values() for action in part["actions"].values() for feature in action["pj"]}
         wanted = {action["counter"] for part in parts.values() for action in part["actions"].values()}
-        unknown = sorted((used - FEATURES.keys()) | (wanted - COUNTERS - STAND_INS.keys()))
+        unknown = sorted((used - FEATURES.keys()) | (wanted - counted() - STAND_INS.keys()))
         if unknown:
             raise MappingError(
                 f"{where}: unknown features or counters {', '.join(unknown)}; make it again with skipstone calibrate"

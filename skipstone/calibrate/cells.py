@@ -204,12 +204,12 @@ def modelled_pj(
     shares: Mapping[str, float] | None,
 ) -> float:
     """Energy of a component's actions; with ``shares`` from the counters of ``mapper.actions`` alone."""
-    from mapper.gateware import COUNTERS, STAND_INS
+    from mapper.gateware import STAND_INS, counted
 
     total = 0.0
     for action in components[name]["actions"].values():
         counter, pj = action["counter"], evaluate(action["pj"], design)
-        if shares is not None and counter in STAND_INS and counter not in COUNTERS:
+        if shares is not None and counter in STAND_INS and counter not in counted():
             pj *= shares[counter] * (design.activation_bits if counter == "activation_bits" else 1)
             counter = STAND_INS[counter]
         total += actions[counter] * pj

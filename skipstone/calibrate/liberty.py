@@ -86,8 +86,8 @@ class Power:
 
 @dataclass(frozen=True)
 class Pin:
-    """``function`` of an output; ``power``: energy of one transition of the pin (several groups: their mean). ``delays``
-    (load axis as in ``Power``) are the cell's propagation delays to the pin."""
+    """``function`` of an output; ``power``: energy of one transition of the pin (several groups: their mean). ``delays`` (load
+    axis as in ``Power``) are the cell's propagation delays to the pin."""
 
     name: str
     output: bool

@@ -17,7 +17,7 @@ from mapper.actions import count_actions
 from mapper.activity import activation_bits, awake_macs, exposed_entries
 from mapper.compile import compile_network
 from mapper.cycles import network_cycles
-from mapper.gateware import COUNTERS
+from mapper.gateware import counted
 from models import reference
 from models.errors import SkipstoneError
 from skipstone.calibrate import simulation
@@ -88,7 +88,7 @@ def measure(point: Synthesized, crop: Crop, library: Library, cache: Path, *, de
     return dataclasses.replace(
         found,
         design=design.name,
-        actions={name: count for name, count in found.actions.items() if name in COUNTERS}
+        actions={name: count for name, count in found.actions.items() if name in counted()}
         | {
             "awake_macs": awake_macs(program),
             "exposed_entries": exposed_entries(program, design),

@@ -18,14 +18,14 @@ SLEW_NS = 0.1
 """Transition time at which tables are read."""
 WIRE_PF_PER_UM = 1.72375e-4
 WIRE_SOURCE = (
-    "wire lengths by fan-out from the library's default wire load table, 0.172 fF/um (met1 of SkyWater 130 nm,
-    OpenROAD-flow-scripts, " "flow/platforms/sky130hd/setRC.tcl); a library without such lengths: as much wire as pins"
+    "wire lengths by fan-out from the library's default wire load table, 0.172 fF/um (met1 of SkyWater 130 nm, "
+    "OpenROAD-flow-scripts, flow/platforms/sky130hd/setRC.tcl); a library without such lengths: as much wire as pins"
 )
 CLOCK_FANOUT = 16
 CLOCK_BUFFERS = ("sky130_fd_sc_hd__clkbuf_4", "CLKBUF1", "BUFX4")
 CLOCK_SOURCE = (
-    f"clock tree estimated: a tree of clock buffers ({CLOCK_BUFFERS[0]} where the library has it), {CLOCK_FANOUT} sinks or
-    buffers each, " "with the wire load of that fan-out; no skew balancing, no clock gating"
+    f"clock tree estimated: a tree of clock buffers ({CLOCK_BUFFERS[0]} where the library has it), {CLOCK_FANOUT} sinks or "
+    "buffers each, with the wire load of that fan-out; no skew balancing, no clock gating"
 )
 
 
@@ -68,7 +68,7 @@ def block_power(block: Block, library: Library) -> BlockPower:
     whole += [connections for kind, connections in block.cells.values() if kind not in library.cells]
     driven = {bit for connections in whole for port, bits in connections.items() if port == "RD_DATA" for bit in bits}
     for connections in whole:
-        for port, bits in connections.items():
+        for bits in connections.values():
             for bit in bits:
                 if isinstance(bit, int) and bit not in driven and bit not in clock_bits:
                     pins[bit] += smallest

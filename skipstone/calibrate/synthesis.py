@@ -120,7 +120,9 @@ def synthesize(design: Design, liberty: Path, cache: Path, only: tuple[str, ...]
     library = hashlib.sha256(liberty.read_bytes()).hexdigest()
     chosen = [name for name in sources if only is None or name in only]
     with ThreadPoolExecutor(2) as pool:
-        return dict(zip(chosen, pool.map(lambda name: _block(name, sources, liberty, library, cache), chosen)))
+        return dict(
+            zip(chosen, pool.map(lambda name: _block(name, sources, liberty, library, cache), chosen), strict=True)
+        )
 
 
 def _block(

@@ -16,7 +16,7 @@ from typing import Any
 
 from hw.design import Design
 from models import onnx_import, reference
-from models.datasets import Dataset, fitted, load_dataset
+from models.datasets import Dataset, Images, fitted, load_dataset
 from models.errors import SkipstoneError
 from models.evaluate import float_accuracy
 from models.graph import Graph
