@@ -6,6 +6,8 @@ energy depends on data; cycles do not. ``mapper.actions`` takes the counts from 
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,7 +28,7 @@ class Operands:
 
     def __init__(self, network: QuantizedNetwork, images: NDArray[np.int64]) -> None:
         self._network = network
-        macs = sum(layer.macs for layer in network.array_layers)
+        macs = sum(layer.weights.size * prod(network.tensors[layer.output].shape[1:]) for layer in network.array_layers)
         count = max(1, min(IMAGES, int(MACS // max(macs, 1))))
         self._tensors = reference.run(network, images[:count])
         self._layers = {layer.name: layer for layer in network.array_layers}

@@ -16,7 +16,7 @@ from mapper.program import Program
 from mapper.technology import load_technology
 from mapper.timing_check import clocked
 from models import reference
-from models.datasets import Images
+from models.images import Images
 from models.quantized import QuantizedNetwork
 from reports.compression import DesignCost
 from skipstone.designs import design_for

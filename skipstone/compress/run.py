@@ -16,11 +16,12 @@ from typing import Any
 
 from hw.design import Design
 from models import onnx_import, reference
-from models.datasets import Dataset, Images, fitted, load_dataset
+from models.datasets import Dataset, fitted, load_dataset
 from models.errors import SkipstoneError
 from models.evaluate import float_accuracy
 from models.graph import Graph
 from models.graph_files import graph_fingerprint
+from models.images import Images
 from models.onnx_export import to_onnx
 from models.pruning.masks import density
 from models.qdq import to_qdq
