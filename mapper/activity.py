@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hw.design import Design
 from mapper.program import LayerProgram
+from mapper.workload import effective_stride
 from models import reference
 from models.quantized import QuantizedLayer, QuantizedNetwork
 
@@ -47,16 +48,27 @@ def activation_bits(
     zero_point = network.tensors[layer.input].zero_point
     bits = np.frexp(np.abs(x - zero_point).astype(np.float64))[1].astype(np.int64)
     schedule, fold = program.schedule, program.outputs[0].fold
-    beyond = (
-        (schedule.tiles_y * schedule.tile[0] - schedule.out_height) * fold[0] * layer.stride[0],
-        (schedule.tiles_x * schedule.tile[1] - schedule.out_width) * fold[1] * layer.stride[1],
+    stride = effective_stride(network, layer)
+    pixels = (
+        schedule.tiles_y * schedule.tile[0] * fold[0],
+        schedule.tiles_x * schedule.tile[1] * fold[1],
     )
-    top, left, bottom, right = layer.padding
+    top, left, _, _ = layer.padding
+    # As much behind the image as the last column of the last tile reads (or less than nothing).
+    bottom, right = (
+        stride[axis] * (pixels[axis] - 1)
+        + layer.dilation[axis] * (layer.weights.shape[2 + axis] - 1)
+        + 1
+        - x.shape[2 + axis]
+        - before
+        for axis, before in enumerate((top, left))
+    )
     counting = replace(
         layer,
         operation="multiply_add",
         weights=(layer.weights != 0).astype(np.int64),
-        padding=(top, left, bottom + beyond[0], right + beyond[1]),
+        stride=stride,
+        padding=(top, left, bottom, right),
         pad_value=0,
         table=None,
     )

@@ -86,13 +86,9 @@ FEATURES: dict[str, Callable[[Design], float]] = {
     "table_bits": lambda d: width_of(d.tables) if d.tables else 0,
     "descriptor_bits": lambda d: d.descriptor.width,
     # Clock periods: levels of logic.
-    "accumulator_levels": lambda d: d.accumulator_bits.bit_length(),
     "column_levels": lambda d: width_of(d.cols),
     "lane_levels": lambda d: width_of(d.load_width),
     "row_levels": lambda d: width_of(d.rows),
-    "product_levels": lambda d: (
-        width_of(d.products.operand_bits + 1) if isinstance(d.products, Linear) else d.products.code_bits
-    ),
 }
 """What coefficients multiply, by name: a number of bits of a design, as a rule."""
 

@@ -28,7 +28,7 @@ STATIC: dict[str, dict[str, tuple[str, ...]]] = {
             "lane_bits",
         ),
         "clock_pj": ("one", "activation_bits", "product_bits"),
-        "min_period_ns": ("one", "product_levels", "accumulator_levels", "lane_levels"),
+        "min_period_ns": ("one", "product_bits", "product_multiplexer_bits", "accumulator_bits", "lane_levels"),
     },
     "row": {
         "area_um2": ("one", "row_state_bits", "touched_bits", "column_bits", "value_bits", "delta_bits"),
@@ -142,6 +142,8 @@ def fit_actions(
         [counts[counter] * float(FEATURES[feature](design)) for _, counter, feature in columns]
         for design, counts, _ in samples
     ]
+    if not columns:
+        return {}, Fit({}, ())
     fit = nonnegative([f"{action}/{feature}" for action, _, feature in columns], rows, [pj for _, _, pj in samples])
     found: dict[str, dict[str, float]] = {action: {} for action in ACTIONS[component]}
     for name, value in fit.coefficients.items():
