@@ -106,7 +106,7 @@ class _Cluster:
             while pending:
                 try:
                     with self._client.as_current():
-                        ready = distributed.wait(pending, timeout=2, return_when="FIRST_COMPLETED").done
+                        ready = distributed.wait(list(pending), timeout=2, return_when="FIRST_COMPLETED").done
                 except TimeoutError:
                     alone_since = self._alone(alone_since)
                     continue
