@@ -6,9 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from benchmarks import (
+    calibration,
     coding,
     compression,
+    energy,
     exactness,
+    exploration,
+    fpga,
     gemm,
     imagenet,
     mapping,
@@ -28,9 +32,13 @@ SECTIONS: dict[str, Callable[[Settings], Section]] = {
     "resnet50": imagenet.resnet50,
     "text_direction": text_direction.measure,
     "mapping": mapping.measure,
+    "exploration": exploration.measure,
     "coding": coding.measure,
     "pe_cells": pe_cells.measure,
+    "fpga": fpga.measure,
+    "energy": energy.measure,
     "search": search.measure,
+    "calibration": calibration.measure,
     "simulation": simulation.measure,
     "exactness": exactness.measure,
 }

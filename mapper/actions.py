@@ -1,18 +1,21 @@
 """Counts what the hardware does for a layer: the same events as in the cycle model, times how often they happen.
 
-Every count is exact for the RTL as it stands: columns outside the image still multiply, and words outside the image still
-pass the loader.
+Every count is exact for the RTL as it stands: columns outside the image still multiply, words outside the image still pass the
+loader, and every PE drives its drained accumulators, asked or not. No count depends on the sizes of the design's memories.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from hw.design import Design
-from mapper.program import LayerProgram
+from mapper.cycles import LayerCycles
+from mapper.offchip import traffic
+from mapper.program import LayerProgram, Program
 
 
 @dataclass(frozen=True)
@@ -20,12 +23,17 @@ class Actions:
     """Actions of one layer for one input.
 
     ``macs``: multiply-accumulates done by PEs, idle columns included. ``useful_macs``: those whose pixel is in the image and
-    whose weight is not zero. ``window_reads``: activations read by PEs; ``window_writes``: words written into windows of PEs.
-    ``accumulator_reads``/``accumulator_writes``: accumulators, drain included. ``weight_reads``: entries read from the rows'
-    weight memories. ``load_list_reads``: entries of the load list. ``activation_reads``/``activation_writes``: words
-    (``load_width`` activations) read from, and parts of words (``requantizer_lanes`` activations) written to activation
-    memory. ``parameter_reads``: requantization words. ``requantizations``: lanes times steps. ``table_reads``: the same, in
-    layers that look up a table. ``cycles``: for leakage.
+    whose weight is not zero. ``window_reads``: activations that windows give to PEs, one for each entry of the PE's row, fillers
+    included; ``window_writes``: words written into windows of PEs. ``accumulator_reads``: old sums read, one for each entry of
+    the PE's row, fillers included; ``accumulator_writes``: sums written; ``drain_reads``: accumulators that PEs put before the
+    drain, those of all PEs whenever the drain's address moves. ``weight_reads``: entries that rows issue. ``load_list_reads``:
+    entries of the load list that the loader takes. ``activation_reads``/``activation_writes``: words (``load_width``
+    activations) read for the loader and for residual Adds, and parts of words (``requantizer_lanes`` activations) written to
+    activation memory. ``parameter_reads``: requantization words, one a drain step. ``requantizations``: lanes times steps.
+    ``table_reads``: reads of lanes' tables, in every cycle of a layer that looks one up. ``cycles``: of the layer; ports
+    without an enable read in each. ``off_chip_read_bits``/``off_chip_write_bits``: of the network's input and outputs, and
+    ``host_writes``/``host_reads``: words of activation memory that the host port moves for them; the first layer has the
+    input's, the last one the outputs'.
     """
 
     macs: int
@@ -34,6 +42,7 @@ class Actions:
     window_writes: int
     accumulator_reads: int
     accumulator_writes: int
+    drain_reads: int
     weight_reads: int
     load_list_reads: int
     activation_reads: int
@@ -42,36 +51,62 @@ class Actions:
     requantizations: int
     table_reads: int
     cycles: int
+    off_chip_read_bits: int = 0
+    off_chip_write_bits: int = 0
+    host_writes: int = 0
+    host_reads: int = 0
 
     def __add__(self, other: Actions) -> Actions:
         return Actions(*(a + b for a, b in zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)))
 
 
+COUNTERS = tuple(field.name for field in dataclasses.fields(Actions))
+
+
+def network_actions(program: Program, cycles: Sequence[LayerCycles]) -> tuple[Actions, ...]:
+    """Actions of every layer, with what crosses the chip's edge."""
+    actions = [
+        count_actions(layer, program.design, cost.cycles) for layer, cost in zip(program.layers, cycles, strict=True)
+    ]
+    if actions:
+        moved = traffic(program)
+        actions[0] = dataclasses.replace(actions[0], off_chip_read_bits=moved.read_bits, host_writes=moved.host_writes)
+        actions[-1] = dataclasses.replace(
+            actions[-1], off_chip_write_bits=moved.write_bits, host_reads=moved.host_reads
+        )
+    return tuple(actions)
+
+
 def count_actions(layer: LayerProgram, design: Design, cycles: int) -> Actions:
-    """Actions of ``layer``; ``cycles`` as the cycle model gives them."""
+    """Actions of ``layer`` on the chip; ``cycles`` as the cycle model gives them."""
     schedule = layer.schedule
     tiles = schedule.tiles
     pixels = schedule.out_height * schedule.out_width
-    issued = sum(int(counts.sum()) for counts in schedule.counts)
+    issued = sum(int(counts.sum()) for counts in schedule.counts) * tiles
     macs = layer.products * tiles * design.cols
     words = sum(int(count.sum()) for count in schedule.words) * tiles
     steps = pixels * schedule.steps * schedule.passes
-    drained = steps * min(design.requantizer_lanes, design.rows * design.accumulators_per_step)
+    # A filler moves the addresses of its row's PEs like any entry; where the accumulator stays, its new sum is read.
+    entries = issued * design.cols
+    # The drain's address goes through a pixel's accumulators; a pixel with one only leaves it where it is until the tile ends.
+    addresses = -(-schedule.steps // design.steps_per_accumulator)
+    moves = (pixels * addresses if addresses > 1 else tiles) * schedule.passes
     return Actions(
         macs=macs,
         useful_macs=layer.products * pixels,
-        window_reads=macs,
+        window_reads=entries,
         window_writes=layer.captures * tiles * design.rows,
         # The first product of an accumulator in a tile overwrites it, which the read port does not know.
-        accumulator_reads=macs + drained,
+        accumulator_reads=entries,
         accumulator_writes=macs,
-        weight_reads=issued * tiles,
+        drain_reads=moves * design.pes * design.accumulators_per_step,
+        weight_reads=issued,
         load_list_reads=words,
         activation_reads=words + (steps if layer.other is not None else 0),
         activation_writes=steps,
         parameter_reads=steps,
         requantizations=steps * design.requantizer_lanes,
-        table_reads=steps * design.requantizer_lanes if layer.uses_table else 0,
+        table_reads=cycles * design.requantizer_lanes if layer.uses_table else 0,
         cycles=cycles,
     )
 

@@ -77,29 +77,44 @@ def _balanced(load: NDArray[np.float64], rows: int, depth: int) -> Ints:
     them anew by the assignment that adds least. Of both, the one with the lesser window maxima."""
     channels = len(load)
     row = np.zeros(channels, np.int64)
-    row_load, used = np.zeros((rows, load.shape[1])), np.zeros(rows, np.int64)
+    # What a channel would add to the sum of squares is its product with a row's load: those of rows add up from those of
+    # channels. Loads are integers, so that all sums are exact in any order.
+    products = load @ load.T
+    cost = np.zeros((rows, channels))
     # Rows are filled evenly: no row takes an accumulator more than the drain steps of this pass anyway read.
+    used, full = [0] * rows, np.zeros(rows)
     for channel in range(channels):
-        cost = row_load @ load[channel] + np.where(used >= depth, np.inf, used * 1e-6)
-        best = int(np.argmin(cost))
+        best = int((cost[:, channel] + full).argmin())
         row[channel] = best
         used[best] += 1
-        row_load[best] += load[channel]
+        full[best] = np.inf if used[best] >= depth else used[best] * 1e-6
+        cost[best] += products[channel]
     if rows == 1 or channels * load.shape[1] > MOST_REFINED:
         return row
-    refined, refined_load = row.copy(), row_load.copy()
+    refined = row.copy()
     for _ in range(ROUNDS):
-        slots = [np.flatnonzero(refined == each) for each in range(rows)]
+        # The channels of each row, in their order.
+        slots = np.full((rows, depth), -1)
+        order = np.argsort(refined, kind="stable")
+        sizes = np.bincount(refined, minlength=rows)
+        slots[refined[order], np.arange(channels) - np.repeat(np.cumsum(sizes) - sizes, sizes)] = order
         for index in range(depth):
-            taken = [(each, slot[index]) for each, slot in enumerate(slots) if index < len(slot)]
-            if len(taken) < 2:
+            of = np.flatnonzero(slots[:, index] >= 0)
+            if len(of) < 2:
                 continue
-            of, members = (np.array(column) for column in zip(*taken, strict=True))
-            refined_load[of] -= load[members]
-            _, to = linear_sum_assignment(refined_load[of] @ load[members].T)
+            members = slots[of, index]
+            cost[of] -= products[members]
+            _, to = linear_sum_assignment(cost[np.ix_(of, members)])
             refined[members[to]] = of
-            refined_load[of] += load[members[to]]
-    return refined if _maxima(refined_load) < _maxima(row_load) else row
+            cost[of] += products[members[to]]
+    return min(row, refined, key=lambda found: _maxima(_row_load(load, found, rows)))
+
+
+def _row_load(load: NDArray[np.float64], row: Ints, rows: int) -> NDArray[np.float64]:
+    """Rows x features."""
+    total = np.zeros((rows, load.shape[1]))
+    np.add.at(total, row, load)
+    return total
 
 
 def _maxima(row_load: NDArray[np.float64]) -> float:

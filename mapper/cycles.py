@@ -18,14 +18,16 @@ step:
 
 Tiles repeat, so the state at the start of a tile, taken relative to the loader, soon returns: from then on whole periods
 are added at once, over the tiles of an image row and again over the rows of tiles. Rows are few and times are small
-numbers: plain Python integers are quicker here than arrays.
+numbers: plain Python integers are quicker here than arrays. Whoever wants to see single events (``mapper.timeline``) passes
+a ``Watch``; what it watches is walked tile by tile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
+from typing import Protocol
 
 from hw import timing
 from hw.design import ALL_TILES_FREE, Design
@@ -51,6 +53,31 @@ class LayerCycles:
     fill_row_cycles: int
 
 
+class Watch(Protocol):
+    """Sees the events behind the sums; all times are cycles from the last start. ``begins`` and ``ends`` come with every
+    layer, ``tile``, ``window`` and ``drain`` only while the watch is the walk's: it says so by the return value of ``begins``
+    and of ``drain``."""
+
+    def begins(self, left: int, written: int, first_take: int, restarted: bool) -> bool:
+        """The loader turns to a layer: it has been free from cycle ``left`` on and takes no word before ``first_take``. The
+        result of the layer before is written in cycle ``written``."""
+
+    def tile(self, wanted: int, first_take: int) -> None:
+        """The loader, free from ``wanted`` on, waits for the layer before until ``first_take``."""
+
+    def window(self, begin: int, blocked: int, words: int, before: Sequence[int], counts: Sequence[int],
+               ready: int, bank: int, starting: bool) -> None:  # fmt: skip
+        """The loader takes ``words`` words from cycle ``begin`` on, after ``blocked`` cycles for a free slot. The rows, which
+        last issued in the cycles ``before``, issue ``counts`` entries, none before ``ready + 1``, nor before ``bank + 1``."""
+
+    def drain(self, begin: int, end: int) -> bool:
+        """The tile's first and last drain step."""
+
+    def ends(self, cycles: LayerCycles, next_take: int, issued: Sequence[int], drained: int) -> None:
+        """A layer is walked: the loader is free from ``next_take`` on, the rows issued last in the cycles ``issued``, the
+        drain's last step is in cycle ``drained``."""
+
+
 ISSUE, LOAD_WAIT, BALANCE_WAIT, DRAIN_WAIT, START_WAIT = range(5)
 FAR_PAST = -(1 << 40)
 WRITTEN = timing.REQUANTIZER_LATENCY + timing.TILE_DONE_LATENCY
@@ -68,7 +95,7 @@ def history(design: Design) -> int:
 class _State:
     """Times of the events that later events depend on. ``drained`` are the last tiles' drains, the latest last. The loader
     takes ``free_tiles`` more tiles (``NO_GATE``: any number) before it waits for ``gate``; the layer's first drain waits for
-    ``drain_ready``. ``starting``: the layer's first window is still to come."""
+    ``drain_ready``. ``starting``: the layer's first window is still to come. ``watch`` sees every tile."""
 
     next_take: int
     issued: list[int]
@@ -79,6 +106,7 @@ class _State:
     drain_ready: int = FAR_PAST
     starting: bool = True
     sums: list[int] = field(default_factory=lambda: [0] * 5)
+    watch: Watch | None = None
 
     def shift(self, offset: int) -> None:
         self.next_take += offset
@@ -103,7 +131,13 @@ class _State:
 def network_cycles(program: Program) -> tuple[LayerCycles, ...]:
     """Cycles of every layer; the first one's include the start, as do those of the first one after a pause. Their sum is the
     time from ``start`` to ``done``, without the host's own time in pauses."""
-    return schedule_cycles([layer.schedule for layer in program.layers], program.design)
+    return _cycles_of(tuple(layer.schedule for layer in program.layers), program.design)
+
+
+@lru_cache(maxsize=2)
+def _cycles_of(schedules: tuple[LayerSchedule, ...], design: Design) -> tuple[LayerCycles, ...]:
+    """Kept, since a program that was chosen by its cycles is asked for them again."""
+    return schedule_cycles(schedules, design)
 
 
 def layer_cycles(schedule: LayerSchedule, design: Design) -> LayerCycles:
@@ -111,18 +145,24 @@ def layer_cycles(schedule: LayerSchedule, design: Design) -> LayerCycles:
     return schedule_cycles([schedule], design)[0]
 
 
-def schedule_cycles(schedules: Iterable[LayerSchedule], design: Design) -> tuple[LayerCycles, ...]:
-    """Cycles of layers that run one after the other."""
+def schedule_cycles(
+    schedules: Iterable[LayerSchedule], design: Design, watch: Watch | None = None
+) -> tuple[LayerCycles, ...]:
+    """Cycles of layers that run one after the other; ``watch`` sees what it wants to of their events."""
     layers: list[LayerCycles] = []
     state: _State | None = None
     done = before = tail = 0
     for schedule in schedules:
+        left, restarted = 0, state is None
         if state is None:
             done = before = tail = 0
             first = timing.START_LATENCY
             state = _State(first, [0] * design.rows, [0] * design.windows, [FAR_PAST] * history(design))
         else:
+            left = state.next_take
             _begin(state, schedule, done, before)
+        if watch is not None:
+            state.watch = watch if watch.begins(left, done, state.next_take, restarted) else None
         _walk(state, schedule)
         before, done = done, state.drained[-1] + timing.REQUANTIZER_LATENCY
         tail_before, tail = tail, sum(done - time for time in state.issued)
@@ -137,6 +177,8 @@ def schedule_cycles(schedules: Iterable[LayerSchedule], design: Design) -> tuple
                 fill_row_cycles=sums[START_WAIT] + tail - tail_before,
             )
         )
+        if watch is not None:
+            watch.ends(layers[-1], state.next_take, state.issued, state.drained[-1])
         if schedule.pause:
             state = None
     return tuple(layers)
@@ -192,7 +234,7 @@ def _repeat(state: _State, count: int, step: Callable[[_State], None]) -> None:
     seen: dict[tuple[int, ...], tuple[int, int, list[int]]] = {}
     done = 0
     while done < count:
-        key = state.key() if count > 2 else ()
+        key = state.key() if count > 2 and state.watch is None else ()
         if key in seen:
             at, time, sums = seen[key]
             period = done - at
@@ -212,7 +254,7 @@ def _repeat(state: _State, count: int, step: Callable[[_State], None]) -> None:
 
 def _tile(one: _Pass, pixels: int, state: _State) -> None:
     """One tile: all its windows, then its drain, of the ``pixels`` that lie inside the image."""
-    next_take, issued, left, sums = state.next_take, state.issued, state.left, state.sums
+    next_take, issued, left, sums, watch = state.next_take, state.issued, state.left, state.sums, state.watch
     if state.free_tiles == 0:
         state.free_tiles = NO_GATE
         if state.gate > next_take:
@@ -220,9 +262,14 @@ def _tile(one: _Pass, pixels: int, state: _State) -> None:
             state.starting = True
     elif state.free_tiles > 0:
         state.free_tiles = state.free_tiles - 1 if state.gate > next_take else NO_GATE
+    if watch is not None:
+        watch.tile(state.next_take, next_take)
+    starting = state.starting
+    state.starting = False
     # A row that last issued in cycle ``time`` does not wait for a bank or a window that it may enter in ``time + 1``.
     bank = state.drained[-2] + timing.BANK_LATENCY - 1
     for index, (words, counts) in enumerate(one.windows):
+        before = issued
         slot_free = left.pop(0) + timing.ISSUE_LATENCY
         blocked = slot_free - next_take
         if blocked > 0:
@@ -234,12 +281,14 @@ def _tile(one: _Pass, pixels: int, state: _State) -> None:
             issued = [time + wait for time, wait in zip(issued, waits, strict=True)]
             balance = sum(min(wait, blocked) for wait in waits) if blocked > 0 else 0
             sums[BALANCE_WAIT] += balance
-            sums[START_WAIT if state.starting else LOAD_WAIT] += sum(waits) - balance
-        if index == 0:
-            state.starting = False
-            if min(issued) < bank:
-                sums[DRAIN_WAIT] += sum(bank - time for time in issued if time < bank)
-                issued = [max(time, bank) for time in issued]
+            sums[START_WAIT if starting else LOAD_WAIT] += sum(waits) - balance
+        if index == 0 and min(issued) < bank:
+            sums[DRAIN_WAIT] += sum(bank - time for time in issued if time < bank)
+            issued = [max(time, bank) for time in issued]
+        if watch is not None:
+            first = bank if index == 0 else FAR_PAST
+            watch.window(next_take - words, max(blocked, 0), words, before, counts, ready, first, starting)
+        starting = False
         issued = [time + count for time, count in zip(issued, counts, strict=True)]
         left.append(max(issued))
     sums[ISSUE] += one.issues
@@ -248,3 +297,5 @@ def _tile(one: _Pass, pixels: int, state: _State) -> None:
     drain_begin = max(left[-1] + timing.DRAIN_START_LATENCY, drained[-1] + 1, state.drain_ready)
     drained.pop(0)
     drained.append(drain_begin + pixels * one.steps - 1)
+    if watch is not None and not watch.drain(drain_begin, drained[-1]):
+        state.watch = None

@@ -5,6 +5,7 @@ The callers have checked that every value fits its field."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,10 +32,54 @@ def pack(fields: Fields, columns: dict[str, Ints]) -> NDArray[Any]:
 
 @dataclass(frozen=True, eq=False)
 class EncodedPass:
-    """``weights[r]``: the packed list of row r; ``counts`` (windows x rows): entries issued, fillers included."""
+    """One tile's lists. ``counts`` (windows x rows): entries issued, fillers included; they are all that cycles need, so the
+    words themselves are packed when they are first asked for. ``row`` to ``code`` are the nonzeros' fields, ``fillers`` the
+    rows and windows of the fillers that stand where a row has no nonzero."""
 
-    weights: tuple[NDArray[Any], ...]
+    design: Design
     counts: Ints
+    row: Ints
+    window: Ints
+    slot: Ints
+    lane: Ints
+    accumulator: Ints
+    code: Ints
+    fillers: tuple[Ints, Ints]
+
+    @cached_property
+    def weights(self) -> tuple[NDArray[Any], ...]:
+        """The packed list of each row."""
+        design, windows = self.design, len(self.counts)
+        row, window, index, order = _ordered(design, windows, self)
+        nothing = np.zeros(len(self.fillers[0]), np.int64)
+        code = np.concatenate([self.code, nothing])[order]
+        filler = np.concatenate([np.zeros_like(self.row), nothing + 1])[order]
+        delta = np.zeros(len(row), np.int64)
+        if design.index_coding == "delta":
+            delta, escapes = _deltas(design, row, window, index)
+            # An escape is a filler that goes the longest way there is.
+            ends = np.cumsum(escapes + 1) - 1
+            row, window, index = (np.repeat(column, escapes + 1) for column in (row, window, index))
+            longest_way = (1 << design.delta_bits) - 1
+            delta, code, filler = (
+                _spread(column, ends, len(row), of_escape)
+                for column, of_escape in ((delta, longest_way), (code, 0), (filler, 1))
+            )
+        last = np.append(row[1:] != row[:-1], True)
+        following = np.where(last, windows, np.append(window[1:], 0))
+        words = pack(
+            design.weight_entry,
+            {
+                "value": code,
+                "filler": filler,
+                **_parted(design, index),
+                "delta": delta,
+                "leave": following - window,
+                "last": last.astype(np.int64),
+            },
+        )
+        bounds = np.searchsorted(row, np.arange(design.rows + 1))
+        return tuple(words[bounds[r] : bounds[r + 1]] for r in range(design.rows))
 
 
 def encode_pass(
@@ -45,65 +90,48 @@ def encode_pass(
     A filler entry is put where a row has no nonzero in the first window, wherever it would have to leave more windows at once
     than ``leave_bits`` can say, and wherever the next index is further away than ``delta_bits`` can say.
     """
-    filler = np.zeros(len(row), np.int64)
-    longest = (1 << design.leave_bits) - 1
     counts = np.bincount(window * design.rows + row, minlength=windows * design.rows).reshape(windows, design.rows)
-    filler_rows, filler_windows = [], []
-    for r in range(design.rows):
-        stops = np.append(np.flatnonzero(counts[:, r]), windows)
-        if stops[0] == 0 and (len(stops) == 1 or int(np.diff(stops).max()) <= longest):
-            continue
+    fillers = _fillers(counts, (1 << design.leave_bits) - 1)
+    counts[fillers[::-1]] += 1
+    encoded = EncodedPass(design, counts, row, window, slot, lane, accumulator, code, fillers)
+    if design.index_coding == "delta":
+        row, window, index, _ = _ordered(design, windows, encoded)
+        np.add.at(counts, (window, row), _deltas(design, row, window, index)[1])
+    return encoded
+
+
+def _fillers(counts: Ints, longest: int) -> tuple[Ints, Ints]:
+    """Rows and windows of the fillers that lists with ``counts`` (windows x rows) nonzeros need, if an entry can leave
+    ``longest`` windows at once. In none of these windows the row has a nonzero."""
+    windows = len(counts)
+    needy = counts[0] == 0
+    if windows > longest:
+        needy = needy | (counts == 0).any(axis=0)
+    rows, places = [], []
+    for r in np.flatnonzero(needy).tolist():
         at = 0
-        if stops[0] != 0:
-            filler_rows.append(r)
-            filler_windows.append(0)
-        for stop in stops.tolist():
+        if not counts[0, r]:
+            rows.append(r)
+            places.append(0)
+        for stop in [*np.flatnonzero(counts[:, r]).tolist(), windows]:
             while stop - at > longest:
                 at += longest
-                filler_rows.append(r)
-                filler_windows.append(at)
+                rows.append(r)
+                places.append(at)
             at = stop
-    if filler_rows:
-        extra_row, extra_window = np.array(filler_rows, np.int64), np.array(filler_windows, np.int64)
-        zero = np.zeros(len(extra_row), np.int64)
-        row, window = np.concatenate([row, extra_row]), np.concatenate([window, extra_window])
-        slot, lane = np.concatenate([slot, zero]), np.concatenate([lane, zero])
-        accumulator, code = np.concatenate([accumulator, zero]), np.concatenate([code, zero])
-        filler = np.concatenate([filler, zero + 1])
-        counts = counts.copy()
-        np.add.at(counts, (extra_window, extra_row), 1)
-    index = _joined(design, {"lane": lane, "slot": slot, "accumulator": accumulator})
+    return np.array(rows, np.int64), np.array(places, np.int64)
+
+
+def _ordered(design: Design, windows: int, one: EncodedPass) -> tuple[Ints, Ints, Ints, Ints]:
+    """Row, window and index of all entries but escapes, as they stand in the lists, and the order that brings nonzeros and
+    then fillers there."""
+    nothing = np.zeros(len(one.fillers[0]), np.int64)
+    row, window = np.concatenate([one.row, one.fillers[0]]), np.concatenate([one.window, one.fillers[1]])
+    fields = {"lane": one.lane, "slot": one.slot, "accumulator": one.accumulator}
+    index = _joined(design, {name: np.concatenate([values, nothing]) for name, values in fields.items()})
     # No two entries have the same key: a filler stands only where its row has no other entry in the window.
     order = np.argsort((row * windows + window) << design.weight_index.width | index)
-    row, window, index, code, filler = row[order], window[order], index[order], code[order], filler[order]
-    delta = np.zeros(len(row), np.int64)
-    if design.index_coding == "delta":
-        delta, escapes = _deltas(design, row, window, index)
-        # An escape is a filler that goes the longest way there is.
-        ends = np.cumsum(escapes + 1) - 1
-        counts = counts.copy()
-        np.add.at(counts, (window, row), escapes)
-        row, window, index = (np.repeat(column, escapes + 1) for column in (row, window, index))
-        longest_way = (1 << design.delta_bits) - 1
-        delta, code, filler = (
-            _spread(column, ends, len(row), of_escape)
-            for column, of_escape in ((delta, longest_way), (code, 0), (filler, 1))
-        )
-    last = np.append(row[1:] != row[:-1], True)
-    following = np.where(last, windows, np.append(window[1:], 0))
-    words = pack(
-        design.weight_entry,
-        {
-            "value": code,
-            "filler": filler,
-            **_parted(design, index),
-            "delta": delta,
-            "leave": following - window,
-            "last": last.astype(np.int64),
-        },
-    )
-    bounds = np.searchsorted(row, np.arange(design.rows + 1))
-    return EncodedPass(tuple(words[bounds[r] : bounds[r + 1]] for r in range(design.rows)), counts.astype(np.int64))
+    return row[order], window[order], index[order], order
 
 
 def _joined(design: Design, parts: dict[str, Ints]) -> Ints:

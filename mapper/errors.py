@@ -1,6 +1,12 @@
-"""The mapper's error: a layer that the design cannot run, with the parameter to change and the value that would do."""
+"""The mapper's errors: a layer that the design cannot run, with the parameter to change and the value that would do; and
+numbers of a technology that are not there."""
 
 from hw.design import LIMITS
+from models.errors import SkipstoneError
+
+
+class TechnologyError(SkipstoneError):
+    """A technology file, a node, a memory or a frequency that can't be had; the text says what can."""
 
 
 class MappingError(ValueError):

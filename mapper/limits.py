@@ -92,12 +92,10 @@ def check_memories(mapped: list[MappedWorkload], design: Design) -> None:
         )
 
     def fullest_row(ones: list[MappedWorkload]) -> int:
-        return int(
-            max(sum(len(part.weights[row]) for one in ones for part in one.passes) for row in range(design.rows))
-        )
+        return int(np.sum([one.schedule.row_entries for one in ones], axis=0).max())
 
     def load_words(ones: list[MappedWorkload]) -> int:
-        return sum(len(words.window) for one in ones for words in one.words)
+        return sum(one.schedule.load_words for one in ones)
 
     def parameter_words(ones: list[MappedWorkload]) -> int:
         return sum(one.schedule.passes * one.schedule.steps for one in ones)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from hw.design import ALL_TILES_FREE, Design
-from mapper.actions import count_captures
 from mapper.encode import encode_loads
 from mapper.errors import MappingError
 from mapper.layout import Layout
 from mapper.lookups import Lookups
-from mapper.program import LayerProgram, LayerSchedule, Placement
+from mapper.program import LayerProgram, LayerSchedule, LayerWords, Placement
 from mapper.tiling import MappedWorkload
 
 
@@ -89,10 +93,8 @@ def link(
         nnz=sum(part.layer.nnz for part in workload.parts),
         products=len(workload.nonzeros.channel),
         stored_weights=sum(part.layer.weights.size for part in workload.parts),
-        captures=_captures(one, taps, design),
-        weights=tuple(np.concatenate([part.weights[r] for part in one.passes]) for r in range(design.rows)),
-        loads=np.concatenate([encode_loads(design, words, source_width, source.groups) for words in one.words]),
-        parameters=_parameters(one, layout, lookups, design),
+        captures=one.captures,
+        words=_Words(one, layout, lookups, design, source),
         descriptor=packed,
         schedule=schedule,
         input=source,
@@ -104,6 +106,31 @@ def link(
         entry_bits=design.weight_entry.width,
         uses_table=any(part.layer.table is not None for part in workload.parts),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Words(LayerWords):
+    """Packed when they are first asked for: cycles and energy need none of them."""
+
+    one: MappedWorkload
+    layout: Layout
+    lookups: Lookups
+    design: Design
+    source: Placement
+
+    @cached_property
+    def weights(self) -> tuple[NDArray[Any], ...]:
+        passes = [part.weights for part in self.one.passes]
+        return tuple(np.concatenate([rows[r] for rows in passes]) for r in range(self.design.rows))
+
+    @cached_property
+    def loads(self) -> NDArray[Any]:
+        width, groups = self.source.grid[1], self.source.groups
+        return np.concatenate([encode_loads(self.design, words, width, groups) for words in self.one.words])
+
+    @cached_property
+    def parameters(self) -> tuple[int, ...]:
+        return _parameters(self.one, self.layout, self.lookups, self.design)
 
 
 _WALK = ("base", "pixel_step", "row_step", "tile_step_y", "tile_step_x")
@@ -160,14 +187,6 @@ def _wait_tiles(before: LayerSchedule, schedule: LayerSchedule) -> int:
     if schedule.free_tiles == ALL_TILES_FREE:
         return 0
     return before.passes * before.tiles - schedule.unneeded_tiles
-
-
-def _captures(one: MappedWorkload, taps: dict[str, int], design: Design) -> int:
-    tap_y, tap_x = (
-        np.array([bool(taps[f"tap_{axis}{index}_valid"]) for index in range(design.reach)]) for axis in "yx"
-    )
-    tile, stride = one.schedule.tile, one.workload.geometry.stride
-    return sum(count_captures(words.dy, words.dx, tile, stride, tap_y, tap_x) for words in one.words)
 
 
 def _parameters(one: MappedWorkload, layout: Layout, lookups: Lookups, design: Design) -> tuple[int, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from hw.design import MAX_TABLE_BITS, Design
 from hw.errors import DesignError
 from mapper.compile import compile_network
@@ -29,11 +31,9 @@ def memories_needed(program: Program) -> dict[str, int]:
     """The least size of each memory that holds ``program``; of ``tables`` the number."""
     return {
         "activation_words": program.activation_words,
-        "weight_entries": max(
-            sum(len(layer.weights[row]) for layer in program.layers) for row in range(program.design.rows)
-        ),
-        "load_entries": sum(len(layer.loads) for layer in program.layers),
-        "parameter_words": sum(len(layer.parameters) for layer in program.layers),
+        "weight_entries": int(np.sum([layer.row_entries for layer in program.layers], axis=0).max()),
+        "load_entries": sum(layer.schedule.load_words for layer in program.layers),
+        "parameter_words": sum(layer.schedule.passes * layer.schedule.steps for layer in program.layers),
         "layers": len(program.layers),
         "tables": len(program.tables),
         "codebooks": max(1, len(program.codebooks)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,19 +75,46 @@ class LayerSchedule:
     def tiles(self) -> int:
         return self.tiles_y * self.tiles_x
 
+    @property
+    def row_entries(self) -> NDArray[np.int64]:
+        """Entries that each row issues in one tile of all passes."""
+        total: NDArray[np.int64] = np.sum([counts.sum(axis=0) for counts in self.counts], axis=0)
+        return total
+
+    @property
+    def load_words(self) -> int:
+        """Words of the load list: of one tile of all passes."""
+        return sum(int(words.sum()) for words in self.words)
+
+
+class LayerWords(ABC):
+    """What the memories hold for one layer. ``weights[r]`` are row r's packed entries and ``loads`` the packed load list, pass
+    after pass; ``parameters`` are the packed requantization words (Python integers)."""
+
+    @property
+    @abstractmethod
+    def weights(self) -> tuple[NDArray[Any], ...]: ...
+
+    @property
+    @abstractmethod
+    def loads(self) -> NDArray[Any]: ...
+
+    @property
+    @abstractmethod
+    def parameters(self) -> tuple[int, ...]: ...
+
 
 @dataclass(frozen=True, eq=False)
 class LayerProgram:
     """One descriptor and what it points to.
 
-    ``weights[r]`` are row r's packed entries and ``loads`` the packed load list, pass after pass; ``parameters`` are the
-    packed requantization words and ``descriptor`` the packed layer descriptor (Python integers). ``layers`` are the names of
-    the network's layers that run together here. ``nnz`` counts nonzero weights once (not per tile), of ``stored_weights`` in
-    all, and ``products`` the entries that stand for them in the rows' lists: as often as the output is folded. ``macs`` are
-    the dense layers' multiply-accumulates; ``captures`` are the (word, column) pairs of one tile that the loader writes
-    into windows; ``entry_bits`` is the width of a row's entry; ``uses_table`` says whether results are looked up in a table.
-    ``outputs`` are the tensors written, ``complete`` those of them that are whole now. ``geometry`` is how windows slide over the
-    (folded) input, ``split`` the part of the kernel that one window holds.
+    ``words`` are what the memories hold, ``descriptor`` is the packed layer descriptor (a Python integer). ``layers`` are the
+    names of the network's layers that run together here. ``nnz`` counts nonzero weights once (not per tile), of
+    ``stored_weights`` in all, and ``products`` the entries that stand for them in the rows' lists: as often as the output is
+    folded. ``macs`` are the dense layers' multiply-accumulates; ``captures`` are the (word, column) pairs of one tile that the
+    loader writes into windows; ``entry_bits`` is the width of a row's entry; ``uses_table`` says whether results are looked up
+    in a table. ``outputs`` are the tensors written, ``complete`` those of them that are whole now. ``geometry`` is how windows
+    slide over the (folded) input, ``split`` the part of the kernel that one window holds.
     """
 
     name: str
@@ -97,9 +125,7 @@ class LayerProgram:
     products: int
     stored_weights: int
     captures: int
-    weights: tuple[NDArray[Any], ...]
-    loads: NDArray[Any]
-    parameters: tuple[int, ...]
+    words: LayerWords
     descriptor: int
     schedule: LayerSchedule
     input: Placement
@@ -112,9 +138,26 @@ class LayerProgram:
     uses_table: bool = False
 
     @property
+    def weights(self) -> tuple[NDArray[Any], ...]:
+        return self.words.weights
+
+    @property
+    def loads(self) -> NDArray[Any]:
+        return self.words.loads
+
+    @property
+    def parameters(self) -> tuple[int, ...]:
+        return self.words.parameters
+
+    @property
+    def row_entries(self) -> NDArray[np.int64]:
+        """Words of ``weights`` of each row, fillers included."""
+        return self.schedule.row_entries
+
+    @property
     def encoded_bits(self) -> int:
         """Bits that the layer takes in the rows' weight memories, fillers included."""
-        return sum(len(row) for row in self.weights) * self.entry_bits
+        return int(self.row_entries.sum()) * self.entry_bits
 
 
 @dataclass(frozen=True, eq=False)

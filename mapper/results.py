@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import builtins
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from models import notebook
+from models.errors import SkipstoneError
+
+SCHEMA = "network 1"
+"""What ``to_dict`` writes under ``skipstone``: the kind of result and the version of its fields. Files of other versions are
+refused."""
 
 CAUSES = ("compute", "edge", "filler", "balance", "load", "drain", "fill", "overlap")
 """Where a layer's cycles go: useful multiply-accumulates; columns without a pixel; filler entries; waiting for a slower
@@ -14,6 +22,10 @@ row; waiting for the loader; waiting for the drain; and filling and emptying the
 
 STALLS = ("balance", "load", "drain", "fill", "overlap")
 """The causes in which a row does nothing at all, less the cycles that a layer did not have to take itself."""
+
+
+class ResultError(SkipstoneError):
+    """What should be a result of this version is something else, or damaged."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +75,8 @@ class MemoryUse:
 @dataclass(frozen=True)
 class TensorPlace:
     """A tensor in activation memory: ``words`` words from ``base`` on, held while the array's layers ``written`` (-1: by
-    the host, before the first) to ``last_read`` run (numbers in ``NetworkResult.layers``)."""
+    the host, before the first) to ``last_read`` run (numbers in ``NetworkResult.layers``; the number of the array's layers: until
+    the host has read it). ``a+b``: two tensors side by side in the same words."""
 
     name: str
     base: int
@@ -120,6 +133,51 @@ class LayerResult:
     energy_terms: tuple[EnergyTerm, ...] = ()
     row_entries: tuple[tuple[int, ...], ...] = ()
 
+    def to_row(self) -> dict[str, Any]:
+        """The layer's numbers under flat names: ``compute_cycles`` and so on for the causes, ``pe_energy_pj`` for the parts,
+        ``macs_count`` for the actions."""
+        plain = (
+            "name",
+            "kind",
+            "on_host",
+            "bound",
+            "macs",
+            "nnz",
+            "weights",
+            "encoded_bits",
+            "model_cycles",
+            "rtl_cycles",
+        )
+        rest = ("dense_cycles", "stall_cycles", "utilization", "passes", "windows", "loaded_words", "skipped_words")
+        height, width = self.tile or (None, None)
+        return {
+            **{name: getattr(self, name) for name in (*plain, "outputs_equal", *rest, "skipped_macs")},
+            "operations_per_byte": self.operations_per_byte,
+            "tile_height": height,
+            "tile_width": width,
+            **{f"{cause}_cycles": self.cycles_by_cause.get(cause) for cause in CAUSES},
+            "energy_pj": self.energy_pj,
+            **{f"{_flat(part)}_energy_pj": value for part, value in self.energy_by_part.items()},
+            **{f"{_flat(action)}_count": value for action, value in self.actions.items()},
+            "note": self.note,
+        }
+
+    def to_frame(self) -> Any:
+        """A ``pandas.DataFrame`` of one row."""
+        return notebook.frame([self.to_row()])
+
+    def _repr_html_(self) -> str:
+        causes = [(f"{cause} cycles", notebook.whole(value)) for cause, value in self.cycles_by_cause.items() if value]
+        rows = [*causes, *((f"{part}, pJ", notebook.whole(value)) for part, value in self.energy_by_part.items())]
+        figures = [
+            ("kind", self.kind),
+            ("cycles", notebook.whole(self.model_cycles)),
+            ("bound", self.bound),
+            ("energy, nJ", notebook.digits(None if self.energy_pj is None else self.energy_pj / 1000)),
+            ("nonzeros", f"{self.nnz:,} of {self.weights:,}"),
+        ]
+        return notebook.result_html(self.name, figures, ("of which", "amount"), rows, self.note)
+
 
 @dataclass(frozen=True)
 class Accuracy:
@@ -140,7 +198,9 @@ class NetworkResult:
     ``search``: what the mapper looked at (see ``mapper.program.Search``). ``images_verified`` is 0 unless the RTL ran.
     ``sources`` are (what, source) of the energies. ``weight_code``: how the weights were quantized (``models.weight_codes``); the
     multipliers that take them are in ``parameters``. ``area_terms`` add up to ``area_um2``. At ``frequency_mhz``, which
-    synthesis allows up to ``fmax_mhz``, one input takes ``latency_us`` and the design ``power_mw`` on average.
+    synthesis allows up to ``fmax_mhz``, one input takes ``latency_us`` and the design ``power_mw`` on average (the energy of
+    one input, DRAM included, over its latency). ``loading_energy_pj`` is what it takes to load the program, once, and in no
+    other figure.
     """
 
     network: str
@@ -169,6 +229,7 @@ class NetworkResult:
     fmax_mhz: float | None = None
     latency_us: float | None = None
     power_mw: float | None = None
+    loading_energy_pj: float | None = None
     memories: tuple[MemoryUse, ...] = ()
     tensors: tuple[TensorPlace, ...] = ()
 
@@ -177,5 +238,83 @@ class NetworkResult:
         """Cycles of the dense network over cycles of this one."""
         return self.dense_total_cycles / self.total_cycles
 
+    def to_frame(self) -> Any:
+        """A ``pandas.DataFrame`` with a row for each layer (:meth:`LayerResult.to_row`)."""
+        return notebook.frame([layer.to_row() for layer in self.layers])
+
+    def _repr_html_(self) -> str:
+        accuracy = next(
+            (value for value in (self.accuracy.compressed, self.accuracy.quantized) if value is not None), None
+        )
+        figures = [
+            ("cycles", notebook.whole(self.total_cycles)),
+            *([("over dense", f"{self.speedup:.2f}x")] if self.total_cycles else []),
+            ("energy, nJ", notebook.digits(self.total_energy_pj / 1000)),
+            ("area, mm²", notebook.digits(self.area_um2 / 1e6)),
+            *([("latency, µs", notebook.digits(self.latency_us))] if self.latency_us is not None else []),
+            *([("power, mW", notebook.digits(self.power_mw))] if self.power_mw is not None else []),
+            *([("accuracy", notebook.share(accuracy, 2))] if accuracy is not None else []),
+        ]
+        rtl = self.rtl_total_cycles is not None
+        rows = [
+            (
+                layer.name,
+                layer.kind,
+                layer.bound,
+                notebook.whole(layer.macs),
+                notebook.whole(layer.nnz),
+                notebook.whole(layer.model_cycles),
+                *([notebook.whole(layer.rtl_cycles)] if rtl else []),
+                notebook.share(layer.utilization),
+                notebook.digits(None if layer.energy_pj is None else layer.energy_pj / 1000),
+            )
+            for layer in self.layers
+        ]
+        header = ("layer", "kind", "bound", "MACs", "nonzeros", "cycles", *(["RTL cycles"] if rtl else []))
+        title = f"{self.network} on {self.design}, {self.pruning}"
+        return notebook.result_html(title, figures, (*header, "utilization", "energy, nJ"), rows, self.technology)
+
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """Plain values for JSON."""
+        return {"skipstone": SCHEMA, **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> NetworkResult:
+        """What :meth:`to_dict` gave, also after JSON. ResultError for anything else."""
+        schema = values.get("skipstone")
+        if schema != SCHEMA:
+            kind = "has no key 'skipstone'" if schema is None else f"says '{schema}'"
+            raise ResultError(f"not a result of this version's run or verify (which say '{SCHEMA}'): it {kind}")
+        try:
+            fields = {name: value for name, value in values.items() if name != "skipstone"}
+            return cls(
+                **{
+                    **fields,
+                    "layers": tuple(_layer(each) for each in values["layers"]),
+                    "accuracy": Accuracy(**values["accuracy"]),
+                    "sources": tuple((what, text) for what, text in values["sources"]),
+                    "area_terms": tuple(AreaTerm(**each) for each in values["area_terms"]),
+                    "memories": tuple(MemoryUse(**each) for each in values["memories"]),
+                    "tensors": tuple(TensorPlace(**each) for each in values["tensors"]),
+                }
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ResultError(f"a damaged result: {type(error).__name__}: {error}") from None
+
+
+def _flat(name: str) -> str:
+    return name.replace(" ", "_").replace("-", "_")
+
+
+def _layer(values: Mapping[str, Any]) -> LayerResult:
+    folds, tile = values["folds"], values["tile"]
+    return LayerResult(
+        **{
+            **values,
+            "tile": None if tile is None else (tile[0], tile[1]),
+            "folds": None if folds is None else (tuple(folds[0]), tuple(folds[1])),
+            "layers": tuple(values["layers"]),
+            "energy_terms": tuple(EnergyTerm(**each) for each in values["energy_terms"]),
+            "row_entries": tuple(tuple(row) for row in values["row_entries"]),
+        }
+    )

@@ -1,207 +1,68 @@
-"""Energy and area of memories and arithmetic at one node: numbers from data files, each with its source.
+"""Energy, area, delay and leakage at one node, each with its source: what ``mapper.energy`` multiplies its counts by.
 
-Everything that ``mapper.energy`` multiplies its counts by comes from here. The numbers stand in ``mapper/data``:
-``technology_45nm.toml`` (arithmetic, clock) and ``sram_cacti7.json`` (memories, made by ``mapper.sram_table``).
+A technology is made of a file (``mapper.technology_file``): memories by a CACTI table (``mapper.sram``), our own logic by factors
+from 130 nm to the node (``mapper.scaling``), DRAM by a device's energy for a bit. The carried files are in ``mapper/data``.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import tomllib
-from bisect import bisect_right
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
-from math import exp2, log2
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mapper.errors import MappingError, TechnologyError
+from mapper.gateware import Gateware, load_gateware
+from mapper.scaling import Factors, Process, load_scaling
+from mapper.sram import Sram, SramTable
+
+if TYPE_CHECKING:
+    from mapper.technology_file import Logic, MemoryEntry, TechnologyFile
 
 DEFAULT_NODE_NM = 45
-QUANTITIES = ("read_pj", "write_pj", "leakage_mw", "area_um2", "access_ns")
-
-
-class TechnologyError(ValueError):
-    """A node or a memory that the carried numbers do not cover; the text says what is carried."""
+REFERENCE_MEMORY = (4096, 32)
+"""Words and bits of the memory whose leakage says how that of logic changes with the node."""
 
 
 @dataclass(frozen=True)
-class Sram:
-    """One memory: ``banks`` equal ones side by side, all used by every access. Leakage and area are of the whole."""
+class Dram:
+    """What a bit costs to read from and to write to off-chip memory."""
 
-    read_pj: float
-    write_pj: float
-    leakage_mw: float
-    area_um2: float
-    access_ns: float
-    banks: int = 1
+    read_pj_per_bit: float
+    write_pj_per_bit: float
 
 
 @dataclass(frozen=True)
-class Line:
-    """``y = fixed + slope * x`` through two published points."""
+class OwnComponent:
+    """Area and leakage that a file gives for a component, in place of the model's. ``source``: its key in ``sources``."""
 
-    fixed: float
-    slope: float
-
-    @classmethod
-    def through(cls, x: tuple[float, float], y: tuple[float, float]) -> Line:
-        slope = (y[1] - y[0]) / (x[1] - x[0])
-        return cls(y[0] - slope * x[0], slope)
-
-    def at(self, x: float) -> float:
-        return self.fixed + self.slope * x
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One quantity of the memories of one width against the number of words: straight lines between the table's points,
-    both axes logarithmic. Beyond either end the last line goes on, never falling with size, and below the first point
-    never steeper than ``words_exponent``."""
-
-    log_words: tuple[float, ...]
-    log_values: tuple[float, ...]
-    words_exponent: float
-
-    def at(self, log_words: float) -> float:
-        x, y = self.log_words, self.log_values
-        right = min(max(bisect_right(x, log_words), 1), len(x) - 1)
-        slope = (y[right] - y[right - 1]) / (x[right] - x[right - 1])
-        if log_words < x[0]:
-            slope = min(max(slope, 0.0), self.words_exponent)
-        elif log_words > x[-1]:
-            slope = max(slope, 0.0)
-        near = right - 1 if log_words < x[right] else right
-        return y[near] + slope * (log_words - x[near])
-
-
-@dataclass(frozen=True, eq=False)
-class SramTable:
-    """CACTI's memories of one node and device. ``bank(words, bits)`` is one macro; the table's points come out exactly.
-
-    Between widths the interpolation is linear in the logarithms too. Above the widest the line through the two nearest
-    goes on; below the narrowest everything goes with the bits to the power of ``bits_exponent``.
-
-    **Register files**: CACTI refuses memories of a few words, so those with fewer words than the table's first row
-    follow the line through its first two rows, but fall no faster than ``words_exponent`` allows. That is an estimate,
-    of a small SRAM and not of flip-flops; ``check.register_file`` of the technology holds it against the register file
-    of Eyeriss.
-    """
-
-    widths: tuple[int, ...]
-    curves: Mapping[str, tuple[Curve, ...]]
-    bits_exponent: float
-    smallest_bank_bits: int
-
-    @classmethod
-    def load(cls, text: str, sram: Mapping[str, Any], register_file: Mapping[str, Any]) -> SramTable:
-        """``text`` is the JSON table; ``sram`` and ``register_file`` are the technology file's parts of these names."""
-        table = json.loads(text)
-        memories, node_nm, device = table["memories"], sram["node_nm"], sram["device"]
-        if device not in memories.get(str(node_nm), {}):
-            carried = ", ".join(f"{node} nm {name}" for node in memories for name in memories[node])
-            raise TechnologyError(f"no memories for {node_nm} nm {device}; the table has {carried}")
-        by_width = memories[str(node_nm)][device]
-        widths = tuple(sorted(int(bits) for bits in by_width))
-        columns = {name: index for index, name in enumerate(table["columns"])}
-        rows = [sorted(by_width[str(bits)]) for bits in widths]
-
-        def logs(group: list[list[float]], column: str) -> tuple[float, ...]:
-            return tuple(log2(row[columns[column]]) for row in group)
-
-        curves = {
-            quantity: tuple(
-                Curve(logs(group, "words"), logs(group, quantity), register_file["words_exponent"]) for group in rows
-            )
-            for quantity in QUANTITIES
-        }
-        return cls(widths, curves, register_file["bits_exponent"], sram["smallest_bank_bits"])
-
-    def at(self, quantity: str, words: float, bits: float) -> float:
-        curves, x = self.curves[quantity], log2(words)
-        right = min(max(bisect_right(self.widths, bits), 1), len(self.widths) - 1)
-        low, high = log2(self.widths[right - 1]), log2(self.widths[right])
-        below, above = curves[right - 1].at(x), curves[right].at(x)
-        slope = (above - below) / (high - low)
-        if bits < self.widths[0]:
-            slope = self.bits_exponent
-        elif bits > self.widths[-1]:
-            slope = max(slope, 0.0)
-        return exp2(below + slope * (log2(bits) - low))
-
-    def bank(self, words: int, bits: float) -> Sram:
-        read, write, leakage, area, access = (self.at(quantity, words, bits) for quantity in QUANTITIES)
-        return Sram(read, write, leakage, area, access)
-
-    def memory(self, words: int, bits: int) -> Sram:
-        """``words`` of ``bits``, the word spread over 1, 2, 4, ... equal banks: as many as read with the least energy.
-
-        No bank is wider than the table, and where there are several none is narrower than ``smallest_bank_bits`` (the
-        rest of it stays unused). A single bank of CACTI's grows faster than its width: 1024 bits cost more than eight
-        times 128, which nobody would build. Wires between the banks are not counted.
-        """
-        best, least = (1, float(bits)), float("inf")
-        banks = 1
-        while banks == 1 or bits / banks > self.smallest_bank_bits / 2:
-            width = bits / banks if banks == 1 else max(bits / banks, float(self.smallest_bank_bits))
-            if width <= self.widths[-1]:
-                read = banks * self.at("read_pj", words, width)
-                if read < least:
-                    best, least = (banks, width), read
-            banks *= 2
-        banks, width = best
-        one = self.bank(words, width)
-        return Sram(
-            banks * one.read_pj,
-            banks * one.write_pj,
-            banks * one.leakage_mw,
-            banks * one.area_um2,
-            one.access_ns,
-            banks,
-        )
+    um2: float
+    leakage_nw: float
+    source: str
 
 
 @dataclass(frozen=True, eq=False)
 class Technology:
-    """One node. ``sources`` are (what, source and node) of every group of numbers.
-
-    Additions are linear in their bits: 8 and 32 bits as published, 2.9 fJ and 4.2 um2 for each bit at 45 nm.
-    Multiplications are linear in the product of their widths. As published at 45 nm, 32x32 bits cost 15.5 times the
-    energy of 8x8 bits and 12.4 times the area, where sixteen times the partial products would be 16: so both lines have
-    a small fixed part (3% and 24% of 8x8), which a multiplier narrower than 8x8 is charged too. A bit of a shifter's
-    multiplexers is ``shifter_adder_bits`` bits of an addition.
-    """
+    """One node. ``gateware``: our own logic as synthesized; ``logic``: what its numbers are multiplied by. ``own_actions`` (pJ
+    and source, by component and action) and ``own_components`` are a file's numbers in place of the model's. ``sources`` are
+    (what, source) of every group of numbers. ``frequency_fixed``: someone chose the clock, so that it is kept or refused."""
 
     node_nm: int
     name: str
     frequency_mhz: float
-    add_energy: Line
-    add_area: Line
-    multiply_energy: Line
-    multiply_area: Line
-    shifter_adder_bits: float
     sram_table: SramTable
-    checks: Mapping[str, Mapping[str, Any]]
+    gateware: Gateware
+    logic: Factors
+    dram: Dram
+    own_actions: Mapping[tuple[str, str], tuple[float, str]]
+    own_components: Mapping[str, OwnComponent]
     sources: tuple[tuple[str, str], ...]
-
-    def add_pj(self, bits: int) -> float:
-        return self.add_energy.at(bits)
-
-    def add_um2(self, bits: int) -> float:
-        return self.add_area.at(bits)
-
-    def multiply_pj(self, bits: int, other_bits: int) -> float:
-        return self.multiply_energy.at(bits * other_bits)
-
-    def multiply_um2(self, bits: int, other_bits: int) -> float:
-        return self.multiply_area.at(bits * other_bits)
-
-    def shift_pj(self, multiplexer_bits: int) -> float:
-        return self.add_energy.slope * self.shifter_adder_bits * multiplexer_bits
-
-    def shift_um2(self, multiplexer_bits: int) -> float:
-        return self.add_area.slope * self.shifter_adder_bits * multiplexer_bits
+    frequency_fixed: bool = True
 
     def sram(self, words: int, bits_per_word: int) -> Sram:
         """A memory with one read/write port (see ``SramTable.memory``)."""
@@ -210,48 +71,166 @@ class Technology:
                 raise TypeError(f"{name} must be an integer, not {value!r}")
             if value < 1:
                 raise ValueError(f"{name} must be a positive integer, not {value}")
-        return self.sram_table.memory(words, bits_per_word)
+        return _memory(self.sram_table, words, bits_per_word)
+
+    def with_frequency(self, frequency_mhz: float) -> Technology:
+        """The same at another clock, which was asked for: it is kept or refused."""
+        return self._clocked(frequency_mhz, f"{frequency_mhz:g} MHz, as asked for", True)
+
+    def slowed_to(self, frequency_mhz: float) -> Technology:
+        """The same at a slower clock than its own, since the design reaches no faster one."""
+        why = f"{frequency_mhz:g} MHz, what the design reaches; {self.frequency_mhz:g} MHz for a faster one"
+        return self._clocked(frequency_mhz, why, False)
+
+    def _clocked(self, frequency_mhz: float, source: str, fixed: bool) -> Technology:
+        if not 0 < frequency_mhz < float("inf"):
+            raise TechnologyError(f"the frequency must be above 0 MHz, not {frequency_mhz:g}")
+        sources = tuple((dict(self.sources) | {"frequency": source}).items())
+        return replace(self, frequency_mhz=frequency_mhz, sources=sources, frequency_fixed=fixed)
 
 
-@cache
-def load_technology(node_nm: int = DEFAULT_NODE_NM) -> Technology:
-    """The carried numbers of ``node_nm``; the same object every time."""
-    folder = resources.files("mapper") / "data"
-    files = technology_files(folder)
-    if node_nm not in files:
-        carried = ", ".join(f"{node} nm" for node in files)
-        raise TechnologyError(f"no technology for a node of {node_nm} nm; carried: {carried}")
-    values = tomllib.loads(files[node_nm].read_text())
-    sram = values["sram"]
+def load_technology(which: int | str | Path = DEFAULT_NODE_NM, frequency_mhz: float | None = None) -> Technology:
+    """The carried numbers of a node in nm (the same object every time), or those of a file: a path, or text ending in ``.toml``;
+    at ``frequency_mhz`` in place of the file's. Raises TechnologyError."""
+    if isinstance(which, Path) or (isinstance(which, str) and which.endswith(".toml")):
+        from mapper.technology_file import read_technology_file
 
-    def line(operation: str, quantity: str, power: int) -> Line:
-        low, high = values[operation]["bits"]
-        return Line.through((low**power, high**power), tuple(values[operation][quantity]))
+        path = Path(which)
+        technology = make_technology(read_technology_file(path), path.parent)
+        return technology if frequency_mhz is None else technology.with_frequency(frequency_mhz)
+    text = str(which).removesuffix("nm").strip()
+    if not text.isdigit():
+        raise TechnologyError(f"a technology is a node in nm ({_carried()}) or a .toml file, not '{which}'")
+    return _load_node(int(text), frequency_mhz)
 
+
+@lru_cache(maxsize=256)
+def _load_node(node_nm: int, frequency_mhz: float | None) -> Technology:
+    if node_nm not in technology_files(_folder()):
+        raise TechnologyError(f"no technology for a node of {node_nm} nm; carried: {_carried()}; or name a .toml file")
+    if frequency_mhz is not None:
+        return _load_node(node_nm, None).with_frequency(frequency_mhz)
+    return replace(make_technology(_carried_file(node_nm)), frequency_fixed=False)
+
+
+def _carried_file(node_nm: int) -> TechnologyFile:
+    from mapper.technology_file import parse_technology_file
+
+    file = technology_files(_folder())[node_nm]
+    return parse_technology_file(file.read_text(), f"mapper/data/{file.name}")
+
+
+def make_technology(file: TechnologyFile, folder: Path | None = None) -> Technology:
+    """Numbers from a file's entries; tables are looked for in ``folder``, and then among the carried ones."""
+    process = Process(file.node_nm, file.logic.supply_v, file.logic.transistors)
+    table, gateware = _sram_table(file, process, folder), _gateware(file.logic, folder)
+    sources = {part: getattr(file, part).source for part in ("frequency", "memory", "register_file", "logic")}
+    sources["logic"] += f"; {gateware.source}"
+    dram, sources["off_chip"] = _dram(file)
+    own_actions, own_components = {}, {}
+    for action in file.action:
+        key = f"action {action.component}.{action.action}"
+        own_actions[action.component, action.action] = (action.pj, key)
+        sources[key] = action.source
+    for component in file.component:
+        key = f"component {component.name}"
+        own_components[component.name] = OwnComponent(component.um2, component.leakage_nw, key)
+        sources[key] = component.source
     return Technology(
-        node_nm=values["node_nm"],
-        name=values["name"],
-        frequency_mhz=values["clock"]["frequency_mhz"],
-        sram_table=SramTable.load((folder / sram["table"]).read_text(), sram, values["register_file"]),
-        checks=values["check"],
-        sources=tuple(sources(values)),
-        add_energy=line("add", "energy_pj", 1),
-        add_area=line("add", "area_um2", 1),
-        multiply_energy=line("multiply", "energy_pj", 2),
-        multiply_area=line("multiply", "area_um2", 2),
-        shifter_adder_bits=values["shifter"]["adder_bits"],
+        file.node_nm,
+        file.name,
+        file.frequency.mhz,
+        table,
+        gateware,
+        _logic_factors(file.logic, process, table, Process(gateware.node_nm, gateware.voltage)),
+        dram,
+        own_actions,
+        own_components,
+        tuple(sources.items()),
     )
 
 
 def technology_files(folder: Traversable) -> dict[int, Traversable]:
+    """The carried files by node."""
     found = ((re.fullmatch(r"technology_(\d+)nm\.toml", entry.name), entry) for entry in folder.iterdir())
     return dict(sorted((int(match[1]), entry) for match, entry in found if match))
 
 
-def sources(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in values.items():
-        if isinstance(value, dict):
-            if "source" in value:
-                yield f"{prefix}{name}", f"{value['source']} [{value['node_nm']} nm]"
-            else:
-                yield from sources(value, f"{prefix}{name}.")
+def memory_scale(memory: MemoryEntry, process: Process) -> Factors:
+    """From the table's node to the file's: area, delay and energy as logic's. Leakage by an estimate: the off-current of a gate's
+    width stays, so that it goes with the width and the supply."""
+    if memory.node_nm == process.node_nm or memory.supply_v is None:
+        return Factors()
+    factors = load_scaling().factors(Process(memory.node_nm, memory.supply_v), process)
+    return replace(factors, leakage=process.node_nm / memory.node_nm * process.supply_v / memory.supply_v)
+
+
+def _sram_table(file: TechnologyFile, process: Process, folder: Path | None) -> SramTable:
+    memory, small = file.memory, file.register_file
+    own = folder / memory.table if folder else None
+    try:
+        text = own.read_text() if own and own.is_file() else (_folder() / memory.table).read_text()
+        return SramTable.load(
+            text,
+            memory.node_nm,
+            memory.device,
+            memory.smallest_bank_bits,
+            small.words_exponent,
+            small.bits_exponent,
+            memory_scale(memory, process),
+        )
+    except OSError as error:
+        raise TechnologyError(f"can't read the memory table '{memory.table}': {error.strerror or error}") from None
+    except TechnologyError:
+        raise
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+        raise TechnologyError(f"'{memory.table}' is no memory table as python -m mapper.sram_table writes it") from None
+
+
+def _gateware(logic: Logic, folder: Path | None) -> Gateware:
+    try:
+        return load_gateware((folder or Path()) / logic.calibration) if logic.calibration else load_gateware()
+    except MappingError as error:
+        raise TechnologyError(f"[logic] calibration: {error}") from None
+
+
+def _logic_factors(logic: Logic, process: Process, table: SramTable, synthesis: Process) -> Factors:
+    """From ``synthesis`` to ``process`` by the scaling table, but for the factors that the file gives. Leakage goes as that of a
+    memory of ``REFERENCE_MEMORY``, which at ``synthesis`` is scaled as that of the 130 nm file."""
+    given = {
+        name: value
+        for name in ("area", "delay", "energy", "leakage")
+        if (value := getattr(logic, f"{name}_factor")) is not None
+    }
+    factors = Factors()
+    if not {"area", "delay", "energy"} <= given.keys():
+        factors = load_scaling().factors(synthesis, process)
+    if "leakage" not in given and process != synthesis:
+        there = _sram_table(_carried_file(130), synthesis, None)
+        given["leakage"] = _memory(table, *REFERENCE_MEMORY).leakage_mw / _memory(there, *REFERENCE_MEMORY).leakage_mw
+    return replace(factors, **given)
+
+
+def _dram(file: TechnologyFile) -> tuple[Dram, str]:
+    """The energies of a bit, and their source."""
+    entry = file.off_chip
+    if entry.device is None:
+        return Dram(entry.read_pj_per_bit or 0.0, entry.write_pj_per_bit or 0.0), entry.source
+    devices = json.loads((_folder() / "dram_energydram.json").read_text())["devices"]
+    if entry.device not in devices:
+        raise TechnologyError(f"[off_chip] device '{entry.device}' is not known; known are {', '.join(devices)}")
+    device = devices[entry.device]
+    return Dram(device["read_pj_per_bit"], device["write_pj_per_bit"]), f"{entry.source}: {device['source']}"
+
+
+@lru_cache(maxsize=1 << 14)
+def _memory(table: SramTable, words: int, bits: int) -> Sram:
+    return table.memory(words, bits)
+
+
+def _folder() -> Traversable:
+    return resources.files("mapper") / "data"
+
+
+def _carried() -> str:
+    return ", ".join(f"{node} nm" for node in technology_files(_folder()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,8 @@ from mapper.encode import EncodedPass, encode_pass
 from mapper.layout import Layout
 from mapper.lookups import Lookups
 from mapper.program import LayerSchedule
-from mapper.windows import KernelSplit, WindowPlan, Words, count_words, list_words, plan_windows, split_kernel
+from mapper.windows import KernelSplit, WindowPlan, Words, list_words, plan_windows, split_kernel
+from mapper.word_counts import WordCounts
 from mapper.workload import Workload
 
 TILES_TRIED = 3
@@ -30,16 +32,31 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class MappedWorkload:
-    """A workload before its tensors have addresses. ``steps``: drain steps of each part, one after the other in a pass;
-    ``tried``: how many schedules' cycles were counted to find this one."""
+    """A workload before its tensors have addresses. ``plans``, ``counts`` and ``passes``: windows, words and lists of each pass;
+    ``steps``: drain steps of each part, one after the other in a pass; ``tried``: how many schedules' cycles were counted to
+    find this one."""
 
     workload: Workload
     split: KernelSplit
     schedule: LayerSchedule
+    plans: tuple[WindowPlan, ...]
+    counts: tuple[WordCounts, ...]
     passes: tuple[EncodedPass, ...]
-    words: tuple[Words, ...]
     steps: tuple[int, ...]
     tried: int
+
+    @cached_property
+    def words(self) -> tuple[Words, ...]:
+        """The words that a tile loads in each pass."""
+        geometry, tile = self.workload.geometry, _columns_used(self.schedule.tile, self.workload.size)
+        return tuple(list_words(plan, tile, geometry.stride, geometry.dilation) for plan in self.plans)
+
+    @cached_property
+    def captures(self) -> int:
+        """(word, column) pairs of one tile that are written into windows."""
+        columns = self.schedule.tile
+        tile = _columns_used(columns, self.workload.size)
+        return sum(counts.captures(tile, columns, self.workload.geometry.stride) for counts in self.counts)
 
 
 def map_workload(workload: Workload, layout: Layout, design: Design, lookups: Lookups) -> MappedWorkload:
@@ -52,14 +69,22 @@ def map_workload(workload: Workload, layout: Layout, design: Design, lookups: Lo
         layout.assign(part.layer.output, workload)
     placed = _place_channels(workload, layout, design)
     split = split_kernel(design, workload.geometry.kernel, workload.geometry.dilation)
-    best, cycles = _map(workload, layout, design, lookups, placed, split)
-    if split.groups >= FINER and int(best.schedule.words[0][0]) > LONG_FIRST_LOAD * cycles:
-        finer = replace(split, groups=split.groups // FINER)
-        other, other_cycles = _map(workload, layout, design, lookups, placed, finer)
-        if other_cycles < cycles:
-            return replace(other, tried=best.tried + other.tried)
-        return replace(best, tried=best.tried + other.tried)
-    return best
+    best = _map(workload, layout, design, lookups, placed, split)
+    assert best.mapped is not None
+    if split.groups < FINER or int(best.mapped.schedule.words[0][0]) <= LONG_FIRST_LOAD * best.cycles:
+        return replace(best.mapped, tried=best.tried)
+    finer = replace(split, groups=split.groups // FINER)
+    other = _map(workload, layout, design, lookups, placed, finer, best.cycles)
+    return replace(other.mapped or best.mapped, tried=best.tried + other.tried)
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """The workload mapped, or None where nothing takes fewer cycles than the limit; its cycles if it ran alone."""
+
+    mapped: MappedWorkload | None
+    cycles: int
+    tried: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +105,9 @@ def _map(
     lookups: Lookups,
     placed: _PlacedChannels,
     split: KernelSplit,
-) -> tuple[MappedWorkload, int]:
-    """The workload with windows of this split, and its cycles if it ran alone."""
+    limit: int | None = None,
+) -> _Found:
+    """The workload with windows of this split, if it takes fewer cycles than ``limit``."""
     nonzeros = workload.nonzeros.at(layout.positions(workload.layer.input))
     encoded: list[EncodedPass] = []
     plans: list[WindowPlan] = []
@@ -102,8 +128,14 @@ def _map(
                 lookups.codes(workload.layer, part.value),
             )
         )
-    schedule, words, cycles, tried = _choose_tile(workload, design, encoded, plans, sum(placed.steps))
-    return MappedWorkload(workload, split, schedule, tuple(encoded), words, placed.steps, tried), cycles
+    counts = [WordCounts(plan, split, workload.geometry.dilation) for plan in plans]
+    schedule, cycles, tried = _choose_tile(workload, design, encoded, counts, sum(placed.steps), limit)
+    mapped = None
+    if schedule is not None:
+        mapped = MappedWorkload(
+            workload, split, schedule, tuple(plans), tuple(counts), tuple(encoded), placed.steps, tried
+        )
+    return _Found(mapped, cycles, tried)
 
 
 def _place_channels(workload: Workload, layout: Layout, design: Design) -> _PlacedChannels:
@@ -124,33 +156,41 @@ def _place_channels(workload: Workload, layout: Layout, design: Design) -> _Plac
 
 
 def _choose_tile(
-    workload: Workload, design: Design, encoded: list[EncodedPass], plans: list[WindowPlan], steps: int
-) -> tuple[LayerSchedule, tuple[Words, ...], int, int]:
-    """The schedule of the tile shape with the fewest exact cycles, among those with the best bounds; its cycles, and how many
-    shapes were tried."""
+    workload: Workload,
+    design: Design,
+    encoded: list[EncodedPass],
+    counts: list[WordCounts],
+    steps: int,
+    limit: int | None,
+) -> tuple[LayerSchedule | None, int, int]:
+    """The schedule of the tile shape with the fewest exact cycles, among those with the best bounds, if they are fewer than
+    ``limit``; its cycles, and how many shapes' cycles were counted."""
     height, width = workload.size
-    geometry = workload.geometry
-    compute = [int(one.counts.sum(axis=0).max()) for one in encoded]
-    bounds = []
+    stride = workload.geometry.stride
+    entries = tuple(one.counts for one in encoded)
+    compute = [int(each.sum(axis=0).max()) for each in entries]
+    # What the busiest row issues in one tile of every pass.
+    issued = int(sum(each.sum(axis=0) for each in entries).max())
+    candidates = []
     for tile in design.tile_shapes:
         tiles = -(-height // tile[0]) * -(-width // tile[1])
-        needed = (min(tile[0], height), min(tile[1], width))
-        load = [count_words(plan, needed, geometry.stride, geometry.dilation) for plan in plans]
+        needed = _columns_used(tile, workload.size)
+        words = tuple(each.by_window(needed, stride) for each in counts)
+        load = [int(each.sum()) for each in words]
         drain = -(-height * width * steps // tiles)
         bound = tiles * sum(max(c, w, drain) for c, w in zip(compute, load, strict=True))
-        bounds.append((bound, tiles * sum(load), tile))
-    bounds.sort()
-    tried = [tile for bound, _, tile in bounds[:TILES_TRIED] if bound <= CLOSE * bounds[0][0]]
-    best: tuple[int, LayerSchedule, tuple[Words, ...]] | None = None
-    for tile in tried:
-        needed = (min(tile[0], height), min(tile[1], width))
-        words = tuple(list_words(plan, needed, geometry.stride, geometry.dilation) for plan in plans)
+        least = max(tiles * issued, tiles * sum(load), height * width * steps * len(entries))
+        candidates.append((bound, tiles * sum(load), tile, least, words))
+    candidates.sort(key=lambda candidate: candidate[:3])
+    best: LayerSchedule | None = None
+    cycles, tried = limit, 0
+    for bound, _, tile, least, words in candidates[:TILES_TRIED]:
+        # The rows, the loader and the drain each do one thing a cycle: what takes them too long need not be walked.
+        if bound > CLOSE * candidates[0][0] or (cycles is not None and least >= cycles):
+            continue
         schedule = LayerSchedule(
-            counts=tuple(one.counts for one in encoded),
-            words=tuple(
-                np.bincount(listed.window, minlength=plan.windows).astype(np.int64)
-                for listed, plan in zip(words, plans, strict=True)
-            ),
+            counts=entries,
+            words=words,
             tile=tile,
             tiles_y=-(-height // tile[0]),
             tiles_x=-(-width // tile[1]),
@@ -158,8 +198,14 @@ def _choose_tile(
             out_width=width,
             steps=steps,
         )
-        cycles = layer_cycles(schedule, design).cycles
-        if best is None or cycles < best[0]:
-            best = cycles, schedule, words
-    assert best is not None
-    return best[1], best[2], best[0], len(tried)
+        found = layer_cycles(schedule, design).cycles
+        tried += 1
+        if cycles is None or found < cycles:
+            best, cycles = schedule, found
+    assert cycles is not None
+    return best, cycles, tried
+
+
+def _columns_used(tile: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """The part of a tile that has a pixel in at least one place of an output of ``size``."""
+    return min(tile[0], size[0]), min(tile[1], size[1])

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from models import notebook
 from models.errors import SkipstoneError
 from models.evaluate import float_accuracy
 from models.graph import Conv, Graph
@@ -76,6 +77,31 @@ class SensitivityResult:
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
+
+    def to_frame(self) -> Any:
+        """A ``pandas.DataFrame`` with a row for each point."""
+        return notebook.frame([dataclasses.asdict(point) for point in self.points])
+
+    def _repr_html_(self) -> str:
+        figures = [
+            ("accuracy", notebook.share(self.accuracy, 2)),
+            ("cycles", notebook.whole(self.cycles)),
+            ("images", notebook.whole(self.images)),
+        ]
+        rows = [
+            (
+                point.layer,
+                point.what,
+                notebook.digits(point.value),
+                notebook.share(point.accuracy, 2),
+                f"{100 * point.accuracy_lost:.2f}",
+                notebook.whole(point.cycles_saved),
+            )
+            for point in self.points
+        ]
+        header = ("layer", "what", "value", "accuracy", "points lost", "cycles saved")
+        title = f"Sensitivity of {self.network} on {self.design}, each layer alone"
+        return notebook.result_html(title, figures, header, rows, "; ".join(self.notes))
 
 
 def magnitude(graph: Graph, layer: str, amount: float) -> Graph:

@@ -6,9 +6,11 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+
+from models import notebook
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,43 @@ class CompressionResult:
         if self.accuracy is None or self.float_accuracy is None:
             return None
         return 100 * (self.float_accuracy - self.accuracy)
+
+    def to_frame(self, of: Literal["layers", "steps"] = "layers") -> Any:
+        """A ``pandas.DataFrame`` with a row for each layer or each step."""
+        if of == "layers":
+            return notebook.frame([{**dataclasses.asdict(layer), "sparsity": layer.sparsity} for layer in self.layers])
+        if of == "steps":
+            return notebook.frame([plain(dataclasses.asdict(step)) for step in self.steps])
+        raise ValueError(f"a compression has frames of 'layers' and of 'steps', not of {of!r}")
+
+    def _repr_html_(self) -> str:
+        figures = [
+            ("accuracy", notebook.share(self.accuracy, 2)),
+            ("of float", notebook.share(self.float_accuracy, 2)),
+            ("smaller", f"{self.ratio:.1f}x"),
+            ("zeros", notebook.share(self.sparsity)),
+            *(
+                []
+                if self.cost is None
+                else [
+                    (f"cycles on {self.cost.design}", notebook.whole(self.cost.cycles)),
+                    ("over dense", f"{self.cost.speedup:.2f}x"),
+                ]
+            ),
+        ]
+        rows = [
+            (
+                step.do,
+                notebook.share(step.accuracy_before, 2),
+                notebook.share(step.accuracy_after, 2),
+                notebook.share(step.sparsity),
+                notebook.whole(step.weights),
+                notebook.whole(step.macs),
+            )
+            for step in self.steps
+        ]
+        header = ("step", "accuracy before", "after", "zeros", "weights", "MACs")
+        return notebook.result_html(f"{self.network}, {self.recipe}", figures, header, rows, self.data)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from models import notebook
+
 METRICS = {
     "cycles": "cycles",
     "latency_us": "us",
@@ -48,8 +50,8 @@ class Constraint:
 @dataclass(frozen=True)
 class ExplorationPoint:
     """One choice that was built, mapped and costed. ``number`` is its place in the search, ``parameters`` what was chosen,
-    ``metrics`` its exact figures, ``violations`` by how much it breaks which constraint (only those it breaks). ``on_front``: it breaks
-    none, and no other such point is at least as good in every objective and better in one."""
+    ``metrics`` its exact figures, ``violations`` by how much it breaks which constraint (only those it breaks). ``on_front``: it
+    breaks none, and no other such point is at least as good in every objective and better in one."""
 
     number: int
     design: str
@@ -65,11 +67,13 @@ class ExplorationPoint:
 
 @dataclass(frozen=True)
 class ExplorationResult:
-    """``space``: the choices of each parameter. ``problems``: why choices have no cost, and how many each. ``hypervolume``: after each
-    number of trials, the share (0 to 1) of the box between ``ideal`` and ``reference`` (the best and the worst value of each objective
-    at feasible points of the whole search) that is dominated by then. ``exhausted``: no choice was left to try. ``importance``: for each objective, the share
-    of its variance that each parameter explains. ``diagnosis``: in words, which constraint kills a search without a feasible point,
-    and the nearest point. ``sources``: (what, source) of the figures."""
+    """``space``: the choices of each parameter. ``problems``: why choices have no cost, and how many each. ``hypervolume``:
+    after each
+    number of trials, the share (0 to 1) of the box between ``ideal`` and ``reference`` (the best and the worst value of
+    each objective at feasible points of the whole search) that is dominated by then. ``exhausted``: no choice was left to try.
+    ``importance``: for each objective, the share
+    of its variance that each parameter explains. ``diagnosis``: in words, which constraint kills a search without a
+    feasible point, and the nearest point. ``sources``: (what, source) of the figures."""
 
     network: str
     sampler: str
@@ -94,6 +98,46 @@ class ExplorationResult:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return dataclasses.asdict(self)
+
+    def to_frame(self) -> Any:
+        """A ``pandas.DataFrame`` with a row for each point: its parameters and metrics under their names, in their units."""
+        return notebook.frame(
+            [
+                {
+                    "number": point.number,
+                    "design": point.design,
+                    "on_front": point.on_front,
+                    "feasible": point.feasible,
+                    **point.parameters,
+                    **point.metrics,
+                }
+                for point in self.points
+            ]
+        )
+
+    def _repr_html_(self) -> str:
+        front = [point for point in front_first(self.points) if point.on_front]
+        names = list(
+            dict.fromkeys((*(each.name for each in self.objectives), *(each.name for each in self.constraints)))
+        )
+        varying = varying_parameters(self.points)
+        figures = [
+            ("points", notebook.whole(len(self.points))),
+            ("feasible", notebook.whole(sum(point.feasible for point in self.points))),
+            ("on the front", notebook.whole(len(front))),
+        ]
+        rows = [
+            (
+                str(point.number),
+                *(notebook.digits(point.metrics.get(name)) for name in names),
+                *(str(point.parameters.get(name, "")) for name in varying),
+            )
+            for point in front
+        ]
+        note = " ".join(self.diagnosis)
+        return notebook.result_html(
+            f"Exploration of {self.network}: the front", figures, ("point", *names, *varying), rows, note
+        )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ExplorationResult:

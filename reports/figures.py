@@ -1,22 +1,25 @@
-"""What all plots have in common: a figure as plain Plotly JSON with its keys and its table, and the placing of labels.
+"""What all plots have in common: a figure as plain Plotly JSON with its keys, table and numbers, and the placing of labels.
 
-A figure's traces carry no colours, only ``meta``, an index into the page's palette: the page's style sheet holds the
-palette for light and for dark, and its script fills it in. Names are HTML-escaped, because Plotly reads tags in labels.
+A figure names colours of the page's palette and holds none: a trace's ``meta`` is the number of its series, and wherever Plotly
+takes a colour, ``colour(3)``, ``"var(--ink)"`` and so on may stand, or ``HEAT`` for a colour scale. The style sheet has the
+palette for light and dark, and the page's script fills it in. Names are HTML-escaped, because Plotly reads tags in labels.
 """
 
 from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 COLOURS = 12
+HEAT = "var(--heat)"
+"""The colour scale of heat maps: one lightness to the other, readable for the colour-blind and in grey."""
 NOTE_FONT = 12
 BAR_HEIGHT = 26
 BAR_MARGINS = 70
-NAME_LIMIT = 34
+NAME_LIMIT, NARROW_NAME_LIMIT = 34, 15
 
 LABEL_HEIGHT, LETTER_WIDTH, MARKER = 15.0, 6.8, 7.0
 POSITIONS = (
@@ -46,16 +49,41 @@ class Key:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table: ``text_columns`` and the first, which heads the rows, are set left, all others right."""
+    """A table: ``text_columns`` and the first, which heads the rows, are set left, all others right. ``definitions``: what a
+    column holds and by which formula, by its heading."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     text_columns: frozenset[int] = frozenset({0})
+    definitions: Mapping[str, str] = field(default_factory=dict)
+
+
+Value = str | int | float | None
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What a figure draws, unrounded, for a CSV file: names of columns with their units, and values; None: there is none."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[Value, ...], ...]
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.header):
+                raise ValueError(f"a row of {len(row)} values under {len(self.header)} headings: {row}")
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One plot. ``name`` is its id in the page, ``caption`` says what is seen, ``table`` holds the numbers as text."""
+    """One plot. ``name`` is its id in the page and its file's name, ``caption`` says what is seen, ``table`` holds the numbers as
+    text and ``numbers`` unrounded.
+
+    ``layout`` is Plotly's; in its ``meta``, ``zoom`` (True) lets the reader zoom along the axes that are not ``fixedrange``, and
+    ``narrow`` holds what takes the place of the layout's parts on narrow screens, where ``plain`` (True) leaves out the texts of
+    markers. ``choose``: the keys are no legend, but choices of which one is shown at a time, under this label; ``meta``'s
+    ``choices`` hold changes of the layout for each.
+    """
 
     name: str
     title: str
@@ -65,6 +93,17 @@ class Figure:
     layout: dict[str, Any]
     keys: tuple[Key, ...]
     table: Grid
+    numbers: Numbers
+    choose: str = ""
+
+    @property
+    def zoom(self) -> bool:
+        return bool(self.layout.get("meta", {}).get("zoom"))
+
+
+def colour(series: int) -> str:
+    """The colour of a series, wherever Plotly takes one."""
+    return f"var(--series-{series % COLOURS})"
 
 
 def stacked_bars(
@@ -98,6 +137,7 @@ def bar_layout(labels: Sequence[str], title: str, notes: Sequence[tuple[float, s
             "range": [0, largest * 1.12],
             "fixedrange": True,
             "separatethousands": True,
+            "exponentformat": "none",
         },
         "yaxis": {
             "tickvals": list(range(len(labels))),
@@ -121,6 +161,12 @@ def bar_layout(labels: Sequence[str], title: str, notes: Sequence[tuple[float, s
             }
             for index, (where, text) in enumerate(notes)
         ],
+        "meta": {
+            "narrow": {
+                "xaxis": {"range": [0, largest * 1.3], "nticks": 4, "tickangle": 0},
+                "yaxis": {"ticktext": [html.escape(shortened(label, NARROW_NAME_LIMIT)) for label in labels]},
+            }
+        },
     }
 
 
@@ -138,11 +184,11 @@ def log_ticks(low: float, high: float) -> dict[str, Any]:
     return {"tickvals": shown, "ticktext": [f"{value:,.10g}" for value in shown]}
 
 
-def shortened(name: str) -> str:
+def shortened(name: str, limit: int = NAME_LIMIT) -> str:
     """A name that fits beside a bar: long ones lose their middle, which tells least."""
-    if len(name) <= NAME_LIMIT:
+    if len(name) <= limit:
         return name
-    kept = (NAME_LIMIT - 1) // 2
+    kept = (limit - 1) // 2
     return f"{name[:kept]}…{name[-kept:]}"
 
 

@@ -1,18 +1,26 @@
-"""The report of one network on one design: a single HTML file for a browser, offline, in light and dark."""
+"""The report of one network on one design: a single HTML file for a browser, offline, light and dark, and its numbers as CSV."""
 
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from pathlib import Path
 
 from mapper.results import CAUSES, LayerResult, NetworkResult
-from reports.figures import Grid
-from reports.network_figures import network_figures
+from reports.balance_figures import balance_figures
+from reports.cards import cards
+from reports.compression_figures import compression_figures
+from reports.cycle_figures import cycles_figure, utilization_figure
+from reports.definitions import CAUSE_FORMULAS, LAYER_COLUMNS, TERMS
+from reports.energy_figures import area_figure, component_figure, drill_down_html, energy_figure
+from reports.figures import Figure, Grid
+from reports.findings import findings
+from reports.memory_figures import memory_figures
 from reports.page import cards_html, figure_html, rows_html, table_html, write_page
+from reports.roofline import roofline_figure
 from reports.summary import (
     BOUND_DEFINITIONS,
     CAUSE_DEFINITIONS,
-    NONE,
     count,
     decimals,
     density,
@@ -24,44 +32,28 @@ from reports.summary import (
     summary_rows,
     tile_text,
     utilization,
-    verification_text,
-    verified,
 )
 
-DEFINITIONS = (
-    ("MACs", "multiply-accumulates of the layer with every weight, zeros included, for one input"),
-    ("nonzeros", "weights that are not zero; only these are stored and take cycles"),
-    ("density", "nonzeros over weights"),
-    (
-        "cycles",
-        "clock cycles of the array, from a model that equals the RTL cycle for cycle; the host's work is not in them",
-    ),
-    ("MACs skipped", "multiply-accumulates with a zero weight, which take no cycle"),
-    ("words loaded", "words (of the load width) that the loader takes from activation memory into the windows"),
-    ("words skipped", "words that the loader would take besides, with the same tile and passes, were no weight zero"),
-    ("stall cycles", "cycles in which rows do nothing: balance, load, drain and fill, mean of the rows"),
-    ("dense cycles", "the same network, unpruned, on the same array"),
-    ("speed-up", "dense cycles over cycles"),
-    ("utilization", "useful multiply-accumulates (nonzero weight, pixel in the image) over PEs times cycles"),
-    (
-        "energy",
-        "for one input: actions counted by the cycle model times energy per action; sources under technology",
-    ),
-    ("area (proxy)", "area of PEs and memories from the same sources; not a layout"),
-    ("tile", "output pixels, height x width, that the array's columns compute together"),
-    ("passes", "how often the layer's input is walked, a group of output channels each time"),
-    ("windows", "parts of the input (runs of channels, some kernel taps) that a pass is cut into"),
-    ("MACs per byte", "useful multiply-accumulates for each byte that the loader moves"),
-    ("verified", "the RTL ran in simulation and its cycles and outputs were compared with the model's, bit for bit"),
-)
+Section = tuple[str, str, str]
+"""Its id in the page, its heading, its HTML."""
 
 
-def write_report(result: NetworkResult, path: Path, explanation: str = "") -> None:
-    """Writes the report to ``path``, whole or not at all; OSError where that can't be done.
+def write_report(result: NetworkResult, path: Path, explanation: str = "", figures: Sequence[Figure] = ()) -> None:
+    """Writes the report to ``path`` and its CSV files beside it, whole or not at all; OSError where that can't be done.
 
-    ``explanation`` is plain text for a section of its own, line breaks kept.
+    ``explanation`` is plain text for a section of its own, line breaks kept. ``figures`` (the schedule as a timeline) get a
+    section of theirs.
     """
-    figures = network_figures(result)
+    groups = [
+        ("cycles", "Cycles", [cycles_figure(result), utilization_figure(result)], ""),
+        ("schedule", "Schedule", list(figures), ""),
+        ("rows", "Work of the rows", list(balance_figures(result)), ""),
+        ("roofline", "Roofline", [roofline_figure(result)], ""),
+        ("energy", "Energy", _known([energy_figure(result), component_figure(result)]), _energy_details(result)),
+        ("area", "Area", _known([area_figure(result)]), _area_details(result)),
+        ("memory", "Memory map", list(memory_figures(result)), ""),
+        ("compression", "Compression and accuracy", list(compression_figures(result)), ""),
+    ]
     sections = [
         ("summary", "Summary", _summary(result)),
         *(
@@ -70,12 +62,26 @@ def write_report(result: NetworkResult, path: Path, explanation: str = "") -> No
             else []
         ),
         ("layers", "Layers", _layers(result)),
-        *((figure.name, figure.title, figure_html(figure)) for figure in figures),
+        *(
+            (f"section-{name}", heading, "".join(_titled(one, heading) for one in drawn) + more)
+            for name, heading, drawn, more in groups
+            if drawn
+        ),
         ("about", "About these numbers", _about(result)),
     ]
     name, design = html.escape(result.network), html.escape(result.design)
     header = f'<h1>{name} on {design}</h1><p class="lead">{html.escape(_headline(result))}</p>'
-    write_page(path, f"{result.network} on {result.design}: Skipstone report", sections, header, figures)
+    title = f"{result.network} on {result.design}: Skipstone report"
+    write_page(path, title, sections, header, [figure for _, _, drawn, _ in groups for figure in drawn])
+
+
+def _known(figures: Sequence[Figure | None]) -> list[Figure]:
+    return [figure for figure in figures if figure is not None]
+
+
+def _titled(figure: Figure, heading: str) -> str:
+    own = "" if figure.title == heading else f'<h3 id="{figure.name}">{html.escape(figure.title)}</h3>'
+    return own + figure_html(figure)
 
 
 def _headline(result: NetworkResult) -> str:
@@ -89,46 +95,20 @@ def _headline(result: NetworkResult) -> str:
 
 
 def _summary(result: NetworkResult) -> str:
-    factor = speedup(result)
-    accuracy = result.accuracy
-    best = next(
-        (
-            (value, name)
-            for value, name in (
-                (accuracy.compressed, "compressed network"),
-                (accuracy.quantized, "quantized network"),
-                (accuracy.float, "float network"),
-            )
-            if value is not None
-        ),
-        None,
+    said = "".join(
+        f"<dt>{html.escape(question)}</dt><dd>{_said(answers)}</dd>" for question, answers in findings(result)
     )
-    verdict = verified(result)
-    verdict_style = {True: "good", False: "bad", None: ""}[verdict]
-    verdict_value = (
-        "yes"
-        if verdict
-        else "NO"
-        if verdict is False
-        else "in part"
-        if verification_text(result)[:2] == "in"
-        else "not run"
+    rows = rows_html(summary_rows(result))
+    return (
+        f'{cards_html(cards(result))}<dl class="rows findings">{said}</dl>'
+        f"<details><summary>all figures of the summary</summary>{rows}</details>"
     )
-    images = f"{result.images_verified:,} image" + ("" if result.images_verified == 1 else "s")
-    cards = [
-        ("cycles", count(result.total_cycles), f"dense: {count(result.dense_total_cycles)}", ""),
-        ("speed-up over dense", NONE if factor is None else f"{factor:.2f}x", "same array, unpruned", ""),
-        ("utilization", percent(utilization(result)), "of the PEs' cycles", ""),
-        ("energy", f"{nanojoules(result.total_energy_pj)} nJ", "for one input", ""),
-        (
-            "accuracy",
-            percent(best[0], 2) if best else NONE,
-            f"{best[1]}, {accuracy.images:,} images" if best else "no data",
-            "",
-        ),
-        ("verified against RTL", verdict_value, images if result.images_verified else "model only", verdict_style),
-    ]
-    return cards_html(cards) + rows_html(summary_rows(result))
+
+
+def _said(answers: tuple[str, ...]) -> str:
+    if len(answers) == 1:
+        return html.escape(answers[0])
+    return "<ol>" + "".join(f"<li>{html.escape(answer)}</li>" for answer in answers) + "</ol>"
 
 
 def _layers(result: NetworkResult) -> str:
@@ -181,9 +161,31 @@ def _layers(result: NetworkResult) -> str:
         *("", "", "", ""),
         *(("",) if notes else ()),
     )
-    grid = Grid(header, tuple(row(number, layer) for number, layer in enumerate(result.layers, 1)), frozenset(text))
+    rows = tuple(row(number, layer) for number, layer in enumerate(result.layers, 1))
+    grid = Grid(header, rows, frozenset(text), LAYER_COLUMNS)
     classes = ["host" if layer.on_host else "" for layer in result.layers]
     return table_html(grid, "Layers", classes, footer)
+
+
+def _energy_details(result: NetworkResult) -> str:
+    """Every product of the energy's sum, part by part, and where prices come from."""
+    details = drill_down_html(result)
+    used = {term.source for layer in result.layers for term in layer.energy_terms}
+    return f"<h3>Energy, product by product</h3>{details}{_sources(result, used)}" if details else ""
+
+
+def _area_details(result: NetworkResult) -> str:
+    return _sources(result, {term.source for term in result.area_terms})
+
+
+def _sources(result: NetworkResult, used: set[str]) -> str:
+    """The texts of the sources that are used."""
+    rows = [(key, text) for key, text in result.sources if key in used]
+    return (
+        f'<details class="columns"><summary>sources of these numbers</summary>{rows_html(rows)}</details>'
+        if rows
+        else ""
+    )
 
 
 def _about(result: NetworkResult) -> str:
@@ -197,11 +199,12 @@ def _about(result: NetworkResult) -> str:
         ),
     )
     parameters = Grid(("parameter", "value"), tuple((name, str(value)) for name, value in result.parameters.items()))
+    causes = [(cause, f"{CAUSE_DEFINITIONS[cause]}: {CAUSE_FORMULAS[cause]}") for cause in CAUSES]
     return (
         f"<h3>Calibration</h3><p>{html.escape(result.calibration or 'not stated')}</p>"
         f"<h3>Technology</h3><p>{html.escape(result.technology or 'not stated')}</p>{rows_html(list(result.sources))}"
-        f"<h3>Definitions</h3>{rows_html(DEFINITIONS)}"
-        f"<h3>Causes of cycles</h3>{rows_html([(cause, CAUSE_DEFINITIONS[cause]) for cause in CAUSES])}"
+        f"<h3>Definitions</h3>{rows_html([*LAYER_COLUMNS.items(), *TERMS])}"
+        f"<h3>Causes of cycles</h3>{rows_html(causes)}"
         f"<h3>Bounds</h3>{rows_html(list(BOUND_DEFINITIONS.items()))}"
         f"<h3>Design parameters</h3>{table_html(parameters, 'Design parameters')}"
         + (

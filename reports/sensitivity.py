@@ -10,8 +10,8 @@ from rich import box
 from rich.table import Table
 
 from models.sensitivity import SensitivityPoint, SensitivityResult, What
-from reports.figures import COLOURS, Figure, Grid, Key
-from reports.page import cards_html, figure_html, page_html, rows_html, table_html, write_whole
+from reports.figures import COLOURS, Figure, Grid, Key, Numbers
+from reports.page import Card, cards_html, figure_html, page_html, rows_html, table_html, write_page
 from reports.summary import NONE, count, percent
 from reports.tables import cell
 
@@ -49,22 +49,26 @@ def sensitivity_table(result: SensitivityResult, what: What = "sparsity") -> Tab
 
 def write_sensitivity(result: SensitivityResult, path: Path) -> None:
     """Writes the page to ``path``, whole or not at all; OSError where that can't be done."""
-    write_whole(path, sensitivity_html(result))
+    title, sections, header, figures = _page(result)
+    write_page(path, title, sections, header, figures)
 
 
 def sensitivity_html(result: SensitivityResult) -> str:
     """The page."""
+    return page_html(*_page(result))
+
+
+def _page(result: SensitivityResult) -> tuple[str, list[tuple[str, str, str]], str, list[Figure]]:
     kinds: list[What] = [what for what in TITLES if result.values(what)]
     figures = [figure for what in kinds for figure in sensitivity_figures(result, what)]
     worst = min(result.points, key=lambda point: point.accuracy, default=None)
     cards = [
-        ("accuracy as it is", percent(result.accuracy, 2), f"float, {result.images:,} images", ""),
-        ("cycles as it is", count(result.cycles), result.design, ""),
-        (
+        Card("accuracy as it is", percent(result.accuracy, 2), f"float, {result.images:,} images"),
+        Card("cycles as it is", count(result.cycles), result.design),
+        Card(
             "largest loss",
             NONE if worst is None else f"{100 * worst.accuracy_lost:.1f} points",
             "" if worst is None else f"{worst.layer}, {_words(worst)}",
-            "",
         ),
     ]
     sections = [
@@ -77,7 +81,7 @@ def sensitivity_html(result: SensitivityResult) -> str:
         f'<h1>Sensitivity of {name} on {design}</h1><p class="lead">Each layer compressed alone: what it costs in accuracy, '
         "and what it saves in cycles of the whole network.</p>"
     )
-    return page_html(f"{result.network} on {result.design}: sensitivity", sections, header, figures)
+    return f"{result.network} on {result.design}: sensitivity", sections, header, figures
 
 
 def sensitivity_figures(result: SensitivityResult, what: What) -> tuple[Figure, ...]:
@@ -154,6 +158,14 @@ def _figure(
         },
         keys=tuple(Key(layer, index % COLOURS, (index,)) for index, layer in enumerate(names)),
         table=_grid(result, what),
+        numbers=Numbers(
+            ("layer", what, "accuracy", "accuracy_lost", "cycles", "cycles_saved"),
+            tuple(
+                (layer, point.value, point.accuracy, point.accuracy_lost, point.cycles, point.cycles_saved)
+                for layer in names
+                for point in _of(result, layer, what)
+            ),
+        ),
     )
 
 

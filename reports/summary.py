@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mapper.results import LayerResult, NetworkResult
+from mapper.results import CAUSES, LayerResult, NetworkResult
 
 NONE = "\u2013"
 
@@ -57,6 +57,11 @@ def square_millimetres(area_um2: float) -> str:
     return f"{area_um2 / 1e6:,.3f}"
 
 
+def microseconds(latency_us: float) -> str:
+    """A time with the unit that reads best."""
+    return f"{latency_us / 1000:,.3g} ms" if latency_us >= 1000 else f"{latency_us:,.4g} us"
+
+
 def density(*layers: LayerResult) -> float | None:
     """Nonzeros over weights as the array stores them; None for layers without weights."""
     weights = sum(layer.weights for layer in layers)
@@ -73,6 +78,11 @@ def skipped_words_share(layer: LayerResult) -> float | None:
     if layer.skipped_words is None or layer.loaded_words is None:
         return None
     return share(layer.skipped_words, layer.skipped_words + layer.loaded_words)
+
+
+def trained(layer: LayerResult) -> bool:
+    """Whether the layer's weights are the network's: pools and copies are computed with weights of the mapper's making."""
+    return bool(layer.weights) and layer.kind in ("conv", "depthwise", "gemm", "transposed_conv")
 
 
 def tile_text(layer: LayerResult) -> str:
@@ -146,6 +156,20 @@ def energy_by_part(result: NetworkResult) -> dict[str, float]:
         for part, energy_pj in layer.energy_by_part.items():
             parts[part] = parts.get(part, 0.0) + energy_pj
     return dict(sorted(parts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def cause_cycles(result: NetworkResult) -> dict[str, float]:
+    """Cycles of the network by cause."""
+    return {cause: sum(layer.cycles_by_cause.get(cause, 0.0) for layer in result.layers) for cause in CAUSES}
+
+
+def bound_layers(result: NetworkResult) -> dict[str, int]:
+    """Cycles in layers with each bound, most first."""
+    cycles: dict[str, int] = {}
+    for layer in result.layers:
+        if not layer.on_host:
+            cycles[layer.bound] = cycles.get(layer.bound, 0) + (layer.model_cycles or 0)
+    return dict(sorted(cycles.items(), key=lambda item: (-item[1], item[0])))
 
 
 def verified(result: NetworkResult) -> bool | None:

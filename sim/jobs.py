@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+PERIOD_NS = 2
+"""The bench's clock: it rises at 0 ns of simulated time and every period after."""
+
+RESET_CYCLES = 3
+"""Cycles of a reset: one when the simulation begins, one before a program is written."""
+
 
 @dataclass(frozen=True)
 class Load:

@@ -101,6 +101,16 @@ def _read_by_host(program: Program, after: int) -> list[Placement]:
     ]
 
 
+def segment_stops(program: Program) -> list[int]:
+    """The numbers of layers after which the array stands still: 0, those before the host's steps, all of them."""
+    return sorted({0, len(program.layers), *(step.after for step in program.host_steps)})
+
+
+def host_placements(program: Program, stop: int) -> dict[str, Placement]:
+    """The tensors that are read through the host port when the array has stopped after ``stop`` layers, by name."""
+    return {placed.name: placed for placed in (*program.layers[stop - 1].complete, *_read_by_host(program, stop))}
+
+
 class RtlSession:
     """Use as a context manager: ``with RtlSession(design) as rtl: rtl.load(program); rtl.run(x)``.
 
@@ -184,14 +194,13 @@ class RtlSession:
         seconds = 0.0
         writes = write_words(program.input, self.design, x)
         limit = 2 * expected_cycles + 1_000_000
-        stops = sorted({0, len(program.layers), *(step.after for step in program.host_steps)})
         self._host_steps(program, 0, tensors, writes)
         done, from_host, error = True, True, None
-        for start, stop in pairwise(stops):
+        for start, stop in pairwise(segment_stops(program)):
             segment = program.layers[start:stop]
             reads = tuple(tuple((placed.base, placed.words) for placed in layer.complete) for layer in segment)
             # What the host works on it reads through its port, when the array has stopped.
-            host = {placed.name: placed for placed in (*segment[-1].complete, *_read_by_host(program, stop))}
+            host = host_placements(program, stop)
             host_reads = tuple((placed.base, placed.words) for placed in host.values())
             result: RunResult = self._ask(Run(tuple(writes), reads, host_reads, limit))
             cycles += result.cycles

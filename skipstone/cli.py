@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skipstone import compare_commands, trace_commands
+from skipstone.calibrate import commands as calibrate_commands
 from skipstone.compress import commands as compress_commands
 from skipstone.console import console_for, errors, progress_for, writable, write_json
 from skipstone.explore import commands as explore_commands
@@ -21,12 +23,14 @@ from skipstone.options import (
     DesignOption,
     Evaluation,
     FitMemories,
+    Frequency,
     InputRange,
     InputShape,
     Json,
     Network,
     Out,
     Prune,
+    TechnologyOption,
     WeightBits,
     WeightCode,
     chosen_design,
@@ -34,7 +38,11 @@ from skipstone.options import (
 )
 
 if TYPE_CHECKING:
+    from mapper.program import Program
     from mapper.results import NetworkResult
+
+TIMELINE_EVENTS = 20_000
+"""Most events of the schedule in a report; what is left out is said there."""
 
 app = typer.Typer(
     add_completion=False,
@@ -75,6 +83,8 @@ def run(
     input_range: InputRange = "0,1",
     input_shape: InputShape = None,
     fit_memories: FitMemories = False,
+    technology: TechnologyOption = "45",
+    frequency: Frequency = None,
     out: Out = Path("out"),
     json_file: Json = None,
 ) -> None:
@@ -93,12 +103,20 @@ def run(
         )
         chosen = chosen_design(design, network, options)
         with writable(out, json_file), progress_for(json_file) as progress:
-            from skipstone.evaluate import evaluate_network
+            from mapper.technology import load_technology
+            from skipstone.evaluate import evaluate
 
-            result = evaluate_network(network, chosen, options, progress, fit_memories=fit_memories)
+            evaluated = evaluate(
+                network,
+                chosen,
+                options,
+                progress,
+                fit_memories=fit_memories,
+                technology=load_technology(technology, frequency),
+            )
             progress("writing the report")
-            _write_report(result, out)
-        _show(result, out, json_file)
+            _write_report(evaluated.result, evaluated.costed.program, out)
+        _show(evaluated.result, out, json_file)
 
 
 @app.command()
@@ -115,6 +133,8 @@ def verify(
     input_range: InputRange = "0,1",
     input_shape: InputShape = None,
     fit_memories: FitMemories = False,
+    technology: TechnologyOption = "45",
+    frequency: Frequency = None,
     out: Out = Path("out"),
     json_file: Json = None,
     images: Annotated[int, typer.Option("--images", metavar="N", min=1, help="Inputs to run through the RTL.")] = 1,
@@ -148,20 +168,21 @@ def verify(
                 errno.EINVAL, "waves are written in the FST format; name a file that ends in .fst", str(waves)
             )
         with writable(out, json_file, waves), progress_for(json_file) as progress:
-            from skipstone.verify import verify_network
+            from mapper.technology import load_technology
+            from skipstone.evaluate import evaluate
+            from skipstone.verify import verify_evaluated
 
-            verification = verify_network(
+            evaluated = evaluate(
                 network,
                 chosen,
                 options,
-                images=images,
-                waves=waves,
-                simulator=simulator,
-                progress=progress,
+                progress,
                 fit_memories=fit_memories,
+                technology=load_technology(technology, frequency),
             )
+            verification = verify_evaluated(evaluated, images, waves, simulator, progress)
             progress("writing the report")
-            _write_report(verification.result, out)
+            _write_report(verification.result, evaluated.costed.program, out)
         _show(verification.result, out, json_file)
         console = console_for(json_file)
         for layer in verification.result.layers:
@@ -284,8 +305,11 @@ def designs() -> None:
         console_for(None).print(table)
 
 
+calibrate_commands.register(app)
 compress_commands.register(app)
 explore_commands.register(app)
+trace_commands.register(app)
+compare_commands.register(app)
 
 
 def main() -> None:
@@ -296,10 +320,13 @@ def main() -> None:
 # Helpers --------------------------------------------------------------------------------------------------------------
 
 
-def _write_report(result: NetworkResult, out: Path) -> None:
+def _write_report(result: NetworkResult, program: Program, out: Path) -> None:
+    from mapper.timeline import network_timeline
     from reports.html import write_report
+    from reports.timeline import timeline_figures
 
-    write_report(result, out / "report.html")
+    timeline = network_timeline(program, limit=TIMELINE_EVENTS)
+    write_report(result, out / "report.html", figures=timeline_figures(timeline, result))
 
 
 def _show(result: NetworkResult, out: Path, json_file: str | None) -> None:

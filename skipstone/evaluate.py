@@ -5,20 +5,22 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-import numpy as np
-
 from hw.design import MAX_ACCUMULATOR_BITS, Design
-from mapper.actions import count_actions
+from mapper.actions import Actions, network_actions
+from mapper.area import area_terms
 from mapper.causes import bound_of, cycles_by_cause
 from mapper.compile import compile_network
 from mapper.cycles import LayerCycles, network_cycles
-from mapper.energy import area_um2, energy_sources, layer_energy
+from mapper.energy import energy_by_part, energy_sources, layer_terms
 from mapper.errors import MappingError
 from mapper.memories import ROOMY, with_memories_for
+from mapper.memory_map import memory_uses, row_entries, tensor_places
+from mapper.offchip import loading
 from mapper.program import LayerProgram, Program
 from mapper.results import STALLS, Accuracy, LayerResult, NetworkResult
 from mapper.skipped import dense_words
 from mapper.technology import Technology, load_technology
+from mapper.timing_check import clocked, timing
 from models.quantized import HostProduct
 from skipstone.prepare import (
     CompressionOptions,
@@ -70,6 +72,16 @@ def cost_network(prepared: PreparedNetwork, design: Design) -> CostedNetwork:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """A result and what it was made from: the network's forms, the design with its memories, and the program."""
+
+    prepared: PreparedNetwork
+    design: Design
+    costed: CostedNetwork
+    result: NetworkResult
+
+
 def evaluate_network(
     network: str,
     design: Design,
@@ -77,26 +89,55 @@ def evaluate_network(
     progress: Progress = lambda _: None,
     *,
     fit_memories: bool = False,
+    technology: Technology | None = None,
 ) -> NetworkResult:
     """The main job without the RTL: everything about ``network`` on ``design`` that needs no simulation. With ``fit_memories``
-    the memories that the network overflows are enlarged, and the result's design says so."""
+    the memories that the network overflows are enlarged, and the result's design says so. ``technology``: of the energies, area
+    and clock (the carried one of 45 nm); TechnologyError where the design does not reach a clock that was asked for."""
+    return evaluate(network, design, options, progress, fit_memories=fit_memories, technology=technology).result
+
+
+def evaluate(
+    network: str,
+    design: Design,
+    options: CompressionOptions | None = None,
+    progress: Progress = lambda _: None,
+    *,
+    fit_memories: bool = False,
+    technology: Technology | None = None,
+) -> Evaluated:
+    """:func:`evaluate_network` with what its result was made from."""
     prepared = prepare_network(network, options or CompressionOptions(), progress)
     progress("mapping")
     if fit_memories:
         design = with_memories_for(prepared.compressed, design)
     costed = cost_network(prepared, design)
-    return assemble_result(network, prepared, design, costed, measure_accuracy(prepared, progress))
+    result = assemble_result(network, prepared, design, costed, measure_accuracy(prepared, progress), technology)
+    return Evaluated(prepared, design, costed, result)
 
 
 def assemble_result(
-    network: str, prepared: PreparedNetwork, design: Design, costed: CostedNetwork, accuracy: Accuracy
+    network: str,
+    prepared: PreparedNetwork,
+    design: Design,
+    costed: CostedNetwork,
+    accuracy: Accuracy,
+    technology: Technology | None = None,
 ) -> NetworkResult:
     """Puts costs together into the result that tables, JSON and reports show."""
-    technology = load_technology()
+    technology = clocked(design, technology or load_technology())
     sources = {layer.name: layer for layer in prepared.compressed.array_layers}
     layers = [
-        layer_result(layer, cycles, dense, dense_words(sources[layer.layers[0]], layer, design), design, technology)
-        for layer, cycles, dense in zip(costed.program.layers, costed.cycles, costed.dense_cycles, strict=True)
+        layer_result(
+            layer, cycles, actions, dense, dense_words(sources[layer.layers[0]], layer, design), design, technology
+        )
+        for layer, cycles, actions, dense in zip(
+            costed.program.layers,
+            costed.cycles,
+            network_actions(costed.program, costed.cycles),
+            costed.dense_cycles,
+            strict=True,
+        )
     ]
     on_host = [layer for layer in prepared.compressed.layers if isinstance(layer, HostProduct)]
     work = sum(layer.macs for layer in layers) + sum(layer.elements for layer in on_host)
@@ -104,6 +145,9 @@ def assemble_result(
     layers += [
         host_result(layer.name, layer.operator, layer.elements, work) for layer in prepared.compressed.host_layers
     ]
+    energy_pj = sum(layer.energy_pj or 0.0 for layer in layers)
+    latency_us = costed.total_cycles / technology.frequency_mhz
+    areas = area_terms(design, technology)
     return NetworkResult(
         network=short_name(network),
         design=design.name,
@@ -119,26 +163,37 @@ def assemble_result(
         total_cycles=costed.total_cycles,
         rtl_total_cycles=None,
         dense_total_cycles=costed.dense_total_cycles,
-        total_energy_pj=sum(layer.energy_pj or 0.0 for layer in layers),
-        area_um2=area_um2(design, technology),
+        total_energy_pj=energy_pj,
+        area_um2=sum(term.area_um2 for term in areas),
         accuracy=accuracy,
         images_verified=0,
         search=dataclasses.asdict(costed.program.search),
         weight_code=prepared.options.weight_code,
+        node_nm=technology.node_nm,
+        area_terms=areas,
+        frequency_mhz=technology.frequency_mhz,
+        fmax_mhz=timing(design, technology).fmax_mhz,
+        latency_us=latency_us,
+        # pJ / us is uW.
+        power_mw=energy_pj / latency_us * 1e-3,
+        loading_energy_pj=loading(costed.program, design, technology).energy_pj,
+        memories=memory_uses(costed.program),
+        tensors=tensor_places(costed.program),
     )
 
 
 def layer_result(
     layer: LayerProgram,
     cycles: LayerCycles,
+    actions: Actions,
     dense_cycles: int | None,
     words_if_dense: int,
     design: Design,
     technology: Technology,
 ) -> LayerResult:
     causes = cycles_by_cause(layer, cycles, design)
-    actions = count_actions(layer, design, cycles.cycles)
-    energy = layer_energy(actions, design, technology)
+    terms = layer_terms(actions, design, technology)
+    energy = energy_by_part(terms)
     loaded_bytes = actions.load_list_reads * design.activation_word_bits / 8
     return LayerResult(
         name=layer.name,
@@ -154,8 +209,9 @@ def layer_result(
         bound=bound_of(causes),
         utilization=actions.useful_macs / (design.pes * cycles.cycles),
         cycles_by_cause=causes,
-        energy_pj=float(np.sum(list(energy.values()))),
+        energy_pj=sum(energy.values()),
         energy_by_part=energy,
+        energy_terms=terms,
         actions=dataclasses.asdict(actions),
         skipped_macs=layer.macs - actions.useful_macs,
         loaded_words=actions.load_list_reads,
@@ -168,6 +224,7 @@ def layer_result(
         layers=layer.layers,
         folds=(layer.input.fold, layer.outputs[0].fold),
         encoded_bits=layer.encoded_bits,
+        row_entries=row_entries(layer.schedule.counts),
     )
 
 

@@ -62,6 +62,18 @@ Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for what
 Json = Annotated[
     str | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON; - is standard output.")
 ]
+TechnologyOption = Annotated[
+    str,
+    typer.Option(
+        "--technology",
+        metavar="NODE|FILE.toml",
+        help="Node in nm (130, 65, 45, 22), or a file: energy, area and clock.",
+    ),
+]
+Frequency = Annotated[
+    float | None,
+    typer.Option("--frequency", metavar="MHZ", help="Clock; without it, the node's own, or what the design reaches."),
+]
 FitMemories = Annotated[
     bool, typer.Option("--fit-memories", help="Enlarge the design's memories to what the network needs, and say so.")
 ]

@@ -54,8 +54,8 @@ class CompressionOptions:
 @dataclass(frozen=True, eq=False)
 class PreparedNetwork:
     """``dense`` is the quantized network without pruning, ``compressed`` the one that runs; ``images`` are the evaluation
-    images where there are any, else the calibration's. ``options`` have the bits and code of the network, also where its
-    file says them."""
+    images where there are any, else those of the ``calibration``. ``options`` have the bits and code of the network, also
+    where its file says them."""
 
     options: CompressionOptions
     graph: Graph
@@ -65,6 +65,7 @@ class PreparedNetwork:
     density: float
     images: NDArray[np.float32] | None
     evaluation: tuple[NDArray[np.float32], NDArray[np.int64]] | None = field(default=None)
+    calibration: NDArray[np.float32] | None = None
 
 
 def prepare_network(network: str, options: CompressionOptions, progress: Progress = lambda _: None) -> PreparedNetwork:
@@ -94,39 +95,33 @@ def prepare_network(network: str, options: CompressionOptions, progress: Progres
         evaluation = evaluation_images, labels
     if missing_ranges(graph):
         progress("calibrating")
-    low, high = options.input_range
-
-    def quantized(source: Graph) -> QuantizedNetwork:
-        ranges = None
-        if missing_ranges(source):
-            method = options.calibration_method
-            ranges = calibrate.calibrate(
-                source,
-                images,
-                method,
-                seed=options.seed,
-                low=low,
-                high=high,
-                activation_bits=_activation_bits(source, options),
-            )
-        return quantize(
-            source,
-            ranges,
-            options.weight_bits,
-            _activation_bits(source, options),
-            options.weight_code,
-            options.codebook_entries,
-        )
-
     pruned = spec.prune_as(graph, options.prune, images, options.seed).graph
-    dense = quantized(graph)
-    compressed = dense if pruning is None else quantized(pruned)
+    dense = in_integers(graph, options, images)
+    compressed = dense if pruning is None else in_integers(pruned, options, images)
     shown = evaluation_images if evaluation_path else images
     if graph.quantized:
         options = _options_of(compressed, options)
     return PreparedNetwork(
-        options, graph, dense, compressed, spec.describe(pruning), density(pruned), shown, evaluation
+        options, graph, dense, compressed, spec.describe(pruning), density(pruned), shown, evaluation, images
     )
+
+
+def in_integers(graph: Graph, options: CompressionOptions, images: NDArray[np.float32] | None) -> QuantizedNetwork:
+    """``graph``, which may be pruned, in integers; ranges that it does not have come from ``images``, or from random input."""
+    ranges = None
+    low, high = options.input_range
+    activation_bits = _activation_bits(graph, options)
+    if missing_ranges(graph):
+        ranges = calibrate.calibrate(
+            graph,
+            images,
+            options.calibration_method,
+            seed=options.seed,
+            low=low,
+            high=high,
+            activation_bits=activation_bits,
+        )
+    return quantize(graph, ranges, options.weight_bits, activation_bits, options.weight_code, options.codebook_entries)
 
 
 def stored_options(network: str, options: CompressionOptions) -> CompressionOptions:

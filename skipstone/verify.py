@@ -5,23 +5,21 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hw.design import Design
-from mapper.memories import with_memories_for
 from mapper.results import NetworkResult
-from models import reference
+from mapper.technology import Technology
+from models import notebook, reference
 from models.quantized import QuantizedNetwork
 from sim.session import NetworkRun, RtlSession
-from skipstone.evaluate import CostedNetwork, assemble_result, cost_network
+from skipstone.evaluate import CostedNetwork, Evaluated, evaluate
 from skipstone.prepare import (
     CompressionOptions,
-    PreparedNetwork,
     Progress,
-    measure_accuracy,
-    prepare_network,
     sample_inputs,
 )
 
@@ -63,6 +61,34 @@ class Verification:
             layer.outputs_equal and layer.rtl_cycles == layer.model_cycles for layer in array_layers
         )
 
+    def to_frame(self) -> Any:
+        """The layers' frame of the result, with the first difference of each layer in words."""
+        rows = [
+            {**layer.to_row(), "difference": str(self.differences.get(layer.name, ""))} for layer in self.result.layers
+        ]
+        return notebook.frame(rows)
+
+    def _repr_html_(self) -> str:
+        verdict = "exact" if self.exact else self.error or "DIFFERS"
+        figures = [
+            ("RTL against the model", verdict),
+            ("images", notebook.whole(self.result.images_verified)),
+            ("simulated cycles a second", notebook.whole(self.cycles_per_second)),
+        ]
+        rows = [
+            (
+                layer.name,
+                notebook.whole(layer.model_cycles),
+                notebook.whole(layer.rtl_cycles),
+                {None: "", True: "equal", False: "DIFFER"}[layer.outputs_equal],
+                str(self.differences.get(layer.name, "")),
+            )
+            for layer in self.result.layers
+        ]
+        header = ("layer", "cycles", "RTL cycles", "outputs", "first difference")
+        title = f"{self.result.network} on {self.result.design}, in simulation"
+        return notebook.result_html(title, figures, header, rows)
+
 
 def verify_network(
     network: str,
@@ -74,28 +100,23 @@ def verify_network(
     simulator: str = "verilator",
     progress: Progress = lambda _: None,
     fit_memories: bool = False,
+    technology: Technology | None = None,
 ) -> Verification:
     """Evaluates ``network`` on ``design`` and runs ``images`` inputs through the RTL (cocotb on ``simulator``);
-    ``fit_memories`` as for ``evaluate_network``."""
-    prepared = prepare_network(network, options or CompressionOptions(), progress)
-    progress("mapping")
-    if fit_memories:
-        design = with_memories_for(prepared.compressed, design)
-    costed = cost_network(prepared, design)
-    result = assemble_result(network, prepared, design, costed, measure_accuracy(prepared, progress))
-    return verify_prepared(prepared, design, costed, result, images, waves, simulator, progress)
+    ``fit_memories`` and ``technology`` as for ``evaluate_network``."""
+    evaluated = evaluate(network, design, options, progress, fit_memories=fit_memories, technology=technology)
+    return verify_evaluated(evaluated, images, waves, simulator, progress)
 
 
-def verify_prepared(
-    prepared: PreparedNetwork,
-    design: Design,
-    costed: CostedNetwork,
-    result: NetworkResult,
+def verify_evaluated(
+    evaluated: Evaluated,
     images: int,
-    waves: Path | None,
-    simulator: str,
-    progress: Progress,
+    waves: Path | None = None,
+    simulator: str = "verilator",
+    progress: Progress = lambda _: None,
 ) -> Verification:
+    """The RTL's part of :func:`verify_network`."""
+    prepared, design, costed, result = evaluated.prepared, evaluated.design, evaluated.costed, evaluated.result
     compressed = prepared.compressed
     inputs = reference.quantize_input(compressed, sample_inputs(prepared, images))
     expected = reference.run(compressed, inputs)

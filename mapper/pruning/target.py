@@ -13,15 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.design import MAX_ACCUMULATOR_BITS, Design
-from mapper.actions import count_actions
+from mapper.actions import network_actions
 from mapper.causes import bound_of, cycles_by_cause
 from mapper.compile import compile_network
 from mapper.cycles import LayerCycles, network_cycles
-from mapper.energy import layer_energy
+from mapper.energy import network_energy
 from mapper.errors import MappingError
 from mapper.memories import ROOMY
 from mapper.program import Program
 from mapper.technology import load_technology
+from mapper.timing_check import clocked
 from models.calibrate import Ranges, calibrate
 from models.graph import Graph
 from models.quantize import quantize
@@ -82,12 +83,9 @@ class Target:
 
     def energy_pj(self, graph: Graph) -> float:
         """Energy of one inference: exact counts of actions times the energy of each (``mapper.energy``)."""
-        costed, technology = self.cost(graph), load_technology()
-        energy = 0.0
-        for layer, cycles in zip(costed.program.layers, costed.layers, strict=True):
-            actions = count_actions(layer, self.design, cycles.cycles)
-            energy += sum(layer_energy(actions, self.design, technology).values())
-        return energy
+        costed = self.cost(graph)
+        technology = clocked(self.design, load_technology())
+        return network_energy(network_actions(costed.program, costed.layers), self.design, technology)
 
     def loaded_words(self, graph: Graph) -> int:
         """Words that the loader takes for one inference."""

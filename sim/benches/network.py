@@ -14,9 +14,7 @@ from cocotb.triggers import FallingEdge, First, RisingEdge, Timer, ValueChange
 from cocotb.utils import get_sim_time
 
 from hw.array import SELECT_ACTIVATIONS
-from sim.jobs import Load, Run, RunResult, Stop
-
-PERIOD_NS = 2
+from sim.jobs import PERIOD_NS, RESET_CYCLES, Load, Run, RunResult, Stop
 
 
 class HostDriver:
@@ -30,7 +28,7 @@ class HostDriver:
         for signal in (dut.start, dut.host_write, dut.host_select, dut.host_address, dut.host_data):
             signal.value = 0
         dut.rst.value = 1
-        for _ in range(3):
+        for _ in range(RESET_CYCLES):
             await FallingEdge(dut.clk)
         dut.rst.value = 0
 

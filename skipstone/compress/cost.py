@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hw.design import Design
-from mapper.actions import count_actions
+from mapper.actions import network_actions
+from mapper.area import area_um2
 from mapper.compile import compile_network
 from mapper.cycles import network_cycles
-from mapper.energy import area_um2, layer_energy
+from mapper.energy import network_energy
 from mapper.memories import with_memories_for
 from mapper.program import Program
 from mapper.technology import load_technology
+from mapper.timing_check import clocked
 from models.quantized import QuantizedNetwork
 from reports.compression import DesignCost
 from skipstone.designs import design_for
@@ -53,10 +55,7 @@ def design_cost(network: QuantizedNetwork, dense: DenseCost, design: Design) -> 
 
 def _totals(program: Program, design: Design) -> tuple[dict[str, int], float]:
     """Cycles by layer, and all energy."""
-    technology = load_technology()
     costs = network_cycles(program)
-    energy = sum(
-        sum(layer_energy(count_actions(layer, design, cost.cycles), design, technology).values())
-        for layer, cost in zip(program.layers, costs, strict=True)
-    )
+    technology = clocked(design, load_technology())
+    energy = network_energy(network_actions(program, costs), design, technology)
     return {layer.name: cost.cycles for layer, cost in zip(program.layers, costs, strict=True)}, energy

@@ -17,11 +17,13 @@ from skipstone.options import (
     Calibration,
     CalibrationMethod,
     Evaluation,
+    Frequency,
     InputRange,
     InputShape,
     Json,
     Network,
     Out,
+    TechnologyOption,
     WeightBits,
     WeightCode,
     compression_options,
@@ -92,12 +94,8 @@ def explore_command(
     accuracy_images: Annotated[
         int, typer.Option("--accuracy-images", metavar="N", min=1, help="Evaluation images for each accuracy.")
     ] = 200,
-    node_nm: Annotated[
-        int | None, typer.Option("--node", metavar="NM", help="Technology node, where the space has no choices.")
-    ] = None,
-    frequency_mhz: Annotated[
-        float | None, typer.Option("--frequency", metavar="MHZ", help="Clock, where the space has no choices.")
-    ] = None,
+    technology: TechnologyOption = "45",
+    frequency: Frequency = None,
     device: Annotated[
         str, typer.Option("--device", metavar="NAME", help="FPGA whose DSPs, block RAMs and LUTs are counted.")
     ] = "ecp5",
@@ -106,8 +104,6 @@ def explore_command(
 ) -> None:
     """Search designs and compression together for cycles, energy, area and accuracy; writes exploration.html."""
     with errors():
-        from dataclasses import replace
-
         from skipstone.compress.files import write_atomically
         from skipstone.explore.evaluate import EvaluationSettings
         from skipstone.explore.search import explore
@@ -125,9 +121,9 @@ def explore_command(
             input_shape,
         )
         loaded = load_space(space)
-        settings = EvaluationSettings(accuracy_images=accuracy_images, device=device, frequency_mhz=frequency_mhz)
-        if node_nm is not None:
-            settings = replace(settings, node_nm=node_nm)
+        settings = EvaluationSettings(
+            accuracy_images=accuracy_images, device=device, technology=technology, frequency_mhz=frequency
+        )
         storage = study or out / "study.db"
         aside = console_for("-")
         with writable(out, storage, json_file):
@@ -194,10 +190,7 @@ def _show(result: ExplorationResult, console: Console, storage: Path, out: Path)
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False)
 
-    if any(point.on_front for point in result.points):
-        console.print(pareto_table(result))
-    for line in result.diagnosis:
-        say(f"no feasible point: {line}" if line is result.diagnosis[0] else line)
+    console.print(pareto_table(result))
     if result.problems:
         reasons = sorted(result.problems.items(), key=lambda item: (-item[1], item[0]))
         say(f"{sum(result.problems.values()):,} of {result.trials:,} choices can't be built or mapped:")

@@ -280,7 +280,10 @@ def _content(network: str, options: CompressionOptions, settings: EvaluationSett
         "network": content_digest({}, network_files(zoo.find(network))),
         "data": content_digest({}, [Path(path) if path else None for path in data]),
         "options": content_digest(dataclasses.asdict(plain)),
-        "settings": content_digest(dataclasses.asdict(dataclasses.replace(settings, store=None))),
+        "settings": content_digest(
+            dataclasses.asdict(dataclasses.replace(settings, store=None)),
+            [Path(settings.technology)] if settings.technology.endswith(".toml") else (),
+        ),
         "code": code_digest(),
     }
 
@@ -326,8 +329,8 @@ def _result(
     points = outcome.mark_front(found.points, plan.objectives)
     ideal, reference = outcome.corners(points, plan.objectives)
     volume = outcome.hypervolumes(points, plan.objectives, found.batches, ideal, reference) if ideal else ()
-    nodes = plan.parameters.get("node_nm", (settings.node_nm,))
-    technologies = [load_technology(node) for node in nodes]
+    nodes = plan.parameters.get("node_nm", (settings.technology,))
+    technologies = [load_technology(str(node)) for node in nodes]
     return ExplorationResult(
         network=short_name(network),
         sampler=plan.sampler,

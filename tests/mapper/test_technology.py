@@ -1,252 +1,170 @@
-"""The carried numbers: published points come out exactly, memories grow with size and width, and how far CACTI and the
-published memories are apart is stated."""
+"""Technologies of carried files and of one's own: factors, memories, DRAM, and what takes their place."""
 
 from __future__ import annotations
 
-import json
-from importlib import resources
-from typing import Any
+from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from mapper import sram_table
-from mapper.technology import Curve, Line, SramTable, load_technology
+from mapper.errors import TechnologyError
+from mapper.scaling import Factors, Process, load_scaling
+from mapper.technology import DEFAULT_NODE_NM, load_technology, technology_files
 
-TECHNOLOGY = load_technology()
-TABLE: dict[str, Any] = json.loads((resources.files("mapper") / "data" / "sram_cacti7.json").read_text())
-ROWS = TABLE["memories"]["45"]["itrs-lstp"]
-ROUNDING = 1e-12  # logarithm and back
+DATA = Path(__file__).parents[2] / "mapper" / "data"
+NODES = tuple(technology_files(DATA))
+TEXT = (DATA / "technology_45nm.toml").read_text()
 
 
-def same(value: float) -> Any:
-    return pytest.approx(value, rel=ROUNDING)
+def own(folder: Path, text: str) -> Path:
+    path = folder / "own.toml"
+    path.write_text(text)
+    return path
 
 
-# Arithmetic -----------------------------------------------------------------------------------------------------------
-
-
-def test_horowitz_points() -> None:
-    t = TECHNOLOGY
-    assert (t.add_pj(8), t.add_pj(32)) == (same(0.03), same(0.1))
-    assert (t.multiply_pj(8, 8), t.multiply_pj(32, 32)) == (same(0.2), same(3.1))
-    assert (t.add_um2(8), t.add_um2(32)) == (same(36), same(137))
-    assert (t.multiply_um2(8, 8), t.multiply_um2(32, 32)) == (same(282), same(3495))
-
-
-def test_between_the_points() -> None:
-    t = TECHNOLOGY
-    assert t.add_pj(20) == same((0.03 + 0.1) / 2)
-    assert t.multiply_pj(4, 16) == same(0.2)
-    # 544 = 17 x 32 lies halfway between 64 and 1024.
-    assert t.multiply_pj(17, 32) == t.multiply_pj(32, 17) == same((0.2 + 3.1) / 2)
-
-
-def test_fixed_part_is_small() -> None:
-    """The lines almost go through zero: 3% of an 8x8 product, 24% of its area."""
-    assert TECHNOLOGY.multiply_energy.fixed / TECHNOLOGY.multiply_pj(8, 8) == pytest.approx(0.033, abs=0.001)
-    assert TECHNOLOGY.multiply_area.fixed / TECHNOLOGY.multiply_um2(8, 8) == pytest.approx(0.240, abs=0.001)
-    assert TECHNOLOGY.add_energy.fixed > 0
-    assert TECHNOLOGY.add_area.fixed > 0
-
-
-def test_line() -> None:
-    line = Line.through((1, 3), (10, 20))
-    assert [line.at(x) for x in (0, 1, 2, 3)] == [5, 10, 15, 20]
-
-
-# Memories -------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("bits", sorted(int(b) for b in ROWS))
-def test_table_values_come_out(bits: int) -> None:
-    for words, read, write, leakage, area, access in ROWS[str(bits)]:
-        bank = TECHNOLOGY.sram_table.bank(words, bits)
-        assert (bank.read_pj, bank.write_pj, bank.leakage_mw, bank.area_um2, bank.access_ns) == (
-            same(read),
-            same(write),
-            same(leakage),
-            same(area),
-            same(access),
-        )
-
-
-def test_grid_is_whole() -> None:
-    assert TABLE["columns"] == list(sram_table.COLUMNS)
-    assert {int(node) for node in TABLE["memories"]} == set(sram_table.NODES_NM)
-    for devices in TABLE["memories"].values():
-        assert set(devices) == set(sram_table.DEVICES)
-        for by_width in devices.values():
-            assert {int(bits) for bits in by_width} == set(sram_table.WIDTHS)
-            for bits, rows in by_width.items():
-                assert tuple(row[0] for row in rows) == sram_table.grid_words(int(bits))
-                assert all(value > 0 for row in rows for value in row)
-
-
-def test_configuration_is_the_one_that_made_the_table() -> None:
-    assert TABLE["configuration"] == sram_table.CONFIGURATION
-
-
-def test_between_points_is_the_geometric_mean() -> None:
-    curves = (Curve((6.0, 8.0), (0.0, 2.0), 0.5), Curve((6.0, 8.0), (1.0, 3.0), 0.5))
-    table = SramTable((8, 32), {"read_pj": curves}, bits_exponent=1.0, smallest_bank_bits=8)
-    assert table.at("read_pj", 64, 8) == 1
-    assert table.at("read_pj", 128, 8) == 2
-    assert table.at("read_pj", 64, 16) == same(2**0.5)
-    assert table.at("read_pj", 128, 16) == same(2**1.5)
-
-
-def test_beyond_the_ends_the_last_line_goes_on() -> None:
-    curve = Curve((6.0, 7.0, 8.0), (0.0, 0.5, 1.5), 0.5)
-    assert [curve.at(x) for x in (4.0, 6.5, 8.0, 10.0)] == [-1.0, 0.25, 1.5, 3.5]
-    assert Curve((6.0, 7.0), (0.0, 2.0), 0.5).at(4.0) == -1.0, "no steeper than the limit"
-    falling = Curve((6.0, 7.0), (1.0, 0.5), 0.5)
-    assert (falling.at(4.0), falling.at(9.0)) == (1.0, 0.5), "never falling with size"
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.integers(1, 1 << 20), st.integers(1, 1 << 20), st.integers(1, 2048))
-def test_larger_memories_cost_no_less_to_read(words: int, more: int, bits: int) -> None:
-    few, many = sorted((words, more))
-    assert TECHNOLOGY.sram(few, bits).read_pj <= TECHNOLOGY.sram(many, bits).read_pj * (1 + ROUNDING)
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.integers(1, 1 << 20), st.integers(1, 2048), st.integers(1, 2048))
-def test_wider_words_cost_no_less_to_read(words: int, bits: int, more: int) -> None:
-    narrow, wide = sorted((bits, more))
-    assert TECHNOLOGY.sram(words, narrow).read_pj <= TECHNOLOGY.sram(words, wide).read_pj * (1 + ROUNDING)
-
-
-def test_narrower_than_the_table_goes_with_the_bits() -> None:
-    bank = TECHNOLOGY.sram_table.bank
-    assert bank(4096, 2).read_pj == same(bank(4096, 8).read_pj / 4)
-
-
-def test_wide_words_are_split_in_banks() -> None:
-    wide = TECHNOLOGY.sram(4096, 2048)
-    assert wide.banks == 64
-    one = TECHNOLOGY.sram_table.bank(4096, 32)
-    assert wide.read_pj == same(wide.banks * one.read_pj)
-    assert wide.area_um2 == same(wide.banks * one.area_um2)
-    assert wide.leakage_mw == same(wide.banks * one.leakage_mw)
-    assert wide.access_ns == one.access_ns
-
-
-def test_banks_are_not_narrower_than_the_smallest() -> None:
-    """63 bits take two whole banks of 32 bits, as 64 do; 32 bits take one."""
-    assert TECHNOLOGY.sram(4096, 63) == TECHNOLOGY.sram(4096, 64)
-    assert TECHNOLOGY.sram(4096, 64).banks == 2
-    assert TECHNOLOGY.sram(4096, 32).banks == 1
-
-
-def test_a_narrow_memory_is_one_bank() -> None:
-    assert TECHNOLOGY.sram(1, 1).banks == 1
-    assert TECHNOLOGY.sram(1024, 15).banks == 1
-
-
-# Against published memories -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("kibibytes", "one_bank", "as_used"), [(8, 0.61, 0.45), (32, 0.73, 0.46), (1024, 0.87, 0.78)])
-def test_reads_against_horowitz_caches(kibibytes: int, one_bank: float, as_used: float) -> None:
-    """CACTI's plain RAM reads for 0.6 to 0.9 of Horowitz's caches (which have tags to read, too) when it is one macro,
-    and for
-    0.45 to 0.8 when the word may be spread over banks, as it is in the energy model. So memory energy is rather low."""
-    check = TECHNOLOGY.checks["cache"]
-    published = dict(zip(check["kibibytes"], check["read_pj"], strict=True))[kibibytes]
-    words = kibibytes * 1024 * 8 // check["bits"]
-    # Tolerance: the ratios are stated with two digits.
-    assert TECHNOLOGY.sram_table.bank(words, check["bits"]).read_pj / published == pytest.approx(one_bank, abs=0.005)
-    assert TECHNOLOGY.sram(words, check["bits"]).read_pj / published == pytest.approx(as_used, abs=0.005)
-
-
-def test_register_file_against_eyeriss() -> None:
-    """512 bytes read 16 bits at a time: 0.72 pJ, against one 16-bit multiply-accumulate of Horowitz's arithmetic, 0.83
-    pJ with a
-    16-bit addition. Eyeriss has a ratio of 1 (65 nm); this one is 0.86."""
-    check = TECHNOLOGY.checks["register_file"]
-    bits = check["bits"]
-    read = TECHNOLOGY.sram(check["bytes"] * 8 // bits, bits).read_pj
-    mac = TECHNOLOGY.multiply_pj(bits, bits) + TECHNOLOGY.add_pj(bits)
-    assert read == same(0.72001)
-    assert mac == pytest.approx(0.833, abs=0.0005)
-    assert read / mac / check["macs_per_access"] == pytest.approx(0.864, abs=0.0005)
-
-
-# Refusals and sources -------------------------------------------------------------------------------------------------
-
-
-def refusal(call: Any, *arguments: Any) -> str:
-    with pytest.raises((TypeError, ValueError)) as caught:
-        call(*arguments)
-    return f"{caught.type.__name__}: {caught.value}"
-
-
-def test_refusals() -> None:
-    sram = TECHNOLOGY.sram
-    assert refusal(load_technology, 28) == "TechnologyError: no technology for a node of 28 nm; carried: 45 nm"
-    assert refusal(sram, 0, 8) == "ValueError: words must be a positive integer, not 0"
-    assert refusal(sram, 8, -1) == "ValueError: bits_per_word must be a positive integer, not -1"
-    assert refusal(sram, 8.0, 8) == "TypeError: words must be an integer, not 8.0"
-    assert refusal(sram, 8, True) == "TypeError: bits_per_word must be an integer, not True"
-
-
-def test_refusal_names_the_devices_carried() -> None:
-    memories: dict[str, Any] = {"45": {"itrs-lstp": {}, "itrs-hp": {}}, "90": {"itrs-hp": {}}}
-    text = json.dumps({"columns": ["words"], "memories": memories})
-    sram = {"node_nm": 90, "device": "itrs-lstp"}
-    assert refusal(SramTable.load, text, sram, {}) == (
-        "TechnologyError: no memories for 90 nm itrs-lstp; the table has 45 nm itrs-lstp, 45 nm itrs-hp, 90 nm itrs-hp"
-    )
-
-
-def test_every_group_of_numbers_has_a_source() -> None:
-    assert [what for what, _ in TECHNOLOGY.sources] == [
-        "clock", "sram", "register_file", "add", "multiply", "shifter", "check.cache", "check.register_file",
-    ]  # fmt: skip
-    assert dict(TECHNOLOGY.sources)["add"] == (
-        "M. Horowitz, Computing's energy problem (and what we can do about it), ISSCC 2014, integer add, 45 nm, 0.9 V "
-        "[45 nm]"
-    )
+def test_the_carried_nodes() -> None:
+    assert NODES == (22, 45, 65, 130)
+    assert load_technology().node_nm == DEFAULT_NODE_NM == 45
+    assert [load_technology(node).node_nm for node in NODES] == list(NODES)
 
 
 def test_the_same_object_every_time() -> None:
-    assert load_technology(45) is load_technology(45)
+    assert load_technology(45) is load_technology(45) is load_technology("45") is load_technology("45nm")
+    assert load_technology(45, 100.0) is load_technology(45, 100.0)
 
 
-# The script that makes the table --------------------------------------------------------------------------------------
-
-CACTI_SAYS = """    Access time (ns): 1.06377
-    Cycle time (ns):  0.5
-    Total dynamic read energy per access (nJ): 0.00613702
-    Total dynamic write energy per access (nJ): 7.5e-03
-    Total leakage power of a bank (mW): 0.5
-    Total gate leakage power of a bank (mW): 2.5e-01
-    Cache height x width (mm): 0.25 x 0.5
-"""
+def test_smaller_nodes_cost_less() -> None:
+    """Logic and memories; leakage does not fall with the node."""
+    for small, large in zip(map(load_technology, NODES), map(load_technology, NODES[1:]), strict=False):
+        assert small.logic.energy < large.logic.energy
+        assert small.logic.area < large.logic.area
+        assert small.logic.delay < large.logic.delay
+        assert small.sram(4096, 32).read_pj < large.sram(4096, 32).read_pj
+        assert small.sram(4096, 32).area_um2 < large.sram(4096, 32).area_um2
 
 
-def test_parse_output() -> None:
-    assert sram_table.parse_output(CACTI_SAYS) == {
-        "read_pj": same(6.13702),
-        "write_pj": same(7.5),
-        "leakage_mw": same(0.75),
-        "area_um2": same(125000),
-        "access_ns": same(1.06377),
-    }
-    assert sram_table.parse_output("ERROR: no valid data array organizations found\n") is None
+def test_logic_is_as_synthesized_at_130_nm() -> None:
+    assert load_technology(130).logic == Factors()
 
 
-def test_grid() -> None:
-    assert sram_table.grid_words(8)[0] == 64
-    assert sram_table.grid_words(8)[-1] == 4 << 20
-    assert sram_table.grid_words(1024)[-1] == 32768
-    text = sram_table.configuration(words=1024, bits=64, node_nm=45, device="itrs-lstp")
-    assert text.startswith("-size (bytes) 8192\n-block size (bytes) 8\n-output/input bus width 64\n")
-    assert "-technology (u) 0.045\n" in text
+def test_logic_follows_the_scaling_table() -> None:
+    expected = load_scaling().factors(Process(130, 1.8), Process(45, 0.9))
+    found = load_technology(45).logic
+    assert (found.area, found.delay, found.energy) == (expected.area, expected.delay, expected.energy)
 
 
-def test_render_keeps_the_numbers() -> None:
-    assert json.loads(sram_table.render(TABLE)) == TABLE
+def test_logic_leaks_as_memories_do() -> None:
+    here, there = load_technology(45).sram(4096, 32).leakage_mw, load_technology(130).sram(4096, 32).leakage_mw
+    assert load_technology(45).logic.leakage == pytest.approx(here / there)
+
+
+def test_memories_at_130_nm_are_scaled_from_90() -> None:
+    """CACTI has no 130 nm. Its point of 4,096 words of 32 bits at 90 nm, by hand: 2.27 times the area (0.34 / 0.15), 3.58 times
+    the energy and 1.14 times the access time by the polynomials at 1.3 and 1.8 V; leakage 130 / 90 by width, 1.8 / 1.3 by
+    supply."""
+    bank = load_technology(130).sram_table.bank(4096, 32)
+    energy = (7.171 * 1.8**2 - 6.709 * 1.8 + 2.904) / (4.762 * 1.3**2 - 4.781 * 1.3 + 2.092)
+    assert energy == pytest.approx(3.583, abs=5e-4)
+    assert bank.read_pj == pytest.approx(18.057 * energy)
+    assert bank.area_um2 == pytest.approx(200260 * 0.34 / 0.15)
+    assert bank.access_ns == pytest.approx(3.5454 * 1.1438, rel=1e-4)
+    assert bank.leakage_mw == pytest.approx(0.0043135 * 130 / 90 * 1.8 / 1.3)
+
+
+def test_dram_is_the_same_at_every_node() -> None:
+    assert len({load_technology(node).dram for node in NODES}) == 1
+
+
+def test_every_part_has_a_source() -> None:
+    for node in NODES:
+        sources = dict(load_technology(node).sources)
+        assert list(sources) == ["frequency", "memory", "register_file", "logic", "off_chip"]
+        assert all(len(text) > 40 for text in sources.values())
+        assert "energydram" in sources["off_chip"]
+
+
+def test_another_frequency() -> None:
+    technology = load_technology(45, 123.0)
+    assert technology.frequency_mhz == 123
+    assert dict(technology.sources)["frequency"] == "123 MHz, as asked for"
+    assert technology.logic == load_technology(45).logic
+    for wrong in (0.0, -1.0, float("inf"), float("nan")):
+        with pytest.raises(TechnologyError, match="the frequency must be above 0 MHz"):
+            load_technology(45).with_frequency(wrong)
+
+
+# Files of one's own ---------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_what_it_says(tmp_path: Path) -> None:
+    carried, copy = load_technology(45), load_technology(own(tmp_path, TEXT))
+    assert copy.name == carried.name
+    assert (copy.logic, copy.dram, copy.sources) == (carried.logic, carried.dram, carried.sources)
+    assert copy.sram(1000, 24) == carried.sram(1000, 24)
+    assert load_technology(str(tmp_path / "own.toml"), 77.0).frequency_mhz == 77
+
+
+def test_factors_of_ones_own(tmp_path: Path) -> None:
+    factors = "energy_factor = 0.5\narea_factor = 0.25\ndelay_factor = 0.75\nleakage_factor = 2.0\n"
+    found = load_technology(own(tmp_path, TEXT.replace('transistors = "HP"\n', factors)))
+    assert found.logic == Factors(area=0.25, delay=0.75, energy=0.5, leakage=2.0)
+    one = load_technology(own(tmp_path, TEXT.replace('transistors = "HP"\n', "energy_factor = 0.5\n")))
+    assert (one.logic.energy, one.logic.area) == (0.5, load_technology(45).logic.area)
+
+
+def test_a_calibration_of_ones_own_is_looked_for(tmp_path: Path) -> None:
+    text = TEXT.replace('transistors = "HP"', 'calibration = "mine.json"')
+    with pytest.raises(TechnologyError, match=r"^\[logic\] calibration: cannot read the calibration file .*mine\.json"):
+        load_technology(own(tmp_path, text))
+
+
+def test_a_node_that_cacti_lacks(tmp_path: Path) -> None:
+    """28 nm, memories scaled from 22; a node that the scaling lacks needs factors of its own."""
+    text = TEXT.replace("node_nm = 45", "node_nm = 28", 1).replace(
+        "node_nm = 45\ndevice", "node_nm = 22\nsupply_v = 0.8\ndevice"
+    )
+    found = load_technology(own(tmp_path, text))
+    assert load_technology(22).sram(512, 16).area_um2 < found.sram(512, 16).area_um2
+    with pytest.raises(TechnologyError, match="no scaling to 5 nm"):
+        load_technology(own(tmp_path, text.replace("node_nm = 28", "node_nm = 5")))
+
+
+def test_bits_of_dram_of_ones_own(tmp_path: Path) -> None:
+    text = TEXT.replace('device = "lpddr3-1600"', "read_pj_per_bit = 20.0\nwrite_pj_per_bit = 21.5")
+    assert load_technology(own(tmp_path, text)).dram.write_pj_per_bit == 21.5
+
+
+def test_a_memory_table_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text((DATA / "sram_cacti7.json").read_text())
+    text = TEXT.replace("sram_cacti7.json", "mine.json", 1)
+    assert load_technology(own(tmp_path, text)).sram(512, 16) == load_technology(45).sram(512, 16)
+    (tmp_path / "mine.json").write_text('{"memories": []}')
+    with pytest.raises(TechnologyError, match=r"^'mine.json' is no memory table as python -m mapper.sram_table writes"):
+        load_technology(own(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("which", "message"),
+    [
+        (28, "no technology for a node of 28 nm; carried: 22 nm, 45 nm, 65 nm, 130 nm; or name a .toml file"),
+        ("sky130", "a technology is a node in nm (22 nm, 45 nm, 65 nm, 130 nm) or a .toml file, not 'sky130'"),
+        ("no/such.toml", "can't read technology file no/such.toml: No such file or directory"),
+    ],
+)
+def test_what_is_not_carried(which: int | str, message: str) -> None:
+    with pytest.raises(TechnologyError) as caught:
+        load_technology(which)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("lpddr3-1600", "lpddr9", "[off_chip] device 'lpddr9' is not known; known are lpddr3-1600, ddr3-1600"),
+        ("sram_cacti7.json", "none.json", "can't read the memory table 'none.json': No such file or directory"),
+        ("itrs-lstp", "finfet", "no memories for 45 nm finfet; the table has 22 nm itrs-lstp, 22 nm itrs-hp"),
+    ],
+)
+def test_what_a_file_names_in_vain(tmp_path: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(TechnologyError) as caught:
+        load_technology(own(tmp_path, TEXT.replace(old, new, 1)))
+    assert str(caught.value).startswith(message)

@@ -5,7 +5,16 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from mapper.results import CAUSES, Accuracy, LayerResult, NetworkResult
+from mapper.results import (
+    CAUSES,
+    Accuracy,
+    AreaTerm,
+    EnergyTerm,
+    LayerResult,
+    MemoryUse,
+    NetworkResult,
+    TensorPlace,
+)
 
 PARAMETERS: dict[str, Any] = {
     "name": "wide",
@@ -25,15 +34,43 @@ PARAMETERS: dict[str, Any] = {
 CALIBRATION = "activation ranges from 256 carried images of Fashion-MNIST (minimum and maximum)"
 TECHNOLOGY = "SKY130 cells (PE, this project's synthesis), CACTI 7 at 45 nm scaled (memories)"
 ENERGY_SHARES = {
-    "multiply-accumulate": 0.31,
+    "pe": 0.31,
     "windows": 0.24,
     "accumulators": 0.17,
-    "weight memory": 0.09,
-    "activation memory": 0.08,
-    "requantizer": 0.05,
-    "load lists": 0.04,
+    "weights": 0.09,
+    "activations": 0.08,
+    "requantize": 0.05,
+    "loader": 0.04,
     "leakage": 0.02,
 }
+COMPONENTS = {  # of each part: what acts, and what it does
+    "pe": ("PE", "multiply-accumulate"),
+    "windows": ("windows", "read"),
+    "accumulators": ("accumulators", "add"),
+    "weights": ("weight memory", "read"),
+    "activations": ("activation memory", "read"),
+    "requantize": ("requantizer", "lane step"),
+    "loader": ("loader", "word"),
+    "leakage": ("weight memory", "leak"),
+}
+AREA = (
+    AreaTerm("PE", 256, 1_100.0, 12.0, "cells"),
+    AreaTerm("weight memory", 8, 61_000.0, 900.0, "memories"),
+    AreaTerm("activation memory", 1, 240_000.0, 4_000.0, "memories"),
+    AreaTerm("windows", 256, 900.0, 10.0, "memories"),
+)
+MEMORIES = (
+    MemoryUse("weights", 8, 16_384, 24, 6_122),
+    MemoryUse("activations", 1, 4_096, 256, 1_176),
+    MemoryUse("load_lists", 1, 4_096, 58, 845),
+)
+TENSORS = (
+    TensorPlace("image", 392, 196, -1, 0),
+    TensorPlace("conv1", 0, 392, 0, 2),
+    TensorPlace("conv2", 392, 392, 1, 2),
+    TensorPlace("conv3", 784, 392, 2, 3),
+    TensorPlace("fc", 2, 1, 10, 11),
+)
 
 RESNET = (  # name, kind, MACs, weights, nnz, bound, cycles by cause
     ("conv1", "conv", 442_368, 432, 301, "drain", (1_204, 0, 24, 61, 180, 480, 71, 0)),
@@ -63,6 +100,7 @@ def layer(
 ) -> LayerResult:
     cycles = int(sum(causes))
     energy = 40.0 * causes[0] + 11.0 * cycles
+    row = int(causes[0])
     made = LayerResult(
         name=name,
         kind=kind,
@@ -88,6 +126,13 @@ def layer(
         passes=1,
         windows=2,
         operations_per_byte=causes[0] * 256 / 32 / (causes[0] * 0.3 + causes[4] + 10),
+        layers=(name,),
+        encoded_bits=24 * nnz,
+        energy_terms=tuple(
+            EnergyTerm(part, *COMPONENTS[part], 100.0, share * energy / 100, "cells" if part == "pe" else "memories")
+            for part, share in ENERGY_SHARES.items()
+        ),
+        row_entries=tuple((row + index, row // 2, index) for index in range(8)),
     )
     return dataclasses.replace(made, **changes)
 
@@ -140,9 +185,17 @@ def network(layers: tuple[LayerResult, ...], **changes: Any) -> NetworkResult:
         rtl_total_cycles=sum(layer.rtl_cycles or 0 for layer in layers) if ran else None,
         dense_total_cycles=50_731,
         total_energy_pj=sum(layer.energy_pj or 0 for layer in layers),
-        area_um2=1_234_567.0,
+        area_um2=sum(term.area_um2 for term in AREA),
         accuracy=Accuracy(0.9410, 0.9400, 0.9170, 1000),
         images_verified=4 if ran else 0,
+        sources=(("cells", "this project's synthesis"), ("memories", "CACTI 7")),
+        node_nm=45,
+        area_terms=AREA,
+        frequency_mhz=500.0,
+        fmax_mhz=640.0,
+        latency_us=cycles / 500.0,
+        power_mw=12.5,
+        memories=MEMORIES,
     )
     return dataclasses.replace(made, **changes)
 
@@ -153,4 +206,4 @@ def resnet8(rtl: bool = True, **changes: Any) -> NetworkResult:
         layer(name, kind, macs, weights, nnz, bound, causes, rtl)
         for name, kind, macs, weights, nnz, bound, causes in RESNET
     ]
-    return network((*layers, host_layer()), **changes)
+    return network((*layers, host_layer()), **{"tensors": TENSORS, **changes})

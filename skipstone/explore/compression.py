@@ -1,0 +1,256 @@
+"""The compressed networks of an exploration: each layer is pruned by itself, once for each method, and combined as a choice says.
+
+``criterion`` says by what ``unstructured`` and N:M pruning choose. Second order solves every layer on the inputs that it has in
+the *dense* network, so that what becomes of a layer does not depend on what is chosen for the others; sequential pruning
+(``models.pruning.second_order`` on a whole network), where each layer makes up for what those before it lost, keeps more
+accuracy at large amounts.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import SkipstoneError
+from models.graph import Conv, Graph
+from models.pruning import masks, spec
+from models.pruning.criteria import CRITERIA, Evidence
+from models.pruning.masks import Pruning
+from models.pruning.second_order import second_order
+from models.pruning.statistics import LayerStatistics, measure
+from models.quantized import QuantizedNetwork, WeightCode
+from skipstone.explore.space import GIVEN, LAYER, Choice
+from skipstone.explore.store import Store, digest
+from skipstone.options import parse_weight_code
+from skipstone.prepare import CompressionOptions, PreparedNetwork, in_integers, prepare_network
+
+Criterion = Literal["auto", "second_order", "magnitude"]
+
+
+@dataclass(frozen=True)
+class Compression:
+    """What determines a compressed network. ``layers``: (layer, pruning method) of those that have one of their own; the others
+    have ``prune``. ``network``: ``given``, or one that is compressed already, to which nothing else applies."""
+
+    network: str = GIVEN
+    prune: str = "none"
+    layers: tuple[tuple[str, str], ...] = ()
+    criterion: Criterion = "auto"
+    weight_bits: int = 8
+    activation_bits: int = 8
+    weight_code: WeightCode = "linear"
+    codebook_entries: int = 16
+
+    @classmethod
+    def of(cls, choice: Mapping[str, Choice], options: CompressionOptions) -> Compression:
+        """The part of a search space's choice that compresses; what it leaves open is as in ``options``."""
+        code, entries = options.weight_code, options.codebook_entries
+        if "weight_code" in choice:
+            code, entries = parse_weight_code(str(choice["weight_code"]))
+        if choice.get("network", GIVEN) != GIVEN:
+            return cls(network=str(choice["network"]))
+        return cls(
+            prune=str(choice.get("prune", options.prune)),
+            layers=tuple(
+                sorted((name[len(LAYER) :], str(value)) for name, value in choice.items() if name.startswith(LAYER))
+            ),
+            criterion=cast(Criterion, choice.get("criterion", "auto")),
+            weight_bits=int(choice.get("weight_bits", options.weight_bits)),
+            activation_bits=int(choice.get("activation_bits", options.activation_bits)),
+            weight_code=code,
+            codebook_entries=entries,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class CompressedNetwork:
+    """``network`` in integers; ``digest`` names them. ``options`` have its bits and code, as a design for it must."""
+
+    network: QuantizedNetwork
+    digest: str
+    options: CompressionOptions
+
+
+class Compressor:
+    """Makes the compressed forms of one network. Each form is made once; solved layers are in ``store`` too."""
+
+    def __init__(self, network: str, options: CompressionOptions, store: Store | None = None) -> None:
+        self._options = options
+        self._store = store or Store()
+        self.given: PreparedNetwork = prepare_network(network, replace(options, prune="none"))
+        self._made: dict[Compression, CompressedNetwork | SkipstoneError] = {}
+        self._layers: dict[tuple[str, str], Conv] = {}
+        self._statistics: dict[str, LayerStatistics] | None = None
+        self._dense = digest(
+            *(
+                part
+                for layer in self.graph.convs
+                for part in (layer.name, layer.weights.tobytes(), layer.bias.tobytes())
+            ),
+            b"" if self.given.calibration is None else self.given.calibration.tobytes(),
+        )
+
+    @property
+    def graph(self) -> Graph:
+        """The network as it was given."""
+        return self.given.graph
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """The layers that can be pruned."""
+        return tuple(layer.name for layer in self.graph.convs)
+
+    def compressed(self, wanted: Compression) -> CompressedNetwork:
+        """The network in this form. Raises SkipstoneError for what can't be done, with the same text every time."""
+        if wanted not in self._made:
+            try:
+                self._made[wanted] = self._make(wanted)
+            except SkipstoneError as error:
+                self._made[wanted] = error
+        found = self._made[wanted]
+        if isinstance(found, SkipstoneError):
+            raise SkipstoneError(str(found))
+        return found
+
+    def _make(self, wanted: Compression) -> CompressedNetwork:
+        if wanted.network != GIVEN:
+            open_ = replace(
+                CompressionOptions(),
+                input_range=self._options.input_range,
+                input_shape=self._options.input_shape,
+                seed=self._options.seed,
+            )
+            prepared = prepare_network(wanted.network, open_)
+            self._check_same_task(wanted.network, prepared)
+            return CompressedNetwork(prepared.compressed, network_digest(prepared.compressed), prepared.options)
+        if self.graph.quantized:
+            if wanted.prune != "none" or any(text != "none" for _, text in wanted.layers):
+                raise SkipstoneError(
+                    f"network '{self.graph.name}' is quantized already, so pruning can't change its weights; prune the float "
+                    "network"
+                )
+            return CompressedNetwork(self.given.compressed, network_digest(self.given.compressed), self.given.options)
+        options = replace(
+            self._options,
+            prune="none",
+            weight_bits=wanted.weight_bits,
+            activation_bits=wanted.activation_bits,
+            weight_code=wanted.weight_code,
+            codebook_entries=wanted.codebook_entries,
+        )
+        network = in_integers(self._pruned(wanted), options, self.given.calibration)
+        return CompressedNetwork(network, network_digest(network), options)
+
+    def _check_same_task(self, name: str, other: PreparedNetwork) -> None:
+        mine, theirs = (
+            [graph.shapes[tensor] for tensor in (graph.input, *graph.outputs)] for graph in (self.graph, other.graph)
+        )
+        if mine != theirs:
+            raise SkipstoneError(
+                f"network '{name}' has inputs and outputs of shapes {theirs}, '{self.graph.name}' {mine}: it is not another "
+                "form of the same network"
+            )
+
+    # Pruning --------------------------------------------------------------------------------------------------------
+
+    def _pruned(self, wanted: Compression) -> Graph:
+        own = dict(wanted.layers)
+        unknown = sorted(set(own) - set(self.layer_names))
+        if unknown:
+            raise SkipstoneError(f"network '{self.graph.name}' has no prunable layer '{unknown[0]}'")
+        whole = spec.parse(wanted.prune)
+        method = self._criterion(wanted)
+        if whole is not None and whole.scope == "network":
+            competing = replace(whole, skip=tuple(own))
+            pruned = masks.prune(self.graph, competing, self._evidence(whole), self._options.seed).graph
+            base = {layer.name: layer for layer in pruned.convs}
+        else:
+            base = {name: self._layer(name, wanted.prune, method) for name in self.layer_names if name not in own}
+        layers = {**base, **{name: self._layer(name, text, method) for name, text in own.items()}}
+        if all(layers[layer.name] is layer for layer in self.graph.convs):
+            return self.graph
+        return replace(self.graph, layers=tuple(layers.get(layer.name, layer) for layer in self.graph.layers))
+
+    def _evidence(self, pruning: Pruning) -> Evidence | None:
+        """What criteria that look at activations need: those of the dense network."""
+        if CRITERIA[pruning.criterion].needs == "statistics" and self.given.calibration is not None:
+            if self._statistics is None:
+                self._statistics = measure(self.graph, self.given.calibration)
+            return Evidence(statistics=self._statistics)
+        return None
+
+    def _criterion(self, wanted: Compression) -> Criterion:
+        if wanted.criterion == "auto":
+            return "magnitude" if self.given.calibration is None else "second_order"
+        if wanted.criterion == "second_order" and self.given.calibration is None:
+            raise SkipstoneError(
+                "criterion second_order needs calibration images; give --calibration, or take criterion magnitude"
+            )
+        return wanted.criterion
+
+    def _layer(self, name: str, text: str, criterion: Criterion) -> Conv:
+        """One layer pruned by itself, all others as they are."""
+        layer = self.graph.layer(name)
+        assert isinstance(layer, Conv)
+        pruning = spec.parse(text)
+        if pruning is None:
+            return layer
+        solved = criterion == "second_order" and pruning.criterion == "l1" and pruning.granularity in ("weight", "nm")
+        what = f"{'second_order ' if solved else ''}{spec.describe(pruning)}"
+        if (name, what) not in self._layers:
+            self._layers[name, what] = self._solved(layer, pruning, what) if solved else self._masked(layer, pruning)
+        return self._layers[name, what]
+
+    def _others(self, layer: Conv) -> tuple[str, ...]:
+        return tuple(name for name in self.layer_names if name != layer.name)
+
+    def _masked(self, layer: Conv, pruning: Pruning) -> Conv:
+        alone = replace(pruning, skip=self._others(layer))
+        pruned = masks.prune(self.graph, alone, self._evidence(pruning), self._options.seed).graph.layer(layer.name)
+        assert isinstance(pruned, Conv)
+        return pruned
+
+    def _solved(self, layer: Conv, pruning: Pruning, what: str) -> Conv:
+        key = digest("layer", self._dense, layer.name, what)
+        known = self._store.get(key)
+        if known is None:
+            images = self.given.calibration
+            assert images is not None
+            alone = replace(pruning, skip=self._others(layer))
+            found = second_order(self.graph, alone, images, correction=0.0).graph.layer(layer.name)
+            assert isinstance(found, Conv)
+            self._store.put(key, _packed(found.weights, found.bias))
+            return found
+        weights, bias = _unpacked(known)
+        return replace(layer, weights=weights, bias=bias)
+
+
+def network_digest(network: QuantizedNetwork) -> str:
+    """Names the integers of a network: equal ones give equal outputs, programs and cycles on any design."""
+    parts: list[bytes | str] = [
+        repr((network.input, network.outputs, network.tensors, network.concats, network.activation_bits)),
+        repr(network.weight_code),
+    ]
+    for layer in network.layers:
+        for field in fields(layer):
+            value = getattr(layer, field.name)
+            parts.append(repr((value.shape, value.dtype.str)) + "" if isinstance(value, np.ndarray) else repr(value))
+            if isinstance(value, np.ndarray):
+                parts.append(value.tobytes())
+    return digest(*parts)
+
+
+def _packed(weights: NDArray[np.float32], bias: NDArray[np.float32]) -> bytes:
+    with io.BytesIO() as file:
+        np.savez_compressed(file, weights=weights, bias=bias)
+        return file.getvalue()
+
+
+def _unpacked(packed: bytes) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
+        return arrays["weights"], arrays["bias"]

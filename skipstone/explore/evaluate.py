@@ -1,0 +1,256 @@
+"""The evaluation of one point of a search space: a choice goes in, its design and its exact figures come out.
+
+Everything is kept under what determines it: compressed networks under the choices that compress, programs' cycles and actions
+under the network's integers and the parameters that the mapper looks at, accuracy under the integers and the images. A choice
+that can't be built, or does not fit, has a ``problem`` in words in place of figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hw.design import MAX_TABLE_BITS, Design
+from hw.errors import DesignError
+from mapper.actions import Actions, network_actions
+from mapper.area import area_um2
+from mapper.compile import compile_network
+from mapper.cycles import network_cycles
+from mapper.energy import network_energy
+from mapper.errors import MappingError, TechnologyError
+from mapper.memories import COUNTED, ROOMY, memories_needed, memory_size
+from mapper.technology import DEFAULT_NODE_NM, Technology, load_technology
+from mapper.timing_check import clocked
+from mapper.workload import UNFOLDED
+from models.errors import SkipstoneError
+from models.quantized import QuantizedNetwork
+from skipstone.designs import fitted
+from skipstone.explore.accuracy import AccuracyMeter
+from skipstone.explore.compression import CompressedNetwork, Compression, Compressor
+from skipstone.explore.space import FITTED, MEMORIES, Choice, divisor
+from skipstone.explore.store import Store
+from skipstone.prepare import CompressionOptions
+
+METRICS = (
+    "cycles",
+    "latency_us",
+    "energy_pj",
+    "area_um2",
+    "power_mw",
+    "accuracy",
+    "dsps",
+    "block_rams",
+    "luts",
+)
+RESOURCES = ("dsps", "block_rams", "luts")
+_PLAIN = (
+    "rows",
+    "cols",
+    "load_width",
+    "windows",
+    "accumulators",
+    "accumulator_bits",
+    "reach",
+    "leave_bits",
+    "index_coding",
+    "delta_bits",
+    "max_stride",
+    "max_dimension",
+)
+"""Choices that are the design's parameters of the same name."""
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """``accuracy_images``: of the evaluation images, how many accuracy is measured on. ``store``: the SQLite file that keeps
+    accuracies and solved layers (None: in memory). ``device``: the FPGA that resources are counted for. ``technology``
+    (a node in nm, or a file) and ``frequency_mhz`` hold where the space has no choices of them (None: the node's own)."""
+
+    accuracy_images: int = 200
+    store: str | None = None
+    device: str = "ecp5"
+    technology: str = str(DEFAULT_NODE_NM)
+    frequency_mhz: float | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """``metrics``: those that were asked for. With a ``problem`` there are none, and no design where none could be made."""
+
+    design: Design | None
+    metrics: Mapping[str, float]
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class _Mapped:
+    """What a network takes on a design: the actions of each layer, and the least size of each memory.
+
+    ``depends_on_memories``: in smaller memories the mapper might choose another program, since what was better in part, but
+    not on the whole, may no longer fit.
+    """
+
+    actions: tuple[Actions, ...]
+    needed: Mapping[str, int]
+    depends_on_memories: bool
+
+    @property
+    def cycles(self) -> int:
+        return sum(layer.cycles for layer in self.actions)
+
+
+class Evaluator:
+    """Evaluates points of one network; made once in each worker process. Equal choices give equal figures in every process."""
+
+    def __init__(
+        self,
+        network: str,
+        options: CompressionOptions | None = None,
+        settings: EvaluationSettings | None = None,
+    ) -> None:
+        self._options = options or CompressionOptions()
+        self._settings = settings or EvaluationSettings()
+        store = Store(self._settings.store)
+        self.compressor = Compressor(network, self._options, store)
+        given = self.compressor.given
+        self.meter = AccuracyMeter(given.evaluation, self._settings.accuracy_images, store)
+        self._technologies: dict[tuple[str, float | None], Technology] = {}
+        self._mapped: dict[tuple[str, Design], _Mapped | str] = {}
+
+    @property
+    def has_accuracy(self) -> bool:
+        """Whether there are labelled images."""
+        return self.meter.images > 0
+
+    @property
+    def calibration(self) -> str:
+        """Where activation ranges come from, in words."""
+        return self.compressor.given.compressed.calibration
+
+    def evaluate(self, choice: Mapping[str, Choice], metrics: frozenset[str] = frozenset(METRICS[:6])) -> Evaluation:
+        """The figures of ``choice``: parameters of a search space and their values. Raises ValueError for a metric or a
+        parameter that there isn't."""
+        unknown = sorted(metrics - set(METRICS))
+        if unknown:
+            raise ValueError(f"no metric '{unknown[0]}'; the metrics are {', '.join(METRICS)}")
+        design = None
+        try:
+            compressed = self.compressor.compressed(Compression.of(choice, self._options))
+            roomy = self._roomy(choice, compressed.options)
+            mapped = self._map(compressed, roomy)
+            design = _sized(roomy, choice, mapped.needed)
+            if mapped.depends_on_memories:
+                mapped = self._map(compressed, design)
+            return Evaluation(design, self._figures(choice, compressed, mapped, design, metrics))
+        except (SkipstoneError, MappingError, DesignError, TechnologyError) as error:
+            return Evaluation(design, {}, str(error))
+
+    def _technology(self, which: str, frequency_mhz: float | None) -> Technology:
+        key = which, frequency_mhz
+        if key not in self._technologies:
+            self._technologies[key] = load_technology(which, frequency_mhz)
+        return self._technologies[key]
+
+    def network(self, choice: Mapping[str, Choice]) -> CompressedNetwork:
+        """The compressed network of a choice, to be written or verified."""
+        return self.compressor.compressed(Compression.of(choice, self._options))
+
+    # The design ------------------------------------------------------------------------------------------------------
+
+    def _roomy(self, choice: Mapping[str, Choice], options: CompressionOptions) -> Design:
+        """The design of a choice; memories that are fitted to the network hold anything."""
+        sizes: dict[str, Any] = {
+            name: choice[name] if choice.get(name, FITTED) != FITTED else ROOMY[name] for name in MEMORIES
+        }
+        width = int(choice["load_width"])
+        depth = int(choice["window_depth"]) if "window_depth" in choice else int(choice["slots"]) * width
+        plain: dict[str, Any] = {name: choice[name] for name in _PLAIN if name in choice}
+        fixed = {"accumulator_bits"} & plain.keys()
+        base = Design(
+            name=_name(choice),
+            window_depth=depth,
+            requantizer_lanes=divisor(width, int(choice["requantizer_lanes"])),
+            **plain,
+            **sizes,
+        )
+        design = fitted(
+            base, options.weight_code, options.weight_bits, options.activation_bits, options.codebook_entries, fixed
+        )
+        if design.activation_bits <= MAX_TABLE_BITS:
+            design = design.replace(tables=ROOMY["tables"])
+        return design
+
+    # Figures ---------------------------------------------------------------------------------------------------------
+
+    def _map(self, compressed: CompressedNetwork, design: Design) -> _Mapped:
+        key = compressed.digest, design
+        if key not in self._mapped:
+            try:
+                self._mapped[key] = _mapped(compressed.network, design)
+            except (MappingError, DesignError) as error:
+                self._mapped[key] = str(error)
+        found = self._mapped[key]
+        if isinstance(found, str):
+            raise MappingError(found)
+        return found
+
+    def _figures(
+        self,
+        choice: Mapping[str, Choice],
+        compressed: CompressedNetwork,
+        mapped: _Mapped,
+        design: Design,
+        metrics: frozenset[str],
+    ) -> dict[str, float]:
+        figures: dict[str, float] = {"cycles": mapped.cycles}
+        if metrics & {"latency_us", "energy_pj", "area_um2", "power_mw"}:
+            node = str(choice.get("node_nm", self._settings.technology))
+            frequency = choice.get("frequency_mhz", self._settings.frequency_mhz)
+            technology = self._technology(node, None if frequency is None else float(frequency))
+            figures |= _costs(mapped, design, clocked(design, technology))
+        if metrics & set(RESOURCES):
+            figures |= _resources(design, self._settings.device)
+        if "accuracy" in metrics:
+            figures["accuracy"] = self.meter.accuracy(compressed.network, compressed.digest)
+        return {name: figures[name] for name in METRICS if name in metrics}
+
+
+def _name(choice: Mapping[str, Choice]) -> str:
+    return f"{choice['rows']}x{choice['cols']}-l{choice['load_width']}-w{choice['windows']}"
+
+
+def _mapped(network: QuantizedNetwork, design: Design) -> _Mapped:
+    program = compile_network(network, design)
+    actions = network_actions(program, network_cycles(program))
+    plain = all(
+        len(layer.layers) == 1 and layer.input.fold == layer.outputs[0].fold == UNFOLDED for layer in program.layers
+    )
+    return _Mapped(actions, memories_needed(program), plain and program.search.programs > 1)
+
+
+def _sized(roomy: Design, choice: Mapping[str, Choice], needed: Mapping[str, int]) -> Design:
+    """``roomy`` with each fitted memory cut to the next power of two that holds what is needed."""
+    sizes = {name: memory_size(needed[name]) for name in MEMORIES if choice.get(name, FITTED) == FITTED}
+    return roomy.replace(**sizes, **{name: needed[name] for name in COUNTED})
+
+
+def _costs(mapped: _Mapped, design: Design, technology: Technology) -> dict[str, float]:
+    """Latency, energy, area and power of one inference."""
+    energy = network_energy(mapped.actions, design, technology)
+    latency = mapped.cycles / technology.frequency_mhz
+    # pJ / us is uW.
+    return {
+        "latency_us": latency,
+        "energy_pj": energy,
+        "area_um2": area_um2(design, technology),
+        "power_mw": energy / latency * 1e-3,
+    }
+
+
+def _resources(design: Design, device: str) -> dict[str, float]:
+    """What a synthesis for an FPGA would take, by the fitted model."""
+    from mapper import fpga
+
+    found = fpga.resources(design, device)
+    return {name: getattr(found, name) for name in RESOURCES}

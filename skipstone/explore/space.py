@@ -1,0 +1,293 @@
+"""The joint search space of an exploration: choices of design parameters and of compression, from a TOML file.
+
+A space file has ``[design]`` and ``[compression]``; every key is a list of choices, and every choice is checked here by its key's
+name. What a combination of choices becomes is ``skipstone.explore.evaluate``'s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+
+from hw.design import CHOICES, RANGES
+from models.errors import SkipstoneError
+from models.pruning import spec
+from skipstone.options import parse_weight_code
+
+FOLDER = Path(__file__).parent / "spaces"
+DEFAULT = "default"
+GIVEN = "given"
+"""The choice of ``network`` that stands for the explored network itself; the others are compressed already."""
+FITTED = "fitted"
+"""The size of a memory that holds what the network needs: the next power of two."""
+LAYER = "prune:"
+"""What stands before a layer's name in the parameter of its own pruning."""
+MEMORIES = ("activation_words", "weight_entries", "load_entries", "parameter_words", "layers")
+CRITERIA = ("auto", "second_order", "magnitude")
+"""By what ``unstructured`` and N:M choose. ``auto``: second order where there are calibration images, else magnitude."""
+STORED = ("prune", "criterion", "weight_bits", "activation_bits", "weight_code")
+"""Parameters that say nothing of a network that is compressed already."""
+
+Choice = str | int | float
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """``design`` and ``compression``: parameter to choices. ``layers``: patterns of layer names to the pruning choices of each
+    layer that matches; :meth:`for_layers` makes them parameters. ``name`` is the file's."""
+
+    name: str
+    design: Mapping[str, tuple[Choice, ...]]
+    compression: Mapping[str, tuple[Choice, ...]]
+    layers: Mapping[str, tuple[str, ...]]
+
+    @property
+    def parameters(self) -> dict[str, tuple[Choice, ...]]:
+        """Every parameter with its choices, also those that have one choice only."""
+        single = {LAYER + name: choices for name, choices in self.layers.items()}
+        return {**self.design, **self.compression, **single}
+
+    @property
+    def size(self) -> int:
+        """Number of combinations."""
+        return math.prod(len(choices) for choices in self.parameters.values())
+
+    @property
+    def digest(self) -> str:
+        """Names equal spaces equally, whatever their files are called and in whichever order their keys stand."""
+        return hashlib.sha256(repr(sorted(self.parameters.items())).encode()).hexdigest()[:12]
+
+    def for_layers(self, names: Iterable[str]) -> SearchSpace:
+        """The space in which each of a network's layers (``names``) that a pattern matches has a parameter ``prune:LAYER``; of
+        several patterns the first one counts. Raises SkipstoneError for a pattern that matches none."""
+        known = tuple(names)
+        found: dict[str, tuple[str, ...]] = {}
+        for pattern, choices in self.layers.items():
+            matching = [name for name in known if name == pattern or fnmatchcase(name, pattern)]
+            if not matching:
+                raise SkipstoneError(
+                    f"{self.name}: compression.layers '{pattern}' matches no layer of the network; it has {', '.join(known)}"
+                )
+            for name in matching:
+                found.setdefault(name, choices)
+        return replace(self, layers={name: found[name] for name in known if name in found})
+
+    def canonical(self, choice: Mapping[str, Choice]) -> dict[str, Choice]:
+        """``choice`` with the first of equal choices for each parameter that means nothing, or the same, beside the others: two
+        choices with the same canonical one are the same point."""
+        result = dict(choice)
+
+        def free(*names: str) -> None:
+            for name in names:
+                if name in result:
+                    result[name] = self.parameters[name][0]
+
+        if result.get("network", GIVEN) != GIVEN:
+            free(*STORED, *(name for name in result if name.startswith(LAYER)))
+        elif all(result[name] == "none" for name in result if name == "prune" or name.startswith(LAYER)):
+            free("criterion")
+        if result.get("weight_code") in ("ternary", "binary"):
+            free("weight_bits")
+        if result.get("index_coding", "absolute") == "absolute":
+            free("delta_bits")
+        if {"requantizer_lanes", "load_width"} <= result.keys():
+            width = int(result["load_width"])
+            lanes = divisor(width, int(result["requantizer_lanes"]))
+            same = [each for each in self.parameters["requantizer_lanes"] if divisor(width, int(each)) == lanes]
+            result["requantizer_lanes"] = same[0]
+        return result
+
+
+def divisor(width: int, most: int) -> int:
+    """The largest divisor of ``width`` that is at most ``most``."""
+    return max(each for each in range(1, min(width, most) + 1) if width % each == 0)
+
+
+def carried_spaces() -> dict[str, Path]:
+    """The spaces that come with Skipstone, by name."""
+    return {path.stem: path for path in sorted(FOLDER.glob("*.toml"))}
+
+
+def load_space(name_or_path: str | Path | None = None) -> SearchSpace:
+    """The space of a file or of a name, or the default one. Raises SkipstoneError with the key that is wrong."""
+    path = Path(DEFAULT if name_or_path is None else name_or_path)
+    if not path.is_file() and (str(path) in carried_spaces() or not path.exists()):
+        carried = carried_spaces().get(str(path))
+        if carried is None:
+            names = ", ".join(carried_spaces())
+            raise SkipstoneError(f"no search space file '{path}', and no space of that name (there are: {names})")
+        path = carried
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise SkipstoneError(f"search space {path} is not TOML: {error}") from None
+    except OSError as error:
+        raise SkipstoneError(f"can't read search space {path}: {error.strerror or error}") from None
+    return parse_space(tables, str(path))
+
+
+def parse_space(tables: Mapping[str, Any], where: str = "search space") -> SearchSpace:
+    """A space from plain values, as TOML has them."""
+    try:
+        file = _File.model_validate(dict(tables))
+    except ValidationError as error:
+        raise SkipstoneError(f"{where}: {_explained(error)}") from None
+    design = file.design.model_dump(exclude_none=True)
+    if ("slots" in design) == ("window_depth" in design):
+        raise SkipstoneError(f"{where}: [design] needs either slots (words of a window) or window_depth (activations)")
+    compression = file.compression.model_dump(exclude_none=True, exclude={"layers", "networks"})
+    networks = file.compression.networks or ()
+    if networks:
+        compression = {"network": tuple(dict.fromkeys((GIVEN, *networks))), **compression}
+    return SearchSpace(where, design, compression, file.compression.layers)
+
+
+# The file's keys -----------------------------------------------------------------------------------------------------
+
+
+def _whole(low: int, high: int) -> tuple[str, Callable[[Any], bool]]:
+    return f"whole numbers from {low:,} to {high:,}", lambda value: type(value) is int and low <= value <= high
+
+
+def _words(words: tuple[str, ...]) -> tuple[str, Callable[[Any], bool]]:
+    return " or ".join(words), lambda value: value in words
+
+
+_KINDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    **{name: _whole(*limits) for name, limits in RANGES.items()},
+    "slots": _whole(*RANGES["window_depth"]),
+    "index_coding": _words(CHOICES["index_coding"]),
+    "frequency_mhz": ("numbers above 0", lambda value: type(value) in (int, float) and 0 < value < math.inf),
+    "node_nm": _whole(1, 1000),
+    "criterion": _words(CRITERIA),
+    **dict.fromkeys(("prune", "networks", "weight_code"), ("texts", lambda value: isinstance(value, str))),
+}
+"""What the choices of each key are, in words, and whether a value is one."""
+
+
+def _listed(key: str, value: Any) -> tuple[Any, ...]:
+    """A list of different choices of ``key``."""
+    if key in MEMORIES and value in (FITTED, [FITTED]):
+        return (FITTED,)
+    what, fits = _KINDS[key]
+    if not isinstance(value, list | tuple) or not value or not all(fits(each) for each in value):
+        raise ValueError(f"must be a list of {what}{f', or {FITTED!r}' * (key in MEMORIES)}, not {value!r}")
+    if len(set(value)) < len(value):
+        raise ValueError(f"has a choice twice: {value!r}")
+    if key in ("prune", "weight_code"):
+        for text in value:
+            _check_method(key, text)
+    return tuple(value)
+
+
+def _check_method(key: str, text: str) -> None:
+    try:
+        if key == "prune":
+            spec.parse(text)
+        else:
+            parse_weight_code(text)
+    except SkipstoneError as error:
+        raise ValueError(f"has '{text}': {str(error).removeprefix('--weight-code ')}") from None
+
+
+class _DesignKeys(BaseModel):
+    rows: tuple[int, ...]
+    cols: tuple[int, ...]
+    load_width: tuple[int, ...]
+    slots: tuple[int, ...] | None = None
+    window_depth: tuple[int, ...] | None = None
+    windows: tuple[int, ...]
+    accumulators: tuple[int, ...]
+    requantizer_lanes: tuple[int, ...]
+    accumulator_bits: tuple[int, ...] | None = None
+    reach: tuple[int, ...] | None = None
+    leave_bits: tuple[int, ...] | None = None
+    index_coding: tuple[str, ...] | None = None
+    delta_bits: tuple[int, ...] | None = None
+    activation_words: tuple[int | str, ...] | None = None
+    weight_entries: tuple[int | str, ...] | None = None
+    load_entries: tuple[int | str, ...] | None = None
+    parameter_words: tuple[int | str, ...] | None = None
+    layers: tuple[int | str, ...] | None = None
+    max_stride: tuple[int, ...] | None = None
+    max_dimension: tuple[int, ...] | None = None
+    frequency_mhz: tuple[int | float, ...] | None = None
+    node_nm: tuple[int, ...] | None = None
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _choices(cls, value: Any, info: ValidationInfo) -> Any:
+        return _listed(str(info.field_name), value)
+
+
+class _CompressionKeys(BaseModel):
+    networks: tuple[str, ...] | None = None
+    prune: tuple[str, ...] | None = None
+    criterion: tuple[str, ...] | None = None
+    weight_bits: tuple[int, ...] | None = None
+    activation_bits: tuple[int, ...] | None = None
+    weight_code: tuple[str, ...] | None = None
+    layers: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _choices(cls, value: Any, info: ValidationInfo) -> Any:
+        return _of_layers(value) if info.field_name == "layers" else _listed(str(info.field_name), value)
+
+
+class _File(BaseModel):
+    description: str = ""
+    design: _DesignKeys
+    compression: _CompressionKeys = Field(default_factory=_CompressionKeys)
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _of_layers(value: Any) -> dict[str, tuple[str, ...]]:
+    if not isinstance(value, dict):
+        raise ValueError(f"must be a table of layers (names or patterns) to lists of pruning methods, not {value!r}")
+    result = {}
+    for name, choices in value.items():
+        try:
+            result[name] = _listed("prune", choices)
+        except ValueError as error:
+            raise ValueError(f"'{name}' {error}") from None
+        for text in result[name]:
+            pruning = spec.parse(text)
+            if pruning is not None and pruning.scope == "network":
+                raise ValueError(f"'{name}' has '{text}', which shares out zeros among layers: one by itself can't")
+    return result
+
+
+def _explained(error: ValidationError) -> str:
+    """The first mistake in words."""
+    found = error.errors()[0]
+    place = ".".join(str(part) for part in found["loc"])
+    tables: dict[str, type[BaseModel]] = {"design": _DesignKeys, "compression": _CompressionKeys}
+    match found["type"]:
+        case "extra_forbidden":
+            table = tables.get(str(found["loc"][0])) if len(found["loc"]) > 1 else None
+            taken = f"[{found['loc'][0]}] takes" if table else "a search space has"
+            return f"unknown {place}; {taken} {', '.join((table or _File).model_fields)}"
+        case "missing" if len(found["loc"]) > 1:
+            return f"[{found['loc'][0]}] has no {found['loc'][1]}"
+        case "missing":
+            return f"there is no [{place}]"
+        case "value_error":
+            return f"{place} {found['ctx']['error']}"
+        case "string_type":
+            return f"{place} must be text, not {found['input']!r}"
+        case _:
+            return f"{place} must be a table of keys, not {found['input']!r}"

@@ -1,0 +1,68 @@
+"""Accuracy is the reference's, on the first images only, and is measured once for each network and set of images."""
+
+import numpy as np
+import pytest
+
+from models import reference
+from models.errors import SkipstoneError
+from models.images import load_images
+from skipstone.explore import accuracy
+from skipstone.explore.accuracy import AccuracyMeter
+from skipstone.explore.compression import network_digest
+from skipstone.explore.store import Store, digest
+from skipstone.prepare import CompressionOptions, prepare_network
+from tests.skipstone.builders import small_data, small_network
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("small")
+    return prepare_network(str(small_network(folder / "small.onnx")), CompressionOptions()).compressed
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return load_images(small_data(tmp_path_factory.mktemp("data") / "data.npz", count=40))
+
+
+@pytest.mark.parametrize("count", [1, 17, 40, 1000])
+def test_it_is_the_share_of_right_classes(network, data, count):
+    images, labels = data
+    found = AccuracyMeter(data, count).accuracy(network, network_digest(network))
+    assert found == np.mean(reference.predict(network, images[:count]) == labels[:count])
+
+
+def test_nothing_is_measured_twice(network, data, tmp_path, monkeypatch):
+    measured = []
+    original = reference.accuracy
+    monkeypatch.setattr(accuracy.reference, "accuracy", lambda *a: measured.append(1) or original(*a))
+    name = network_digest(network)
+    path = tmp_path / "known.db"
+    meters = [AccuracyMeter(data, 20, Store(path)) for _ in range(2)]
+    found = [meter.accuracy(network, name) for meter in (*meters, meters[0])]
+    assert len(measured) == 1
+    assert len(set(found)) == 1
+    # Other images, and other integers, are another measurement.
+    AccuracyMeter(data, 21, Store(path)).accuracy(network, name)
+    meters[0].accuracy(network, "other")
+    assert len(measured) == 3
+
+
+def test_without_labels_there_is_none(network):
+    meter = AccuracyMeter(None, 10)
+    assert meter.images == 0
+    with pytest.raises(SkipstoneError, match="no labelled images"):
+        meter.accuracy(network, "any")
+
+
+def test_a_store_that_is_none_is_named(tmp_path):
+    (tmp_path / "known.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(SkipstoneError, match=r"known\.db: can't keep what was computed"):
+        Store(tmp_path / "known.db")
+    with pytest.raises(SkipstoneError, match="can't keep what was computed"):
+        Store(tmp_path / "nowhere" / "known.db")
+
+
+def test_digests_keep_parts_apart():
+    assert digest("ab", "c") != digest("a", "bc") != digest("abc")
+    assert digest("a", b"b") == digest(b"a", "b")

@@ -1,0 +1,156 @@
+"""Compressed forms of a network: each layer is what it is alone, equal forms are equal integers, and nothing is solved twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from models.errors import SkipstoneError
+from models.evaluate import run_onnx
+from models.onnx_export import to_onnx
+from models.pruning import masks, spec
+from models.quantized import QuantizedNetwork
+from skipstone.explore import compression
+from skipstone.explore.compression import Compression, Compressor, network_digest
+from skipstone.explore.store import Store
+from skipstone.prepare import CompressionOptions, prepare_network
+from tests.models.test_grids import assert_same
+from tests.skipstone.builders import small_data, small_network
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> tuple[str, CompressionOptions]:
+    folder = tmp_path_factory.mktemp("small")
+    data = str(small_data(folder / "data.npz", count=24))
+    return str(small_network(folder / "small.onnx")), CompressionOptions(calibration=data)
+
+
+def weights_of(network: QuantizedNetwork) -> dict[str, np.ndarray]:
+    return {layer.name: layer.weights for layer in network.array_layers if layer.weight_bits is not None}
+
+
+@pytest.mark.parametrize("method", ["none", "unstructured:0.5", "2:4", "filter:0.4", "global:0.5", "weight/wanda:0.5"])
+def test_by_magnitude_a_network_is_what_prune_makes_of_it(files, method):
+    """The road of ``skipstone run --prune``, layer by layer."""
+    network, options = files
+    found = Compressor(network, options).compressed(Compression(prune=method, criterion="magnitude"))
+    wanted = prepare_network(network, replace(options, prune=method)).compressed
+    assert_same(found.network, wanted)
+    assert found.digest == network_digest(wanted)
+
+
+def test_a_layer_does_not_depend_on_the_others(files):
+    network, options = files
+    compressor = Compressor(network, options)
+    alone = compressor.compressed(Compression(layers=(("second", "unstructured:0.5"),)))
+    both = compressor.compressed(Compression(prune="2:4", layers=(("second", "unstructured:0.5"),)))
+    whole = compressor.compressed(Compression(prune="unstructured:0.5"))
+    zeros = [weights_of(each.network)["second"] == 0 for each in (alone, both, whole)]
+    assert (zeros[0] == zeros[1]).all()
+    assert (zeros[0] == zeros[2]).all()
+    assert 0.49 <= zeros[0].mean() < 0.6
+    # What has no pruning of its own stays as it was given.
+    pruned = compressor._pruned(Compression(layers=(("second", "unstructured:0.5"),)))
+    assert pruned.layer("first") is compressor.graph.layer("first")
+    assert pruned.layer("second") is not compressor.graph.layer("second")
+
+
+def test_second_order_keeps_more_of_the_outputs_than_magnitude(files):
+    network, options = files
+    compressor = Compressor(network, options)
+    graph, images = compressor.graph, compressor.given.calibration
+    wanted = run_onnx(to_onnx(graph), {graph.input: images})[graph.outputs[0]]
+    errors = []
+    for criterion in ("second_order", "magnitude"):
+        pruned = compressor._pruned(Compression(prune="unstructured:0.6", criterion=criterion))
+        found = run_onnx(to_onnx(pruned), {graph.input: images})[graph.outputs[0]]
+        errors.append(float(np.square(found - wanted).sum()))
+    assert errors[0] < 0.5 * errors[1]
+
+
+def test_auto_is_second_order_with_images_and_magnitude_without(files):
+    network, options = files
+    with_images, without = Compressor(network, options), Compressor(network, replace(options, calibration=None))
+    for compressor, criterion in ((with_images, "second_order"), (without, "magnitude")):
+        auto, named = (
+            compressor.compressed(Compression(prune="unstructured:0.5", criterion=each)) for each in ("auto", criterion)
+        )
+        assert auto.digest == named.digest
+    with pytest.raises(SkipstoneError, match="criterion second_order needs calibration images"):
+        without.compressed(Compression(prune="unstructured:0.5", criterion="second_order"))
+
+
+def test_nothing_is_solved_twice(files, tmp_path, monkeypatch):
+    """Neither in one process, nor in one that opens the same store later."""
+    network, options = files
+    solved = []
+    original = compression.second_order
+
+    def counted(graph, pruning, *arguments, **options):
+        solved.append(pruning.skip)
+        return original(graph, pruning, *arguments, **options)
+
+    monkeypatch.setattr(compression, "second_order", counted)
+    compressor = Compressor(network, options, Store(tmp_path / "known.db"))
+    first = compressor.compressed(Compression(prune="unstructured:0.5"))
+    assert len(solved) == len(compressor.layer_names) == 3
+    # Of two methods for each of three layers there are eight networks, and six layers.
+    compressor.compressed(Compression(prune="unstructured:0.5", layers=(("first", "2:4"),)))
+    compressor.compressed(Compression(prune="unstructured:0.5", layers=(("second", "2:4"),)))
+    compressor.compressed(Compression(prune="2:4", weight_bits=5))
+    assert len(solved) == 6
+    again = Compressor(network, options, Store(tmp_path / "known.db"))
+    assert again.compressed(Compression(prune="unstructured:0.5")).digest == first.digest
+    assert again.compressed(Compression(prune="2:4", weight_bits=3)).network.weight_bits == 3
+    assert len(solved) == 6
+
+
+def test_digests_tell_integers_apart(files):
+    network, options = files
+    compressor = Compressor(network, options)
+    forms = [
+        Compression(prune="none"),
+        Compression(prune="unstructured:0.2"),
+        Compression(weight_bits=7),
+        Compression(activation_bits=7),
+        Compression(weight_code="ternary"),
+        Compression(weight_code="codebook", codebook_entries=4),
+    ]
+    digests = [compressor.compressed(form).digest for form in forms]
+    assert len(set(digests)) == len(forms)
+    assert digests == [Compressor(network, options).compressed(form).digest for form in forms]
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        (Compression(layers=(("third", "none"),)), "network 'small' has no prunable layer 'third'"),
+        (Compression(weight_code="additive_power_of_two"), "weight_bits must be 3, 5 or 7"),
+        (Compression(network="nowhere"), "no file 'nowhere'"),
+        (Compression(network="resnet8_fashion_w4a8"), "it is not another form of the same network"),
+    ],
+)
+def test_what_cannot_be_is_said_every_time(files, form, message):
+    compressor = Compressor(*files)
+    for _ in range(2):
+        with pytest.raises(SkipstoneError, match=message):
+            compressor.compressed(form)
+
+
+def test_a_quantized_network_is_not_pruned():
+    compressor = Compressor("resnet8_fashion_ternary", CompressionOptions())
+    assert compressor.compressed(Compression()).options.weight_code == "ternary"
+    with pytest.raises(SkipstoneError, match="is quantized already, so pruning can't change its weights"):
+        compressor.compressed(Compression(prune="2:4"))
+
+
+def test_methods_of_single_layers_are_counted_as_magnitude_counts(files):
+    network, options = files
+    compressor = Compressor(network, options)
+    pruned = compressor._pruned(Compression(prune="2:4"))
+    wanted = spec.parse("2:4")
+    assert wanted is not None
+    for found, magnitude in zip(pruned.convs, masks.prune(compressor.graph, wanted).graph.convs, strict=True):
+        assert np.count_nonzero(found.weights) == np.count_nonzero(magnitude.weights)
