@@ -110,6 +110,8 @@ class _Cluster:
                 except TimeoutError:
                     alone_since = self._alone(alone_since)
                     continue
+                except distributed.client.FuturesCancelledError:
+                    raise SkipstoneError(f"lost the Dask scheduler at {self._address}") from None
                 alone_since = None
                 for future in ready:
                     number, choice = pending.pop(future)
