@@ -127,7 +127,11 @@ def test_a_feasible_point_needs_no_diagnosis_and_no_points_have_reasons():
     )
 
 
-@given(pairs, st.integers(0, 6), st.integers(0, 6))
+@given(
+    st.lists(st.tuples(st.floats(0.001, 3e9), st.floats(0.001, 1)), min_size=1, max_size=6),
+    st.floats(0.001, 3e9),
+    st.floats(0.001, 1),
+)
 @settings(deadline=None)
 def test_the_limits_of_the_nearest_point_are_met_by_it(values, most, least):
     """What the last sentence promises holds: with those limits the point is feasible."""
@@ -139,7 +143,7 @@ def test_the_limits_of_the_nearest_point_are_met_by_it(values, most, least):
         return
     number = int(said[-1].split("point ")[1].split()[0])
     text = said[-1].split("feasible with ")[1]
-    changed = {name: float(value) for name, _, value in (part.split() for part in text.split(", "))}
+    changed = {name: float(value.replace(",", "")) for name, _, value in map(str.split, text.split(", "))}
     eased = [Constraint(each.name, each.op, changed.get(each.name, each.limit)) for each in limits]
     assert violations(eased, points[number].metrics) == {}
     distance = [sum(np.maximum(0, [c - most, 0]) / (most or 1)) + max(0, least - a) / (least or 1) for c, a in values]
