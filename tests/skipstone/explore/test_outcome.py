@@ -105,6 +105,12 @@ def test_limits_that_exclude_each_other_are_named_together():
         "with cycles <= 1 and area_um2 <= 1, energy_pj is at least 9 pJ (point 0)"
     )
     assert len(said) == 5
+    # With the first two excluding each other already, the three are not named again.
+    crossed = [point(0, limits, cycles=0, area_um2=9, energy_pj=0), point(1, limits, cycles=9, area_um2=0, energy_pj=0)]
+    said = diagnose(crossed, limits, {}, exhausted=False)
+    assert [line for line in said if "together" in line] == [
+        "no point meets cycles <= 1 and area_um2 <= 1 together: with cycles <= 1, area_um2 is at least 9 um2 (point 0)"
+    ]
     pair = diagnose([points[0], points[2]], (limits[0], limits[2]), {}, exhausted=False)
     assert pair[2] == (
         "no point meets cycles <= 1 and energy_pj <= 1 together: with cycles <= 1, energy_pj is at least 9 pJ (point 0)"
