@@ -106,10 +106,12 @@ class _Cluster:
             while pending:
                 try:
                     with self._client.as_current():
-                        ready = distributed.wait(pending, timeout=2, return_when="FIRST_COMPLETED").done
+                        ready = distributed.wait(list(pending), timeout=2, return_when="FIRST_COMPLETED").done
                 except TimeoutError:
                     alone_since = self._alone(alone_since)
                     continue
+                except distributed.client.FuturesCancelledError:
+                    raise SkipstoneError(f"lost the Dask scheduler at {self._address}") from None
                 alone_since = None
                 for future in ready:
                     number, choice = pending.pop(future)

@@ -83,6 +83,14 @@ def number(value: float) -> str:
     return f"{int(value):,}" if float(value).is_integer() else f"{value:,.6g}" if abs(value) < 1e6 else f"{value:,.0f}"
 
 
+def easiest(name: str, op: str, value: float) -> str:
+    """The tightest limit of at most six digits that ``value`` meets, as in a message."""
+    if not float(value).is_integer():
+        step = 10.0 ** (math.floor(math.log10(abs(value))) - 5)
+        value = (math.ceil if op == "<=" else math.floor)(value / step) * step
+    return f"{name} {op} {number(value)}"
+
+
 def _parse(text: str, with_accuracy: bool) -> Constraint:
     match = _CONSTRAINT.fullmatch(text)
     if match is None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reports.exploration import METRICS, Constraint, ExplorationPoint, Objective
-from skipstone.explore.constraints import described, number, relative_violation
+from skipstone.explore.constraints import described, easiest, number, relative_violation
 
 LEAST_POINTS = 8
 """Points from which on importance is computed."""
@@ -148,7 +148,7 @@ def diagnose(
     lines += _exclusions(points, constraints, meet)
     nearest = min(points, key=lambda p: (sum(relative_violation(c, p.metrics[c.name]) for c in constraints), p.number))
     broken = [c for c in constraints if c.violation(nearest.metrics[c.name])]
-    limits = ", ".join(f"{c.name} {c.op} {number(nearest.metrics[c.name])}" for c in broken)
+    limits = ", ".join(easiest(c.name, c.op, nearest.metrics[c.name]) for c in broken)
     misses = ", ".join(
         f"{c.name} by {number(c.violation(nearest.metrics[c.name]))} {METRICS[c.name]}".rstrip()
         + f" ({100 * relative_violation(c, nearest.metrics[c.name]):.3g}%)"

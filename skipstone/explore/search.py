@@ -246,6 +246,9 @@ def _going_on(storage: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted: {kept}") from None
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise SkipstoneError(f"{where}{error.strerror or error}; {kept}") from None
     except MemoryError:
         raise SkipstoneError(f"not enough memory; {kept}, perhaps with fewer --jobs") from None
     except SkipstoneError as error:

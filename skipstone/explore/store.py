@@ -5,11 +5,10 @@ Keys are digests of all that determines a value, so nothing ever has to be throw
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import sqlite3
 from pathlib import Path
-
-from models.errors import SkipstoneError
 
 WAIT_SECONDS = 60.0
 """For another process that writes."""
@@ -48,9 +47,9 @@ class Store:
             finally:
                 connection.close()
         except sqlite3.Error as error:
-            raise SkipstoneError(
-                f"{self._path}: can't keep what was computed ({error}); free the disk, or delete the file: it is made anew"
-            ) from None
+            # Not a SkipstoneError, which an evaluation takes for a choice that can't be built.
+            what = f"can't keep what was computed ({error}); free the disk, or delete the file: it is made anew"
+            raise OSError(errno.EIO, what, self._path) from None
 
 
 def digest(*parts: bytes | str) -> str:

@@ -132,7 +132,7 @@ def test_an_impossible_limit_is_diagnosed(place):
     )
     assert "no choice of this space meets it" in result.diagnosis[0]
     assert f"the nearest is point {least.number} " in result.diagnosis[-1]
-    assert "no feasible point: area_um2 <= 1,000 is met by none" in " ".join(done.output.split())
+    assert "area_um2 <= 1,000 is met by none of 16 points" in " ".join(done.output.split())
     assert not any(point.on_front for point in result.points)
 
 
@@ -178,6 +178,19 @@ def test_ctrl_c_says_how_to_go_on(place, monkeypatch):
 def test_mistakes(place, arguments, message):
     assert message in mistake(place, *arguments)
     assert not list(place.rglob("*.db"))
+
+
+def test_a_damaged_cache_is_no_choices_fault(place):
+    """It ends the search with a message, and once it is gone, the search goes on: no choice is noted as one without cost."""
+    (place / "o").mkdir()
+    (place / "o" / "study.cache.db").write_text("this is not a database")
+    message = mistake(place, "--out", "o", "--evaluation", "data.npz")
+    assert "study.cache.db: can't keep what was computed (file is not a database)" in message
+    assert "the same command goes on from there" in message
+    (place / "o" / "study.cache.db").unlink()
+    done = invoke(*BASE, "--jobs", 1, "--trials", 3, "--out", "o", "--evaluation", "data.npz")
+    assert done.exit_code == 0, done.output
+    assert read(place / "o" / "exploration.json").problems == {}
 
 
 def test_an_address_without_a_scheduler(place, monkeypatch):

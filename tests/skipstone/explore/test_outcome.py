@@ -105,6 +105,12 @@ def test_limits_that_exclude_each_other_are_named_together():
         "with cycles <= 1 and area_um2 <= 1, energy_pj is at least 9 pJ (point 0)"
     )
     assert len(said) == 5
+    # With the first two excluding each other already, the three are not named again.
+    crossed = [point(0, limits, cycles=0, area_um2=9, energy_pj=0), point(1, limits, cycles=9, area_um2=0, energy_pj=0)]
+    said = diagnose(crossed, limits, {}, exhausted=False)
+    assert [line for line in said if "together" in line] == [
+        "no point meets cycles <= 1 and area_um2 <= 1 together: with cycles <= 1, area_um2 is at least 9 um2 (point 0)"
+    ]
     pair = diagnose([points[0], points[2]], (limits[0], limits[2]), {}, exhausted=False)
     assert pair[2] == (
         "no point meets cycles <= 1 and energy_pj <= 1 together: with cycles <= 1, energy_pj is at least 9 pJ (point 0)"
@@ -127,7 +133,11 @@ def test_a_feasible_point_needs_no_diagnosis_and_no_points_have_reasons():
     )
 
 
-@given(pairs, st.integers(0, 6), st.integers(0, 6))
+@given(
+    st.lists(st.tuples(st.floats(0.001, 3e9), st.floats(0.001, 1)), min_size=1, max_size=6),
+    st.floats(0.001, 3e9),
+    st.floats(0.001, 1),
+)
 @settings(deadline=None)
 def test_the_limits_of_the_nearest_point_are_met_by_it(values, most, least):
     """What the last sentence promises holds: with those limits the point is feasible."""
@@ -139,7 +149,7 @@ def test_the_limits_of_the_nearest_point_are_met_by_it(values, most, least):
         return
     number = int(said[-1].split("point ")[1].split()[0])
     text = said[-1].split("feasible with ")[1]
-    changed = {name: float(value) for name, _, value in (part.split() for part in text.split(", "))}
+    changed = {name: float(value.replace(",", "")) for name, _, value in map(str.split, text.split(", "))}
     eased = [Constraint(each.name, each.op, changed.get(each.name, each.limit)) for each in limits]
     assert violations(eased, points[number].metrics) == {}
     distance = [sum(np.maximum(0, [c - most, 0]) / (most or 1)) + max(0, least - a) / (least or 1) for c, a in values]

@@ -108,6 +108,6 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path):
     assert evaluated[-1] == 60 - len(stored)
     after = log_of(log)[len(before) :]
     assert len(after) == len(set(after)) == evaluated[-1]
-    # What had been evaluated, but not stored yet, may be done again: at most one a worker.
-    assert len(set(after) & set(before)) <= 2
+    # What was under way, and perhaps done but not stored yet, may be done again: one a worker, and one that waits.
+    assert len(set(after) & set(before)) <= 3
     assert resumed == run(tmp_path / "whole.db", InProcess(job(tmp_path / "other")))
