@@ -134,7 +134,7 @@ def typical_bits(actions: Actions, design: Design) -> int:
     multiply-accumulate."""
     from mapper.gateware import load_gateware
 
-    return round(load_gateware().shares["activation_bits"] * actions.useful_macs * design.activation_bits)
+    return round(load_gateware().operand_share * actions.useful_macs * design.activation_bits)
 
 
 def count_captures(

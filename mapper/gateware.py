@@ -110,22 +110,17 @@ class Action:
     counter: str
 
 
-STAND_INS = {"awake_macs": "useful_macs", "activation_bits": "useful_macs", "exposed_entries": "weight_reads"}
-"""Counters of ``mapper.activity``, and those that stand in for them times a measured share."""
-
-
 @dataclass(frozen=True, eq=False)
 class Gateware:
     """One calibration file. ``source``: tools, library, corner. All values are those of its library's node and voltage.
-    ``counters`` are those that the caller has counts of; ``shares`` what a stand-in is multiplied by (for ``activation_bits``,
-    of the design's activation bits). ``document`` is the whole file, with fit errors and held-out layers."""
+    ``operand_share``: what a multiply-accumulate is given of an activation's bits, on average over the calibration's layers.
+    ``document`` is the whole file, with fit errors and held-out layers."""
 
     source: str
     node_nm: int
     voltage: float
     parts: Mapping[str, Mapping[str, Any]]
-    shares: Mapping[str, float]
-    counters: frozenset[str]
+    operand_share: float
     document: Mapping[str, Any]
 
     def components(self, design: Design) -> tuple[Component, ...]:
@@ -147,10 +142,9 @@ class Gateware:
     def actions(self, design: Design) -> tuple[Action, ...]:
         """Every action with its counter, in a fixed order."""
         return tuple(
-            Action(name, action, counter if counter in self.counters else STAND_INS[counter])
+            Action(name, action, values["counter"])
             for name in COMPONENTS
             for action, values in self.parts[name]["actions"].items()
-            for counter in (values["counter"],)
         )
 
     def action_pj(self, name: str, action: str, design: Design) -> float:
@@ -174,12 +168,7 @@ def _value(gateware: Gateware, name: str, quantity: str, design: Design) -> floa
 
 @lru_cache(maxsize=65536)
 def _action(gateware: Gateware, name: str, action: str, design: Design) -> float:
-    values = gateware.parts[name]["actions"][action]
-    pj = evaluate(values["pj"], design)
-    if values["counter"] in gateware.counters:
-        return pj
-    bits = design.activation_bits if values["counter"] == "activation_bits" else 1
-    return pj * gateware.shares[values["counter"]] * bits
+    return evaluate(gateware.parts[name]["actions"][action]["pj"], design)
 
 
 def evaluate(coefficients: Mapping[str, float], design: Design) -> float:
@@ -208,10 +197,8 @@ def load_gateware(path: Path | None = None) -> Gateware:
     return parse_gateware(text, str(path))
 
 
-def parse_gateware(text: str, where: str, counters: frozenset[str] | None = None) -> Gateware:
-    """A calibration file's text; every component, quantity, counter and feature must be one that is known here. ``counters``:
-    those that there will be counts of; without them, those of ``mapper.actions``."""
-    counters = counted() if counters is None else counters
+def parse_gateware(text: str, where: str) -> Gateware:
+    """A calibration file's text; every component, quantity, counter and feature must be one that is known here."""
     try:
         document = json.loads(text)
         parts = {name: document["components"][name] for name in COMPONENTS}
@@ -222,14 +209,14 @@ def parse_gateware(text: str, where: str, counters: frozenset[str] | None = None
             for feature in part[quantity]
         } | {feature for part in parts.values() for action in part["actions"].values() for feature in action["pj"]}
         wanted = {action["counter"] for part in parts.values() for action in part["actions"].values()}
-        unknown = sorted((used - FEATURES.keys()) | (wanted - counted() - STAND_INS.keys()))
+        unknown = sorted((used - FEATURES.keys()) | (wanted - counted()))
         if unknown:
             raise MappingError(
                 f"{where}: unknown features or counters {', '.join(unknown)}; make it again with skipstone calibrate"
             )
-        shares = {name: float(document["shares"][name]) for name in STAND_INS}
+        share = float(document["operand_share"])
         node, voltage = int(document["node_nm"]), float(document["voltage"])
-        return Gateware(document["source"], node, voltage, parts, shares, counters, document)
+        return Gateware(document["source"], node, voltage, parts, share, document)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise MappingError(
             f"{where} is not a calibration of the gateware ({error!r}); make one with skipstone calibrate"

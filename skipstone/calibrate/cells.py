@@ -160,11 +160,7 @@ def document(
         fits[name] = {quantity: _quality(fit) for quantity, fit in quantities.items()} | {
             "actions": _quality(switching)
         }
-    shares = {
-        "awake_macs": _share(seen, "awake_macs", "useful_macs"),
-        "exposed_entries": _share(seen, "exposed_entries", "weight_reads"),
-        "activation_bits": _bits_share(seen, made),
-    }
+    share = _bits_share(seen, made)
     return {
         "source": source(library),
         "made_by": "skipstone calibrate --part cells",
@@ -181,10 +177,10 @@ def document(
             "memories": "pins of memories load a net like the library's smallest input; nothing within memories is counted",
         },
         "components": components,
-        "shares": shares,
+        "operand_share": share,
         "glitch_factors": dict(glitches),
         "fits": fits,
-        "held_out": [held_out(run, components, shares, made) for run in runs if run.point.held_out],
+        "held_out": [held_out(run, components, share, made) for run in runs if run.point.held_out],
         "runs": [run_row(run) for run in runs],
         "designs": [design_row(one, paths.get(name, {})) for name, one in made.items()],
     }
@@ -201,30 +197,28 @@ def modelled_pj(
     actions: Mapping[str, int],
     components: Mapping[str, Any],
     design: Design,
-    shares: Mapping[str, float] | None,
+    share: float | None,
 ) -> float:
-    """Energy of a component's actions; with ``shares`` from the counters of ``mapper.actions`` alone."""
-    from mapper.gateware import STAND_INS, counted
-
+    """Energy of a component's actions; with ``share`` (of an activation's bits, for each useful multiply-accumulate) as if there
+    were no data."""
     total = 0.0
     for action in components[name]["actions"].values():
         counter, pj = action["counter"], evaluate(action["pj"], design)
-        if shares is not None and counter in STAND_INS and counter not in counted():
-            pj *= shares[counter] * (design.activation_bits if counter == "activation_bits" else 1)
-            counter = STAND_INS[counter]
+        if share is not None and counter == "activation_bits":
+            counter, pj = "useful_macs", pj * share * design.activation_bits
         total += actions[counter] * pj
     return total
 
 
 def held_out(
-    run: Run, components: Mapping[str, Any], shares: Mapping[str, float], made: Mapping[str, Synthesized]
+    run: Run, components: Mapping[str, Any], share: float, made: Mapping[str, Synthesized]
 ) -> dict[str, Any]:
     """The PE array (PEs and rows) of a layer that the fit did not see: transitions alone, and with the clock."""
     design, measured = made[run.point.design].design, run.measured
     gate = sum(switching_pj(name, measured) for name in PE_ARRAY)
     clock = sum(run.clock_pj[name] for name in PE_ARRAY)
     model = sum(modelled_pj(name, measured.actions, components, design, None) for name in PE_ARRAY)
-    stand_in = sum(modelled_pj(name, measured.actions, components, design, shares) for name in PE_ARRAY)
+    stand_in = sum(modelled_pj(name, measured.actions, components, design, share) for name in PE_ARRAY)
     counts = component_counts(design)
     model_clock = sum(
         evaluate(components[name]["clock_pj"], design) * counts[name] * measured.cycles for name in PE_ARRAY
@@ -315,11 +309,6 @@ def _quality(fit: Fit) -> dict[str, Any]:
         "rms_error": _rounded(fit.rms_error),
         "largest_error": _rounded(fit.largest_error),
     }
-
-
-def _share(runs: list[Run], counter: str, stand_in: str) -> float:
-    counts = [run.measured.actions for run in runs]
-    return _rounded(sum(one[counter] for one in counts) / sum(one[stand_in] for one in counts))
 
 
 def _bits_share(runs: list[Run], made: Mapping[str, Synthesized]) -> float:

@@ -14,12 +14,11 @@ from hypothesis import strategies as st
 from hw.design import Design, built_in_designs, load_design
 from mapper.actions import Actions
 from mapper.errors import MappingError
-from mapper.gateware import COMPONENTS, STAND_INS, counted, load_gateware, parse_gateware
+from mapper.gateware import COMPONENTS, load_gateware
 
 GATEWARE = load_gateware()
 DOCUMENT: dict[str, Any] = dict(GATEWARE.document)
 TINY = load_design("tiny")
-ALL = parse_gateware(json.dumps(DOCUMENT), "all counters", counted() | STAND_INS.keys())
 
 
 def test_components_and_their_counts() -> None:
@@ -71,17 +70,6 @@ def test_a_wider_pe_takes_more() -> None:
     assert GATEWARE.clock_pj("pe", wide) > GATEWARE.clock_pj("pe", TINY)
 
 
-def test_what_stands_in_for_data_is_a_measured_share() -> None:
-    """The bits of activations: of those that the design has, the share that was measured."""
-    assert ALL.action_pj("pe", "activation_bit", TINY) > 0
-    blind = parse_gateware(json.dumps(DOCUMENT), "program only", counted() - STAND_INS.keys())
-    stands_in = next(one for one in blind.actions(TINY) if one.name == "activation_bit")
-    assert stands_in.counter == "useful_macs"
-    assert blind.action_pj("pe", "activation_bit", TINY) == pytest.approx(
-        ALL.action_pj("pe", "activation_bit", TINY) * DOCUMENT["shares"]["activation_bits"] * TINY.activation_bits
-    )
-
-
 def changed(row: dict[str, Any]) -> Design:
     return TINY.replace(name=row["name"], description="", **row["differs_from_tiny"])
 
@@ -98,8 +86,8 @@ def test_the_held_out_errors_follow_from_the_runs() -> None:
         assert run["held_out"]
         gate = run["switching_pj"]["pe"] + run["switching_pj"]["row"]
         model = sum(
-            run["actions"][one.counter] * ALL.action_pj(one.component, one.name, design)
-            for one in ALL.actions(design)
+            run["actions"][one.counter] * GATEWARE.action_pj(one.component, one.name, design)
+            for one in GATEWARE.actions(design)
             if one.component in ("pe", "row")
         )
         assert row["gate_pj"] == pytest.approx(gate, rel=1e-4)
@@ -117,7 +105,7 @@ def test_area_is_within_what_the_fit_claims() -> None:
     for row in DOCUMENT["designs"]:
         design = DESIGNS[row["name"]]
         for name in ("pe", "row", "loader", "requantizer", "controller"):
-            error = ALL.area_um2(name, design) / row["blocks"][name]["area_um2"] - 1
+            error = GATEWARE.area_um2(name, design) / row["blocks"][name]["area_um2"] - 1
             assert abs(error) <= DOCUMENT["fits"][name]["area_um2"]["largest_error"] + 1e-3
 
 
