@@ -42,8 +42,8 @@ def test_counts_of_a_3x3_layer():
         table_reads=0,
         cycles=1000,
         awake_macs=macs,
-        # Both channels of a row have half of its entries, and the drain sees one of them.
-        exposed_entries=16 * 4 * 18 // 2,
+        # A row has one accumulator, which is the one that the drain sees.
+        exposed_entries=16 * 4 * 18,
     )
 
 
