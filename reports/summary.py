@@ -231,6 +231,14 @@ def accuracy_text(result: NetworkResult) -> str:
     return f"{', '.join(known)} (top-1, {accuracy.images:,} images)" if known else ""
 
 
+def time_text(result: NetworkResult) -> str:
+    """How long one input takes at which clock, and the clock that synthesis allows."""
+    if result.latency_us is None or result.frequency_mhz is None:
+        return ""
+    most = "" if result.fmax_mhz is None else f" (synthesis allows {result.fmax_mhz:,.4g})"
+    return f"{microseconds(result.latency_us)} for one input at {result.frequency_mhz:,.4g} MHz{most}"
+
+
 def summary_rows(result: NetworkResult) -> list[tuple[str, str]]:
     """The summary as names and values, in reading order. What is not known is left out; calibration never is."""
     factor = speedup(result)
@@ -248,7 +256,9 @@ def summary_rows(result: NetworkResult) -> list[tuple[str, str]]:
         ("mapper", search_text(result)),
         ("stalled", f"{percent(share(stall_cycles(result), result.total_cycles))} of the cycles"),
         ("energy", f"{nanojoules(result.total_energy_pj)} nJ for one input"),
-        ("area (proxy)", f"{square_millimetres(result.area_um2)} mm²"),
+        ("time", time_text(result)),
+        ("power", "" if result.power_mw is None else f"{result.power_mw:,.3g} mW on average"),
+        ("area", f"{square_millimetres(result.area_um2)} mm²"),
         ("accuracy", accuracy_text(result)),
         ("verified against RTL", verification_text(result)),
         ("RTL cycles", "" if result.rtl_total_cycles is None else count(result.rtl_total_cycles)),
