@@ -154,7 +154,7 @@ def test_large_networks_stay_small_and_the_captions_say_what_is_not_drawn():
 
 def test_time_needs_a_frequency():
     timeline = three_layers()
-    assert "MHz" not in schedule_figure(timeline, RESULT).caption
+    assert "MHz" not in schedule_figure(timeline, replace(RESULT, frequency_mhz=None)).caption
     timed = replace(RESULT, frequency_mhz=200.0)
     assert "At 200 MHz, 1,000 cycles take 5 us." in schedule_figure(timeline, timed).caption
 

@@ -385,10 +385,10 @@ def test_export_and_verify_enlarge_memories_too(place, monkeypatch):
     assert json.loads((place / "e" / "program.json").read_text())["design"]["layers"] == 4
     import skipstone.verify
 
-    def given(prepared, design, *rest):
-        raise OSError(design.name)
+    def given(evaluated, *rest):
+        raise OSError(evaluated.design.name)
 
-    monkeypatch.setattr(skipstone.verify, "verify_prepared", given)
+    monkeypatch.setattr(skipstone.verify, "verify_evaluated", given)
     said = mistake(place, "verify", "small.onnx", "--design", "little.toml", "--fit-memories")
     assert "little (memories enlarged: layers 3 -> 4)" in said
 

@@ -16,7 +16,7 @@ from models.errors import SkipstoneError
 from models.qdq import to_qdq
 from models.quantize import quantize
 from models.quantized import QuantizedNetwork, WeightCode
-from skipstone.cli import _design
+from skipstone.options import chosen_design
 from skipstone.prepare import CompressionOptions, measure_accuracy, prepare_network, stored_options
 from tests.models.builders import random_images
 from tests.models.test_grids import assert_same
@@ -51,7 +51,7 @@ def test_a_quantized_file_runs_as_it_is(
     assert prepared.dense is prepared.compressed
     options = prepared.options
     assert (options.weight_bits, options.activation_bits, options.weight_code) == (bits, activation_bits, code)
-    design = _design("tiny", path, CompressionOptions())
+    design = chosen_design("tiny", path, CompressionOptions())
     assert (design.multiplier, design.activation_bits) == (multiplier, activation_bits)
     cycles = [
         sum(one.cycles for one in network_cycles(compile_network(each, design))) for each in (network, prepared.dense)
