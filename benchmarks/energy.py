@@ -19,6 +19,7 @@ from mapper.energy import PARTS, energy_by_part, layer_terms, rates
 from mapper.memories import with_memories_for
 from mapper.technology import Technology, load_technology
 from mapper.timing_check import clocked, timing
+from skipstone.evaluate import operands_of
 from skipstone.prepare import CompressionOptions, prepare_network
 
 NETWORK = "resnet8_fashion"
@@ -55,8 +56,11 @@ def horowitz_mac(figures: dict[str, Any], bits: int, sum_bits: int) -> Mac:
 
 
 def model_mac(design: Design, technology: Technology) -> Mac:
-    """A whole PE's logic, registers and selection of the activation included: what it switches for a multiply-accumulate."""
-    pj = sum(rate.pj * rate.per for rate in rates(design, technology) if rate.part == "pe" and rate.counter == "macs")
+    """A whole PE's logic, registers and selection of the activation included: what it switches for a useful multiply-accumulate
+    of an activation of the mean size that the calibration had."""
+    bits = technology.gateware.operand_share * design.activation_bits
+    counts = {"macs": 1.0, "awake_macs": 1.0, "activation_bits": bits}
+    pj = sum(rate.pj * rate.per * counts[rate.counter] for rate in rates(design, technology) if rate.part == "pe")
     (um2,) = (term.um2 for term in area_terms(design, technology) if term.component == "pe")
     return Mac(pj, um2)
 
@@ -88,10 +92,11 @@ class Run:
 def run(design: Design, technology: Technology, pruning: str, bits: int = 8) -> Run:
     """The carried network with ``bits`` on ``design``."""
     options = CompressionOptions(prune=pruning, weight_bits=bits, activation_bits=bits, input_range=(0.0, 1.0))
-    network = prepare_network(NETWORK, options).compressed
+    prepared = prepare_network(NETWORK, options)
+    network = prepared.compressed
     design = with_memories_for(network, design)
     program = compile_network(network, design)
-    layers = network_actions(program, network_cycles(program))
+    layers = network_actions(program, network_cycles(program), operands_of(prepared))
     at = clocked(design, technology)
     total = sum(layers[1:], layers[0])
     parts = energy_by_part(layer_terms(total, design, at))
