@@ -312,7 +312,7 @@
     { key: "number", title: "no.", value: (index) => points[index].number, show: (index) => String(points[index].number) },
     { key: "status", title: "status", text: true, value: (index) => (points[index].front ? 0 : points[index].feasible ? 1 : 2),
       show: (index) => (points[index].front ? "front" : points[index].feasible ? "feasible" : "breaks") },
-    ...metrics.map((metric) => ({ key: metric.name, title: metric.title, value: (index) => metric.values[index], show: (index) => text(metric, index) })),
+    ...metrics.map((metric) => ({ key: metric.name, title: metric.title, formula: metric.formula, value: (index) => metric.values[index], show: (index) => text(metric, index) })),
     ...varying.map((parameter) => ({ key: "parameter " + parameter.name, title: parameter.name,
       value: (index) => parameter.values[index], show: (index) => parameter.choices[parameter.values[index]] })),
     { key: "design", title: "design", text: true, value: (index) => points[index].design, show: (index) => points[index].design },
@@ -333,7 +333,7 @@
 
   const head = made("tr");
   for (const column of columns) {
-    const button = made("button", { type: "button", class: "sort" }, column.title);
+    const button = made("button", { type: "button", class: "sort", ...(column.formula ? { title: column.formula } : {}) }, column.title);
     button.addEventListener("click", () => {
       state.sort = { key: column.key, down: state.sort.key === column.key && !state.sort.down };
       drawTable();

@@ -18,12 +18,14 @@ METRICS = {
     "energy_pj": "pJ",
     "area_um2": "um2",
     "power_mw": "mW",
+    "frequency_mhz": "MHz",
     "accuracy": "",
     "dsps": "",
     "block_rams": "",
     "luts": "",
 }
-"""What a point can be measured by, and its unit. Accuracy is a share (0 to 1)."""
+"""What a point can be measured by, and its unit. Accuracy is a share (0 to 1); the frequency is the clock that latency, energy
+and power are at."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,13 @@ class Objective:
 
 @dataclass(frozen=True)
 class Constraint:
-    """A metric that must be at most (``<=``) or at least (``>=``) ``limit``, in the unit of ``METRICS``."""
+    """A metric that must be at most (``<=``) or at least (``>=``) ``limit``, in the unit of ``METRICS``. ``written``: the unit
+    that it was given in (``area_mm2``, ``%``; ``skipstone.explore.constraints.UNITS``), empty for that of ``METRICS``."""
 
     name: str
     op: Literal["<=", ">="]
     limit: float
+    written: str = ""
 
     def violation(self, value: float) -> float:
         """By how much ``value`` breaks it; 0 where it does not."""
@@ -67,13 +71,12 @@ class ExplorationPoint:
 
 @dataclass(frozen=True)
 class ExplorationResult:
-    """``space``: the choices of each parameter. ``problems``: why choices have no cost, and how many each. ``hypervolume``:
-    after each
-    number of trials, the share (0 to 1) of the box between ``ideal`` and ``reference`` (the best and the worst value of
-    each objective at feasible points of the whole search) that is dominated by then. ``exhausted``: no choice was left to try.
-    ``importance``: for each objective, the share
-    of its variance that each parameter explains. ``diagnosis``: in words, which constraint kills a search without a
-    feasible point, and the nearest point. ``sources``: (what, source) of the figures."""
+    """``space``: the choices of each parameter. ``problems``: why choices have no cost, and how many each. ``hypervolume``: after
+    each number of trials, the share (0 to 1) of the box between ``ideal`` and ``reference`` (the best and the worst value of each
+    objective at feasible points of the whole search) that is dominated by then. ``exhausted``: no choice was left to try.
+    ``ended``: in words, why the search ended before its trials were through although choices may be left. ``importance``: for
+    each objective, the share of its variance that each parameter explains. ``diagnosis``: in words, which constraint kills a
+    search without a feasible point, and the nearest point. ``sources``: (what, source) of the figures."""
 
     network: str
     sampler: str
@@ -94,6 +97,7 @@ class ExplorationResult:
     importance: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     diagnosis: tuple[str, ...] = ()
     exhausted: bool = False
+    ended: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

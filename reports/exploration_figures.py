@@ -7,6 +7,7 @@ import html
 from collections.abc import Mapping
 
 from reports.exploration import ExplorationResult, front_first, varying_parameters
+from reports.exploration_formulas import column_formulas
 from reports.exploration_summary import constraint_text, met, metrics
 from reports.figures import COLOURS, Figure, Grid, Key, Numbers, Value, bar_height, bar_layout, colour, stacked_bars
 from reports.summary import NONE, count, percent
@@ -50,6 +51,7 @@ def front_figure(result: ExplorationResult) -> Figure:
                 )
                 for point in front
             ),
+            definitions=column_formulas(shown),
         ),
         numbers=point_numbers(result),
     )
@@ -57,8 +59,9 @@ def front_figure(result: ExplorationResult) -> Figure:
 
 def point_numbers(result: ExplorationResult) -> Numbers:
     """Every point with its parameters and metrics, in the units of the result."""
-    names = list(dict.fromkeys(name for point in result.points for name in point.parameters))
     measured = [metric.name for metric in metrics(result)]
+    # A chosen frequency is also a figure of its point; it has one column.
+    names = dict.fromkeys(name for point in result.points for name in point.parameters if name not in measured)
 
     def value(of: object) -> Value:
         return of if isinstance(of, str | int | float) else None if of is None else str(of)

@@ -14,6 +14,7 @@ from typing import Any
 
 from reports.exploration import ExplorationResult, varying_parameters
 from reports.exploration_figures import exploration_figures, front_figure, parallel_figure
+from reports.exploration_formulas import FORMULAS, card_formula, column_formulas, definitions
 from reports.exploration_summary import (
     BEST,
     KNEE,
@@ -24,6 +25,7 @@ from reports.exploration_summary import (
     direction,
     headline,
     metrics,
+    named_metrics,
     picks,
     size_of,
 )
@@ -79,6 +81,7 @@ def page_points(result: ExplorationResult) -> dict[str, Any]:
                 "name": metric.name,
                 "title": metric.title,
                 "word": metric.word,
+                "formula": FORMULAS.get(metric.name, ""),
                 "unit": metric.unit,
                 "decimals": metric.decimals,
                 "best": metric.best,
@@ -133,23 +136,48 @@ def _summary(result: ExplorationResult) -> str:
     feasible = [point for point in result.points if point.feasible]
     front = sum(point.on_front for point in result.points)
     cards = [
-        Card("points", count(len(result.points)), f"of {count(size_of(result))} choices"),
+        Card(
+            "points",
+            count(len(result.points)),
+            f"of {count(size_of(result))} choices",
+            "",
+            f"Trials - choices that cannot be built = {count(result.trials)} - {count(sum(result.problems.values()))}; the space "
+            "has the product of its parameters' choices.",
+        ),
         *(
-            [Card("feasible", count(len(feasible)), "meet all constraints", "" if feasible else "bad")]
+            [
+                Card(
+                    "feasible",
+                    count(len(feasible)),
+                    "meet all constraints",
+                    "" if feasible else "bad",
+                    "Points that break no constraint; how many meet each is under constraints.",
+                )
+            ]
             if result.constraints and result.points
             else []
         ),
-        Card("on the front", count(front), "none is better in every objective"),
+        Card(
+            "on the front",
+            count(front),
+            "none is better in every objective",
+            "",
+            "Feasible points to which no other feasible one is at least as good in every objective and better in one.",
+        ),
     ]
     for objective in result.objectives:
         metric = shown[objective.name]
         point = best(feasible, metric.name, metric.best)
         value = NONE if point is None else metric.with_unit(point.metrics[metric.name])
-        cards.append(Card(BEST.get(metric.name, metric.name), value, "" if point is None else f"point {point.number}"))
+        more = "" if point is None else f"point {point.number}"
+        formula = card_formula(result, metric.name, point)
+        cards.append(Card(BEST.get(metric.name, metric.name), value, more, "", formula))
     text = [cards_html(cards)]
     if result.points and not feasible:
         text.append(_diagnosis(result))
-    elif result.diagnosis:
+    if result.ended:
+        text.append(f"<p>{html.escape(result.ended)}</p>")
+    if result.diagnosis and (feasible or not result.points):
         text.append("".join(f"<p>{html.escape(line)}</p>" for line in result.diagnosis))
     if chosen := picks(result):
         text.append("<h3>Which design for what</h3>")
@@ -174,8 +202,7 @@ def _diagnosis(result: ExplorationResult) -> str:
 
 def _picked(result: ExplorationResult, rows: list[tuple[str, Any]], label: str, first: str = "for") -> str:
     """Points with their metrics and what varies, each named by ``rows``' text."""
-    named = {*(each.name for each in result.objectives), *(each.name for each in result.constraints)}
-    shown = [metric for metric in metrics(result) if metric.name in named]
+    shown = named_metrics(result)
     varying = varying_parameters(result.points)
     grid = Grid(
         (first, "point", *(metric.title for metric in shown), *varying),
@@ -188,6 +215,7 @@ def _picked(result: ExplorationResult, rows: list[tuple[str, Any]], label: str, 
             )
             for text, point in rows
         ),
+        definitions=column_formulas(shown),
     )
     return table_html(grid, label)
 
@@ -279,6 +307,7 @@ def _about(result: ExplorationResult) -> str:
     search = [
         ("sampler", f"{result.sampler}, seed {result.seed}"),
         ("trials", count(result.trials) + (", which is every choice" if result.exhausted else "")),
+        *([("ended", result.ended)] if result.ended else []),
         (
             "objectives",
             ", ".join(f"{shown[each.name].word} {direction(result, each.name)}." for each in result.objectives) or NONE,
@@ -309,5 +338,5 @@ def _about(result: ExplorationResult) -> str:
         f"<h3>Search</h3>{rows_html(search)}<h3>Space</h3>{table_html(space, 'Space')}{accuracy}"
         f"<h3>Calibration</h3><p>{html.escape(result.calibration or 'not stated')}</p>"
         f"<h3>Technology</h3><p>{html.escape(result.technology or 'not stated')}</p>{rows_html(list(result.sources))}"
-        f"<h3>Definitions</h3>{rows_html(DEFINITIONS)}"
+        f"<h3>Definitions</h3>{rows_html((*DEFINITIONS, *definitions(result)))}"
     )

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.exploration import Constraint, ExplorationPoint, ExplorationResult
+from reports.exploration import Constraint, ExplorationPoint, ExplorationResult, varying_parameters
 from reports.summary import NONE
 
 UNITS = {
@@ -18,6 +18,7 @@ UNITS = {
     "energy_pj": ("energy, nJ", 1e-3),
     "area_um2": ("area, mm²", 1e-6),
     "power_mw": ("power, mW", 1.0),
+    "frequency_mhz": ("frequency, MHz", 1.0),
     "accuracy": ("accuracy, %", 100.0),
     "dsps": ("DSPs", 1.0),
     "block_rams": ("block RAMs", 1.0),
@@ -33,6 +34,7 @@ BEST = {
     "energy_pj": "least energy",
     "area_um2": "smallest area",
     "power_mw": "least power",
+    "frequency_mhz": "fastest clock",
     "accuracy": "best accuracy",
     "dsps": "fewest DSPs",
     "block_rams": "fewest block RAMs",
@@ -96,11 +98,11 @@ class Met:
 
 
 def direction(result: ExplorationResult, metric: str) -> str:
-    """``min`` or ``max``: as the objective says; accuracy up, all else down."""
+    """``min`` or ``max``: as the objective says; accuracy and frequency up, all else down."""
     for objective in result.objectives:
         if objective.name == metric:
             return objective.direction[:3]
-    return "max" if metric == "accuracy" else "min"
+    return "max" if metric in {"accuracy", "frequency_mhz"} else "min"
 
 
 def metrics(result: ExplorationResult) -> tuple[Metric, ...]:
@@ -120,6 +122,17 @@ def metrics(result: ExplorationResult) -> tuple[Metric, ...]:
         low, high = (min(values), max(values)) if values else (0.0, 1.0)
         shown.append(Metric(name, title, scale, _decimals(name, values), low, high, direction(result, name)))
     return tuple(shown)
+
+
+def named_metrics(result: ExplorationResult) -> list[Metric]:
+    """The metrics of short tables: objectives, what constraints are about, and the clock where not every point has the same
+    and it is no parameter."""
+    named = {*(each.name for each in result.objectives), *(each.name for each in result.constraints)}
+    if "frequency_mhz" not in varying_parameters(result.points):
+        named |= {
+            metric.name for metric in metrics(result) if metric.name == "frequency_mhz" and metric.low != metric.high
+        }
+    return [metric for metric in metrics(result) if metric.name in named]
 
 
 def picks(result: ExplorationResult) -> tuple[Pick, ...]:
@@ -244,5 +257,7 @@ def _decimals(name: str, values: Sequence[float]) -> int:
         return 0
     if name == "accuracy":
         return 2
+    if name == "frequency_mhz":  # all of it, so that cycles / frequency is the latency
+        return next((n for n in range(6) if all(round(value, n) == value for value in values)), 6)
     least = min((abs(value) for value in values if value), default=1.0)
     return min(6, max(0, 2 - math.floor(math.log10(least))))

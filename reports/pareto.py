@@ -6,7 +6,7 @@ from rich import box
 from rich.table import Table
 
 from reports.exploration import ExplorationPoint, ExplorationResult, varying_parameters
-from reports.exploration_summary import Metric, constraint_text, headline, metrics
+from reports.exploration_summary import Metric, constraint_text, headline, metrics, named_metrics
 from reports.summary import NONE
 from reports.tables import cell
 
@@ -16,13 +16,12 @@ NEAREST = 5
 
 
 def pareto_table(result: ExplorationResult, rows: int = ROWS) -> Table:
-    """The front from the best first objective on, at most ``rows`` points: what varies, the objectives, and what constraints
-    are about. Where nothing is feasible, the points that break the constraints least, and by how much."""
+    """The front from the best first objective on, at most ``rows`` points: what varies, the objectives, what constraints
+    are about, and the clock. Where nothing is feasible, the points that break the constraints least, and by how much."""
     front = [point for point in result.points if point.on_front]
     feasible = bool(front) or not result.points
     shown = _ordered(result, front) if feasible else nearest(result)[:NEAREST]
-    named = {*(each.name for each in result.objectives), *(each.name for each in result.constraints)}
-    columns = [metric for metric in metrics(result) if metric.name in named]
+    columns = named_metrics(result)
     varying = varying_parameters(result.points)
     left_out = len(shown) - rows
     caption = headline(result)
@@ -30,6 +29,11 @@ def pareto_table(result: ExplorationResult, rows: int = ROWS) -> Table:
         caption += f" The first {rows} are shown."
     if not feasible:
         caption += " Shown are the nearest."
+    clock = next((metric for metric in metrics(result) if metric.name == "frequency_mhz"), None)
+    if clock is not None and clock.low == clock.high:
+        caption += f" All are at {clock.with_unit(clock.low)}."
+    if result.ended:
+        caption += f"\n{result.ended}"
     table = Table(
         title=cell(f"{result.network}: {'Pareto front' if feasible else 'no point meets all constraints'}"),
         box=box.SIMPLE_HEAD,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from models.errors import SkipstoneError
 from reports.exploration import METRICS, Constraint, Objective
@@ -16,17 +17,19 @@ from reports.exploration import METRICS, Constraint, Objective
 DEFAULT_OBJECTIVES = ("cycles", "energy_pj", "area_um2", "accuracy")
 """Accuracy only where there are labelled images."""
 UNITS = {
-    "latency_ns": ("latency_us", 1e-3),
-    "latency_ms": ("latency_us", 1e3),
-    "latency_s": ("latency_us", 1e6),
-    "energy_nj": ("energy_pj", 1e3),
-    "energy_uj": ("energy_pj", 1e6),
-    "energy_mj": ("energy_pj", 1e9),
-    "area_mm2": ("area_um2", 1e6),
-    "power_uw": ("power_mw", 1e-3),
-    "power_w": ("power_mw", 1e3),
+    "latency_ns": ("latency_us", 1e-3, "ns"),
+    "latency_ms": ("latency_us", 1e3, "ms"),
+    "latency_s": ("latency_us", 1e6, "s"),
+    "energy_nj": ("energy_pj", 1e3, "nJ"),
+    "energy_uj": ("energy_pj", 1e6, "uJ"),
+    "energy_mj": ("energy_pj", 1e9, "mJ"),
+    "area_mm2": ("area_um2", 1e6, "mm2"),
+    "power_uw": ("power_mw", 1e-3, "uW"),
+    "power_w": ("power_mw", 1e3, "W"),
+    "frequency_ghz": ("frequency_mhz", 1e3, "GHz"),
 }
-"""Other units that a limit may be given in: the metric, and how many of its unit one is."""
+"""Other units that a limit may be given in: the metric, how many of its unit one is, and the unit's symbol."""
+PERCENT = "%"
 _CONSTRAINT = re.compile(r"\s*(?P<name>\w+)\s*(?P<op><=|>=)\s*(?P<limit>[^\s%]+?)\s*(?P<percent>%?)\s*")
 
 
@@ -38,6 +41,11 @@ def parse_objectives(names: Sequence[str], with_accuracy: bool) -> tuple[Objecti
     if not names:
         names = [name for name in DEFAULT_OBJECTIVES if with_accuracy or name != "accuracy"]
     for name in names:
+        if name == "frequency_mhz":
+            raise SkipstoneError(
+                "objective frequency_mhz: the clock is given, not searched for; search for latency_us, limit it with "
+                "--constraint 'frequency_mhz>=100', or give the space choices of frequency_mhz"
+            )
         _check_metric("objective", name, name, with_accuracy)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -74,8 +82,26 @@ def relative_violation(constraint: Constraint, value: float) -> float:
 
 
 def described(constraint: Constraint) -> str:
-    """As in a message: ``area_um2 <= 2,000,000``."""
-    return f"{constraint.name} {constraint.op} {number(constraint.limit)}"
+    """As in a message, in the unit that the limit was given in: ``area_mm2 <= 2``."""
+    factor, _ = _unit(constraint)
+    return _limit_text(constraint, number(constraint.limit / factor))
+
+
+def written_name(constraint: Constraint) -> str:
+    """The metric's name with the unit that the limit was given in: ``area_mm2``."""
+    return constraint.written if constraint.written in UNITS else constraint.name
+
+
+def value_text(constraint: Constraint, value: float) -> str:
+    """A value of the metric in the unit that the limit was given in: ``1.5 mm2``, ``90%``."""
+    factor, unit = _unit(constraint)
+    return number(value / factor) + (unit if unit == PERCENT else f" {unit}" if unit else "")
+
+
+def distance_text(constraint: Constraint, value: float) -> str:
+    """By how much ``value`` breaks the limit, in the unit that it was given in; of percentages, in points."""
+    by = value_text(constraint, constraint.violation(value))
+    return by.removesuffix(PERCENT) + " points" if by.endswith(PERCENT) else by
 
 
 def number(value: float) -> str:
@@ -83,19 +109,27 @@ def number(value: float) -> str:
     return f"{int(value):,}" if float(value).is_integer() else f"{value:,.6g}" if abs(value) < 1e6 else f"{value:,.0f}"
 
 
-def easiest(name: str, op: str, value: float) -> str:
-    """The tightest limit of at most six digits that ``value`` meets, as in a message."""
-    if not float(value).is_integer():
-        step = 10.0 ** (math.floor(math.log10(abs(value))) - 5)
-        value = (math.ceil if op == "<=" else math.floor)(value / step) * step
-    return f"{name} {op} {number(value)}"
+def easiest(constraint: Constraint, value: float) -> str:
+    """The tightest limit of at most six digits that ``value`` meets, as in a message, in the unit that the limit was given in."""
+    factor, _ = _unit(constraint)
+    shown = value / factor
+    step = 10.0 ** (math.floor(math.log10(abs(shown))) - 5) if shown else 1.0
+    steps = (math.ceil if constraint.op == "<=" else math.floor)(shown / step)
+    if not float(shown).is_integer():
+        shown = steps * step
+    # The unit's factor rounds, perhaps to the wrong side.
+    while replace(constraint, limit=float(number(shown).replace(",", "")) * factor).violation(value):
+        steps += 1 if constraint.op == "<=" else -1
+        shown = steps * step
+    return _limit_text(constraint, number(shown))
 
 
 def _parse(text: str, with_accuracy: bool) -> Constraint:
     match = _CONSTRAINT.fullmatch(text)
     if match is None:
         raise SkipstoneError(f"constraint '{text}' must be METRIC<=LIMIT or METRIC>=LIMIT, as 'area_mm2<=2'")
-    name, factor = UNITS.get(match["name"], (match["name"], 1.0))
+    name, factor, _ = UNITS.get(match["name"], (match["name"], 1.0, ""))
+    written = match["name"] if match["name"] in UNITS else ""
     _check_metric(f"constraint '{text}'", name, match["name"], with_accuracy)
     try:
         limit = float(match["limit"])
@@ -106,18 +140,31 @@ def _parse(text: str, with_accuracy: bool) -> Constraint:
     if match["percent"]:
         if name != "accuracy":
             raise SkipstoneError(f"constraint '{text}': only accuracy has percent")
-        factor = 0.01
+        factor, written = 0.01, PERCENT
     limit *= factor
     if limit < 0:
         raise SkipstoneError(f"constraint '{text}': no metric is below 0")
     if name == "accuracy" and limit > 1:
         raise SkipstoneError(f"constraint '{text}': accuracy is a share from 0 to 1; write 0.9 or 90%")
-    return Constraint(name, "<=" if match["op"] == "<=" else ">=", limit)
+    return Constraint(name, "<=" if match["op"] == "<=" else ">=", limit, written)
+
+
+def _unit(constraint: Constraint) -> tuple[float, str]:
+    """The unit that the limit was given in: how many of the metric's unit one is, and its symbol."""
+    if constraint.written == PERCENT:
+        return 0.01, PERCENT
+    _, factor, symbol = UNITS.get(constraint.written, (constraint.name, 1.0, METRICS[constraint.name]))
+    return factor, symbol
+
+
+def _limit_text(constraint: Constraint, limit: str) -> str:
+    return f"{written_name(constraint)} {constraint.op} {limit}" + (PERCENT if constraint.written == PERCENT else "")
 
 
 def _check_metric(what: str, name: str, written: str, with_accuracy: bool) -> None:
     if name not in METRICS:
+        known = [each for each in METRICS if what != "objective" or each != "frequency_mhz"]
         units = f", limits also {', '.join(UNITS)}" if what != "objective" else ""
-        raise SkipstoneError(f"{what}: unknown metric '{written}'; there are {', '.join(METRICS)}{units}")
+        raise SkipstoneError(f"{what}: unknown metric '{written}'; there are {', '.join(known)}{units}")
     if name == "accuracy" and not with_accuracy:
         raise SkipstoneError(f"{what}: there is no accuracy without labelled images; name some with --evaluation")

@@ -7,6 +7,7 @@ nor on when they finished, nor on interruptions, after which the same draws are 
 from __future__ import annotations
 
 import itertools
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ REPEATS = 20
 LISTED = 200_000
 """Spaces up to this size are listed to find what is left of them."""
 GUESSES = 2_000
+"""Choices at random that were all drawn before, after which the space is listed, or the search ends if it is too large."""
 
 Choice = dict[str, Any]
 
@@ -39,7 +41,8 @@ class Draw:
 class Draws:
     """Draws batches of choices from ``parameters``; :meth:`tell` says what the last batch gave before the next one is drawn.
 
-    ``canonical`` maps choices that mean the same to the same one, which is the one that is drawn. ``exhausted``: none is left.
+    ``canonical`` maps choices that mean the same to the same one, which is the one that is drawn. ``exhausted``: none is
+    left. ``stuck``: the space is too large to be listed, and neither the sampler nor chance found another choice.
     """
 
     def __init__(
@@ -56,7 +59,7 @@ class Draws:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.exhausted = False
+        self.exhausted = self.stuck = False
         self._parameters = {name: list(choices) for name, choices in parameters.items()}
         self._canonical, self._constraints, self._objectives = canonical, constraints, objectives
         self._population = population
@@ -74,10 +77,10 @@ class Draws:
         """The next choices, as many as a population has, or as are left."""
         drawn: list[Draw] = []
         repeats = 0
-        while len(drawn) < self._population and not self.exhausted:
+        while len(drawn) < self._population and not (self.exhausted or self.stuck):
             if repeats == REPEATS:
                 self._enqueue_new()
-                if self.exhausted:
+                if self.exhausted or self.stuck:
                     break
             trial = self._study.ask()
             suggested = {key: trial.suggest_categorical(key, choices) for key, choices in self._parameters.items()}
@@ -119,6 +122,9 @@ class Draws:
             if tuple(self._canonical(guess).values()) not in self._seen:
                 self._study.enqueue_trial(guess)
                 return
+        if math.prod(len(choices) for choices in self._parameters.values()) > LISTED:
+            self.stuck = True
+            return
         left = [choice for choice in self._all() if tuple(self._canonical(choice).values()) not in self._seen]
         if not left:
             self.exhausted = True
@@ -126,10 +132,7 @@ class Draws:
         self._study.enqueue_trial(left[self._random.integers(len(left))])
 
     def _all(self) -> Iterator[Choice]:
-        """Every choice of the space, or none where there are too many to list."""
-        sizes = np.prod([float(len(choices)) for choices in self._parameters.values()])
-        if sizes > LISTED:
-            return
+        """Every choice of the space."""
         for values in itertools.product(*self._parameters.values()):
             yield dict(zip(self._parameters, values, strict=True))
 

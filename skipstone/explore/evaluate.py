@@ -27,6 +27,7 @@ from mapper.workload import UNFOLDED
 from models import reference
 from models.errors import SkipstoneError
 from models.quantized import QuantizedNetwork
+from reports.exploration import METRICS
 from skipstone.designs import fitted
 from skipstone.explore.accuracy import AccuracyMeter
 from skipstone.explore.compression import CompressedNetwork, Compression, Compressor
@@ -34,18 +35,9 @@ from skipstone.explore.space import FITTED, MEMORIES, Choice, divisor
 from skipstone.explore.store import Store
 from skipstone.prepare import CompressionOptions, sample_inputs
 
-METRICS = (
-    "cycles",
-    "latency_us",
-    "energy_pj",
-    "area_um2",
-    "power_mw",
-    "accuracy",
-    "dsps",
-    "block_rams",
-    "luts",
-)
 RESOURCES = ("dsps", "block_rams", "luts")
+CLOCKED = frozenset({"latency_us", "energy_pj", "power_mw"})
+"""Metrics that depend on the clock: with any of them ``frequency_mhz`` is a figure of the point, too."""
 _PLAIN = (
     "rows",
     "cols",
@@ -78,7 +70,8 @@ class EvaluationSettings:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """``metrics``: those that were asked for. With a ``problem`` there are none, and no design where none could be made."""
+    """``metrics``: those that were asked for, and the clock that they are at. With a ``problem`` there are none, and no design
+    where none could be made."""
 
     design: Design | None
     metrics: Mapping[str, float]
@@ -131,9 +124,11 @@ class Evaluator:
         """Where activation ranges come from, in words."""
         return self.compressor.given.compressed.calibration
 
-    def evaluate(self, choice: Mapping[str, Choice], metrics: frozenset[str] = frozenset(METRICS[:6])) -> Evaluation:
-        """The figures of ``choice``: parameters of a search space and their values. Raises ValueError for a metric or a
-        parameter that there isn't."""
+    def evaluate(
+        self, choice: Mapping[str, Choice], metrics: frozenset[str] = frozenset(METRICS) - frozenset(RESOURCES)
+    ) -> Evaluation:
+        """The figures of ``choice``: parameters of a search space and their values; with what depends on the clock, also the
+        clock. Raises ValueError for a metric or a parameter that there isn't."""
         unknown = sorted(metrics - set(METRICS))
         if unknown:
             raise ValueError(f"no metric '{unknown[0]}'; the metrics are {', '.join(METRICS)}")
@@ -213,7 +208,9 @@ class Evaluator:
         metrics: frozenset[str],
     ) -> dict[str, float]:
         figures: dict[str, float] = {"cycles": mapped.cycles}
-        if metrics & {"latency_us", "energy_pj", "area_um2", "power_mw"}:
+        if metrics & CLOCKED:
+            metrics |= {"frequency_mhz"}
+        if metrics & {"frequency_mhz", "area_um2"}:
             node = str(choice.get("node_nm", self._settings.technology))
             frequency = choice.get("frequency_mhz", self._settings.frequency_mhz)
             technology = self._technology(node, None if frequency is None else float(frequency))
@@ -245,7 +242,7 @@ def _sized(roomy: Design, choice: Mapping[str, Choice], needed: Mapping[str, int
 
 
 def _costs(mapped: _Mapped, design: Design, technology: Technology) -> dict[str, float]:
-    """Latency, energy, area and power of one inference."""
+    """Latency, energy and power of one inference, area, and the clock that they are at."""
     energy = network_energy(mapped.actions, design, technology)
     latency = mapped.cycles / technology.frequency_mhz
     # pJ / us is uW.
@@ -254,6 +251,7 @@ def _costs(mapped: _Mapped, design: Design, technology: Technology) -> dict[str,
         "energy_pj": energy,
         "area_um2": area_um2(design, technology),
         "power_mw": energy / latency * 1e-3,
+        "frequency_mhz": technology.frequency_mhz,
     }
 
 

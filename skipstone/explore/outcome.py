@@ -15,8 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.exploration import METRICS, Constraint, ExplorationPoint, Objective
-from skipstone.explore.constraints import described, easiest, number, relative_violation
+from reports.exploration import Constraint, ExplorationPoint, Objective
+from skipstone.explore.constraints import (
+    described,
+    distance_text,
+    easiest,
+    relative_violation,
+    value_text,
+    written_name,
+)
 
 LEAST_POINTS = 8
 """Points from which on importance is computed."""
@@ -126,9 +133,11 @@ def diagnose(
     problems: Mapping[str, int],
     *,
     exhausted: bool,
+    stuck: bool = False,
 ) -> tuple[str, ...]:
     """Why no point is feasible, in sentences: which constraint none meets and how far the best is from it, which constraints
-    exclude each other, the nearest point and the limits that it meets. Empty where a point is feasible."""
+    exclude each other, the nearest point and the limits that it meets. Empty where a point is feasible. ``exhausted``: every
+    choice was tried; ``stuck``: the sampler found no other one."""
     if any(point.feasible for point in points):
         return ()
     if not points:
@@ -137,7 +146,8 @@ def diagnose(
             lines.append(f"{count:,} of {sum(problems.values()):,} choices can't be built or mapped: {text}")
         return tuple(lines)
     tried = f"{len(points):,} points"
-    scope = "no choice of this space meets it" if exhausted else "a longer search or another space may"
+    longer = "another seed" if stuck else "a longer search"
+    scope = "no choice of this space meets it" if exhausted else f"{longer} or another space may meet it"
     lines = []
     meet = [frozenset(p.number for p in points if not c.violation(p.metrics[c.name])) for c in constraints]
     for constraint, good in zip(constraints, meet, strict=True):
@@ -148,10 +158,10 @@ def diagnose(
     lines += _exclusions(points, constraints, meet)
     nearest = min(points, key=lambda p: (sum(relative_violation(c, p.metrics[c.name]) for c in constraints), p.number))
     broken = [c for c in constraints if c.violation(nearest.metrics[c.name])]
-    limits = ", ".join(easiest(c.name, c.op, nearest.metrics[c.name]) for c in broken)
+    limits = ", ".join(easiest(c, nearest.metrics[c.name]) for c in broken)
     misses = ", ".join(
-        f"{c.name} by {number(c.violation(nearest.metrics[c.name]))} {METRICS[c.name]}".rstrip()
-        + f" ({100 * relative_violation(c, nearest.metrics[c.name]):.3g}%)"
+        f"{written_name(c)} by {distance_text(c, nearest.metrics[c.name])}"
+        f" ({100 * relative_violation(c, nearest.metrics[c.name]):.3g}%)"
         for c in broken
     )
     lines.append(
@@ -180,7 +190,7 @@ def _exclusions(
             together = " and ".join(described(constraints[index]) for index in group)
             given = " and ".join(described(constraints[index]) for index in others)
             lines.append(
-                f"no point meets {together} together: with {given}, {constraints[last].name} is "
+                f"no point meets {together} together: with {given}, {written_name(constraints[last])} is "
                 f"{'at least' if constraints[last].op == '<=' else 'at most'} {_value(best, constraints[last])}"
             )
     return lines
@@ -192,8 +202,7 @@ def _best(points: Sequence[ExplorationPoint], constraint: Constraint) -> Explora
 
 
 def _value(point: ExplorationPoint, constraint: Constraint) -> str:
-    unit = METRICS[constraint.name]
-    return f"{number(point.metrics[constraint.name])}{' ' * bool(unit)}{unit} (point {point.number})"
+    return f"{value_text(constraint, point.metrics[constraint.name])} (point {point.number})"
 
 
 def _value_of(trial: Any, index: int) -> float:

@@ -13,26 +13,25 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from mapper.energy import energy_sources
-from mapper.technology import load_technology
+from mapper.technology import Technology, load_technology
 from models import zoo
 from models.errors import SkipstoneError
 from reports.exploration import METRICS, Constraint, ExplorationPoint, ExplorationResult, Objective
 from skipstone.explore import outcome
 from skipstone.explore.constraints import parse_constraints, parse_objectives, violations
-from skipstone.explore.draws import SAMPLERS, Draw, Draws
-from skipstone.explore.evaluate import EvaluationSettings, Evaluator
+from skipstone.explore.draws import GUESSES, SAMPLERS, Draw, Draws
+from skipstone.explore.evaluate import RESOURCES, EvaluationSettings, Evaluator
 from skipstone.explore.identity import code_digest, content_digest, network_files
 from skipstone.explore.space import GIVEN, SearchSpace
 from skipstone.explore.study import Record, StudyFile, evaluation_key, open_study
 from skipstone.explore.workers import Job, Workers, local_workers
 from skipstone.prepare import CompressionOptions, short_name
 
-FREE = ("cycles", "latency_us", "energy_pj", "area_um2", "power_mw")
+FREE = ("cycles", "latency_us", "energy_pj", "area_um2", "power_mw", "frequency_mhz")
 """Metrics that every point has."""
 POPULATION = 24
 """Choices of a batch, which is a generation of the genetic samplers."""
@@ -71,13 +70,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Found:
-    """All trials of a search in their order; ``batches``: how many there were after each batch."""
+    """All trials of a search in their order; ``batches``: how many there were after each batch; ``exhausted``, ``stuck``: as of
+    ``Draws``."""
 
     points: tuple[ExplorationPoint, ...]
     problems: Mapping[str, int]
     trials: int
     batches: tuple[int, ...]
     exhausted: bool
+    stuck: bool = False
 
 
 def explore(
@@ -127,6 +128,7 @@ def explore(
     )
     calibration, images = evaluator.calibration, evaluator.meter.images
     del evaluator
+    technologies = _technologies(plan, settings)
     content = _content(network, options, settings)
     description = _description(space, plan, content)
     if settings.store is None:
@@ -139,7 +141,7 @@ def explore(
         found = search(plan, space.canonical, study, name, content_digest(content), workers, finished)
         if study.damaged:
             notice(f"{study.damaged} damaged records of {storage} were left out and evaluated again")
-    return _result(network, plan, found, calibration, images, settings)
+    return _result(network, plan, found, calibration, images, settings, technologies)
 
 
 def search(
@@ -168,12 +170,13 @@ def search(
     problems: Counter[str] = Counter()
     batches: list[int] = []
     counted = _Counts(plan, finished)
+    digests: dict[str, str] = {}
     trials = 0
     while trials < plan.trials:
         batch = draws.batch()[: plan.trials - trials]
         if not batch:
             break
-        keys = [evaluation_key(content, _by_content(draw.choice)) for draw in batch]
+        keys = [evaluation_key(content, _by_content(draw.choice, digests)) for draw in batch]
         missing = [index for index, key in enumerate(keys) if not _has(known.get(key), plan.metrics)]
         for key in keys:
             if _has(known.get(key), plan.metrics):
@@ -201,7 +204,7 @@ def search(
         batches.append(trials)
     if mirror is not None:
         mirror.write()
-    return Found(tuple(points), dict(sorted(problems.items())), trials, tuple(batches), draws.exhausted)
+    return Found(tuple(points), dict(sorted(problems.items())), trials, tuple(batches), draws.exhausted, draws.stuck)
 
 
 def _has(record: Record | None, metrics: frozenset[str]) -> bool:
@@ -307,15 +310,14 @@ def _description(space: SearchSpace, plan: Plan, content: Mapping[str, str]) -> 
     }
 
 
-def _by_content(choice: Mapping[str, Any]) -> Mapping[str, Any]:
-    """``choice`` with the content of a network in place of its path."""
-    network = choice.get("network", GIVEN)
-    return choice if network == GIVEN else {**choice, "network": _network_digest(str(network))}
-
-
-@lru_cache(maxsize=64)
-def _network_digest(network: str) -> str:
-    return content_digest({}, network_files(zoo.find(network)))
+def _by_content(choice: Mapping[str, Any], digests: dict[str, str]) -> Mapping[str, Any]:
+    """``choice`` with the content of a network in place of its path; ``digests`` keeps those of the search."""
+    network = str(choice.get("network", GIVEN))
+    if network == GIVEN:
+        return choice
+    if network not in digests:
+        digests[network] = content_digest({}, network_files(zoo.find(network)))
+    return {**choice, "network": digests[network]}
 
 
 # The result -----------------------------------------------------------------------------------------------------------
@@ -328,12 +330,11 @@ def _result(
     calibration: str,
     images: int,
     settings: EvaluationSettings,
+    technologies: Sequence[Technology],
 ) -> ExplorationResult:
     points = outcome.mark_front(found.points, plan.objectives)
     ideal, reference = outcome.corners(points, plan.objectives)
     volume = outcome.hypervolumes(points, plan.objectives, found.batches, ideal, reference) if ideal else ()
-    nodes = plan.parameters.get("node_nm", (settings.technology,))
-    technologies = [load_technology(str(node)) for node in nodes]
     return ExplorationResult(
         network=short_name(network),
         sampler=plan.sampler,
@@ -347,11 +348,69 @@ def _result(
         calibration=calibration,
         technology=", ".join(technology.name for technology in technologies),
         accuracy_images=images if "accuracy" in plan.metrics else 0,
-        sources=tuple(dict.fromkeys(source for technology in technologies for source in energy_sources(technology))),
+        sources=_sources(plan, points, settings, technologies),
         ideal=ideal,
         reference=reference,
         hypervolume=volume,
         importance=outcome.importance(points, plan.objectives, plan.parameters, plan.seed),
-        diagnosis=outcome.diagnose(points, plan.constraints, found.problems, exhausted=found.exhausted),
+        diagnosis=outcome.diagnose(
+            points, plan.constraints, found.problems, exhausted=found.exhausted, stuck=found.stuck
+        ),
         exhausted=found.exhausted,
+        ended=_ended(plan, found),
     )
+
+
+def _ended(plan: Plan, found: Found) -> str:
+    """Why the search ended before its trials were through, where that is not since every choice was tried."""
+    if not found.stuck:
+        return ""
+    return (
+        f"the search ended after {found.trials:,} of {plan.trials:,} trials: {GUESSES:,} choices drawn at random were all tried "
+        f"before, or mean the same as one that was; the space is too large to be listed, so others may be left"
+    )
+
+
+def _technologies(plan: Plan, settings: EvaluationSettings) -> list[Technology]:
+    """What the points' figures are of, at the clock that was asked for. Raises TechnologyError."""
+    nodes = plan.parameters.get("node_nm", (settings.technology,))
+    frequency = None if "frequency_mhz" in plan.parameters else settings.frequency_mhz
+    return [load_technology(str(node), frequency) for node in nodes]
+
+
+def _sources(
+    plan: Plan,
+    points: Sequence[ExplorationPoint],
+    settings: EvaluationSettings,
+    technologies: Sequence[Technology],
+) -> tuple[tuple[str, str], ...]:
+    """What the figures rest on: (what, source)."""
+    found: dict[tuple[str, str], None] = {}
+    for technology in technologies:
+        for what, source in energy_sources(technology):
+            found[what, _clock_source(source, plan, points, technology) if what == "frequency" else source] = None
+    if plan.metrics & set(RESOURCES):
+        from mapper import fpga
+
+        errors = fpga.errors(settings.device)
+        stated = ", ".join(f"{name} {errors[name].mean:.1%} (largest {errors[name].largest:.1%})" for name in RESOURCES)
+        text = f"{fpga.source(settings.device)}. Mean error of the model on designs that the fit never saw: {stated}"
+        found[f"FPGA {settings.device}", text] = None
+    return tuple(found)
+
+
+def _clock_source(source: str, plan: Plan, points: Sequence[ExplorationPoint], technology: Technology) -> str:
+    """The technology's own text, or what was asked for, and whether a design runs slower."""
+    if choices := plan.parameters.get("frequency_mhz"):
+        return f"{', '.join(f'{choice:g}' for choice in choices)} MHz, choices of the space; each point's is its frequency_mhz"
+    slow = sum(
+        point.metrics["frequency_mhz"] < technology.frequency_mhz
+        for point in points
+        if str(point.parameters.get("node_nm", technology.node_nm)) == str(technology.node_nm)
+    )
+    clock = f"{technology.frequency_mhz:g} MHz"
+    if not source.startswith(clock):
+        source = f"{clock}: {source}"
+    if not slow:
+        return source
+    return f"{source}. {slow:,} of the points do not reach it and run at what they reach, which is their frequency_mhz"

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import SkipstoneError
-from reports.exploration import METRICS, Constraint
+from reports.exploration import METRICS, Constraint, ExplorationResult
 from skipstone.explore.constraints import (
     UNITS,
     described,
+    easiest,
     parse_constraints,
     parse_objectives,
     relative_violation,
+    value_text,
     violations,
 )
+from tests.reports.explorations import exploration
 
 
 def test_accuracy_is_made_large_and_everything_else_small():
@@ -38,6 +43,8 @@ def test_accuracy_is_made_large_and_everything_else_small():
         ("accuracy>=0.9", Constraint("accuracy", ">=", 0.9)),
         (" dsps <= 0 ", Constraint("dsps", "<=", 0.0)),
         ("cycles>=1_000", Constraint("cycles", ">=", 1000.0)),
+        ("frequency_mhz>=50", Constraint("frequency_mhz", ">=", 50.0)),
+        ("frequency_ghz >= 0.1", Constraint("frequency_mhz", ">=", 100.0)),
     ],
 )
 def test_limits_in_the_units_of_metrics(text, constraint):
@@ -47,7 +54,7 @@ def test_limits_in_the_units_of_metrics(text, constraint):
 
 
 def test_units_are_of_known_metrics():
-    assert {metric for metric, _ in UNITS.values()} <= METRICS.keys()
+    assert {metric for metric, *_ in UNITS.values()} <= METRICS.keys()
     assert not UNITS.keys() & METRICS.keys()
 
 
@@ -84,6 +91,11 @@ def test_accuracy_needs_data():
             parse((text,), False)
 
 
+def test_the_clock_is_limited_and_not_searched_for():
+    with pytest.raises(SkipstoneError, match="objective frequency_mhz: the clock is given, not searched for"):
+        parse_objectives(("cycles", "frequency_mhz"), True)
+
+
 def test_objectives_that_are_refused():
     with pytest.raises(SkipstoneError, match="objective: unknown metric 'speed'; there are cycles, "):
         parse_objectives(("speed",), True)
@@ -104,3 +116,28 @@ def test_a_violation_is_the_distance_to_the_interval(value, first, second):
 def test_numbers_in_messages():
     assert described(Constraint("area_um2", "<=", 2e6)) == "area_um2 <= 2,000,000"
     assert described(Constraint("accuracy", ">=", 0.9)) == "accuracy >= 0.9"
+    assert described(Constraint("area_um2", "<=", 2e6, "area_mm2")) == "area_mm2 <= 2"
+    assert described(Constraint("accuracy", ">=", 0.9, "%")) == "accuracy >= 90%"
+    assert value_text(Constraint("energy_pj", "<=", 1.0, "energy_nj"), 1234.5) == "1.2345 nJ"
+
+
+@pytest.mark.parametrize("written", ["area_um2", "area_mm2"])
+@pytest.mark.parametrize("op", ["<=", ">="])
+@given(st.floats(1e-3, 1e12))
+def test_the_easiest_limit_is_met_and_tight(written, op, value):
+    """Said in its unit and parsed again, the limit is met, and by no more than six digits and a rounding of the unit leave."""
+    (limit,) = parse_constraints((f"{written}{op}1",), True)
+    (again,) = parse_constraints((easiest(limit, value).replace(",", ""),), True)
+    assert again.violation(value) == 0
+    assert again.limit == pytest.approx(value, rel=2.1e-5)
+    assert again.written == limit.written
+
+
+def test_a_limit_keeps_its_unit_through_json():
+    limits = parse_constraints(("area_mm2<=2", "cycles<=5"), True)
+    result = exploration(limits)
+    again = ExplorationResult.from_dict(json.loads(json.dumps(result.to_dict())))
+    assert again.constraints == limits
+    assert [each.written for each in again.constraints] == ["area_mm2", ""]
+    without = {"name": "cycles", "op": "<=", "limit": 5.0}  # as written before limits had a unit
+    assert ExplorationResult.from_dict({**result.to_dict(), "constraints": [without]}).constraints == limits[1:]

@@ -13,6 +13,8 @@ from hw.design import Design
 from mapper.compile import compile_network
 from mapper.cycles import schedule_cycles
 from mapper.errors import MappingError
+from mapper.technology import load_technology
+from mapper.timing_check import timing
 from skipstone.evaluate import evaluate_network
 from skipstone.explore.evaluate import Evaluation, EvaluationSettings, Evaluator
 from skipstone.explore.space import MEMORIES, parse_space
@@ -96,7 +98,7 @@ def test_kept_figures_are_fresh_ones(evaluator, point):
         assert not found.metrics
         return
     assert found.design is not None
-    assert found.metrics.keys() == COSTS
+    assert found.metrics.keys() == COSTS | {"frequency_mhz"}
     network = evaluator.network(point).network
     program = compile_network(network, found.design)
     assert found.metrics["cycles"] == sum(one.cycles for one in _cycles(program))
@@ -168,8 +170,29 @@ def test_frequency_changes_time_and_leakage_alone(evaluator):
     assert slow["power_mw"] < fast["power_mw"]
 
 
+def test_every_point_says_the_clock_that_it_is_at(evaluator, files):
+    """Latency is cycles over it, also where the design does not reach the node's own and runs slower."""
+    fast = evaluator.evaluate(choice(), COSTS).metrics
+    assert fast["frequency_mhz"] == load_technology(45).frequency_mhz
+    large = choice(activation_words=2**22, node_nm=130)
+    found = evaluator.evaluate(large, COSTS)
+    slow = found.metrics
+    fmax = timing(found.design, load_technology(130)).fmax_mhz
+    assert slow["frequency_mhz"] <= fmax < load_technology(130).frequency_mhz
+    for metrics in (fast, slow):
+        assert metrics["latency_us"] == metrics["cycles"] / metrics["frequency_mhz"]
+    chosen = evaluator.evaluate(choice(frequency_mhz=62.5), COSTS).metrics
+    assert chosen["frequency_mhz"] == 62.5
+
+
 def test_only_what_is_asked_for(evaluator):
-    assert evaluator.evaluate(choice(), frozenset({"cycles"})).metrics.keys() == {"cycles"}
+    for metrics, figures in (
+        ({"cycles"}, {"cycles"}),
+        ({"area_um2"}, {"area_um2"}),
+        ({"cycles", "frequency_mhz"}, {"cycles", "frequency_mhz"}),
+        ({"energy_pj"}, {"energy_pj", "frequency_mhz"}),
+    ):
+        assert evaluator.evaluate(choice(), frozenset(metrics)).metrics.keys() == figures
     with pytest.raises(ValueError, match="no metric 'beauty'"):
         evaluator.evaluate(choice(), frozenset({"beauty"}))
 

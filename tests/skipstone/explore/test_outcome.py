@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reports.exploration import Constraint, ExplorationPoint, Objective
-from skipstone.explore.constraints import violations
+from skipstone.explore.constraints import parse_constraints, violations
 from skipstone.explore.outcome import corners, diagnose, hypervolumes, importance, mark_front
 
 OBJECTIVES = (Objective("cycles", "minimize"), Objective("accuracy", "maximize"))
@@ -86,12 +86,33 @@ def test_a_limit_that_nothing_meets_is_named_with_the_best_and_the_nearest():
     ]
     assert diagnose(points, limits, {}, exhausted=False) == (
         "area_um2 <= 1,000 is met by none of 3 points; the least found is 41,230 um2 (point 0): "
-        "a longer search or another space may",
+        "a longer search or another space may meet it",
         "cycles <= 50 is met by 2 of 3 points; the least found is 20 cycles (point 2)",
         "the nearest is point 1 (d1), which misses area_um2 by 40,231 um2 (4.02e+03%); "
         "it would be feasible with area_um2 <= 41,231",
     )
     assert "no choice of this space meets it" in diagnose(points, limits, {}, exhausted=True)[0]
+    stuck = diagnose(points, limits, {}, exhausted=False, stuck=True)
+    assert stuck[0].endswith(": another seed or another space may meet it")
+
+
+def test_a_diagnosis_is_in_the_units_of_the_limits():
+    limits = parse_constraints(("area_mm2<=1", "accuracy>=90%"), True)
+    points = [
+        point(0, limits, area_um2=1_250_000.0, accuracy=0.95),
+        point(1, limits, area_um2=800_000.0, accuracy=0.85),
+        point(2, limits, area_um2=3_000_000.0, accuracy=0.5),
+    ]
+    assert diagnose(points[::2], limits, {}, exhausted=False) == (
+        "area_mm2 <= 1 is met by none of 2 points; the least found is 1.25 mm2 (point 0): "
+        "a longer search or another space may meet it",
+        "accuracy >= 90% is met by 1 of 2 points; the largest found is 95% (point 0)",
+        "the nearest is point 0 (d0), which misses area_mm2 by 0.25 mm2 (25%); it would be feasible with area_mm2 <= 1.25",
+    )
+    assert diagnose(points, limits, {}, exhausted=False)[2:] == (
+        "no point meets area_mm2 <= 1 and accuracy >= 90% together: with area_mm2 <= 1, accuracy is at most 85% (point 1)",
+        "the nearest is point 1 (d1), which misses accuracy by 5 points (5.56%); it would be feasible with accuracy >= 85%",
+    )
 
 
 def test_limits_that_exclude_each_other_are_named_together():

@@ -61,6 +61,7 @@ class Toy:
             "energy_pj": 5.0,
             "area_um2": float(area),
             "power_mw": 5e-3,
+            "frequency_mhz": 100.0,
             "accuracy": (1 + better) / 4,
         }
         return ToyEvaluation(load_design("edge"), figures)
