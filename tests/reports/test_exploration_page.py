@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from reports.exploration import ExplorationResult
+from reports.exploration import METRICS, ExplorationResult, Objective
 from reports.exploration_figures import exploration_figures
+from reports.exploration_formulas import FORMULAS
 from reports.exploration_page import page_points, write_exploration
-from tests.reports.explorations import exploration, impossible, without_accuracy
+from reports.exploration_summary import named_metrics
+from tests.reports.explorations import exploration, impossible, marked, without_accuracy
 from tests.reports.pages import Page
 
 RESULT = exploration()
@@ -87,3 +91,54 @@ def test_figures_only_where_there_is_something() -> None:
     assert [figure.name for figure in exploration_figures(RESULT)] == ["importance", "hypervolume", "constraints"]
     bare = exploration((), hypervolume=(), importance={})
     assert exploration_figures(bare) == []
+
+
+def clocked(clocks: tuple[float, ...]) -> ExplorationResult:
+    """``RESULT`` with the clock of its points, ``clocks`` in turn, and the latency and power that go with it."""
+    points = []
+    for point in RESULT.points:
+        mhz = clocks[point.number % len(clocks)]
+        latency = point.metrics["cycles"] / mhz
+        power = point.metrics["energy_pj"] / latency / 1000
+        metrics = {**point.metrics, "latency_us": latency, "power_mw": power, "frequency_mhz": mhz}
+        points.append(dataclasses.replace(point, metrics=metrics))
+    objectives = (Objective("latency_us", "minimize"), Objective("power_mw", "minimize"), *RESULT.objectives[1:])
+    return exploration(points=marked(points, objectives), objectives=objectives)
+
+
+def test_cards_can_be_worked_out(tmp_path: Path) -> None:
+    """What a card's formula divides is what the point has, and gives the card's number."""
+    result = clocked((100.0, 62.5))
+    write_exploration(result, tmp_path / "exploration.html")
+    text = " ".join(" ".join(Page(tmp_path / "exploration.html").texts()).split())
+    found = re.search(r"cycles / frequency_mhz = ([\d,]+) / ([\d.]+)\.", text)
+    assert found is not None
+    cycles, mhz = (float(number.replace(",", "")) for number in found.groups())
+    least = min(point.metrics["latency_us"] for point in result.points if point.feasible)
+    assert cycles / mhz == pytest.approx(least)
+    found = re.search(r"energy_pj / latency_us / 1000, while it runs: ([\d,]+) / ([\d.,]+) / 1000", text)
+    assert found is not None
+    energy, latency = (float(number.replace(",", "")) for number in found.groups())
+    power = min(point.metrics["power_mw"] for point in result.points if point.feasible)
+    assert energy / latency / 1000 == pytest.approx(power, rel=1e-6)
+    assert "images whose largest output is the label's / images = 184 / 200." in text
+
+
+def test_every_metric_and_the_clock_are_defined_and_in_the_points(tmp_path: Path) -> None:
+    result = clocked((100.0, 62.5))
+    shown = page_points(result)["metrics"]
+    assert {metric["name"] for metric in shown} == set(result.points[0].metrics)
+    assert all(metric["formula"] for metric in shown)
+    (clock,) = (metric for metric in shown if metric["name"] == "frequency_mhz")
+    assert (clock["title"], clock["decimals"], clock["values"][:2]) == ("frequency, MHz", 1, [100.0, 62.5])
+    assert set(FORMULAS) == set(METRICS)
+
+
+def test_short_tables_have_the_clock_only_where_points_differ() -> None:
+    assert "frequency_mhz" in [metric.name for metric in named_metrics(clocked((100.0, 62.5)))]
+    assert "frequency_mhz" not in [metric.name for metric in named_metrics(clocked((100.0,)))]
+
+
+def test_a_search_that_ended_early_says_so(tmp_path: Path) -> None:
+    write_exploration(exploration(ended="nothing <new> was found"), tmp_path / "exploration.html")
+    assert "nothing <new> was found" in " ".join(Page(tmp_path / "exploration.html").texts())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from rich.console import Console
 
 from reports.exploration import ExplorationResult
@@ -42,6 +44,21 @@ def test_nothing_feasible() -> None:
     assert "no point meets all constraints" in text
     assert "No point meets area <= 0.1 mm2; the nearest is point 0." in text
     assert "(has 0.480)" in text
+
+
+def test_the_clock_is_a_column_where_it_differs_and_a_sentence_where_it_does_not() -> None:
+    def clocked(*clocks: float) -> ExplorationResult:
+        points = (
+            dataclasses.replace(each, metrics={**each.metrics, "frequency_mhz": clocks[each.number % len(clocks)]})
+            for each in RESULT.points
+        )
+        return exploration(points=tuple(points), ended="Nothing new was found.")
+
+    same, other = (" ".join(" ".join(drawn(clocked(*clocks))).split()) for clocks in ((80.0,), (80.0, 62.5)))
+    assert "All are at 80 MHz." in same
+    assert "All are at" not in other
+    assert "62.5" in other
+    assert "Nothing new was found." in same
 
 
 def test_many_parameters_share_a_column() -> None:

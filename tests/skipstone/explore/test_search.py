@@ -6,13 +6,31 @@ import itertools
 import json
 import random
 
+import onnx
 import pytest
 
+from mapper import fpga
+from mapper.technology import load_technology
 from reports.exploration import Constraint
 from skipstone.explore import outcome
+from skipstone.explore.evaluate import EvaluationSettings
+from skipstone.explore.search import explore
+from skipstone.explore.space import parse_space
 from skipstone.explore.study import open_study
 from skipstone.explore.workers import InProcess
+from skipstone.prepare import CompressionOptions
+from tests.skipstone.builders import small_data, small_network
 from tests.skipstone.explore.toys import OBJECTIVES, SPACE, job, log_of, plan, run
+
+DESIGN = {
+    "rows": [2, 4],
+    "cols": [2],
+    "load_width": [2],
+    "slots": [9],
+    "windows": [2],
+    "accumulators": [4],
+    "requantizer_lanes": [2],
+}
 
 
 class Shuffled:
@@ -153,3 +171,77 @@ def test_another_search_in_the_same_file_shares_evaluations(tmp_path):
     assert second == run(tmp_path / "c.db", InProcess(job(tmp_path / "c")), plan(seed=1))
     assert set(log_of(tmp_path / "b")) == set(log_of(tmp_path / "c")) - set(log_of(tmp_path / "a"))
     assert json.dumps(second.problems)
+
+
+def test_a_network_that_changed_is_evaluated_again(tmp_path):
+    """A network of the space is named by its content, which may change while the process lives."""
+    network = tmp_path / "net.onnx"
+    wanted = plan(90, parameters={**SPACE, "network": (str(network),)})
+    lengths = []
+    for content in ("one", "two", "two"):
+        network.write_bytes(onnx.ModelProto(producer_name=content).SerializeToString())
+        run(tmp_path / "a.db", InProcess(job(tmp_path / "a")), wanted)
+        lengths.append(len(log_of(tmp_path / "a")))
+    assert lengths == [90, 180, 180]
+
+
+def test_a_search_reads_a_network_that_changed_within_its_process(tmp_path):
+    """The second search gives what a search of the new network alone gives, though the path is the same."""
+    space = parse_space({"design": {**DESIGN, "rows": [2]}})
+    path = small_network(tmp_path / "net.onnx")
+    found = []
+    for channels, study in ((4, "a.db"), (6, "a.db"), (6, "b.db")):
+        small_network(path, channels=channels)
+        result = explore(str(path), space, CompressionOptions(), storage=tmp_path / study)
+        found.append([point.metrics for point in result.points])
+    assert found[0] != found[1] == found[2]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Explores a small network over two choices of rows: (further design choices, settings, further arguments) -> result."""
+    folder = tmp_path_factory.mktemp("small")
+    network = str(small_network(folder / "small.onnx"))
+    data = str(small_data(folder / "data.npz", count=6))
+
+    def explored(design=None, settings=None, **given):
+        space = parse_space({"design": {**DESIGN, **(design or {})}})
+        options = CompressionOptions(calibration=data, evaluation=data)
+        return explore(network, space, options, settings, storage=folder / "study.db", **given)
+
+    return explored
+
+
+@pytest.mark.parametrize(
+    ("choices", "asked", "source"),
+    [
+        ({}, None, "100 MHz: A choice, not a measurement"),
+        ({}, 50.0, "50 MHz, as asked for"),
+        ({"frequency_mhz": [25, 50]}, None, "25, 50 MHz, choices of the space; each point's is its frequency_mhz"),
+        ({"frequency_mhz": [25, 50]}, 10.0, "25, 50 MHz, choices of the space; each point's is its frequency_mhz"),
+    ],
+)
+def test_the_clock_and_its_source(small, choices, asked, source):
+    result = small(choices, EvaluationSettings(frequency_mhz=asked))
+    assert dict(result.sources)["frequency"].startswith(source)
+    for point in result.points:
+        assert point.metrics["frequency_mhz"] == point.parameters.get("frequency_mhz", asked or 100.0)
+        assert point.metrics["latency_us"] == point.metrics["cycles"] / point.metrics["frequency_mhz"]
+
+
+def test_slower_points_are_in_the_source_of_the_clock(small):
+    result = small({"activation_words": [1024, 2**22]}, EvaluationSettings(technology="130"))
+    own = load_technology(130).frequency_mhz
+    slow = [point for point in result.points if point.metrics["frequency_mhz"] < own]
+    assert 0 < len(slow) < len(result.points)
+    assert all(point.metrics["latency_us"] == point.metrics["cycles"] / point.metrics["frequency_mhz"] for point in slow)
+    assert f". {len(slow)} of the points do not reach it" in dict(result.sources)["frequency"]
+
+
+def test_fpga_resources_have_a_source_where_they_are_used(small):
+    assert not any(what.startswith("FPGA") for what, _ in small().sources)
+    for given in ({"objectives": ("luts", "cycles")}, {"constraints": ("dsps<=100",)}):
+        text = dict(small(**given).sources)["FPGA ecp5"]
+        assert text.startswith(fpga.source("ecp5"))
+        error = fpga.errors("ecp5")["luts"]
+        assert f"luts {error.mean:.1%} (largest {error.largest:.1%})" in text
