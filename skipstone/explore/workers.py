@@ -67,10 +67,12 @@ class Workers(Protocol):
 
 
 class InProcess:
-    """No workers: evaluates here, one after the other."""
+    """No workers: evaluates here, one after the other, with an evaluator of its own, since files may have changed in a process
+    that lives on."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
+        _evaluator.cache_clear()
 
     def evaluate(self, items: Iterable[Item]) -> Results:
         for number, choice in items:

@@ -8,7 +8,6 @@ from skipstone.explore import draws
 from skipstone.explore.draws import Draws
 from tests.skipstone.explore.toys import OBJECTIVES, plan, run
 
-
 LISTED = 5_000
 
 

@@ -6,6 +6,7 @@ import itertools
 import json
 import random
 
+import numpy as np
 import onnx
 import pytest
 
@@ -190,8 +191,9 @@ def test_a_search_reads_a_network_that_changed_within_its_process(tmp_path):
     space = parse_space({"design": {**DESIGN, "rows": [2]}})
     path = small_network(tmp_path / "net.onnx")
     found = []
-    for channels, study in ((4, "a.db"), (6, "a.db"), (6, "b.db")):
-        small_network(path, channels=channels)
+    sparse = np.where(np.arange(5 * 2 * 9).reshape(5, 2, 3, 3) % 7, 0, 0.5).astype(np.float32)
+    for weights, study in ((None, "a.db"), (sparse, "a.db"), (sparse, "b.db")):
+        small_network(path, weights=weights)
         result = explore(str(path), space, CompressionOptions(), storage=tmp_path / study)
         found.append([point.metrics for point in result.points])
     assert found[0] != found[1] == found[2]
@@ -234,7 +236,9 @@ def test_slower_points_are_in_the_source_of_the_clock(small):
     own = load_technology(130).frequency_mhz
     slow = [point for point in result.points if point.metrics["frequency_mhz"] < own]
     assert 0 < len(slow) < len(result.points)
-    assert all(point.metrics["latency_us"] == point.metrics["cycles"] / point.metrics["frequency_mhz"] for point in slow)
+    assert all(
+        point.metrics["latency_us"] == point.metrics["cycles"] / point.metrics["frequency_mhz"] for point in slow
+    )
     assert f". {len(slow)} of the points do not reach it" in dict(result.sources)["frequency"]
 
 
