@@ -19,6 +19,7 @@ from typing import Any
 
 from mapper.energy import energy_sources
 from mapper.technology import load_technology
+from mapper.technology_file import files_of
 from models import zoo
 from models.errors import SkipstoneError
 from reports.exploration import METRICS, Constraint, ExplorationPoint, ExplorationResult, Objective
@@ -285,7 +286,7 @@ def _content(network: str, options: CompressionOptions, settings: EvaluationSett
         "options": content_digest(dataclasses.asdict(plain)),
         "settings": content_digest(
             dataclasses.asdict(dataclasses.replace(settings, store=None)),
-            [Path(settings.technology)] if settings.technology.endswith(".toml") else (),
+            files_of(Path(settings.technology)) if settings.technology.endswith(".toml") else (),
         ),
         "code": code_digest(),
     }
