@@ -131,7 +131,7 @@ def explore(
     content = _content(network, options, settings)
     description = _description(space, plan, content)
     if settings.store is None:
-        settings = dataclasses.replace(settings, store=str(storage.with_name(f"{storage.stem}.cache.db")))
+        settings = dataclasses.replace(settings, store=str(cache_beside(storage)))
     name = f"{short_name(network)}-{content_digest(description)}"
     job = Job(Evaluator, (network, options, settings), plan.metrics)
     with _workers(job, jobs, dask, space) as workers, open_study(storage) as study, _going_on(storage):
@@ -267,6 +267,11 @@ def _workers(job: Job, jobs: int, dask: str | None, space: SearchSpace) -> Itera
     networks = [str(each) for each in space.parameters.get("network", ()) if each != GIVEN]
     with cluster_workers(job, dask, networks) as workers:
         yield workers
+
+
+def cache_beside(storage: Path) -> Path:
+    """The file beside a study that keeps accuracies and solved layers."""
+    return storage.with_name(f"{storage.stem}.cache.db")
 
 
 # What determines a search ---------------------------------------------------------------------------------------------
