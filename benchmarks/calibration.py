@@ -21,6 +21,8 @@ def measure(settings: Settings) -> Section:
     held = document["held_out"]
     within = sum(abs(row["error"]) <= 0.1 for row in held)
     blind = sum(abs(row["program_only_error"]) <= 0.1 for row in held)
+    layers = document["layers_left_out"]
+    whole = sum(abs(row["error"]) <= 0.1 for row in layers)
     text = "\n\n".join(
         (
             f"From the carried data, not measured by this command: {gateware.source}.",
@@ -32,10 +34,13 @@ def measure(settings: Settings) -> Section:
                 else "NOT all equal."
             ),
             components(gateware),
-            f"Energy of the PE array (PEs and rows; transitions, glitches counted) on {len(held)} layers that the fit never saw: "
-            f"{within} within 10%. `program only`: without the activations' bits, which only data gives ({blind} within 10%). "
-            "Layers of designs marked * are of designs that the fit never saw either.",
+            f"Energy of the PE array (PEs and rows; transitions, glitches counted) on {len(held)} runs that the fit never saw "
+            f"(other crops, images, amounts of zeros or designs): {within} within 10%. `program only`: without the activations' "
+            f"bits, which only data gives ({blind} within 10%). Runs on designs marked * are on designs that the fit never saw.",
             held_out(held),
+            "The same with whole layers left out: each layer by a fit of all runs of the other layers. "
+            f"{whole} of {len(layers)} layers are within 10%.",
+            left_out(layers),
             "Errors of the fit on the layers and designs that it saw, root mean square and largest:",
             fits(document["fits"]),
             "Energy of all transitions over that of settled ones, one layer on `tiny`: "
@@ -76,6 +81,23 @@ def held_out(held: list[dict[str, object]]) -> str:
     ]
     headings = ("layer", "design", "gate level pJ", "model pJ", "error", "error with clock", "error, program only")
     return table(headings, rows, left=2)
+
+
+def left_out(layers: list[dict[str, object]]) -> str:
+    rows = [
+        (
+            str(row["layer"]),
+            row["runs"],
+            f"{row['gate_pj']:,.0f}",
+            f"{row['model_pj']:,.0f}",
+            f"{row['error']:+.1%}",
+            row["runs_within_10_percent"],
+            f"{row['largest_error']:+.1%}",
+        )
+        for row in layers
+    ]
+    headings = ("layer", "runs", "gate level pJ", "model pJ", "error", "runs within 10%", "largest error of a run")
+    return table(headings, rows)
 
 
 def fits(found: dict[str, dict[str, dict[str, float]]]) -> str:

@@ -1,6 +1,8 @@
 """Counts what the hardware does for a layer: the same events as in the cycle model, times how often they happen.
 
-Every count is exact for the RTL as it stands: columns outside the image still multiply, words outside the image still pass the
+Every count but two is exact for the RTL as it stands (``activation_bits`` is a mean over images, and ``exposed_entries`` takes
+accumulators to have equal shares of the entries): columns outside the image still multiply, words outside the image still
+pass the
 loader, and every PE drives its drained accumulators, asked or not. No count depends on the sizes of the design's memories.
 """
 
@@ -10,8 +12,6 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from hw.design import Design
 from mapper.activity import awake_macs, exposed_entries
@@ -135,23 +135,3 @@ def typical_bits(actions: Actions, design: Design) -> int:
     from mapper.gateware import load_gateware
 
     return round(load_gateware().operand_share * actions.useful_macs * design.activation_bits)
-
-
-def count_captures(
-    dy: np.ndarray,
-    dx: np.ndarray,
-    tile: tuple[int, int],
-    stride: tuple[int, int],
-    taps_y: np.ndarray,
-    taps_x: np.ndarray,
-) -> int:
-    """How many (word, column) pairs of one tile's load list are written into windows: those whose offset from the column's
-    pixel is a tap. ``taps_y``/``taps_x`` (reach) say which offsets are taps."""
-    reach = len(taps_y)
-
-    def hits(offsets: np.ndarray, count: int, step: int, taps: np.ndarray) -> np.ndarray:
-        distance = offsets[:, None] - step * np.arange(count)[None]
-        inside = (distance >= 0) & (distance < reach)
-        return np.asarray((inside & taps[np.clip(distance, 0, reach - 1)]).sum(axis=1))
-
-    return int((hits(dy, tile[0], stride[0], taps_y) * hits(dx, tile[1], stride[1], taps_x)).sum())

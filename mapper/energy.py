@@ -100,12 +100,6 @@ def energy_by_part(terms: Iterable[EnergyTerm]) -> dict[str, float]:
     return parts
 
 
-def layer_energy(actions: Actions, design: Design, technology: Technology) -> dict[str, float]:
-    """Energy of one layer in pJ for each of ``PARTS``: the sums of ``layer_terms``, without making them."""
-    values = _matrix(design, technology) @ _counters((actions,))
-    return dict(zip(PARTS, values.tolist(), strict=True))
-
-
 def network_energy(layers: Sequence[Actions], design: Design, technology: Technology) -> float:
     """All energy of one inference in pJ."""
     return float((_matrix(design, technology) @ _counters(layers)).sum())

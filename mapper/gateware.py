@@ -185,16 +185,20 @@ def counted() -> frozenset[str]:
     return frozenset(field.name for field in dataclasses.fields(Actions))
 
 
-@cache
 def load_gateware(path: Path | None = None) -> Gateware:
-    """The carried calibration, or that of ``path``; the same object every time. MappingError where a file is not one."""
+    """The carried calibration (the same object every time), or that of ``path``. MappingError where a file is not one."""
     if path is None:
-        return parse_gateware((resources.files("mapper") / "data" / CARRIED).read_text(), CARRIED)
+        return _carried()
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise MappingError(f"cannot read the calibration file {path}: {error}") from None
     return parse_gateware(text, str(path))
+
+
+@cache
+def _carried() -> Gateware:
+    return parse_gateware((resources.files("mapper") / "data" / CARRIED).read_text(), CARRIED)
 
 
 def parse_gateware(text: str, where: str) -> Gateware:

@@ -188,3 +188,10 @@ def known_keys(place: tuple[int | str, ...]) -> tuple[str, ...]:
     }
     part = parts.get(str(place[0]), TechnologyFile) if place else TechnologyFile
     return tuple(part.model_fields)
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """A technology file, and the memory table and the calibration beside it that it names: all that its numbers depend on."""
+    found = read_technology_file(path)
+    named = (found.memory.table, found.logic.calibration)
+    return (path, *(path.parent / name for name in named if name and (path.parent / name).is_file()))

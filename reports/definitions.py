@@ -45,7 +45,10 @@ LAYER_COLUMNS = {
 TERM_COLUMNS = {
     "component": "what acts, or leaks",
     "action": "what it does",
-    "count": "how often, in all layers, for one input: counted by the cycle model, exact for the RTL",
+    "count": (
+        "how often, in all layers, for one input: counted by the cycle model, exact for the RTL, but for two that are means: "
+        "activation_bit (of up to 4 images) and exposed_entry (accumulators taken to have equal shares)"
+    ),
     "pJ each": "energy of one, from the source",
     "energy, nJ": "count x pJ each / 1000",
     "share": "of the network's energy",

@@ -114,6 +114,7 @@ def evaluate(
     progress("mapping")
     if fit_memories:
         design = with_memories_for(prepared.compressed, design)
+    technology = clocked(design, technology or load_technology())
     costed = cost_network(prepared, design)
     result = assemble_result(network, prepared, design, costed, measure_accuracy(prepared, progress), technology)
     return Evaluated(prepared, design, costed, result)

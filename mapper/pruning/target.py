@@ -82,7 +82,8 @@ class Target:
         return self.cost(graph).cycles
 
     def energy_pj(self, graph: Graph) -> float:
-        """Energy of one inference: exact counts of actions times the energy of each (``mapper.energy``)."""
+        """Energy of one inference: counts of actions times the energy of each (``mapper.energy``), for activations of the mean
+        size that the gateware was calibrated with: here there are no images."""
         costed = self.cost(graph)
         technology = clocked(self.design, load_technology())
         return network_energy(network_actions(costed.program, costed.layers), self.design, technology)

@@ -11,7 +11,7 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -181,6 +181,12 @@ def document(
         "glitch_factors": dict(glitches),
         "fits": fits,
         "held_out": [held_out(run, components, share, made) for run in runs if run.point.held_out],
+        "layers_left_out": layers_left_out(
+            [
+                (run.point.crop.layer, made[run.point.design].design, run.measured.actions, array_pj(run.measured))
+                for run in runs
+            ]
+        ),
         "runs": [run_row(run) for run in runs],
         "designs": [design_row(one, paths.get(name, {})) for name, one in made.items()],
     }
@@ -210,9 +216,7 @@ def modelled_pj(
     return total
 
 
-def held_out(
-    run: Run, components: Mapping[str, Any], share: float, made: Mapping[str, Synthesized]
-) -> dict[str, Any]:
+def held_out(run: Run, components: Mapping[str, Any], share: float, made: Mapping[str, Synthesized]) -> dict[str, Any]:
     """The PE array (PEs and rows) of a layer that the fit did not see: transitions alone, and with the clock."""
     design, measured = made[run.point.design].design, run.measured
     gate = sum(switching_pj(name, measured) for name in PE_ARRAY)
@@ -237,6 +241,44 @@ def held_out(
         "program_only_pj": _rounded(stand_in),
         "program_only_error": _rounded(stand_in / gate - 1),
     }
+
+
+def array_pj(measured: Measurement) -> dict[str, float]:
+    """Gate-level energy of the transitions of the PE array, by component."""
+    return {name: switching_pj(name, measured) for name in PE_ARRAY}
+
+
+def layers_left_out(
+    samples: Sequence[tuple[str, Design, Mapping[str, int], Mapping[str, float]]],
+) -> list[dict[str, Any]]:
+    """For each layer of the network: the PE array's energy by a fit of all runs of the *other* layers, against gate level.
+    ``samples``: layer, design, counts, and energy by component of each run."""
+    rows = []
+    for layer in dict.fromkeys(layer for layer, *_ in samples):
+        own = [sample for sample in samples if sample[0] == layer]
+        modelled = [0.0] * len(own)
+        for name in PE_ARRAY:
+            seen = [(design, actions, pj[name]) for other, design, actions, pj in samples if other != layer]
+            coefficients, _ = fit_actions(name, seen)
+            for index, (_, design, actions, _) in enumerate(own):
+                modelled[index] += sum(
+                    actions[ACTIONS[name][action][0]] * evaluate(values, design)
+                    for action, values in coefficients.items()
+                )
+        gates = [sum(pj.values()) for *_, pj in own]
+        errors = [model / gate - 1 for model, gate in zip(modelled, gates, strict=True)]
+        rows.append(
+            {
+                "layer": layer,
+                "runs": len(own),
+                "gate_pj": _rounded(sum(gates)),
+                "model_pj": _rounded(sum(modelled)),
+                "error": _rounded(sum(modelled) / sum(gates) - 1),
+                "runs_within_10_percent": sum(abs(error) <= 0.1 for error in errors),
+                "largest_error": _rounded(max(errors, key=abs)),
+            }
+        )
+    return rows
 
 
 FITTED_DESIGNS = frozenset(point.design for point in points() if not point.held_out)

@@ -14,7 +14,7 @@ from hw.array import ROW_MODULE
 from hw.design import Design
 from hw.export import TOP
 from hw.row import PE_MODULE
-from mapper.fpga import FpgaResources, block_luts, with_coefficients
+from mapper.fpga import FpgaResources, block_luts
 from mapper.fpga_blocks import blocks
 from skipstone.calibrate.fpga_synthesis import SCRIPTS, Modules, sampled_designs, synthesize, version
 
@@ -140,8 +140,3 @@ def _kept_in_whole(
     normal = scaled.T @ scaled + PULL * np.eye(len(GROUPS))
     parts = np.linalg.solve(normal, scaled.T @ np.ones(len(target)) + PULL * common)
     return {name: float(parts[GROUPS.index(group_of[name])]) for name in every}
-
-
-def predicted(design: Design, device: str, content: Mapping[str, Any]) -> FpgaResources:
-    """``design`` by the coefficients of ``content``, as ``fitted`` returns it."""
-    return with_coefficients(design, device, content["luts_per_bit"], content["kept_in_whole"])

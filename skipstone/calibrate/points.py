@@ -63,7 +63,8 @@ def _crop(layer: str, size: int, width: int, channels: int, prune: str = "none",
 
 
 def points() -> tuple[Point, ...]:
-    """What is simulated. Layers and amounts of zeros differ between the two halves, and so do images."""
+    """What is simulated. Crops, images and most amounts of zeros differ between what is fitted and what is held out; each
+    layer is in both, but with other data."""
     shift, additive = {"weight_code": "power_of_two"}, {"weight_code": "additive_power_of_two"}
     return (
         Point("tiny", _crop("blocks.0.conv1", 4, 6, 16, "unstructured:0.5")),

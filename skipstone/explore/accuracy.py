@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from models import reference
 from models.errors import SkipstoneError
 from models.quantized import QuantizedNetwork
+from skipstone.explore.identity import code_digest
 from skipstone.explore.store import Store, digest
 
 
@@ -33,7 +34,7 @@ class AccuracyMeter:
         """The share of images whose class the integers find, 0 to 1. Raises SkipstoneError without labelled images."""
         if self._data is None:
             raise SkipstoneError("there are no labelled images to measure accuracy on; give --evaluation")
-        key = digest("accuracy", network_digest, self._images)
+        key = digest("accuracy", code_digest(), network_digest, self._images)
         known = self._store.get(key)
         if known is not None:
             return float(struct.unpack("<d", known)[0])

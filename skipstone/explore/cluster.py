@@ -20,6 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from mapper.technology_file import files_of
 from models.errors import SkipstoneError
 from skipstone.explore.identity import code_digest, network_files
 from skipstone.explore.study import Record
@@ -28,8 +29,6 @@ from skipstone.explore.workers import ATTEMPTS, Choice, Item, Job, Results, Work
 CONNECT_SECONDS = 10
 WORKERLESS_SECONDS = 60
 """How long a search waits for a worker, at its start and once all are lost."""
-AHEAD = 2
-"""Evaluations that are under way for each thread of a worker."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +173,7 @@ def pack(job: Job, networks: Iterable[str] = ()) -> Parcel:
     files: dict[str, bytes] = {}
     paths: dict[str, str] = {}
     for index, path in enumerate(_named_files(job, networks)):
-        every = network_files(Path(path)) if path.endswith(".onnx") else (Path(path),)
+        every = _with_what_it_names(Path(path))
         for file in every:
             files[f"{index}/{os.path.relpath(file, Path(path).parent)}"] = file.read_bytes()
         paths[path] = f"{index}/{Path(path).name}"
@@ -183,6 +182,13 @@ def pack(job: Job, networks: Iterable[str] = ()) -> Parcel:
         digest.update(f"{name} {len(content)}\n".encode() + content)
     digest.update(repr(sorted(paths.items())).encode())
     return Parcel(digest.hexdigest()[:32], files, paths)
+
+
+def _with_what_it_names(path: Path) -> tuple[Path, ...]:
+    """A file and the files beside it that it refers to: a network's weights, a technology's table and calibration."""
+    if path.suffix == ".onnx":
+        return network_files(path)
+    return files_of(path) if path.suffix == ".toml" else (path,)
 
 
 def _named_files(job: Job, networks: Iterable[str]) -> list[str]:

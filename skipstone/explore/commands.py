@@ -99,14 +99,27 @@ def explore_command(
     device: Annotated[
         str, typer.Option("--device", metavar="NAME", help="FPGA whose DSPs, block RAMs and LUTs are counted.")
     ] = "ecp5",
+    write: Annotated[
+        str,
+        typer.Option(
+            "--write",
+            metavar="best|front|none|N,...",
+            help="Points whose design and network are written, to be run, verified or exported.",
+        ),
+    ] = "best",
     out: Out = Path("out"),
     json_file: Json = None,
 ) -> None:
     """Search designs and compression together for cycles, energy, area and accuracy; writes exploration.html."""
     with errors():
+        from dataclasses import replace
+
+        from mapper.fpga import source as resources_source
+        from mapper.technology import load_technology
         from skipstone.compress.files import write_atomically
         from skipstone.explore.evaluate import EvaluationSettings
-        from skipstone.explore.search import explore
+        from skipstone.explore.picked import check_which, chosen_points, write_points
+        from skipstone.explore.search import cache_beside, explore
         from skipstone.explore.space import load_space
 
         options = compression_options(
@@ -120,12 +133,16 @@ def explore_command(
             input_range,
             input_shape,
         )
+        check_which(write)
+        load_technology(technology, frequency)
+        resources_source(device)
         loaded = load_space(space)
         settings = EvaluationSettings(
             accuracy_images=accuracy_images, device=device, technology=technology, frequency_mhz=frequency
         )
         storage = study or out / "study.db"
         aside = console_for("-")
+        aside.print(f"reading {network}, starting workers ...", style="dim", highlight=False, markup=False)
         with writable(out, storage, json_file):
             with _progress(aside, trials) as finished:
                 result = explore(
@@ -150,7 +167,13 @@ def explore_command(
             if json_file is not None:
                 write_json(values, json_file)
             _write_page(result, out / "exploration.html")
-            _show(result, console_for(json_file), storage, out)
+            console = console_for(json_file)
+            _show(result, console, storage, out)
+            kept = settings if settings.store else replace(settings, store=str(cache_beside(storage)))
+            written = write_points(result, chosen_points(result, write), network, options, kept, out / "points")
+            for one in written:
+                console.print(f"point {one.point.number} ({one.why}):", markup=False, highlight=False)
+                console.print(f"  {one.command}", markup=False, highlight=False, soft_wrap=True)
 
 
 def usable_cores() -> int:
@@ -202,7 +225,13 @@ def _show(result: ExplorationResult, console: Console, storage: Path, out: Path)
         say(f"the space has no more than these {result.trials:,} choices")
     if result.hypervolume:
         say(f"hypervolume {result.hypervolume[-1][1]:.4f} of the box between the best and the worst of each objective")
-    accuracy = f" Accuracy on {result.accuracy_images:,} images." if result.accuracy_images else ""
+    accuracy = ""
+    if result.accuracy_images:
+        # Of an accuracy of 90%, as a rule of thumb; the interval of each is in the page's definitions.
+        points = 100 * (0.9 * 0.1 / result.accuracy_images) ** 0.5
+        accuracy = (
+            f" Accuracy on the first {result.accuracy_images:,} images: a standard error of {points:.1f} points at 90%."
+        )
     say(f"Activation ranges: {result.calibration}. Technology: {result.technology}.{accuracy}")
     say(
         f"{len(result.points):,} points in {out / 'exploration.json'}, page in {out / 'exploration.html'}; study in {storage}"

@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 
 from models.errors import SkipstoneError
 from models.graph import Conv, Graph
+from models.graph_files import graph_fingerprint
 from models.pruning import masks, spec
 from models.pruning.criteria import CRITERIA, Evidence
 from models.pruning.masks import Pruning
 from models.pruning.second_order import second_order
 from models.pruning.statistics import LayerStatistics, measure
 from models.quantized import QuantizedNetwork, WeightCode
+from skipstone.explore.identity import code_digest
 from skipstone.explore.space import GIVEN, LAYER, Choice
 from skipstone.explore.store import Store, digest
 from skipstone.options import parse_weight_code
@@ -87,11 +89,8 @@ class Compressor:
         self._layers: dict[tuple[str, str], Conv] = {}
         self._statistics: dict[str, LayerStatistics] | None = None
         self._dense = digest(
-            *(
-                part
-                for layer in self.graph.convs
-                for part in (layer.name, layer.weights.tobytes(), layer.bias.tobytes())
-            ),
+            code_digest(),
+            graph_fingerprint(self.graph),
             b"" if self.given.calibration is None else self.given.calibration.tobytes(),
         )
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from mapper.energy import energy_sources
 from mapper.technology import Technology, load_technology
+from mapper.technology_file import files_of
 from models import zoo
 from models.errors import SkipstoneError
 from reports.exploration import METRICS, Constraint, ExplorationPoint, ExplorationResult, Objective
@@ -132,7 +133,7 @@ def explore(
     content = _content(network, options, settings)
     description = _description(space, plan, content)
     if settings.store is None:
-        settings = dataclasses.replace(settings, store=str(storage.with_name(f"{storage.stem}.cache.db")))
+        settings = dataclasses.replace(settings, store=str(cache_beside(storage)))
     name = f"{short_name(network)}-{content_digest(description)}"
     job = Job(Evaluator, (network, options, settings), plan.metrics)
     with _workers(job, jobs, dask, space) as workers, open_study(storage) as study, _going_on(storage):
@@ -271,6 +272,11 @@ def _workers(job: Job, jobs: int, dask: str | None, space: SearchSpace) -> Itera
         yield workers
 
 
+def cache_beside(storage: Path) -> Path:
+    """The file beside a study that keeps accuracies and solved layers."""
+    return storage.with_name(f"{storage.stem}.cache.db")
+
+
 # What determines a search ---------------------------------------------------------------------------------------------
 
 
@@ -288,7 +294,7 @@ def _content(network: str, options: CompressionOptions, settings: EvaluationSett
         "options": content_digest(dataclasses.asdict(plain)),
         "settings": content_digest(
             dataclasses.asdict(dataclasses.replace(settings, store=None)),
-            [Path(settings.technology)] if settings.technology.endswith(".toml") else (),
+            files_of(Path(settings.technology)) if settings.technology.endswith(".toml") else (),
         ),
         "code": code_digest(),
     }

@@ -17,7 +17,6 @@ from mapper.energy import (
     PARTS,
     energy_by_part,
     energy_sources,
-    layer_energy,
     layer_terms,
     network_energy,
     rates,
@@ -49,7 +48,7 @@ def close(value: float) -> Any:
 
 def test_nothing_costs_nothing() -> None:
     assert layer_terms(NOTHING, DESIGN, TECHNOLOGY) == ()
-    assert layer_energy(NOTHING, DESIGN, TECHNOLOGY) == dict.fromkeys(PARTS, 0.0)
+    assert energy_by_part(layer_terms(NOTHING, DESIGN, TECHNOLOGY)) == dict.fromkeys(PARTS, 0.0)
     assert network_energy([], DESIGN, TECHNOLOGY) == 0
 
 
@@ -108,10 +107,12 @@ def test_leakage_by_hand() -> None:
     milliwatts = sum(m.count * technology.sram(m.words, m.bits).leakage_mw for m in memories(DESIGN))
     logic = sum(one.count * GATEWARE.leakage_nw(one.name, DESIGN) for one in GATEWARE.components(DESIGN))
     milliwatts += logic * 1e-6 * technology.logic.leakage
-    found = layer_energy(dataclasses.replace(NOTHING, cycles=200), DESIGN, technology)["leakage"]
+    found = energy_by_part(layer_terms(dataclasses.replace(NOTHING, cycles=200), DESIGN, technology))["leakage"]
     assert found == close(1000 * milliwatts)
     half = TECHNOLOGY.with_frequency(100.0)
-    assert layer_energy(dataclasses.replace(NOTHING, cycles=200), DESIGN, half)["leakage"] == close(2 * found)
+    assert energy_by_part(layer_terms(dataclasses.replace(NOTHING, cycles=200), DESIGN, half))["leakage"] == close(
+        2 * found
+    )
 
 
 def test_dram_by_the_bit() -> None:
@@ -160,7 +161,7 @@ def test_terms_add_up_to_the_energy(design: Design, layers: list[Actions], node_
     for actions in layers:
         terms = layer_terms(actions, design, technology)
         by_part = energy_by_part(terms)
-        assert layer_energy(actions, design, technology) == pytest.approx(by_part, rel=ROUNDING)
+        assert network_energy([actions], design, technology) == pytest.approx(sum(by_part.values()), rel=ROUNDING)
         assert sum(term.energy_pj for term in terms) == close(sum(by_part.values()))
         assert tuple(by_part) == PARTS
         total += sum(by_part.values())

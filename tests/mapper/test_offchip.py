@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from hw.design import load_design
 from mapper.compile import compile_network
 from mapper.memory_list import memories
 from mapper.offchip import loading
@@ -43,3 +46,20 @@ def test_the_program_once() -> None:
     size = {memory.name: TECHNOLOGY.sram(memory.words, memory.bits) for memory in memories(DESIGN)}
     written = sum(count * size[name].write_pj for name, count in words.items())
     assert found.energy_pj == pytest.approx(written + found.bits * TECHNOLOGY.dram.read_pj_per_bit)
+
+
+def test_codebooks_go_to_all_rows() -> None:
+    """A codebook crosses the edge once, and is written into the codebook memory of each row."""
+    design = load_design("tiny").replace(
+        multiplier="codebook", codebook_entries=128, codebooks=8, weight_bits=8, accumulator_bits=32
+    )
+    program = compile_network(residual(), design)
+    one = replace(program, codebooks=((1,) * 128,))
+    size = {memory.name: memory for memory in memories(design)}["codebooks"]
+    assert size.count == design.rows == 4
+    more, less = (loading(each, design, TECHNOLOGY) for each in (one, replace(program, codebooks=())))
+    assert more.bits - less.bits == 128 * size.bits
+    written = 128 * design.rows * TECHNOLOGY.sram(size.words, size.bits).write_pj
+    assert more.energy_pj - less.energy_pj == pytest.approx(
+        written + 128 * size.bits * TECHNOLOGY.dram.read_pj_per_bit, rel=1e-6
+    )

@@ -1,0 +1,118 @@
+"""Points of an exploration as files that the other commands take: the design with its memories, and the network in integers.
+
+What was found can then be run, verified and exported as it is: the same integers on the same design have the same figures.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hw.design import Design
+from models import zoo
+from models.errors import SkipstoneError
+from models.qdq import to_qdq
+from reports.exploration import ExplorationPoint, ExplorationResult
+from reports.exploration_summary import picks
+from skipstone.compress.files import write_all_atomically
+from skipstone.explore.evaluate import EvaluationSettings, Evaluator
+from skipstone.prepare import CompressionOptions
+
+WHICH = "best, front, none, or numbers with commas between"
+
+
+@dataclass(frozen=True)
+class Written:
+    """A point's files in ``folder``, why it was written, and the command that runs it."""
+
+    point: ExplorationPoint
+    why: str
+    folder: Path
+    command: str
+
+
+def chosen_points(result: ExplorationResult, which: str) -> dict[int, str]:
+    """Numbers of points and why: ``best`` of each objective and their compromise, the whole ``front``, ``none``, or numbers."""
+    if which == "none":
+        return {}
+    found: dict[int, str] = {}
+    if which == "best":
+        for pick in picks(result):
+            known = found.get(pick.point.number)
+            found[pick.point.number] = f"{known}, {pick.purpose}" if known else pick.purpose
+        return found
+    if which == "front":
+        return {point.number: "on the front" for point in result.points if point.on_front}
+    known_numbers = {point.number for point in result.points}
+    for text in which.split(","):
+        if not text.strip().isdigit():
+            raise SkipstoneError(f"--write must be {WHICH}, not '{which}'")
+        if int(text) not in known_numbers:
+            raise SkipstoneError(f"--write: there is no point {int(text)} among the {len(known_numbers)} points")
+        found[int(text)] = "asked for"
+    return found
+
+
+def check_which(which: str) -> None:
+    """SkipstoneError for what ``chosen_points`` can't read, before any work."""
+    if which not in ("best", "front", "none") and not all(text.strip().isdigit() for text in which.split(",")):
+        raise SkipstoneError(f"--write must be {WHICH}, not '{which}'")
+
+
+def write_points(
+    result: ExplorationResult,
+    chosen: Mapping[int, str],
+    network: str,
+    options: CompressionOptions,
+    settings: EvaluationSettings,
+    folder: Path,
+    progress: Callable[[str], None] = lambda _: None,
+) -> tuple[Written, ...]:
+    """``folder/NUMBER/design.toml`` and ``quantized.onnx`` of each chosen point."""
+    points: Sequence[ExplorationPoint] = [point for point in result.points if point.number in chosen]
+    if not points:
+        return ()
+    evaluator = Evaluator(network, options, settings)
+    written = []
+    for point in points:
+        progress(f"writing point {point.number}")
+        evaluation = evaluator.evaluate(point.parameters, frozenset({"cycles"}))
+        cycles = evaluation.metrics.get("cycles")
+        if evaluation.design is None or point.metrics.get("cycles", cycles) != cycles:
+            raise SkipstoneError(
+                f"point {point.number} is not what was stored ({evaluation.problem or 'its cycles differ'}); explore again"
+            )
+        place = folder / str(point.number)
+        place.mkdir(parents=True, exist_ok=True)
+        model, design = place / "quantized.onnx", place / "design.toml"
+        write_all_atomically(
+            {
+                design: design_text(evaluation.design, f"point {point.number} of an exploration"),
+                model: to_qdq(evaluator.network(point.parameters).network).SerializeToString(),
+            }
+        )
+        command = f"skipstone run {model} --design {design}{_data(network, options)}{_clock(settings, point)}"
+        written.append(Written(point, chosen[point.number], place, command))
+    return tuple(written)
+
+
+def design_text(design: Design, description: str) -> str:
+    """A design file's text: every parameter as a key."""
+    values = {**design.to_dict(), "description": description}
+    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
+
+
+def _data(network: str, options: CompressionOptions) -> str:
+    """The images that accuracy and energy were measured on, if any: a file of integers does not know them."""
+    carried = zoo.carried_networks().get(network)
+    path = options.evaluation or (str(carried.evaluation) if carried else None)
+    return f" --evaluation {path}" if path else ""
+
+
+def _clock(settings: EvaluationSettings, point: ExplorationPoint) -> str:
+    technology = str(point.parameters.get("node_nm", settings.technology))
+    frequency = point.parameters.get("frequency_mhz", settings.frequency_mhz)
+    named = "" if technology == EvaluationSettings().technology else f" --technology {technology}"
+    return named + ("" if frequency is None else f" --frequency {float(frequency):g}")

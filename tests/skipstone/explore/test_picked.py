@@ -1,0 +1,82 @@
+"""Points of an exploration as files: which are written, and that running them gives the figures that were found."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from hw.design import load_design
+from models.errors import SkipstoneError
+from skipstone.evaluate import evaluate_network
+from skipstone.explore.evaluate import EvaluationSettings
+from skipstone.explore.picked import check_which, chosen_points, write_points
+from skipstone.explore.search import explore
+from skipstone.explore.space import parse_space
+from skipstone.prepare import CompressionOptions
+
+SPACE = """
+[design]
+rows = [2, 4]
+cols = [3, 4]
+load_width = [4]
+slots = [9]
+windows = [2]
+accumulators = [4]
+requantizer_lanes = [4]
+[compression]
+prune = ["none", "unstructured:0.5"]
+weight_bits = [6, 8]
+"""
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("found")
+    settings = EvaluationSettings(accuracy_images=20)
+    result = explore(
+        "resnet8_fashion",
+        parse_space(tomllib.loads(SPACE)),
+        CompressionOptions(),
+        settings,
+        storage=folder / "study.db",
+        trials=6,
+        population=6,
+        objectives=("cycles", "energy_pj", "area_um2"),
+    )
+    return folder, settings, result
+
+
+def test_running_a_point_gives_its_figures(found):
+    """The same integers on the same design, memories included: cycles, energy and area to the last bit but rounding."""
+    folder, settings, result = found
+    chosen = chosen_points(result, "best")
+    written = write_points(result, chosen, "resnet8_fashion", CompressionOptions(), settings, folder / "points")
+    assert {one.point.number for one in written} == set(chosen)
+    for one in written:
+        design = load_design(str(one.folder / "design.toml"))
+        carried = Path("models/carried/resnet8_fashion_evaluation.npz").resolve()
+        assert one.command.endswith(f"--design {one.folder / 'design.toml'} --evaluation {carried}")
+        run = evaluate_network(str(one.folder / "quantized.onnx"), design, CompressionOptions(evaluation=str(carried)))
+        assert run.total_cycles == one.point.metrics["cycles"]
+        assert run.total_energy_pj == pytest.approx(one.point.metrics["energy_pj"], rel=1e-12)
+        assert run.area_um2 == pytest.approx(one.point.metrics["area_um2"], rel=1e-12)
+
+
+def test_which_points(found):
+    _, _, result = found
+    assert chosen_points(result, "none") == {}
+    assert set(chosen_points(result, "front")) == {point.number for point in result.points if point.on_front}
+    assert chosen_points(result, "0, 3") == {0: "asked for", 3: "asked for"}
+    with pytest.raises(SkipstoneError, match="there is no point 99 among the 6 points"):
+        chosen_points(result, "99")
+
+
+def test_what_is_no_choice_is_refused_before_any_work():
+    for good in ("best", "front", "none", "1,2"):
+        check_which(good)
+    with pytest.raises(
+        SkipstoneError, match="--write must be best, front, none, or numbers with commas between, not 'all'"
+    ):
+        check_which("all")
