@@ -222,7 +222,9 @@ def _picked(result: ExplorationResult, rows: list[tuple[str, Any]], label: str, 
 
 def _front(result: ExplorationResult, figure: Figure) -> str:
     shown = metrics(result)
-    names = [each.name for each in result.objectives] or [metric.name for metric in shown]
+    # Of a search for one thing alone, what limits it is the other axis.
+    wanted = [*(one.name for one in result.objectives), *(limit.name for limit in result.constraints)]
+    names = list(dict.fromkeys([*wanted, *(metric.name for metric in shown)]))
     across, up = names[0], names[min(1, len(names) - 1)]
     return f"""
 <div class="controls">
