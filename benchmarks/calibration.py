@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from benchmarks.document import Section, percent, table
 from benchmarks.settings import Settings
-from hw.design import load_design
-from mapper.gateware import Gateware, load_gateware
+from skipstone.hw.design import load_design
+from skipstone.mapper.technology.logic_cells import Gateware, load_gateware
 
 DESIGNS = ("tiny", "edge")
 

@@ -11,11 +11,11 @@ import shutil
 from pathlib import Path
 
 from benchmarks.compression import NETWORK, recipe_named
-from models import reference
-from models.images import load_images
-from models.onnx_import import load
-from models.quantize import quantize
-from models.zoo import FOLDER, carried_networks
+from skipstone.models.data.images import load_images
+from skipstone.models.data.zoo import FOLDER, carried_networks
+from skipstone.models.onnx_io.reader import load
+from skipstone.models.quantization import reference
+from skipstone.models.quantization.quantize import quantize
 
 VARIANTS = {
     "unstructured-80": "80% of the weights zero, 8 bits",

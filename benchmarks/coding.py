@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from benchmarks.document import Section, table
 from benchmarks.settings import Settings
-from hw.design import load_design
-from mapper.coding import DELTA_BITS, entry_bits
-from mapper.compile import compile_network
-from mapper.cycles import network_cycles
-from mapper.memories import with_memories_for
-from skipstone.prepare import CompressionOptions, prepare_network
+from skipstone.flow.prepare import CompressionOptions, prepare_network
+from skipstone.hw.design import load_design
+from skipstone.mapper.lowering.coding import DELTA_BITS, entry_bits
+from skipstone.mapper.lowering.compile import compile_network
+from skipstone.mapper.lowering.memory_fit import with_memories_for
+from skipstone.mapper.timing.cycles import network_cycles
 
 PRUNINGS = ("none", "unstructured:0.5", "unstructured:0.8")
 NETWORK_DELTA_BITS = (4, 5, 6, 8)

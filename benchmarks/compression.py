@@ -16,11 +16,11 @@ from typing import Any
 
 from benchmarks.document import Section, table
 from benchmarks.settings import Settings
-from hw.design import load_design
-from models.datasets import Dataset
-from models.onnx_import import load
 from skipstone.compress.recipe import Recipe, load_recipe, recipe_names
 from skipstone.compress.run import compress, dataset_for, final_key
+from skipstone.hw.design import load_design
+from skipstone.models.data.datasets import Dataset
+from skipstone.models.onnx_io.reader import load
 
 NETWORK = "resnet8_fashion"
 DATA = "fashion-mnist"

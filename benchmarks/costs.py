@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hw.design import Design
-from mapper.actions import count_actions
-from mapper.causes import bound_of, cycles_by_cause
-from mapper.compile import compile_network
-from mapper.cycles import network_cycles
-from mapper.program import LayerProgram
-from models.quantized import QuantizedNetwork
+from skipstone.hw.design import Design
+from skipstone.mapper.energy.actions import count_actions
+from skipstone.mapper.lowering.compile import compile_network
+from skipstone.mapper.program import LayerProgram
+from skipstone.mapper.timing.causes import bound_of, cycles_by_cause
+from skipstone.mapper.timing.cycles import network_cycles
+from skipstone.models.quantization.network import QuantizedNetwork
 
 WEIGHTED = ("conv", "depthwise", "gemm")
 """Kinds of layers with trained weights, which tables call Conv and Gemm layers."""

@@ -10,17 +10,17 @@ from typing import Any
 
 from benchmarks.document import Section, percent, table
 from benchmarks.settings import Settings
-from hw.design import Design, load_design
-from mapper.actions import Actions, network_actions
-from mapper.area import area_terms
-from mapper.compile import compile_network
-from mapper.cycles import network_cycles
-from mapper.energy import PARTS, energy_by_part, layer_terms, rates
-from mapper.memories import with_memories_for
-from mapper.technology import Technology, load_technology
-from mapper.timing_check import clocked, timing
-from skipstone.evaluate import operands_of
-from skipstone.prepare import CompressionOptions, prepare_network
+from skipstone.flow.evaluate import operands_of
+from skipstone.flow.prepare import CompressionOptions, prepare_network
+from skipstone.hw.design import Design, load_design
+from skipstone.mapper.energy.actions import Actions, network_actions
+from skipstone.mapper.energy.area import area_terms
+from skipstone.mapper.energy.clock import clocked, timing
+from skipstone.mapper.energy.energy import PARTS, energy_by_part, layer_terms, rates
+from skipstone.mapper.lowering.compile import compile_network
+from skipstone.mapper.lowering.memory_fit import with_memories_for
+from skipstone.mapper.technology.technology import Technology, load_technology
+from skipstone.mapper.timing.cycles import network_cycles
 
 NETWORK = "resnet8_fashion"
 PRUNINGS = ("none", "unstructured:0.5", "unstructured:0.8")

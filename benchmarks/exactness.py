@@ -14,10 +14,10 @@ import onnx
 from benchmarks.document import Section, table
 from benchmarks.settings import TEXT_DIRECTION_ABSENT, Settings, text_direction
 from benchmarks.workloads import every_operator
-from hw.design import Design, load_design
-from models.onnx_export import to_onnx
-from skipstone.prepare import CompressionOptions, short_name
-from skipstone.verify import Verification, verify_network
+from skipstone.flow.prepare import CompressionOptions, short_name
+from skipstone.flow.verify import Verification, verify_network
+from skipstone.hw.design import Design, load_design
+from skipstone.models.graph.to_onnx import to_onnx
 
 CARRIED = "resnet8_fashion"
 PRUNINGS = ("none", "unstructured:0.5", "unstructured:0.8", "unstructured:0.9", "2:4")

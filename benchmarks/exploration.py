@@ -17,7 +17,7 @@ from benchmarks.machine import one_core
 from benchmarks.settings import MLPERF, Settings
 from skipstone.explore.evaluate import Evaluation, EvaluationSettings, Evaluator
 from skipstone.explore.space import Choice, SearchSpace, load_space
-from skipstone.prepare import CompressionOptions, short_name
+from skipstone.flow.prepare import CompressionOptions, short_name
 
 POINTS = 200
 """Of the default space; drawn at random, each once."""

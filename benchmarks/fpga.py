@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.document import Section, table
 from benchmarks.settings import Settings
-from mapper.fpga import RESOURCES, errors, hold_out, source
+from skipstone.mapper.fpga.resources import RESOURCES, errors, hold_out, source
 
 TITLES = {"dsps": "DSPs", "block_rams": "block RAMs", "luts": "LUTs", "flip_flops": "flip-flops"}
 

@@ -8,9 +8,9 @@ from benchmarks.costs import layer_costs
 from benchmarks.document import Section, percent, table
 from benchmarks.settings import Settings, benchmark_design
 from benchmarks.workloads import GEMM_NONZEROS, gemm
-from hw.design import Design
-from mapper.memories import with_memories_for
-from models.quantized import QuantizedNetwork
+from skipstone.hw.design import Design
+from skipstone.mapper.lowering.memory_fit import with_memories_for
+from skipstone.models.quantization.network import QuantizedNetwork
 
 SIGMA_CYCLES = {18_112: (132_464, ""), 7_057: (33_227, ""), 3_321: (16_589, 61_691), 1_485: (7_258, 28_781)}
 """STONNE's SIGMA with 256 multipliers at these nonzeros, as its own code gives them: at 256 and at 64 words a cycle."""

@@ -7,8 +7,8 @@ from benchmarks.document import Section, percent, table
 from benchmarks.rtl_layers import run_layers, spread
 from benchmarks.settings import Settings, benchmark_design
 from benchmarks.workloads import DENSITIES, NETWORKS
-from mapper.memories import with_memories_for
-from models.quantized import QuantizedNetwork
+from skipstone.mapper.lowering.memory_fit import with_memories_for
+from skipstone.models.quantization.network import QuantizedNetwork
 
 
 def resnet18(settings: Settings) -> Section:

@@ -6,13 +6,13 @@ from benchmarks.document import Section, table
 from benchmarks.machine import milliseconds, one_core
 from benchmarks.settings import Settings, benchmark_design
 from benchmarks.workloads import resnet50
-from hw.design import Design, load_design
-from mapper.compile import compile_network
-from mapper.cycles import schedule_cycles
-from mapper.memories import with_memories_for
-from mapper.program import Program
-from models.quantized import QuantizedNetwork
-from skipstone.prepare import CompressionOptions, prepare_network, short_name
+from skipstone.flow.prepare import CompressionOptions, prepare_network, short_name
+from skipstone.hw.design import Design, load_design
+from skipstone.mapper.lowering.compile import compile_network
+from skipstone.mapper.lowering.memory_fit import with_memories_for
+from skipstone.mapper.program import Program
+from skipstone.mapper.timing.cycles import schedule_cycles
+from skipstone.models.quantization.network import QuantizedNetwork
 
 
 def measure(settings: Settings) -> Section:

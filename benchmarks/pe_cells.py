@@ -21,10 +21,10 @@ from amaranth.lib.wiring import In, Out
 
 from benchmarks.document import Section, table
 from benchmarks.settings import Settings
-from hw.design import Design, load_design
-from hw.export import to_verilog
-from hw.multipliers import ADDITIVE_WEIGHT_BITS
-from hw.pe import Pe
+from skipstone.hw.design import Design, load_design
+from skipstone.hw.export import to_verilog
+from skipstone.hw.multipliers import ADDITIVE_WEIGHT_BITS
+from skipstone.hw.pe import Pe
 
 SCRIPT = (
     "read_verilog unit.v; synth -flatten -top unit -run begin:fine; opt -fast -full; opt -full; techmap; "

@@ -6,8 +6,8 @@ from __future__ import annotations
 from benchmarks.costs import layer_costs, network_total, weighted_total
 from benchmarks.document import Section, percent, table
 from benchmarks.settings import Settings
-from hw.design import built_in_designs
-from skipstone.prepare import CompressionOptions, prepare_network, short_name
+from skipstone.flow.prepare import CompressionOptions, prepare_network, short_name
+from skipstone.hw.design import built_in_designs
 
 PRUNINGS = ("none", "unstructured:0.8")
 CARRIED = "resnet8_fashion"

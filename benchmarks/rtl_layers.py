@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hw.design import Design
-from mapper.compile import compile_network
-from mapper.cycles import network_cycles
-from models import reference
-from models.quantized import QuantizedLayer, QuantizedNetwork
-from sim.session import RtlSession
+from skipstone.hw.design import Design
+from skipstone.mapper.lowering.compile import compile_network
+from skipstone.mapper.timing.cycles import network_cycles
+from skipstone.models.quantization import reference
+from skipstone.models.quantization.network import QuantizedLayer, QuantizedNetwork
+from skipstone.sim.session import RtlSession
 
 OTHER = "other"
 """Name of the tensor that a layer which adds one finds in its place, and of the layer that makes it."""

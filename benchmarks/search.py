@@ -12,13 +12,13 @@ from pathlib import Path
 
 from benchmarks.document import Section, table
 from benchmarks.settings import Settings
-from reports.exploration import ExplorationResult
-from skipstone.explore.commands import usable_cores
+from skipstone.cli.explore import usable_cores
 from skipstone.explore.evaluate import EvaluationSettings
 from skipstone.explore.outcome import corners, hypervolumes
 from skipstone.explore.search import explore
 from skipstone.explore.space import load_space
-from skipstone.prepare import CompressionOptions
+from skipstone.flow.prepare import CompressionOptions
+from skipstone.mapper.results.exploration import ExplorationResult
 
 NETWORK = "resnet8_fashion"
 SEEDS = (0, 1, 2)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from hw.design import Design, load_design
+from skipstone.hw.design import Design, load_design
 
 DESIGNS = Path(__file__).parent / "designs"
 MLPERF = "mlperf_tiny_resnet8.onnx"

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from benchmarks.document import Section, table
 from benchmarks.machine import timed
 from benchmarks.settings import Settings
-from hw.design import load_design
-from sim.build import cached_verilog
-from sim.session import RtlSession
-from skipstone.prepare import CompressionOptions
-from skipstone.verify import verify_network
+from skipstone.flow.prepare import CompressionOptions
+from skipstone.flow.verify import verify_network
+from skipstone.hw.design import load_design
+from skipstone.sim.build import cached_verilog
+from skipstone.sim.session import RtlSession
 
 DESIGNS = ("tiny", "edge", "wide")
 

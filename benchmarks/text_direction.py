@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from benchmarks.costs import LayerCost, layer_costs, network_total
 from benchmarks.document import Section, percent, table
 from benchmarks.settings import TEXT_DIRECTION_ABSENT, Settings, benchmark_design, text_direction
-from hw.design import Design, load_design
-from mapper.memories import with_memories_for
-from skipstone.prepare import CompressionOptions, prepare_network
-from skipstone.verify import verify_network
+from skipstone.flow.prepare import CompressionOptions, prepare_network
+from skipstone.flow.verify import verify_network
+from skipstone.hw.design import Design, load_design
+from skipstone.mapper.lowering.memory_fit import with_memories_for
 
 TITLE = "PP-OCR's text direction classifier"
 FIRST = "wide"

@@ -18,9 +18,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from models.calibrate import calibrate
-from models.function import function
-from models.graph import (
+from skipstone.models.graph.function import function
+from skipstone.models.graph.graph import (
     Add,
     Affine,
     AveragePool,
@@ -38,9 +37,10 @@ from models.graph import (
     Softmax,
     Upsample,
 )
-from models.onnx_import import load
-from models.quantize import quantize
-from models.quantized import QuantizedNetwork, WeightCode
+from skipstone.models.onnx_io.reader import load
+from skipstone.models.quantization.network import QuantizedNetwork, WeightCode
+from skipstone.models.quantization.quantize import quantize
+from skipstone.models.quantization.ranges import calibrate
 
 RELU: Clamp = (0.0, float("inf"))
 DENSITIES = (0.1, 0.2, 0.5, 1.0)

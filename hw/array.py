@@ -8,13 +8,13 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.controller import Controller
-from hw.design import Design
-from hw.drain import Drain
-from hw.fields import width_of
-from hw.loader import Loader
-from hw.row import Row
-from hw.shared import Shared
+from skipstone.hw.controller import Controller
+from skipstone.hw.design import Design
+from skipstone.hw.drain import Drain
+from skipstone.hw.fields import width_of
+from skipstone.hw.loader import Loader
+from skipstone.hw.row import Row
+from skipstone.hw.shared import Shared
 
 ROW_MODULE = "skipstone_row"
 

@@ -5,9 +5,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw import timing
-from hw.design import Design
-from hw.fields import width_of
+from skipstone.hw import timing
+from skipstone.hw.design import Design
+from skipstone.hw.fields import width_of
 
 
 class Controller(wiring.Component):

@@ -5,8 +5,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.design import Design
-from hw.fields import width_of
+from skipstone.hw.design import Design
+from skipstone.hw.fields import width_of
 
 
 def entry_index(m: Module, design: Design, entry: data.View, issue: Value) -> data.View:

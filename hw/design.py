@@ -14,9 +14,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from hw.errors import DesignError
-from hw.fields import Field, Fields, width_of
-from hw.multipliers import ADDITIVE_WEIGHT_BITS, MULTIPLIERS, SHIFT_WEIGHT_BITS, Multiplier
+from skipstone.errors import DesignError
+from skipstone.hw.fields import Field, Fields, width_of
+from skipstone.hw.multipliers import ADDITIVE_WEIGHT_BITS, MULTIPLIERS, SHIFT_WEIGHT_BITS, Multiplier
 
 MULTIPLIER_BITS = 16
 OTHER_MULTIPLIER_BITS = 32
@@ -71,7 +71,7 @@ class Design:
     the extent of the kernel part held by one window (larger kernels are split over windows); ``leave_bits`` is the width of
     the number of windows a row leaves behind one entry; ``max_stride`` and ``max_dimension`` bound strides and image sizes.
 
-    ``multiplier`` is how PEs multiply (``hw.multipliers``): ``linear`` by integers of ``weight_bits``; ``shift`` by plus or minus
+    ``multiplier`` is how PEs multiply (``skipstone.hw.multipliers``): ``linear`` by integers of ``weight_bits``; ``shift`` by plus or minus
     a power of two, whose sign and exponent have ``weight_bits`` together (2 to 5); ``additive`` by plus or minus a
     sum of powers of two, whose sign and terms of 2 bits have ``weight_bits`` (3, 5 or 7); ``sign`` by plus or minus one
     (``weight_bits`` does not matter); ``codebook`` by one of ``codebook_entries`` integers of ``weight_bits``, which each row
@@ -380,7 +380,7 @@ class Design:
 
 def built_in_designs() -> dict[str, Design]:
     """The carried designs by name, in the order of their number of PEs."""
-    folder = resources.files("hw") / "designs"
+    folder = resources.files("skipstone.hw") / "designs"
     designs = [
         parse_design(entry.read_text(), entry.name.removesuffix(".toml"), f"hw/designs/{entry.name}")
         for entry in folder.iterdir()

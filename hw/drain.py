@@ -7,10 +7,10 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw import timing
-from hw.design import Design
-from hw.fields import width_of
-from hw.requantizer import Requantizer
+from skipstone.hw import timing
+from skipstone.hw.design import Design
+from skipstone.hw.fields import width_of
+from skipstone.hw.requantizer import Requantizer
 
 
 class Walker(wiring.Component):

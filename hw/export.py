@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from amaranth.back import rtlil, verilog
 from amaranth.lib import wiring
 
-from hw.array import ROW_MODULE, SkipstoneArray
-from hw.design import Design
-from hw.row import PE_MODULE
-from hw.shared import SharedModules
+from skipstone.hw.array import ROW_MODULE, SkipstoneArray
+from skipstone.hw.design import Design
+from skipstone.hw.row import PE_MODULE
+from skipstone.hw.shared import SharedModules
 
 TOP = "skipstone_array"
 SHARED_MODULES = (ROW_MODULE, PE_MODULE)

@@ -5,10 +5,10 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw import timing
-from hw.design import ALL_TILES_FREE, FREE_TILES_BITS, Design
-from hw.fields import width_of
-from hw.pe import load_layout
+from skipstone.hw import timing
+from skipstone.hw.design import ALL_TILES_FREE, FREE_TILES_BITS, Design
+from skipstone.hw.fields import width_of
+from skipstone.hw.pe import load_layout
 
 
 class Capture(wiring.Component):

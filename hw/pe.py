@@ -6,9 +6,9 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from hw import timing
-from hw.design import Design
-from hw.fields import width_of
+from skipstone.hw import timing
+from skipstone.hw.design import Design
+from skipstone.hw.fields import width_of
 
 
 def load_layout(design: Design) -> data.StructLayout:

@@ -6,8 +6,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.design import MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS, SHIFT_BITS, Design
-from hw.fields import width_of
+from skipstone.hw.design import MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS, SHIFT_BITS, Design
+from skipstone.hw.fields import width_of
 
 LATE = ("zero_point", "low", "high", "table", "use_table")
 

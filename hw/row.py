@@ -5,12 +5,12 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw import timing
-from hw.decode import Decoder, entry_index
-from hw.design import Design
-from hw.fields import width_of
-from hw.pe import Pe, load_layout
-from hw.shared import Shared
+from skipstone.hw import timing
+from skipstone.hw.decode import Decoder, entry_index
+from skipstone.hw.design import Design
+from skipstone.hw.fields import width_of
+from skipstone.hw.pe import Pe, load_layout
+from skipstone.hw.shared import Shared
 
 PE_MODULE = "skipstone_pe"
 

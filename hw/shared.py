@@ -1,7 +1,7 @@
 """Modules that are compiled once: a parent instantiates a shared component by name instead of elaborating a copy.
 
 Amaranth writes one Verilog module per instance; 256 PEs would be 256 modules to write, lint and compile. ``Shared`` puts
-an ``Instance`` of a named module in the parent, and ``hw.export`` writes that module once.
+an ``Instance`` of a named module in the parent, and ``skipstone.hw.export`` writes that module once.
 """
 
 from amaranth.hdl import ClockSignal, Elaboratable, Instance, ResetSignal, Value
@@ -19,7 +19,7 @@ class SharedModules:
 class Shared(Elaboratable):
     """One instance of ``component`` under the module name ``name``; the parent connects ``ports``.
 
-    Only ``hw.export`` can elaborate it, since somebody has to write the module that the instance names.
+    Only ``skipstone.hw.export`` can elaborate it, since somebody has to write the module that the instance names.
     """
 
     def __init__(self, component: wiring.Component, name: str, instance: str) -> None:

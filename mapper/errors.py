@@ -1,8 +1,8 @@
 """The mapper's errors: a layer that the design cannot run, with the parameter to change and the value that would do; and
 numbers of a technology that are not there."""
 
-from hw.design import LIMITS
-from models.errors import SkipstoneError
+from skipstone.errors import SkipstoneError
+from skipstone.hw.design import LIMITS
 
 
 class TechnologyError(SkipstoneError):

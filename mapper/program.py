@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.design import Design
-from mapper.windows import KernelSplit
-from mapper.workload import Geometry
-from models.quantized import HostProduct
+from skipstone.hw.design import Design
+from skipstone.mapper.lowering.windows import KernelSplit
+from skipstone.mapper.lowering.workload import Geometry
+from skipstone.models.quantization.network import HostProduct
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class LayerSchedule:
     cover the ``out_height`` x ``out_width`` output; ``steps`` are the drain steps of one pixel in one pass.
 
     The loader may begin the layer while the last ``unneeded_tiles`` tiles of the layer before are not yet written, and take the
-    first ``free_tiles`` tiles' words before all of them are (``hw.design.ALL_TILES_FREE``: it need not wait for that layer at
+    first ``free_tiles`` tiles' words before all of them are (``skipstone.hw.design.ALL_TILES_FREE``: it need not wait for that layer at
     all). After a layer with ``pause`` the array waits for the host.
     """
 

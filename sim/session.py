@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.array import host_selects
-from hw.design import Design
-from hw.export import COMPILED_ONCE, TOP
-from mapper.program import Placement, Program
-from models.reference import run_product
-from sim.build import Build, build, cached_verilog, runner_of, simulator_environment
-from sim.errors import SimulationError
-from sim.jobs import Load, Run, RunResult, Stop
+from skipstone.errors import SimulationError
+from skipstone.hw.array import host_selects
+from skipstone.hw.design import Design
+from skipstone.hw.export import COMPILED_ONCE, TOP
+from skipstone.mapper.program import Placement, Program
+from skipstone.models.quantization.reference import run_product
+from skipstone.sim.build import Build, build, cached_verilog, runner_of, simulator_environment
+from skipstone.sim.jobs import Load, Run, RunResult, Stop
 
 START_SECONDS = 120.0
 
@@ -263,7 +263,7 @@ class RtlSession:
         try:
             with simulator_environment():
                 runner_of(self.simulator).test(
-                    test_module="sim.benches.network",
+                    test_module="skipstone.sim.benches.network",
                     hdl_toplevel=TOP,
                     hdl_toplevel_lang="verilog",
                     testcase="serve",

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from mapper.program import Placement, Program
-from sim.jobs import PERIOD_NS, RESET_CYCLES
-from sim.session import host_placements, segment_stops, write_words
+from skipstone.mapper.program import Placement, Program
+from skipstone.sim.jobs import PERIOD_NS, RESET_CYCLES
+from skipstone.sim.session import host_placements, segment_stops, write_words
 
 
 def start_times_ns(program: Program, cycles: tuple[int, ...]) -> tuple[int, ...]:

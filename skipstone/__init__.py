@@ -10,16 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hw.design import Design, built_in_designs, load_design
-    from mapper.results import LayerResult, NetworkResult
-    from models.datasets import load_dataset
     from skipstone.compress.auto import auto
     from skipstone.compress.recipe import load_recipe, parse_recipe
     from skipstone.compress.run import compress as compress_network
     from skipstone.compress.sensitivity import run_sensitivity as sensitivity
-    from skipstone.evaluate import evaluate_network
-    from skipstone.prepare import CompressionOptions, PreparedNetwork, prepare_network
-    from skipstone.verify import verify_network
+    from skipstone.flow.evaluate import evaluate_network
+    from skipstone.flow.prepare import CompressionOptions, PreparedNetwork, prepare_network
+    from skipstone.flow.verify import verify_network
+    from skipstone.hw.design import Design, built_in_designs, load_design
+    from skipstone.mapper.results.network import LayerResult, NetworkResult
+    from skipstone.models.data.datasets import load_dataset
 
 __all__ = [
     "CompressionOptions",
@@ -41,22 +41,22 @@ __all__ = [
 ]
 
 _HOME = {
-    "CompressionOptions": "skipstone.prepare",
-    "Design": "hw.design",
-    "LayerResult": "mapper.results",
-    "NetworkResult": "mapper.results",
-    "PreparedNetwork": "skipstone.prepare",
+    "CompressionOptions": "skipstone.flow.prepare",
+    "Design": "skipstone.hw.design",
+    "LayerResult": "skipstone.mapper.results.network",
+    "NetworkResult": "skipstone.mapper.results.network",
+    "PreparedNetwork": "skipstone.flow.prepare",
     "auto": "skipstone.compress.auto",
-    "built_in_designs": "hw.design",
+    "built_in_designs": "skipstone.hw.design",
     "compress_network": "skipstone.compress.run",
-    "evaluate_network": "skipstone.evaluate",
-    "load_dataset": "models.datasets",
-    "load_design": "hw.design",
+    "evaluate_network": "skipstone.flow.evaluate",
+    "load_dataset": "skipstone.models.data.datasets",
+    "load_design": "skipstone.hw.design",
     "load_recipe": "skipstone.compress.recipe",
     "parse_recipe": "skipstone.compress.recipe",
-    "prepare_network": "skipstone.prepare",
+    "prepare_network": "skipstone.flow.prepare",
     "sensitivity": "skipstone.compress.sensitivity",
-    "verify_network": "skipstone.verify",
+    "verify_network": "skipstone.flow.verify",
 }
 _THERE = {"compress_network": "compress", "sensitivity": "run_sensitivity"}
 """What is called otherwise at home: ``skipstone.compress`` is the package."""

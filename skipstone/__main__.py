@@ -1,6 +1,6 @@
 """``python -m skipstone``."""
 
-from skipstone.cli import main
+from skipstone.cli.main import main
 
 if __name__ == "__main__":
     main()

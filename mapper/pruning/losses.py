@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import SkipstoneError
-from models.evaluate import float_accuracy, float_scores
-from models.graph import Conv, Graph
-from models.images import Images, Labels
-from models.sensitivity import PruneLayer
+from skipstone.errors import SkipstoneError
+from skipstone.models.data.float_execution import float_accuracy, float_scores
+from skipstone.models.data.images import Images, Labels
+from skipstone.models.graph.graph import Conv, Graph
+from skipstone.models.pruning.sensitivity import PruneLayer
 
 Loss = Callable[[Graph], float]
 Scores = Mapping[str, NDArray[np.floating]]

@@ -12,12 +12,12 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.design import Design
-from mapper.program import LayerProgram, Placement
-from mapper.windows import Nonzeros
-from mapper.workload import lower, merge
-from models.graph import Conv, ConvTranspose, Graph
-from models.quantized import QuantizedNetwork
+from skipstone.hw.design import Design
+from skipstone.mapper.lowering.windows import Nonzeros
+from skipstone.mapper.lowering.workload import lower, merge
+from skipstone.mapper.program import LayerProgram, Placement
+from skipstone.models.graph.graph import Conv, ConvTranspose, Graph
+from skipstone.models.quantization.network import QuantizedNetwork
 
 Ints = NDArray[np.int64]
 NOT_LOADED = -1
@@ -144,7 +144,7 @@ def _start(placed: Placement) -> int:
 def _windows(
     program: LayerProgram, design: Design, entries: Nonzeros, channel_pass: Ints, nonzero: NDArray[np.bool_]
 ) -> tuple[Ints, tuple[int, ...]]:
-    """The window of each entry, as ``mapper.windows.plan_windows`` makes them of the nonzeros alone."""
+    """The window of each entry, as ``skipstone.mapper.lowering.windows.plan_windows`` makes them of the nonzeros alone."""
     split, kernel = program.split, program.geometry.kernel
     inside = (entries.ky >= 0) & (entries.ky < kernel[0]) & (entries.kx >= 0) & (entries.kx < kernel[1])
     parts_x = -(-kernel[1] // split.width)

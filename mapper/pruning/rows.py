@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.design import Design
-from mapper.cycles import layer_cycles
-from mapper.program import LayerProgram
-from mapper.pruning.losses import Scores
-from mapper.pruning.places import NOT_LOADED, Places, trained, weight_places, weights_of
-from mapper.pruning.target import Costed, Target
-from models.errors import SkipstoneError
-from models.graph import Graph
-from models.quantized import QuantizedNetwork
+from skipstone.errors import SkipstoneError
+from skipstone.hw.design import Design
+from skipstone.mapper.program import LayerProgram
+from skipstone.mapper.pruning.losses import Scores
+from skipstone.mapper.pruning.places import NOT_LOADED, Places, trained, weight_places, weights_of
+from skipstone.mapper.pruning.target import Costed, Target
+from skipstone.mapper.timing.cycles import layer_cycles
+from skipstone.models.graph.graph import Graph
+from skipstone.models.quantization.network import QuantizedNetwork
 
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.1)
 """How far the ceiling of rows is lowered from the fullest row towards the mean, tried from the whole way down."""

@@ -12,21 +12,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.design import MAX_ACCUMULATOR_BITS, Design
-from mapper.actions import network_actions
-from mapper.causes import bound_of, cycles_by_cause
-from mapper.compile import compile_network
-from mapper.cycles import LayerCycles, network_cycles
-from mapper.energy import network_energy
-from mapper.errors import MappingError
-from mapper.memories import ROOMY
-from mapper.program import Program
-from mapper.technology import load_technology
-from mapper.timing_check import clocked
-from models.calibrate import Ranges, calibrate
-from models.graph import Graph
-from models.quantize import quantize
-from models.quantized import QuantizedNetwork, WeightCode
+from skipstone.hw.design import MAX_ACCUMULATOR_BITS, Design
+from skipstone.mapper.energy.actions import network_actions
+from skipstone.mapper.energy.clock import clocked
+from skipstone.mapper.energy.energy import network_energy
+from skipstone.mapper.errors import MappingError
+from skipstone.mapper.lowering.compile import compile_network
+from skipstone.mapper.lowering.memory_fit import ROOMY
+from skipstone.mapper.program import Program
+from skipstone.mapper.technology.technology import load_technology
+from skipstone.mapper.timing.causes import bound_of, cycles_by_cause
+from skipstone.mapper.timing.cycles import LayerCycles, network_cycles
+from skipstone.models.graph.graph import Graph
+from skipstone.models.quantization.network import QuantizedNetwork, WeightCode
+from skipstone.models.quantization.quantize import quantize
+from skipstone.models.quantization.ranges import Ranges, calibrate
 
 Quantizer = Callable[[Graph], QuantizedNetwork]
 
@@ -82,7 +82,7 @@ class Target:
         return self.cost(graph).cycles
 
     def energy_pj(self, graph: Graph) -> float:
-        """Energy of one inference: counts of actions times the energy of each (``mapper.energy``), for activations of the mean
+        """Energy of one inference: counts of actions times the energy of each (``skipstone.mapper.energy.energy``), for activations of the mean
         size that the gateware was calibrated with: here there are no images."""
         costed = self.cost(graph)
         technology = clocked(self.design, load_technology())
@@ -115,7 +115,7 @@ def target_for(
     ranges: Ranges | None = None,
 ) -> Target:
     """A target that quantizes with ``ranges``, or with those of ``graph`` on ``images``; the other arguments are those of
-    ``models.quantize.quantize``. Cycles don't depend on activation ranges, so that those of the unpruned graph do for all that
+    ``skipstone.models.quantization.quantize.quantize``. Cycles don't depend on activation ranges, so that those of the unpruned graph do for all that
     is pruned of it."""
     found = ranges if ranges is not None else calibrate(graph, images)
     return Target(

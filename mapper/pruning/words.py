@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.design import Design
-from mapper.cycles import LayerCycles, layer_cycles
-from mapper.program import LayerProgram
-from mapper.pruning.losses import Scores
-from mapper.pruning.places import Places, trained, weight_places, weights_of
-from mapper.pruning.target import Costed, Target, loaded_words
-from models.errors import SkipstoneError
-from models.graph import Graph
+from skipstone.errors import SkipstoneError
+from skipstone.hw.design import Design
+from skipstone.mapper.program import LayerProgram
+from skipstone.mapper.pruning.losses import Scores
+from skipstone.mapper.pruning.places import Places, trained, weight_places, weights_of
+from skipstone.mapper.pruning.target import Costed, Target, loaded_words
+from skipstone.mapper.timing.cycles import LayerCycles, layer_cycles
+from skipstone.models.graph.graph import Graph
 
 BATCHES = (1.0, 0.5, 0.25, 0.1, 0.0)
 """Shares of the words whose load the rows don't hide, that one step tries to leave out; the last is one group of weights."""

@@ -13,10 +13,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import SkipstoneError
-from models.graph import Conv, Graph
-from models.pruning.statistics import LayerStatistics, Real, statistics_of
-from models.pruning.structures import Granularity, Integers
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.graph import Conv, Graph
+from skipstone.models.pruning.statistics import LayerStatistics, Real, statistics_of
+from skipstone.models.pruning.structures import Granularity, Integers
 
 Reduction = Literal["sum", "root_of_sum", "first", "distances"]
 _DISTANCES = 1 << 22
@@ -61,7 +61,7 @@ CRITERIA: Mapping[str, Criterion] = {
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """What criteria may need beside the weights. ``gradients``: of the loss for each layer's weights, in their shape, or with
-    an axis of batches before it. ``statistics``: from :func:`models.pruning.statistics.measure`."""
+    an axis of batches before it. ``statistics``: from :func:`skipstone.models.pruning.statistics.measure`."""
 
     gradients: Mapping[str, NDArray[np.floating]] | None = None
     statistics: Mapping[str, LayerStatistics] | None = None

@@ -11,10 +11,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import SkipstoneError
-from models.graph import Conv, Graph
-from models.images import Images
-from models.pruning.statistics import Moments, Real, input_moments
+from skipstone.errors import SkipstoneError
+from skipstone.models.data.images import Images
+from skipstone.models.graph.graph import Conv, Graph
+from skipstone.models.pruning.statistics import Moments, Real, input_moments
 
 Solve = Callable[[Conv, "Problem"], NDArray[np.float64] | None]
 

@@ -13,10 +13,10 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import SkipstoneError
-from models.graph import Conv, Graph
-from models.pruning.criteria import Evidence, check_criterion, reduce, saliency
-from models.pruning.structures import (
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.graph import Conv, Graph
+from skipstone.models.pruning.criteria import Evidence, check_criterion, reduce, saliency
+from skipstone.models.pruning.structures import (
     GRANULARITIES,
     Granularity,
     Integers,

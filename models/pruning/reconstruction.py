@@ -10,13 +10,13 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import SkipstoneError
-from models.graph import Conv, Graph
-from models.images import Images
-from models.pruning.layerwise import Problem, layer_by_layer
-from models.pruning.masks import Pruned, Pruning, check_names
-from models.pruning.solvers import refit
-from models.pruning.statistics import Real
+from skipstone.errors import SkipstoneError
+from skipstone.models.data.images import Images
+from skipstone.models.graph.graph import Conv, Graph
+from skipstone.models.pruning.layerwise import Problem, layer_by_layer
+from skipstone.models.pruning.masks import Pruned, Pruning, check_names
+from skipstone.models.pruning.solvers import refit
+from skipstone.models.pruning.statistics import Real
 
 Refit = Literal["none", "scale", "weights"]
 
@@ -35,7 +35,7 @@ def reconstruct(
 
     Layers go in execution order, each on what the pruned ones before it give. ``refit_by`` says how the other weights make
     up for it: not at all, by a factor for each input channel (``scale``, least squares as in ThiNet), or all by least squares
-    (``weights``, as in He et al., Channel Pruning, 2017). The rest is as in :func:`models.pruning.second_order.second_order`.
+    (``weights``, as in He et al., Channel Pruning, 2017). The rest is as in :func:`skipstone.models.pruning.second_order.second_order`.
     A layer keeps one channel, with a note.
     """
     if pruning.granularity != "input_channel" or pruning.scope != "layer" or pruning.criterion != "l1":

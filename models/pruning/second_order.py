@@ -4,14 +4,14 @@ have been solved anew. It needs no labels and no training, and keeps far more ac
 
 from __future__ import annotations
 
-from models.errors import SkipstoneError
-from models.graph import Conv, Graph
-from models.images import Images
-from models.pruning.layerwise import Problem, layer_by_layer
-from models.pruning.masks import Pruned, Pruning, check_names, remainder
-from models.pruning.solvers import admm, greedy_obs, refit
-from models.pruning.statistics import Real
-from models.pruning.structures import contests, group_ids
+from skipstone.errors import SkipstoneError
+from skipstone.models.data.images import Images
+from skipstone.models.graph.graph import Conv, Graph
+from skipstone.models.pruning.layerwise import Problem, layer_by_layer
+from skipstone.models.pruning.masks import Pruned, Pruning, check_names, remainder
+from skipstone.models.pruning.solvers import admm, greedy_obs, refit
+from skipstone.models.pruning.statistics import Real
+from skipstone.models.pruning.structures import contests, group_ids
 
 EXACT_INPUTS = 600
 """Weights of a filter up to which each weight's removal is solved exactly."""
@@ -28,9 +28,9 @@ def second_order(
 ) -> Pruned:
     """Single weights or N:M (``pruning``, of scope layer or output), chosen and made up for by Optimal Brain Surgeon.
 
-    Counts are those of :func:`models.pruning.masks.prune`. Layers go in execution order; each sees what the pruned ones before
+    Counts are those of :func:`skipstone.models.pruning.masks.prune`. Layers go in execution order; each sees what the pruned ones before
     it give, and makes up for ``correction`` (0 to 1) of what they lost. Filters of more than ``exact_inputs`` weights take
-    ADMM instead (:mod:`models.pruning.solvers`), with a note. ``damping`` is in units of the mean square input. The bias takes
+    ADMM instead (:mod:`skipstone.models.pruning.solvers`), with a note. ``damping`` is in units of the mean square input. The bias takes
     over the mean of what goes, unless ``bias_correction`` is off.
     """
     if pruning.granularity not in ("weight", "nm") or pruning.scope == "network" or pruning.criterion != "l1":

@@ -11,8 +11,8 @@ import heapq
 import numpy as np
 from numpy.typing import NDArray
 
-from models.pruning.statistics import Real
-from models.pruning.structures import Integers, lowest
+from skipstone.models.pruning.statistics import Real
+from skipstone.models.pruning.structures import Integers, lowest
 
 Mask = NDArray[np.bool_]
 ADMM_STEPS = 40

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from models.errors import SkipstoneError
-from models.graph import Graph
-from models.images import Images
-from models.pruning.criteria import CRITERIA, Evidence
-from models.pruning.masks import SCOPES, Pruned, Pruning, prune
-from models.pruning.statistics import measure
-from models.pruning.structures import GRANULARITIES
+from skipstone.errors import SkipstoneError
+from skipstone.models.data.images import Images
+from skipstone.models.graph.graph import Graph
+from skipstone.models.pruning.criteria import CRITERIA, Evidence
+from skipstone.models.pruning.masks import SCOPES, Pruned, Pruning, prune
+from skipstone.models.pruning.statistics import measure
+from skipstone.models.pruning.structures import GRANULARITIES
 
 _NAMES = ", ".join("blockROWSxCOLUMNS" if name == "block" else name for name in GRANULARITIES if name != "nm")
 METHODS = (

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from models.errors import SkipstoneError
-from models.evaluate import run_onnx
-from models.graph import Add, ClampLayer, Conv, ConvTranspose, Graph, Layer
-from models.images import Images, fit_images
-from models.onnx_export import to_onnx
+from skipstone.errors import SkipstoneError
+from skipstone.models.data.float_execution import run_onnx
+from skipstone.models.data.images import Images, fit_images
+from skipstone.models.graph.graph import Add, ClampLayer, Conv, ConvTranspose, Graph, Layer
+from skipstone.models.graph.to_onnx import to_onnx
 
 BATCH = 16
 """Images that are unfolded at a time, which bounds memory."""

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import SkipstoneError
+from skipstone.errors import SkipstoneError
 
 Granularity = Literal["weight", "nm", "block", "kernel", "stripe", "shape", "input_channel", "filter"]
 GRANULARITIES: tuple[Granularity, ...] = get_args(Granularity)

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from models import reference
-from models.calibrate import Ranges
-from models.evaluate import run_onnx
-from models.graph import Graph
-from models.images import Images
-from models.onnx_export import to_onnx
-from models.quantize import quantize
+from skipstone.models.data.float_execution import run_onnx
+from skipstone.models.data.images import Images
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.to_onnx import to_onnx
+from skipstone.models.quantization import reference
+from skipstone.models.quantization.quantize import quantize
+from skipstone.models.quantization.ranges import Ranges
 
 
 def float_tensors(graph: Graph, images: Images, names: Iterable[str]) -> dict[str, NDArray[np.float32]]:

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.calibrate import Ranges
-from models.errors import SkipstoneError
-from models.graph import Conv, Graph, WeightGrid
-from models.images import Images, fit_images
-from models.ptq.activations import QuantizedInputs, float_tensors
-from models.ptq.chosen import Bits, bits_of, chosen_layers
-from models.ptq.taps import sampled_taps
-from models.ptq.weight_range import WeightRange, weight_scales
+from skipstone.errors import SkipstoneError
+from skipstone.models.data.images import Images, fit_images
+from skipstone.models.graph.graph import Conv, Graph, WeightGrid
+from skipstone.models.ptq.activations import QuantizedInputs, float_tensors
+from skipstone.models.ptq.chosen import Bits, bits_of, chosen_layers
+from skipstone.models.ptq.taps import sampled_taps
+from skipstone.models.ptq.weight_range import WeightRange, weight_scales
+from skipstone.models.quantization.ranges import Ranges
 
 Floats = NDArray[np.float32]
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from models.calibrate import Ranges
-from models.errors import SkipstoneError
-from models.graph import Clamp, Conv, Graph
-from models.images import Images, fit_images
-from models.ptq.activations import QuantizedInputs, float_tensors
-from models.ptq.taps import mean_taps
+from skipstone.errors import SkipstoneError
+from skipstone.models.data.images import Images, fit_images
+from skipstone.models.graph.graph import Clamp, Conv, Graph
+from skipstone.models.ptq.activations import QuantizedInputs, float_tensors
+from skipstone.models.ptq.taps import mean_taps
+from skipstone.models.quantization.ranges import Ranges
 
 _BISECTIONS = 24
 

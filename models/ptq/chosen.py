@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from models.errors import SkipstoneError
-from models.graph import Conv, Graph
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.graph import Conv, Graph
 
 Bits = int | Mapping[str, int]
 """Weight bits, 2 to 16: the same for all layers, or by layer name."""

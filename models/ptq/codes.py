@@ -9,11 +9,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from models.graph import Graph, WeightGrid
-from models.ptq.chosen import Bits, bits_of, chosen_layers
-from models.ptq.weight_range import weight_scales
-from models.quantized import WeightCode
-from models.weight_codes import check_code, code_weights
+from skipstone.models.graph.graph import Graph, WeightGrid
+from skipstone.models.ptq.chosen import Bits, bits_of, chosen_layers
+from skipstone.models.ptq.weight_range import weight_scales
+from skipstone.models.quantization.network import WeightCode
+from skipstone.models.quantization.weight_codes import check_code, code_weights
 
 
 def coded(
@@ -21,7 +21,7 @@ def coded(
 ) -> Graph:
     """``graph`` with the weights of ``layers`` (default: all that have some and no grid) in ``code`` of ``bits``.
 
-    Scales and integers are those of :func:`models.weight_codes.code_weights`; ``entries`` counts a codebook's nonzero
+    Scales and integers are those of :func:`skipstone.models.quantization.weight_codes.code_weights`; ``entries`` counts a codebook's nonzero
     values. Pruned weights stay 0. A channel without weights has the median of the others' scales.
     """
     check_code(code, entries)

@@ -14,12 +14,12 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import SkipstoneError
-from models.evaluate import float_scores
-from models.graph import Graph
-from models.images import Images, Labels, check_labels, fit_images
-from models.ptq.chosen import chosen_layers
-from models.ptq.weight_range import WeightRange, nearest_grid
+from skipstone.errors import SkipstoneError
+from skipstone.models.data.float_execution import float_scores
+from skipstone.models.data.images import Images, Labels, check_labels, fit_images
+from skipstone.models.graph.graph import Graph
+from skipstone.models.ptq.chosen import chosen_layers
+from skipstone.models.ptq.weight_range import WeightRange, nearest_grid
 
 Measure = Literal["mse", "kl", "loss"]
 Sensitivities = Mapping[str, Mapping[int, float]]

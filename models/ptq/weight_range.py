@@ -11,9 +11,9 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import SkipstoneError
-from models.graph import Conv, Graph, WeightGrid
-from models.ptq.chosen import Bits, bits_of, chosen_layers
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.graph import Conv, Graph, WeightGrid
+from skipstone.models.ptq.chosen import Bits, bits_of, chosen_layers
 
 WeightRange = Literal["max", "mse"]
 

@@ -15,9 +15,9 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import SkipstoneError
-from models.graph import Add, Clamp, ClampLayer, Conv, Graph, Layer
-from models.surgery.result import LayerChange, Surgery
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.graph import Add, Clamp, ClampLayer, Conv, Graph, Layer
+from skipstone.models.surgery.result import LayerChange, Surgery
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import SkipstoneError
-from models.graph import Clamp, Conv, ConvTranspose, Graph, Layer, Padding, Pair
-from models.surgery.result import LayerChange, Surgery
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.graph import Clamp, Conv, ConvTranspose, Graph, Layer, Padding, Pair
+from skipstone.models.surgery.result import LayerChange, Surgery
 
 Weights = NDArray[np.float64]
 

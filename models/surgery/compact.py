@@ -11,11 +11,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from models.errors import SkipstoneError
-from models.graph import Clamp, Conv, Graph
-from models.surgery.chains import Chain, Link, Refusal, replace_layers
-from models.surgery.factorize import refuse_window, tucker_chain
-from models.surgery.result import Surgery
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.graph import Clamp, Conv, Graph
+from skipstone.models.surgery.chains import Chain, Link, Refusal, replace_layers
+from skipstone.models.surgery.factorize import refuse_window, tucker_chain
+from skipstone.models.surgery.result import Surgery
 
 
 def depthwise_separable(

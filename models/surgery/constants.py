@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.graph import (
+from skipstone.models.graph.graph import (
     Add,
     Affine,
     AveragePool,
@@ -27,7 +27,7 @@ from models.graph import (
     Product,
     Softmax,
 )
-from models.tables import evaluate
+from skipstone.models.quantization.tables import evaluate
 
 Mask = NDArray[np.bool_]
 Values = NDArray[np.float64]

@@ -17,7 +17,7 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from models.graph import Concat, Conv, Graph, Softmax
+from skipstone.models.graph.graph import Concat, Conv, Graph, Softmax
 
 Channel = tuple[str, int]
 """(tensor, channel)."""

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from models.errors import SkipstoneError
-from models.graph import Conv, Graph
-from models.surgery.chains import (
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.graph import Conv, Graph
+from skipstone.models.surgery.chains import (
     Chain,
     Link,
     Refusal,
@@ -27,7 +27,7 @@ from models.surgery.chains import (
     refuse_groups,
     replace_layers,
 )
-from models.surgery.result import Surgery
+from skipstone.models.surgery.result import Surgery
 
 ENERGY = 0.9
 """The share of a layer's squared weights that is kept where no rank is given."""

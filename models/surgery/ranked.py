@@ -15,12 +15,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import SkipstoneError
-from models.graph import Conv, Graph
-from models.surgery.constants import Mask
-from models.surgery.coupling import Coupling, coupled_channels, is_depthwise
-from models.surgery.result import Surgery
-from models.surgery.shrink import remove_groups
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.graph import Conv, Graph
+from skipstone.models.surgery.constants import Mask
+from skipstone.models.surgery.coupling import Coupling, coupled_channels, is_depthwise
+from skipstone.models.surgery.result import Surgery
+from skipstone.models.surgery.shrink import remove_groups
 
 Scope = Literal["layer", "network"]
 Together = Literal["mean", "sum", "max"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from models.graph import Graph
+from skipstone.models.graph.graph import Graph
 
 
 @dataclass(frozen=True)

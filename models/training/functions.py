@@ -1,4 +1,4 @@
-"""Pointwise functions of the graph (``models.function``) in PyTorch, operator by operator as ONNX defines them."""
+"""Pointwise functions of the graph (``skipstone.models.graph.function``) in PyTorch, operator by operator as ONNX defines them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from models.errors import SkipstoneError
-from models.function import Function
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.function import Function
 
 Tensor = torch.Tensor
 Attributes = dict[str, Any]

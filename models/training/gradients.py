@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from models.graph import Graph
-from models.training.network import GraphModule
+from skipstone.models.graph.graph import Graph
+from skipstone.models.training.network import GraphModule
 
 BATCH = 128
 

@@ -23,11 +23,11 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from models.errors import SkipstoneError
-from models.graph import Graph
-from models.graph_files import graph_fingerprint
-from models.images import check_labels, fit_images
-from models.training.network import GraphModule
+from skipstone.errors import SkipstoneError
+from skipstone.models.data.images import check_labels, fit_images
+from skipstone.models.graph.files import graph_fingerprint
+from skipstone.models.graph.graph import Graph
+from skipstone.models.training.network import GraphModule
 
 Tensor = torch.Tensor
 Distillation = Literal["none", "labels", "teacher"]

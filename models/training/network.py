@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from models.errors import SkipstoneError
-from models.graph import (
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.graph import (
     ActivationGrid,
     Add,
     Affine,
@@ -40,7 +40,7 @@ from models.graph import (
     Upsample,
     WeightGrid,
 )
-from models.training.functions import apply_function
+from skipstone.models.training.functions import apply_function
 
 Tensor = torch.Tensor
 

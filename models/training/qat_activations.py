@@ -1,6 +1,6 @@
 """Quantizers of activations for training: one scale and zero point for a tensor, or for several that must share them.
 
-They round as the integer network does (``models.reference.quantize_tensor``); 0 is always one of the values. Ranges are fixed,
+They round as the integer network does (``skipstone.models.quantization.reference.quantize_tensor``); 0 is always one of the values. Ranges are fixed,
 follow the batches, or are learned.
 """
 
@@ -12,8 +12,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from models.quantize import activation_scale
-from models.training.network import ActivationQuantizer
+from skipstone.models.quantization.quantize import activation_scale
+from skipstone.models.training.network import ActivationQuantizer
 
 Tensor = torch.Tensor
 RangeKind = Literal["fixed", "moving", "learned"]

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from models.errors import SkipstoneError
-from models.graph import Graph
-from models.training.network import GraphModule
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.graph import Graph
+from skipstone.models.training.network import GraphModule
 
 BATCH = 250
 

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.errors import SkipstoneError
-from models.graph import Conv, Graph
-from models.graph_files import pack_graph, unpack_graph
-from models.pruning.criteria import Evidence
-from models.pruning.masks import Pruned, Pruning, prune
-from models.training.loop import Hook, TrainingOptions, fine_tune
-from models.training.network import GraphModule
-from models.training.sparsity import scaled
-from models.training.start import reinitialized
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.files import pack_graph, unpack_graph
+from skipstone.models.graph.graph import Conv, Graph
+from skipstone.models.pruning.criteria import Evidence
+from skipstone.models.pruning.masks import Pruned, Pruning, prune
+from skipstone.models.training.loop import Hook, TrainingOptions, fine_tune
+from skipstone.models.training.network import GraphModule
+from skipstone.models.training.sparsity import scaled
+from skipstone.models.training.start import reinitialized
 
 Images = NDArray[np.float32]
 Labels = NDArray[np.int64]

@@ -1,6 +1,6 @@
 """Hooks that make weights zero while a network trains: gradual pruning, dynamic sparse training, and regularizers.
 
-Each is a :class:`models.training.loop.Hook`; masks live in the module's layers (``ConvModule.mask``).
+Each is a :class:`skipstone.models.training.loop.Hook`; masks live in the module's layers (``ConvModule.mask``).
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Literal
 import numpy as np
 import torch
 
-from models.errors import SkipstoneError
-from models.graph import Graph
-from models.pruning.masks import Pruning, prune
-from models.pruning.structures import group_ids
-from models.training.loop import Hook
-from models.training.network import ConvModule, GraphModule
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.graph import Graph
+from skipstone.models.pruning.masks import Pruning, prune
+from skipstone.models.pruning.structures import group_ids
+from skipstone.models.training.loop import Hook
+from skipstone.models.training.network import ConvModule, GraphModule
 
 Tensor = torch.Tensor
 Regularizer = Literal["none", "l1", "group_lasso", "batch_norm_scale"]
@@ -29,7 +29,7 @@ class GradualPruning(Hook):
 
     After step t of T the share of zeros is ``final * (1 - (1 - t / T)**3)``: Zhu and Gupta, "To prune, or not to prune",
     2017, from 0 on (N:M lowers N from M along the same curve). Weights that are zero stay zero. ``pruning`` is any of
-    ``models.pruning``'s that needs no data. ``notes`` say what layers could not do.
+    ``skipstone.models.pruning``'s that needs no data. ``notes`` say what layers could not do.
     """
 
     def __init__(self, pruning: Pruning, *, every: int = 50, until: float = 0.6) -> None:

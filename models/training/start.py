@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from models.graph import Conv, Graph
+from skipstone.models.graph.graph import Conv, Graph
 
 
 def reinitialized(graph: Graph, seed: int) -> Graph:

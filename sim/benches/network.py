@@ -13,8 +13,8 @@ from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, First, RisingEdge, Timer, ValueChange
 from cocotb.utils import get_sim_time
 
-from hw.array import SELECT_ACTIVATIONS
-from sim.jobs import PERIOD_NS, RESET_CYCLES, Load, Run, RunResult, Stop
+from skipstone.hw.array import SELECT_ACTIVATIONS
+from skipstone.sim.jobs import PERIOD_NS, RESET_CYCLES, Load, Run, RunResult, Stop
 
 
 class HostDriver:

@@ -21,17 +21,6 @@ from typing import Any
 
 import numpy as np
 
-from hw.design import Design
-from mapper.causes import bound_of, cycles_by_cause
-from mapper.compile import compile_network
-from mapper.cycles import network_cycles
-from mapper.memories import with_memories_for
-from models import reference
-from models.datasets import Dataset, Split
-from models.errors import SkipstoneError
-from models.evaluate import float_scores
-from models.quantized import QuantizedNetwork
-from reports.compression import StepResult
 from skipstone.compress.files import Checkpoint, write_atomically
 from skipstone.compress.recipe import Recipe, parse_recipe
 from skipstone.compress.run import (
@@ -47,8 +36,19 @@ from skipstone.compress.run import (
     write_results,
 )
 from skipstone.compress.state import Context, Progress, State, quantized
-from skipstone.designs import design_for
-from skipstone.prepare import short_name
+from skipstone.errors import SkipstoneError
+from skipstone.flow.designs import design_for
+from skipstone.flow.prepare import short_name
+from skipstone.hw.design import Design
+from skipstone.mapper.lowering.compile import compile_network
+from skipstone.mapper.lowering.memory_fit import with_memories_for
+from skipstone.mapper.results.compression import StepResult
+from skipstone.mapper.timing.causes import bound_of, cycles_by_cause
+from skipstone.mapper.timing.cycles import network_cycles
+from skipstone.models.data.datasets import Dataset, Split
+from skipstone.models.data.float_execution import float_scores
+from skipstone.models.quantization import reference
+from skipstone.models.quantization.network import QuantizedNetwork
 
 VALIDATION = 5000
 """Training images held back for decisions, at most a tenth of them."""

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from models.errors import SkipstoneError
-from models.graph import Affine, Conv, Graph
-from models.pruning.criteria import CRITERIA
-from models.surgery.blocks import remove_blocks
 from skipstone.compress.keys import Keys, Training
 from skipstone.compress.recipe import Recipe
 from skipstone.compress.state import Context
@@ -23,6 +19,10 @@ from skipstone.compress.step_keys import (
 )
 from skipstone.compress.steps import NEEDS_DESIGN, RENAMES
 from skipstone.compress.steps.extra import training_module
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.graph import Affine, Conv, Graph
+from skipstone.models.pruning.criteria import CRITERIA
+from skipstone.models.surgery.blocks import remove_blocks
 
 RESHAPES = (*RENAMES, RemoveFilters, PruneByReconstruction)
 """Steps after which other blocks can leave than before."""

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hw.design import Design
-from mapper.actions import network_actions
-from mapper.area import area_um2
-from mapper.compile import compile_network
-from mapper.cycles import network_cycles
-from mapper.energy import network_energy
-from mapper.memories import with_memories_for
-from mapper.operands import IMAGES, Operands
-from mapper.program import Program
-from mapper.technology import load_technology
-from mapper.timing_check import clocked
-from models import reference
-from models.images import Images
-from models.quantized import QuantizedNetwork
-from reports.compression import DesignCost
-from skipstone.designs import design_for
+from skipstone.flow.designs import design_for
+from skipstone.hw.design import Design
+from skipstone.mapper.energy.actions import network_actions
+from skipstone.mapper.energy.area import area_um2
+from skipstone.mapper.energy.clock import clocked
+from skipstone.mapper.energy.energy import network_energy
+from skipstone.mapper.energy.operands import IMAGES, Operands
+from skipstone.mapper.lowering.compile import compile_network
+from skipstone.mapper.lowering.memory_fit import with_memories_for
+from skipstone.mapper.program import Program
+from skipstone.mapper.results.compression import DesignCost
+from skipstone.mapper.technology.technology import load_technology
+from skipstone.mapper.timing.cycles import network_cycles
+from skipstone.models.data.images import Images
+from skipstone.models.quantization import reference
+from skipstone.models.quantization.network import QuantizedNetwork
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from models.errors import SkipstoneError
-from models.graph import Graph
-from models.graph_files import pack_graph, unpack_graph
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.files import pack_graph, unpack_graph
+from skipstone.models.graph.graph import Graph
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -92,7 +92,7 @@ def _naming(path: str | Path) -> Iterator[None]:
 
 def step_key(previous: str, step: Mapping[str, Any], *, data: str, seed: int, code: str) -> str:
     """The key of a step: SHA-256 of the key of the step before (or the fingerprint of the network at the start,
-    ``models.graph_files.graph_fingerprint``), the step as JSON, the data's fingerprint, the seed, and the version of the code.
+    ``skipstone.models.graph.files.graph_fingerprint``), the step as JSON, the data's fingerprint, the seed, and the version of the code.
     The order of the step's entries does not matter."""
     parts = {"previous": previous, "step": step, "data": data, "seed": seed, "code": code}
     try:

@@ -1,4 +1,4 @@
-"""What channel gating (``models.gating``) would save the loader of a compiled program, were it able to skip words.
+"""What channel gating (``skipstone.models.pruning.gating``) would save the loader of a compiled program, were it able to skip words.
 
 It is not: a load list is fixed when the network is compiled, and the array takes every word of it for every image. The
 figures say what it would be worth to change that.
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.design import Design
-from mapper.program import LayerProgram, Program
-from models.gating import GatingResult, LayerGating
-from models.quantized import QuantizedLayer, QuantizedNetwork
+from skipstone.hw.design import Design
+from skipstone.mapper.program import LayerProgram, Program
+from skipstone.models.pruning.gating import GatingResult, LayerGating
+from skipstone.models.quantization.network import QuantizedLayer, QuantizedNetwork
 
 
 @dataclass(frozen=True)

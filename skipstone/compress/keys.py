@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from models.pruning.criteria import CRITERIA
-from models.pruning.masks import Pruning
-from models.weight_codes import check_code
+from skipstone.models.pruning.criteria import CRITERIA
+from skipstone.models.pruning.masks import Pruning
+from skipstone.models.quantization.weight_codes import check_code
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -70,7 +70,7 @@ class Masked(Keys):
         return self
 
     def pruning(self) -> Pruning:
-        """What these keys say, for ``models.pruning``, which refuses what does not go together."""
+        """What these keys say, for ``skipstone.models.pruning``, which refuses what does not go together."""
         n, m = parsed_pattern(self.pattern)
         return Pruning(
             granularity=self.granularity,
@@ -93,7 +93,7 @@ class Masked(Keys):
 
 
 class Training(Keys):
-    """How a training step trains (see ``models.training.loop.TrainingOptions``)."""
+    """How a training step trains (see ``skipstone.models.training.loop.TrainingOptions``)."""
 
     epochs: Count = 5
     learning_rate: Positive = 0.02

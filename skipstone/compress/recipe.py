@@ -12,10 +12,10 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from models.errors import SkipstoneError
 from skipstone.compress.keys import Keys
 from skipstone.compress.mistakes import explained
 from skipstone.compress.step_keys import Step
+from skipstone.errors import SkipstoneError
 
 FOLDER = Path(__file__).parent / "recipes"
 

@@ -14,19 +14,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hw.design import Design
-from models import onnx_import, reference
-from models.datasets import Dataset, fitted, load_dataset
-from models.errors import SkipstoneError
-from models.evaluate import float_accuracy
-from models.graph import Graph
-from models.graph_files import graph_fingerprint
-from models.images import Images
-from models.onnx_export import to_onnx
-from models.pruning.masks import density
-from models.qdq import to_qdq
-from models.quantized import QuantizedNetwork
-from reports.compression import CompressionResult, StepResult, plain
 from skipstone.compress.checks import check_float, check_names, check_recipe
 from skipstone.compress.cost import DenseCost, dense_cost_of, design_cost
 from skipstone.compress.files import Checkpoint, step_key, write_all_atomically
@@ -36,7 +23,21 @@ from skipstone.compress.sizes import layer_sizes, trained_weights
 from skipstone.compress.state import Context, Progress, Scheme, State, quantized
 from skipstone.compress.step_keys import QuantizationAwareTraining, Quantize
 from skipstone.compress.steps import REGISTRY, USES_DESIGN
-from skipstone.prepare import short_name
+from skipstone.errors import SkipstoneError
+from skipstone.flow.prepare import short_name
+from skipstone.hw.design import Design
+from skipstone.mapper.results.compression import CompressionResult, StepResult, plain
+from skipstone.models.data.datasets import Dataset, fitted, load_dataset
+from skipstone.models.data.float_execution import float_accuracy
+from skipstone.models.data.images import Images
+from skipstone.models.graph.files import graph_fingerprint
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.to_onnx import to_onnx
+from skipstone.models.onnx_io import reader as onnx_import
+from skipstone.models.onnx_io.qdq_export import to_qdq
+from skipstone.models.pruning.masks import density
+from skipstone.models.quantization import reference
+from skipstone.models.quantization.network import QuantizedNetwork
 
 VERSION = "1"
 """Changes when a step's meaning does: checkpoints of other versions are not taken up."""

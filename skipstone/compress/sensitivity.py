@@ -9,19 +9,27 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hw.design import Design
-from mapper.pruning.target import target_for
-from models import onnx_import, zoo
-from models.errors import SkipstoneError
-from models.graph import Graph
-from models.images import Images, Labels, check_labels, fit_images
-from models.sensitivity import PruneLayer, SensitivityLayer, SensitivityPoint, SensitivityResult, magnitude, measure
-from reports.sensitivity import sensitivity_html
 from skipstone.compress.checks import check_float
 from skipstone.compress.defaults import BITS, SPARSITIES
 from skipstone.compress.files import write_all_atomically
 from skipstone.compress.run import dataset_for
-from skipstone.prepare import Progress, short_name
+from skipstone.errors import SkipstoneError
+from skipstone.flow.prepare import Progress, short_name
+from skipstone.hw.design import Design
+from skipstone.mapper.pruning.target import target_for
+from skipstone.models.data import zoo
+from skipstone.models.data.images import Images, Labels, check_labels, fit_images
+from skipstone.models.graph.graph import Graph
+from skipstone.models.onnx_io import reader as onnx_import
+from skipstone.models.pruning.sensitivity import (
+    PruneLayer,
+    SensitivityLayer,
+    SensitivityPoint,
+    SensitivityResult,
+    magnitude,
+    measure,
+)
+from skipstone.reports.compression.sensitivity import sensitivity_html
 
 RANGE_IMAGES = 64
 """Images that give the activation ranges; cycles hardly depend on them."""
@@ -92,7 +100,7 @@ def run_sensitivity(
     activation_bits: int = 8,
 ) -> SensitivityResult:
     """Sensitivity of ``network`` (an ONNX file or a carried network's name) on the first ``images`` labelled test images of
-    ``data`` (see ``models.datasets.load_dataset``; None: those that the network carries), written to ``out`` as
+    ``data`` (see ``skipstone.models.data.datasets.load_dataset``; None: those that the network carries), written to ``out`` as
     ``sensitivity.json``, ``.csv`` and ``.html``. SkipstoneError where there are no labelled images; OSError where ``out``
     can't be written."""
     _check_sparsities(sparsities)

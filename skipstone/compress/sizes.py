@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.graph import Affine, Graph
-from models.quantized import QuantizedLayer, QuantizedNetwork
-from models.size import encoded_bytes, value_code_bits
-from reports.compression import LayerSize
+from skipstone.mapper.results.compression import LayerSize
+from skipstone.models.graph.graph import Affine, Graph
+from skipstone.models.quantization.encoded_size import encoded_bytes, value_code_bits
+from skipstone.models.quantization.network import QuantizedLayer, QuantizedNetwork
 
 TRAINED = ("conv", "depthwise", "gemm", "affine", "transposed_conv")
 

@@ -8,20 +8,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hw.design import Design
-from models.calibrate import Ranges, calibrate
-from models.datasets import Dataset
-from models.graph import Graph
-from models.quantize import quantize
-from models.quantized import QuantizedNetwork, WeightCode
+from skipstone.hw.design import Design
+from skipstone.models.data.datasets import Dataset
+from skipstone.models.graph.graph import Graph
+from skipstone.models.quantization.network import QuantizedNetwork, WeightCode
+from skipstone.models.quantization.quantize import quantize
+from skipstone.models.quantization.ranges import Ranges, calibrate
 
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """How a network is quantized where its own grids don't say: the arguments of ``models.quantize.quantize`` and of
-    ``models.calibrate.calibrate``."""
+    """How a network is quantized where its own grids don't say: the arguments of ``skipstone.models.quantization.quantize.quantize`` and of
+    ``skipstone.models.quantization.ranges.calibrate``."""
 
     weight_bits: int = 8
     activation_bits: int = 8

@@ -9,9 +9,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from models.calibrate import check_method
-from models.pruning.criteria import check_criterion
-from models.pruning.masks import Pruning
 from skipstone.compress.keys import (
     Bits,
     Block,
@@ -29,6 +26,9 @@ from skipstone.compress.keys import (
     check_coding,
     parsed_pattern,
 )
+from skipstone.models.pruning.criteria import check_criterion
+from skipstone.models.pruning.masks import Pruning
+from skipstone.models.quantization.ranges import check_method
 
 
 class Prune(Masked):
@@ -62,7 +62,7 @@ class PruneSecondOrder(Keys):
         return self
 
     def pruning(self) -> Pruning:
-        """What these keys say, for ``models.pruning``, with the same share for every layer."""
+        """What these keys say, for ``skipstone.models.pruning``, with the same share for every layer."""
         n, m = parsed_pattern(self.pattern)
         kind: Granularity = "nm" if self.pattern else "weight"
         return Pruning(kind, amount=self.amount, n=n, m=m, amounts=dict(self.amounts), skip=self.skip)

@@ -7,11 +7,11 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-from models import reference
-from models.errors import SkipstoneError
-from models.quantized import QuantizedNetwork
+from skipstone.errors import SkipstoneError
 from skipstone.explore.identity import code_digest
 from skipstone.explore.store import Store, digest
+from skipstone.models.quantization import reference
+from skipstone.models.quantization.network import QuantizedNetwork
 
 
 class AccuracyMeter:

@@ -20,11 +20,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from mapper.technology_file import files_of
-from models.errors import SkipstoneError
+from skipstone.errors import SkipstoneError
 from skipstone.explore.identity import code_digest, network_files
 from skipstone.explore.study import Record
 from skipstone.explore.workers import ATTEMPTS, Choice, Item, Job, Results, Workers
+from skipstone.mapper.technology.files import files_of
 
 CONNECT_SECONDS = 10
 WORKERLESS_SECONDS = 60

@@ -2,7 +2,7 @@
 
 ``criterion`` says by what ``unstructured`` and N:M pruning choose. Second order solves every layer on the inputs that it has in
 the *dense* network, so that what becomes of a layer does not depend on what is chosen for the others; sequential pruning
-(``models.pruning.second_order`` on a whole network), where each layer makes up for what those before it lost, keeps more
+(``skipstone.models.pruning.second_order`` on a whole network), where each layer makes up for what those before it lost, keeps more
 accuracy at large amounts.
 """
 
@@ -16,20 +16,20 @@ from typing import Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import SkipstoneError
-from models.graph import Conv, Graph
-from models.graph_files import graph_fingerprint
-from models.pruning import masks, spec
-from models.pruning.criteria import CRITERIA, Evidence
-from models.pruning.masks import Pruning
-from models.pruning.second_order import second_order
-from models.pruning.statistics import LayerStatistics, measure
-from models.quantized import QuantizedNetwork, WeightCode
+from skipstone.cli.options import parse_weight_code
+from skipstone.errors import SkipstoneError
 from skipstone.explore.identity import code_digest
 from skipstone.explore.space import GIVEN, LAYER, Choice
 from skipstone.explore.store import Store, digest
-from skipstone.options import parse_weight_code
-from skipstone.prepare import CompressionOptions, PreparedNetwork, in_integers, prepare_network
+from skipstone.flow.prepare import CompressionOptions, PreparedNetwork, in_integers, prepare_network
+from skipstone.models.graph.files import graph_fingerprint
+from skipstone.models.graph.graph import Conv, Graph
+from skipstone.models.pruning import masks, spec
+from skipstone.models.pruning.criteria import CRITERIA, Evidence
+from skipstone.models.pruning.masks import Pruning
+from skipstone.models.pruning.second_order import second_order
+from skipstone.models.pruning.statistics import LayerStatistics, measure
+from skipstone.models.quantization.network import QuantizedNetwork, WeightCode
 
 Criterion = Literal["auto", "second_order", "magnitude"]
 

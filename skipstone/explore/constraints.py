@@ -1,7 +1,7 @@
 """What an exploration is asked for, as text: metrics to make small or large, and limits on metrics.
 
 The command line says both; the search, its result and its reports take the ``Objective`` and ``Constraint`` that come of
-them, in the units of ``reports.exploration.METRICS``. A text that can't be meant is refused before anything is computed.
+them, in the units of ``skipstone.mapper.results.exploration.METRICS``. A text that can't be meant is refused before anything is computed.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from models.errors import SkipstoneError
-from reports.exploration import METRICS, Constraint, Objective
+from skipstone.errors import SkipstoneError
+from skipstone.mapper.results.exploration import METRICS, Constraint, Objective
 
 DEFAULT_OBJECTIVES = ("cycles", "energy_pj", "area_um2", "accuracy")
 """Accuracy only where there are labelled images."""

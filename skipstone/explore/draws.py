@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from models.errors import SkipstoneError
-from reports.exploration import Constraint, Objective
+from skipstone.errors import SkipstoneError
 from skipstone.explore.constraints import described, relative_violation
+from skipstone.mapper.results.exploration import Constraint, Objective
 
 SAMPLERS = ("nsga2", "nsga3", "random")
 REPEATS = 20

@@ -11,29 +11,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hw.design import MAX_TABLE_BITS, Design
-from hw.errors import DesignError
-from mapper.actions import Actions, network_actions
-from mapper.area import area_um2
-from mapper.compile import compile_network
-from mapper.cycles import network_cycles
-from mapper.energy import network_energy
-from mapper.errors import MappingError, TechnologyError
-from mapper.memories import COUNTED, ROOMY, memories_needed, memory_size
-from mapper.operands import IMAGES, Operands
-from mapper.technology import DEFAULT_NODE_NM, Technology, load_technology
-from mapper.timing_check import clocked
-from mapper.workload import UNFOLDED
-from models import reference
-from models.errors import SkipstoneError
-from models.quantized import QuantizedNetwork
-from reports.exploration import METRICS
-from skipstone.designs import fitted
+from skipstone.errors import DesignError, SkipstoneError
 from skipstone.explore.accuracy import AccuracyMeter
 from skipstone.explore.compression import CompressedNetwork, Compression, Compressor
 from skipstone.explore.space import FITTED, MEMORIES, Choice, divisor
 from skipstone.explore.store import Store
-from skipstone.prepare import CompressionOptions, sample_inputs
+from skipstone.flow.designs import fitted
+from skipstone.flow.prepare import CompressionOptions, sample_inputs
+from skipstone.hw.design import MAX_TABLE_BITS, Design
+from skipstone.mapper.energy.actions import Actions, network_actions
+from skipstone.mapper.energy.area import area_um2
+from skipstone.mapper.energy.clock import clocked
+from skipstone.mapper.energy.energy import network_energy
+from skipstone.mapper.energy.operands import IMAGES, Operands
+from skipstone.mapper.errors import MappingError, TechnologyError
+from skipstone.mapper.lowering.compile import compile_network
+from skipstone.mapper.lowering.memory_fit import COUNTED, ROOMY, memories_needed, memory_size
+from skipstone.mapper.lowering.workload import UNFOLDED
+from skipstone.mapper.results.exploration import METRICS
+from skipstone.mapper.technology.technology import DEFAULT_NODE_NM, Technology, load_technology
+from skipstone.mapper.timing.cycles import network_cycles
+from skipstone.models.quantization import reference
+from skipstone.models.quantization.network import QuantizedNetwork
 
 RESOURCES = ("dsps", "block_rams", "luts")
 CLOCKED = frozenset({"latency_us", "energy_pj", "power_mw"})
@@ -257,7 +256,7 @@ def _costs(mapped: _Mapped, design: Design, technology: Technology) -> dict[str,
 
 def _resources(design: Design, device: str) -> dict[str, float]:
     """What a synthesis for an FPGA would take, by the fitted model."""
-    from mapper import fpga
+    from skipstone.mapper.fpga import resources as fpga
 
     found = fpga.resources(design, device)
     return {name: getattr(found, name) for name in RESOURCES}

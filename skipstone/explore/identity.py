@@ -14,8 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("hw", "mapper", "models", "skipstone")
-"""Folders of ours, code and data, that costs come from."""
+PACKAGES = ("hw", "mapper", "models", "flow", "compress", "explore")
+"""Packages of ours, code and data, that costs come from."""
 LIBRARIES = ("numpy", "scipy", "onnx", "onnxruntime", "onnxslim", "networkx")
 """Libraries that quantization, mapping and accuracy are computed with."""
 LENGTH = 20
@@ -25,10 +25,11 @@ LENGTH = 20
 def code_digest() -> str:
     """Names the files of ``PACKAGES`` and the versions of ``LIBRARIES`` as they are here."""
     digest = hashlib.sha256(repr([(name, metadata.version(name)) for name in LIBRARIES]).encode())
-    for root in sorted(_roots()):
-        for path in sorted(root.rglob("*")):
+    root = Path(__file__).parents[1]
+    for package in PACKAGES:
+        for path in sorted((root / package).resolve().rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
-                digest.update(f"{root.name}/{path.relative_to(root).as_posix()}\n".encode())
+                digest.update(f"{package}/{path.relative_to((root / package).resolve()).as_posix()}\n".encode())
                 digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:LENGTH]
 
@@ -59,12 +60,3 @@ def content_digest(values: Mapping[str, Any], files: Iterable[Path | None] = ())
     for path in files:
         digest.update(b"none" if path is None else file_digest(path).encode())
     return digest.hexdigest()[:LENGTH]
-
-
-def _roots() -> list[Path]:
-    import hw
-    import mapper
-    import models
-    import skipstone
-
-    return [Path(str(package.__file__)).parent for package in (hw, mapper, models, skipstone)]

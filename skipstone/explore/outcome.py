@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.exploration import Constraint, ExplorationPoint, Objective
 from skipstone.explore.constraints import (
     described,
     distance_text,
@@ -24,6 +23,7 @@ from skipstone.explore.constraints import (
     value_text,
     written_name,
 )
+from skipstone.mapper.results.exploration import Constraint, ExplorationPoint, Objective
 
 LEAST_POINTS = 8
 """Points from which on importance is computed."""

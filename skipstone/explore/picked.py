@@ -10,15 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hw.design import Design
-from models import zoo
-from models.errors import SkipstoneError
-from models.qdq import to_qdq
-from reports.exploration import ExplorationPoint, ExplorationResult
-from reports.exploration_summary import picks
 from skipstone.compress.files import write_all_atomically
+from skipstone.errors import SkipstoneError
 from skipstone.explore.evaluate import EvaluationSettings, Evaluator
-from skipstone.prepare import CompressionOptions
+from skipstone.flow.prepare import CompressionOptions
+from skipstone.hw.design import Design
+from skipstone.mapper.results.exploration import ExplorationPoint, ExplorationResult
+from skipstone.models.data import zoo
+from skipstone.models.onnx_io.qdq_export import to_qdq
+from skipstone.reports.exploration.summary import picks
 
 WHICH = "best, front, none, or numbers with commas between"
 

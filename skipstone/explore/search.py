@@ -16,12 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mapper.energy import energy_sources
-from mapper.technology import Technology, load_technology
-from mapper.technology_file import files_of
-from models import zoo
-from models.errors import SkipstoneError
-from reports.exploration import METRICS, Constraint, ExplorationPoint, ExplorationResult, Objective
+from skipstone.errors import SkipstoneError
 from skipstone.explore import outcome
 from skipstone.explore.constraints import parse_constraints, parse_objectives, violations
 from skipstone.explore.draws import GUESSES, SAMPLERS, Draw, Draws
@@ -30,7 +25,12 @@ from skipstone.explore.identity import code_digest, content_digest, network_file
 from skipstone.explore.space import GIVEN, SearchSpace
 from skipstone.explore.study import Record, StudyFile, evaluation_key, open_study
 from skipstone.explore.workers import Job, Workers, local_workers
-from skipstone.prepare import CompressionOptions, short_name
+from skipstone.flow.prepare import CompressionOptions, short_name
+from skipstone.mapper.energy.energy import energy_sources
+from skipstone.mapper.results.exploration import METRICS, Constraint, ExplorationPoint, ExplorationResult, Objective
+from skipstone.mapper.technology.files import files_of
+from skipstone.mapper.technology.technology import Technology, load_technology
+from skipstone.models.data import zoo
 
 FREE = ("cycles", "latency_us", "energy_pj", "area_um2", "power_mw", "frequency_mhz")
 """Metrics that every point has."""
@@ -396,7 +396,7 @@ def _sources(
         for what, source in energy_sources(technology):
             found[what, _clock_source(source, plan, points, technology) if what == "frequency" else source] = None
     if plan.metrics & set(RESOURCES):
-        from mapper import fpga
+        from skipstone.mapper.fpga import resources as fpga
 
         errors = fpga.errors(settings.device)
         stated = ", ".join(f"{name} {errors[name].mean:.1%} (largest {errors[name].largest:.1%})" for name in RESOURCES)

@@ -17,10 +17,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from hw.design import CHOICES, RANGES
-from models.errors import SkipstoneError
-from models.pruning import spec
-from skipstone.options import parse_weight_code
+from skipstone.cli.options import parse_weight_code
+from skipstone.errors import SkipstoneError
+from skipstone.hw.design import CHOICES, RANGES
+from skipstone.models.pruning import spec
 
 FOLDER = Path(__file__).parent / "spaces"
 DEFAULT = "default"

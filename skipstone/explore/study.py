@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from models.errors import SkipstoneError
-from reports.exploration import ExplorationPoint, Objective
+from skipstone.errors import SkipstoneError
+from skipstone.mapper.results.exploration import ExplorationPoint, Objective
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS evaluations (key TEXT PRIMARY KEY, choice TEXT NOT NULL, record TEXT NOT NULL, digest TEXT NOT NULL);

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
 
-from models.errors import SkipstoneError
+from skipstone.errors import SkipstoneError
 from skipstone.explore.study import Record
 
 ATTEMPTS = 3

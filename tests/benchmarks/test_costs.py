@@ -6,8 +6,8 @@ from benchmarks.costs import layer_costs, network_total, weighted_total
 from benchmarks.gemm import loader_roof
 from benchmarks.settings import benchmark_design
 from benchmarks.workloads import GEMM_NONZEROS, gemm, quantized, resnet18_graph, with_random_weights
-from mapper.compile import compile_network
-from mapper.cycles import network_cycles
+from skipstone.mapper.lowering.compile import compile_network
+from skipstone.mapper.timing.cycles import network_cycles
 from tests.benchmarks.test_workloads import SMALL
 
 DESIGN = benchmark_design("gemm")

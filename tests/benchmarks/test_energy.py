@@ -3,8 +3,8 @@
 import pytest
 
 from benchmarks.energy import arithmetic_table, horowitz_mac, line, memory_table, model_mac, published, with_bits
-from hw.design import load_design
-from mapper.technology import load_technology
+from skipstone.hw.design import load_design
+from skipstone.mapper.technology.technology import load_technology
 
 FIGURES = published()
 HOROWITZ = FIGURES["horowitz"]

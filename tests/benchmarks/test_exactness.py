@@ -7,13 +7,13 @@ import pytest
 
 from benchmarks.exactness import CODES, coded_designs, operators_file
 from benchmarks.workloads import every_operator, quantized
-from hw.design import CHOICES, load_design
-from mapper.compile import compile_network
-from models import graph as layers
-from models import reference
-from models.quantized import WeightCode
-from skipstone.prepare import CompressionOptions, prepare_network
-from skipstone.verify import verify_network
+from skipstone.flow.prepare import CompressionOptions, prepare_network
+from skipstone.flow.verify import verify_network
+from skipstone.hw.design import CHOICES, load_design
+from skipstone.mapper.lowering.compile import compile_network
+from skipstone.models.graph import graph as layers
+from skipstone.models.quantization import reference
+from skipstone.models.quantization.network import WeightCode
 
 
 def test_the_network_has_every_kind_of_layer():

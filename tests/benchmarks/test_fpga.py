@@ -2,7 +2,7 @@
 
 from benchmarks.fpga import measure
 from benchmarks.settings import Settings
-from mapper.fpga import errors, hold_out
+from skipstone.mapper.fpga.resources import errors, hold_out
 
 
 def test_every_held_out_design_has_its_line():

@@ -7,7 +7,7 @@ import time
 
 from benchmarks.machine import describe_machine, milliseconds, one_core, timed
 from benchmarks.simulation import empty_cache
-from sim.build import cache_folder
+from skipstone.sim.build import cache_folder
 
 
 def test_one_core_while_it_lasts():

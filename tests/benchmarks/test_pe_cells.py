@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.pe_cells import Adder, Cells, Product, cells, designs
-from hw.pe import Pe
+from skipstone.hw.pe import Pe
 
 
 def test_an_adder_of_one_bit():

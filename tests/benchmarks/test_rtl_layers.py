@@ -8,8 +8,8 @@ import pytest
 from benchmarks import rtl_layers
 from benchmarks.rtl_layers import OTHER, alone, run_layers, spread
 from benchmarks.workloads import quantized, resnet18_graph, with_random_weights
-from hw.design import load_design
-from models import reference
+from skipstone.hw.design import load_design
+from skipstone.models.quantization import reference
 from tests.benchmarks.test_workloads import SMALL
 
 NAMES = ["max_pool", "stage1.1.conv2", "stage2.0.shortcut", "stage2.0.conv2", "classifier"]

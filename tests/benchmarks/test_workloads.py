@@ -15,9 +15,9 @@ from benchmarks.workloads import (
     resnet50_graph,
     with_random_weights,
 )
-from mapper.compile import compile_network
-from mapper.memories import with_memories_for
-from models import reference
+from skipstone.mapper.lowering.compile import compile_network
+from skipstone.mapper.lowering.memory_fit import with_memories_for
+from skipstone.models.quantization import reference
 
 SMALL = {"size": 32, "stages": ((4, 1), (8, 2))}
 

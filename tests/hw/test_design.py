@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.design import Design, built_in_designs, load_design, parse_design
-from hw.errors import DesignError
+from skipstone.errors import DesignError
+from skipstone.hw.design import Design, built_in_designs, load_design, parse_design
 
 SMALL = Design("small", 2, 2, 8, 2, 2, 4, 2)
 RANGES = {

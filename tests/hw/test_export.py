@@ -6,15 +6,15 @@ import sys
 
 import pytest
 
-from hw.array import SkipstoneArray
-from hw.controller import Controller
-from hw.decode import Decoder
-from hw.drain import Drain
-from hw.export import SHARED_MODULES, TOP, array_verilog, to_verilog
-from hw.loader import Capture, Loader
-from hw.pe import Pe
-from hw.requantizer import Requantizer
-from hw.row import Row
+from skipstone.hw.array import SkipstoneArray
+from skipstone.hw.controller import Controller
+from skipstone.hw.decode import Decoder
+from skipstone.hw.drain import Drain
+from skipstone.hw.export import SHARED_MODULES, TOP, array_verilog, to_verilog
+from skipstone.hw.loader import Capture, Loader
+from skipstone.hw.pe import Pe
+from skipstone.hw.requantizer import Requantizer
+from skipstone.hw.row import Row
 from tests.sim.designs import POOL
 
 ODD = POOL["odd3x6"]
@@ -110,7 +110,7 @@ def test_memories_start_without_contents(odd_array):
         assert re.search(rf"^  reg \[{bits - 1}:0\] \S+ ?\[{words - 1}:0\];$", odd_array, flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("module", ["hw.design", "hw.fields", "hw.timing"])
+@pytest.mark.parametrize("module", ["skipstone.hw.design", "skipstone.hw.fields", "skipstone.hw.timing"])
 def test_parameters_do_not_import_amaranth(module):
     code = f"import sys, {module}; sys.exit(any(name.split('.')[0] == 'amaranth' for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

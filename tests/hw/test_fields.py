@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.fields import Field, Fields, width_of
+from skipstone.hw.fields import Field, Fields, width_of
 from tests.sim.designs import POOL
 
 FIELDS = Fields((Field("count", 3), Field("bias", 5, signed=True), Field("last", 1)))

@@ -7,13 +7,13 @@ import sys
 
 import pytest
 
-from hw import timing
-from hw.controller import Controller
-from hw.drain import Drain
-from hw.loader import Capture, Loader
-from hw.pe import Pe
-from hw.requantizer import Requantizer
-from hw.row import Row
+from skipstone.hw import timing
+from skipstone.hw.controller import Controller
+from skipstone.hw.drain import Drain
+from skipstone.hw.loader import Capture, Loader
+from skipstone.hw.pe import Pe
+from skipstone.hw.requantizer import Requantizer
+from skipstone.hw.row import Row
 
 
 @pytest.mark.parametrize(
@@ -39,14 +39,14 @@ def test_sums_of_latencies():
 
 
 def test_the_cycle_model_does_not_need_amaranth():
-    code = "import sys, hw.timing, hw.design, mapper.cycles; sys.exit('amaranth' in sys.modules)"
+    code = "import sys, skipstone.hw.timing, skipstone.hw.design, skipstone.mapper.timing.cycles; sys.exit('amaranth' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_requantizer_widths_are_the_quantizers() -> None:
     """The quantizer chooses multipliers and shifts for exactly the fields that the gateware has."""
-    from hw import design
-    from models import quantized
+    from skipstone.hw import design
+    from skipstone.models.quantization import network as quantized
 
     for name in ("MULTIPLIER_BITS", "OTHER_MULTIPLIER_BITS", "SHIFT_BITS"):
         assert getattr(design, name) == getattr(quantized, name)

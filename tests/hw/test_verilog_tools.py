@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from hw.export import TOP, to_verilog
-from hw.pe import Pe
-from sim.build import cached_verilog, simulator_environment
+from skipstone.hw.export import TOP, to_verilog
+from skipstone.hw.pe import Pe
+from skipstone.sim.build import cached_verilog, simulator_environment
 from tests.sim.designs import POOL
 
 STYLE = {

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from hw.design import Design
-from mapper.compile import _workloads
-from mapper.folding import choose_folds, merge_candidates
-from mapper.layout import Layout
-from mapper.lookups import collect_lookups
-from mapper.tiling import MappedWorkload, map_workload
-from models.quantized import HostProduct, QuantizedNetwork
+from skipstone.hw.design import Design
+from skipstone.mapper.lowering.compile import _workloads
+from skipstone.mapper.lowering.folding import choose_folds, merge_candidates
+from skipstone.mapper.lowering.layout import Layout
+from skipstone.mapper.lowering.lookups import collect_lookups
+from skipstone.mapper.lowering.tiling import MappedWorkload, map_workload
+from skipstone.models.quantization.network import HostProduct, QuantizedNetwork
 from tests.sim.designs import POOL
 
 DESIGNS = [POOL[name] for name in ("square4", "odd3x6", "lanes2x5", "broad2x12", "codebook2x7")]

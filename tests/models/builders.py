@@ -12,12 +12,12 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from models.calibrate import calibrate
-from models.graph import Conv, Graph, Layer, Shape
-from models.onnx_export import to_onnx
-from models.onnx_import import load
-from models.quantize import quantize
-from models.quantized import HostProduct, QuantizedLayer, QuantizedNetwork, QuantizedTensor
+from skipstone.models.graph.graph import Conv, Graph, Layer, Shape
+from skipstone.models.graph.to_onnx import to_onnx
+from skipstone.models.onnx_io.reader import load
+from skipstone.models.quantization.network import HostProduct, QuantizedLayer, QuantizedNetwork, QuantizedTensor
+from skipstone.models.quantization.quantize import quantize
+from skipstone.models.quantization.ranges import calibrate
 
 Array = NDArray[np.generic]
 

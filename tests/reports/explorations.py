@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 from typing import Any
 
-from reports.exploration import Constraint, ExplorationPoint, ExplorationResult, Objective
+from skipstone.mapper.results.exploration import Constraint, ExplorationPoint, ExplorationResult, Objective
 
 OBJECTIVES = (
     Objective("cycles", "minimize"),

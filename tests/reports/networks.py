@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from mapper.results import (
+from skipstone.mapper.results.network import (
     CAUSES,
     Accuracy,
     AreaTerm,

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from mapper.results import CAUSES
-from models.sensitivity import SensitivityLayer, SensitivityPoint, SensitivityResult
-from reports.compression import CompressionResult, LayerSize, StepResult
-from skipstone.verify import Difference, Verification
+from skipstone.flow.verify import Difference, Verification
+from skipstone.mapper.results.compression import CompressionResult, LayerSize, StepResult
+from skipstone.mapper.results.network import CAUSES
+from skipstone.models.pruning.sensitivity import SensitivityLayer, SensitivityPoint, SensitivityResult
 from tests.reports.explorations import exploration, impossible, without_accuracy
 from tests.reports.networks import host_layer, layer, network, resnet8
 

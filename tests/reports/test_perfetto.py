@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mapper.timeline import DRAIN, HELD, ISSUE, LEFT_OUT, LOAD, LOADER, SLOTS, Timeline
-from reports import perfetto
-from reports.perfetto import WaveTime, microseconds, place_of, trace_events, trace_metadata, write_trace
+from skipstone.mapper.timing.timeline import DRAIN, HELD, ISSUE, LEFT_OUT, LOAD, LOADER, SLOTS, Timeline
+from skipstone.reports import perfetto
+from skipstone.reports.perfetto import WaveTime, microseconds, place_of, trace_events, trace_metadata, write_trace
 from tests.reports.timelines import NAMES, three_layers
 
 TIME = WaveTime(2, (424, 1000))

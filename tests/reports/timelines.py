@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hw.design import ALL_TILES_FREE, Design
-from mapper.timeline import Timeline, schedule_timeline
-from tests.mapper.test_cycles import schedule
+from skipstone.hw.design import ALL_TILES_FREE, Design
+from skipstone.mapper.timing.timeline import Timeline, schedule_timeline
+from tests.mapper.timing.test_cycles import schedule
 
 NAMES = ("first", "<b>second</b>", "third")
 

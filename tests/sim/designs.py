@@ -1,7 +1,7 @@
 """A pool of small designs that stand at the edges: odd sizes, one column, one lane, more lanes than rows, 2 and 16 bits, every
 kind of multiplier, both ways to code indices, tables."""
 
-from hw.design import Design
+from skipstone.hw.design import Design
 
 COMMON = {
     "activation_words": 8192,

@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import strategies as st
 
-from hw.design import Design
-from models.quantized import HostProduct, Lattice, QuantizedLayer, QuantizedNetwork, output_size
+from skipstone.hw.design import Design
+from skipstone.models.quantization.network import HostProduct, Lattice, QuantizedLayer, QuantizedNetwork, output_size
 from tests.sim.networks import layer, tensor, weight_arrays
 
 

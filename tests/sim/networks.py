@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from hw.design import Design
-from models.quantized import QuantizedLayer, QuantizedNetwork, QuantizedTensor, output_size
+from skipstone.hw.design import Design
+from skipstone.models.quantization.network import QuantizedLayer, QuantizedNetwork, QuantizedTensor, output_size
 
 
 def tensor(name: str, shape: tuple[int, int, int], bits: int) -> QuantizedTensor:

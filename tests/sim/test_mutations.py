@@ -13,15 +13,15 @@ import types
 import numpy as np
 import pytest
 
-import mapper.cycles
-from hw import timing
-from hw.design import Design
-from hw.export import array_verilog
-from mapper.compile import compile_network
-from mapper.cycles import network_cycles
-from models import reference
-from models.quantized import QuantizedNetwork
-from sim.session import RtlSession
+from skipstone.hw import timing
+from skipstone.hw.design import Design
+from skipstone.hw.export import array_verilog
+from skipstone.mapper.lowering.compile import compile_network
+from skipstone.mapper.timing import cycles
+from skipstone.mapper.timing.cycles import network_cycles
+from skipstone.models.quantization import reference
+from skipstone.models.quantization.network import QuantizedNetwork
+from skipstone.sim.session import RtlSession
 from tests.sim.networks import layer, tensor
 
 DESIGN = Design(
@@ -117,56 +117,56 @@ def test_skipped_pipeline_stage_in_the_model_is_noticed(monkeypatch, constant):
     setattr(broken, constant, getattr(broken, constant) - 1)
     if constant == "PE_LATENCY":
         broken.DRAIN_START_LATENCY = broken.PE_LATENCY + 1
-    monkeypatch.setattr(mapper.cycles, "timing", broken)
-    monkeypatch.setattr(mapper.cycles, "WRITTEN", broken.REQUANTIZER_LATENCY + broken.TILE_DONE_LATENCY)
+    monkeypatch.setattr(cycles, "timing", broken)
+    monkeypatch.setattr(cycles, "WRITTEN", broken.REQUANTIZER_LATENCY + broken.TILE_DONE_LATENCY)
     assert compare(verilog) == (False, True)
 
 
 GATEWARE_BREAKS = [
     pytest.param(
-        "hw.loader", "x1.eq(x + entry.x)", "x1.eq(x + entry.x + 1)", ("hw.array.Loader",),
+        "skipstone.hw.loader", "x1.eq(x + entry.x)", "x1.eq(x + entry.x + 1)", ("skipstone.hw.array.Loader",),
         id="loader is off by one column",
     ),
     pytest.param(
-        "hw.requantizer", "half2.eq((1 << shift1) >> 1)", "half2.eq((1 << shift1) >> 2)", ("hw.drain.Requantizer",),
+        "skipstone.hw.requantizer", "half2.eq((1 << shift1) >> 1)", "half2.eq((1 << shift1) >> 2)", ("skipstone.hw.drain.Requantizer",),
         id="requantizer rounds by a quarter",
     ),
     pytest.param(
-        "hw.array", "row.held < design.windows", "row.held < design.windows - 1", ("hw.export.SkipstoneArray",),
+        "skipstone.hw.array", "row.held < design.windows", "row.held < design.windows - 1", ("skipstone.hw.export.SkipstoneArray",),
         id="one window slot is lost",
     ),
     pytest.param(
-        "hw.array", "row.held < design.windows", "row.held <= design.windows", ("hw.export.SkipstoneArray",),
+        "skipstone.hw.array", "row.held < design.windows", "row.held <= design.windows", ("skipstone.hw.export.SkipstoneArray",),
         id="one window slot too many",
     ),
     pytest.param(
-        "hw.row", "(~tile_start | (open_tiles < 2))", "(~tile_start | (open_tiles < 3))", ("hw.array.Row",),
+        "skipstone.hw.row", "(~tile_start | (open_tiles < 2))", "(~tile_start | (open_tiles < 3))", ("skipstone.hw.array.Row",),
         id="a bank is used before it is drained",
     ),
     pytest.param(
-        "hw.loader", "self.tiles_written >= config.wait_tiles", "self.tiles_written >= 0", ("hw.array.Loader",),
+        "skipstone.hw.loader", "self.tiles_written >= config.wait_tiles", "self.tiles_written >= 0", ("skipstone.hw.array.Loader",),
         id="loader does not wait for the first tiles it needs",
     ),
     pytest.param(
-        "hw.loader", "(first_written & (free_left != 0))", "first_written", ("hw.array.Loader",),
+        "skipstone.hw.loader", "(first_written & (free_left != 0))", "first_written", ("skipstone.hw.array.Loader",),
         id="loader does not wait for the last tiles it needs",
     ),
     pytest.param(
-        "hw.row", "list_start.eq(address + 1), tiles_left.eq(tiles)", "list_start.eq(address + 1), tiles_left.eq(self.tiles)",
-        ("hw.array.Row",),
+        "skipstone.hw.row", "list_start.eq(address + 1), tiles_left.eq(tiles)", "list_start.eq(address + 1), tiles_left.eq(self.tiles)",
+        ("skipstone.hw.array.Row",),
         id="row takes its number of tiles from the layer that the loader is at",
     ),
     pytest.param(
-        "hw.row", "x_maximum.eq(maximum)", "x_maximum.eq(self.maximum)", ("hw.array.Row",),
+        "skipstone.hw.row", "x_maximum.eq(maximum)", "x_maximum.eq(self.maximum)", ("skipstone.hw.array.Row",),
         id="row takes its operation from the layer that the loader is at",
     ),
     pytest.param(
-        "hw.drain", 'walker.base.eq(config[f"{name}_base"])', 'walker.base.eq(config[f"{name}_base"] + (name == "other"))',
-        ("hw.array.Drain",),
+        "skipstone.hw.drain", 'walker.base.eq(config[f"{name}_base"])', 'walker.base.eq(config[f"{name}_base"] + (name == "other"))',
+        ("skipstone.hw.array.Drain",),
         id="drain adds the word beside",
     ),
     pytest.param(
-        "hw.controller", "self.begin | self.ahead | stops", "self.begin | stops", ("hw.array.Controller",),
+        "skipstone.hw.controller", "self.begin | self.ahead | stops", "self.begin | stops", ("skipstone.hw.array.Controller",),
         id="loader runs two layers ahead",
     ),
 ]  # fmt: skip

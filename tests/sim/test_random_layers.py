@@ -13,14 +13,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from hw.design import ALL_TILES_FREE, Design
-from mapper.compile import compile_network
-from mapper.cycles import network_cycles
-from mapper.errors import MappingError
-from mapper.program import Program
-from mapper.workload import UNFOLDED
-from models import reference
-from sim.session import RtlSession
+from skipstone.hw.design import ALL_TILES_FREE, Design
+from skipstone.mapper.errors import MappingError
+from skipstone.mapper.lowering.compile import compile_network
+from skipstone.mapper.lowering.workload import UNFOLDED
+from skipstone.mapper.program import Program
+from skipstone.mapper.timing.cycles import network_cycles
+from skipstone.models.quantization import reference
+from skipstone.sim.session import RtlSession
 from tests.sim.designs import POOL
 from tests.sim.graphs import graphs
 from tests.sim.networks import networks

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hw.design import Design
-from mapper.compile import compile_network
-from mapper.program import Program
-from mapper.timeline import (
+from skipstone.hw.design import Design
+from skipstone.mapper.lowering.compile import compile_network
+from skipstone.mapper.program import Program
+from skipstone.mapper.timing.timeline import (
     BALANCE_WAIT,
     DRAIN,
     DRAIN_WAIT,
@@ -31,11 +31,11 @@ from mapper.timeline import (
     Timeline,
     network_timeline,
 )
-from models.quantized import HostProduct, QuantizedNetwork
-from reports.perfetto import WaveTime, trace_events, write_trace
-from sim.jobs import PERIOD_NS
-from sim.session import RtlSession
-from sim.timebase import start_times_ns
+from skipstone.models.quantization.network import HostProduct, QuantizedNetwork
+from skipstone.reports.perfetto import WaveTime, trace_events, write_trace
+from skipstone.sim.jobs import PERIOD_NS
+from skipstone.sim.session import RtlSession
+from skipstone.sim.timebase import start_times_ns
 from tests.sim.networks import layer, tensor
 from tests.sim.waves import Signal, read_signals
 

@@ -2,19 +2,19 @@
 
 import pytest
 
-from hw.array import SkipstoneArray
-from hw.controller import Controller
-from hw.design import Design
-from hw.loader import Loader
-from hw.pe import Pe
-from hw.requantizer import Requantizer
-from hw.row import Row
-from sim.errors import SimulationError
-from sim.unit import check_results, design_environment, run_bench
+from skipstone.errors import SimulationError
+from skipstone.hw.array import SkipstoneArray
+from skipstone.hw.controller import Controller
+from skipstone.hw.design import Design
+from skipstone.hw.loader import Loader
+from skipstone.hw.pe import Pe
+from skipstone.hw.requantizer import Requantizer
+from skipstone.hw.row import Row
 from tests.sim.designs import POOL
+from tests.sim.unit import check_results, design_environment, run_bench
 
 SMALL = {"activation_words": 64, "weight_entries": 32, "load_entries": 32, "parameter_words": 4, "layers": 2}
-# The hand-made program of sim.benches.array fits both: 2x2, and three rows, columns and lanes with narrow, odd numbers.
+# The hand-made program of tests.sim.benches.array fits both: 2x2, and three rows, columns and lanes with narrow, odd numbers.
 HAND = {
     design.name: design
     for design in (
@@ -31,7 +31,7 @@ HAND = {
 @pytest.mark.parametrize("name", ["two_bits", "odd3x6", "broad2x12", "sign4x4", "codebook2x7"])
 def test_requantizer(name):
     """2, 8 and 16 bits; 4 bits with two tables, 8 bits with three."""
-    run_bench(Requantizer(POOL[name]), "requantizer", "sim.benches.requantizer", 3, design_environment(POOL[name]))
+    run_bench(Requantizer(POOL[name]), "requantizer", "tests.sim.benches.requantizer", 3, design_environment(POOL[name]))
 
 
 @pytest.mark.rtl
@@ -39,7 +39,7 @@ def test_requantizer(name):
 def test_pe(name):
     """2-bit numbers with one accumulator read at once; 4-bit weights, 5-bit activations, three accumulators at once; exponents up
     to 15; three terms of powers; signs; looked up weights."""
-    run_bench(Pe(POOL[name]), "pe", "sim.benches.pe", 4, design_environment(POOL[name]))
+    run_bench(Pe(POOL[name]), "pe", "tests.sim.benches.pe", 4, design_environment(POOL[name]))
 
 
 @pytest.mark.rtl
@@ -48,7 +48,7 @@ def test_pe_with_one_and_two_terms(weight_bits):
     """And accumulators that just hold one product."""
     design = POOL["additive2x3"].replace(weight_bits=weight_bits)
     design = design.replace(accumulator_bits=design.products.product_bits)
-    run_bench(Pe(design), "pe", "sim.benches.pe", 4, design_environment(design))
+    run_bench(Pe(design), "pe", "tests.sim.benches.pe", 4, design_environment(design))
 
 
 @pytest.mark.rtl
@@ -57,27 +57,27 @@ def test_row(name):
     """Two windows with lists that leave one at a time; five windows with lists that leave up to seven; weights and
     fillers of every kind, deltas with many escapes, with some and with none."""
     design = POOL[name]
-    run_bench(Row(design), "row", "sim.benches.row", 5, design_environment(design), public=(("row", "issue"),))
+    run_bench(Row(design), "row", "tests.sim.benches.row", 5, design_environment(design), public=(("row", "issue"),))
 
 
 @pytest.mark.rtl
 @pytest.mark.parametrize("name", ["odd3x6", "lanes2x5"])
 def test_loader(name):
     """Six columns, five slots and a reach of three; five columns, four slots in five windows and a reach of eight."""
-    run_bench(Loader(POOL[name]), "loader", "sim.benches.loader", 6, design_environment(POOL[name]))
+    run_bench(Loader(POOL[name]), "loader", "tests.sim.benches.loader", 6, design_environment(POOL[name]))
 
 
 @pytest.mark.rtl
 @pytest.mark.parametrize("name", ["odd3x6", "codebook2x7"])
 def test_controller(name):
     """Without and with a codebook in the descriptor."""
-    run_bench(Controller(POOL[name]), "controller", "sim.benches.controller", 4, design_environment(POOL[name]))
+    run_bench(Controller(POOL[name]), "controller", "tests.sim.benches.controller", 4, design_environment(POOL[name]))
 
 
 @pytest.mark.rtl
 @pytest.mark.parametrize("name", list(HAND))
 def test_array(name):
-    run_bench(SkipstoneArray(HAND[name]), "array", "sim.benches.array", 5, design_environment(HAND[name]))
+    run_bench(SkipstoneArray(HAND[name]), "array", "tests.sim.benches.array", 5, design_environment(HAND[name]))
 
 
 # The verdict itself ---------------------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ def test_a_bench_that_does_not_run_fails(tests, env, text):
     design = POOL["two_bits"]
     with pytest.raises(SimulationError, match=text):
         run_bench(
-            Requantizer(design), "requantizer", "sim.benches.requantizer", tests, design_environment(design) | env
+            Requantizer(design), "requantizer", "tests.sim.benches.requantizer", tests, design_environment(design) | env
         )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from hw.design import load_design
-from skipstone.prepare import CompressionOptions
-from skipstone.verify import verify_network
+from skipstone.flow.prepare import CompressionOptions
+from skipstone.flow.verify import verify_network
+from skipstone.hw.design import load_design
 from tests.elsewhere import ABSENT, MLPERF
 
 
@@ -39,9 +39,9 @@ def test_carried_network_is_exact(design, prune):
 @pytest.mark.rtl
 def test_a_carried_variant_is_exact():
     """Ternary weights on PEs that add and subtract, as the file has them."""
-    from models.onnx_import import load
-    from models.quantize import quantize
-    from skipstone.designs import design_for
+    from skipstone.flow.designs import design_for
+    from skipstone.models.onnx_io.reader import load
+    from skipstone.models.quantization.quantize import quantize
 
     network = quantize(load("resnet8_fashion_ternary"), None)
     design = design_for(network, load_design("tiny"))
@@ -65,16 +65,16 @@ def test_icarus_is_a_second_opinion():
     """The same bench on another simulator, which also knows unknown values: a layer at 90% zeros on 4x4 PEs."""
     import shutil
 
-    from sim.session import RtlSession
+    from skipstone.sim.session import RtlSession
     from tests.sim.test_mutations import DESIGN, network
 
     if shutil.which("iverilog") is None:
         pytest.skip("Icarus Verilog is not installed (Debian package iverilog)")
     import numpy as np
 
-    from mapper.compile import compile_network
-    from mapper.cycles import network_cycles
-    from models import reference
+    from skipstone.mapper.lowering.compile import compile_network
+    from skipstone.mapper.timing.cycles import network_cycles
+    from skipstone.models.quantization import reference
 
     quantized = network()
     program = compile_network(quantized, DESIGN)

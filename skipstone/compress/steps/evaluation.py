@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from models.evaluate import float_accuracy
 from skipstone.compress.state import Context, State, quantized
 from skipstone.compress.step_keys import Gate, RobustAccuracy
 from skipstone.compress.steps.extra import training_module
+from skipstone.models.data.float_execution import float_accuracy
 
 
 def apply_robust(step: RobustAccuracy, state: State, context: Context) -> State:
     """Each network is attacked through its own gradients, the integers through those of the compressed float network."""
-    from models import reference
+    from skipstone.models.quantization import reference
 
     robust = training_module("robust")
     images, labels = context.dataset.testing()
@@ -36,7 +36,7 @@ def apply_robust(step: RobustAccuracy, state: State, context: Context) -> State:
 
 
 def apply_gate(step: Gate, state: State, context: Context) -> State:
-    from models.gating import gate, typical_means
+    from skipstone.models.pruning.gating import gate, typical_means
 
     images, labels = context.dataset.testing()
     images, labels = images[: step.images], labels[: step.images]
@@ -51,10 +51,10 @@ def apply_gate(step: Gate, state: State, context: Context) -> State:
         "on_the_array": "nothing: its lists of words and weights are fixed, gated words are loaded and multiplied",
     }
     if context.design is not None:
-        from mapper.compile import compile_network
-        from mapper.memories import with_memories_for
         from skipstone.compress.gating import load_savings
-        from skipstone.designs import design_for
+        from skipstone.flow.designs import design_for
+        from skipstone.mapper.lowering.compile import compile_network
+        from skipstone.mapper.lowering.memory_fit import with_memories_for
 
         design = with_memories_for(integers, design_for(integers, context.design))
         savings = load_savings(compile_network(integers, design), integers, found)

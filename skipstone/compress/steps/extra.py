@@ -1,19 +1,19 @@
-"""The way to ``models.training``, which needs PyTorch: without it, a step that trains says which extra to install."""
+"""The way to ``skipstone.models.training``, which needs PyTorch: without it, a step that trains says which extra to install."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import Any
 
-from models.errors import SkipstoneError
+from skipstone.errors import SkipstoneError
 
 
 def training_module(name: str) -> Any:
-    """``models.training.NAME``. Raises SkipstoneError where PyTorch or a package of its kind is missing."""
+    """``skipstone.models.training.NAME``. Raises SkipstoneError where PyTorch or a package of its kind is missing."""
     try:
-        return import_module(f"models.training.{name}")
+        return import_module(f"skipstone.models.training.{name}")
     except ModuleNotFoundError as error:
-        if error.name and error.name.split(".")[0] in ("models", "skipstone", "mapper", "hw"):
+        if error.name and error.name.split(".")[0] == "skipstone":
             raise
         raise SkipstoneError(
             f"this step trains, or needs gradients, with the package {error.name}, which is not installed; "

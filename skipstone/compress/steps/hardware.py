@@ -9,21 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.design import Design
-from mapper.pruning.target import Target, target_for
-from models.errors import SkipstoneError
-from models.graph import Affine, Conv, Graph
-from models.graph_files import graph_fingerprint
-from models.images import Images
-from models.pruning.masks import Pruning
-from models.sensitivity import PruneLayer, magnitude
 from skipstone.compress.state import Context, Scheme, State, activation_ranges
 from skipstone.compress.step_keys import BalanceRows, CycleAwarePrune, PruneWords
+from skipstone.errors import SkipstoneError
+from skipstone.hw.design import Design
+from skipstone.mapper.pruning.target import Target, target_for
+from skipstone.models.data.images import Images
+from skipstone.models.graph.files import graph_fingerprint
+from skipstone.models.graph.graph import Affine, Conv, Graph
+from skipstone.models.pruning.masks import Pruning
+from skipstone.models.pruning.sensitivity import PruneLayer, magnitude
 
 
 def target_of(state: State, context: Context) -> Target:
     """The design as costs are counted on it, for the network as it is now."""
-    from skipstone.designs import fitted
+    from skipstone.flow.designs import fitted
 
     scheme = state.scheme
     assert context.design is not None
@@ -49,8 +49,8 @@ def apply_cycle_aware(step: CycleAwarePrune, state: State, context: Context) -> 
     By second order the search prunes each layer by what it sees in the whole network; what is returned then makes up for the
     layers before it, too, and is measured anew: its figures may leave the bounds that the search kept, which the notes say.
     """
-    from mapper.pruning import losses
-    from mapper.pruning.sparsity import UnreachableError, fewest_cycles, least_loss, sparsity_rows
+    from skipstone.mapper.pruning import losses
+    from skipstone.mapper.pruning.sparsity import UnreachableError, fewest_cycles, least_loss, sparsity_rows
 
     graph = state.graph
     target = target_of(state, context)
@@ -86,7 +86,7 @@ def apply_cycle_aware(step: CycleAwarePrune, state: State, context: Context) -> 
     figures = {"loss": found.loss_after, "cost": found.cost_after, "cycles": found.cycles_after}
     measured: dict[str, Any] = {}
     if step.method == "second_order":
-        from models.pruning.second_order import second_order
+        from skipstone.models.pruning.second_order import second_order
 
         pruned = second_order(graph, Pruning("weight", amounts=dict(found.amounts)), images).graph
         measured["search"] = figures
@@ -113,7 +113,7 @@ def apply_cycle_aware(step: CycleAwarePrune, state: State, context: Context) -> 
 
 def second_order_of(graph: Graph, images: Images, memory: dict[Any, Any]) -> PruneLayer:
     """Prunes a layer of ``graph`` by second order, at each amount once; ``memory`` keeps what was found."""
-    from models.pruning.second_order import second_order
+    from skipstone.models.pruning.second_order import second_order
 
     whose = ("second order", graph_fingerprint(graph), len(images))
     known: dict[tuple[str, float], NDArray[np.float32]] = memory.setdefault(whose, {})
@@ -140,7 +140,7 @@ def fisher_scores(state: State, context: Context) -> dict[str, NDArray[np.float6
 def apply_balance_rows(step: BalanceRows, state: State, context: Context) -> State:
     """Weights that come back have the values they had before any pruning, at the layer's scale of now, so layers must still have
     their first shapes."""
-    from mapper.pruning.rows import balance_rows
+    from skipstone.mapper.pruning.rows import balance_rows
 
     found = balance_rows(state.graph, context.parent, target_of(state, context), progress=context.progress)
     measured = {
@@ -153,7 +153,7 @@ def apply_balance_rows(step: BalanceRows, state: State, context: Context) -> Sta
 
 
 def apply_prune_words(step: PruneWords, state: State, context: Context) -> State:
-    from mapper.pruning.words import prune_words
+    from skipstone.mapper.pruning.words import prune_words
 
     found = prune_words(state.graph, target_of(state, context), step.amount, progress=context.progress)
     measured = {

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from models.graph import Graph
-from models.pruning.criteria import CRITERIA, Evidence
-from models.pruning.masks import Pruning, prune
 from skipstone.compress.state import Context, State
 from skipstone.compress.step_keys import Prune, PruneByReconstruction, PruneSecondOrder
+from skipstone.models.graph.graph import Graph
+from skipstone.models.pruning.criteria import CRITERIA, Evidence
+from skipstone.models.pruning.masks import Pruning, prune
 
 GRADIENT_IMAGES = 2048
 """Training images that gradients are taken over."""
@@ -30,7 +30,7 @@ def evidence_for(criterion: str, graph: Graph, context: Context) -> Evidence | N
             gradients = take(graph, images[chosen], labels[chosen])
             return Evidence(gradients=gradients)
         case "statistics":
-            from models.pruning.statistics import measure
+            from skipstone.models.pruning.statistics import measure
 
             return Evidence(statistics=measure(graph, context.dataset.calibration()))
         case _:
@@ -44,7 +44,7 @@ def apply_prune(step: Prune, state: State, context: Context) -> State:
 
 
 def apply_second_order(step: PruneSecondOrder, state: State, context: Context) -> State:
-    from models.pruning.second_order import second_order
+    from skipstone.models.pruning.second_order import second_order
 
     pruning = step.pruning()
     if step.allocation == "lamp":
@@ -65,14 +65,14 @@ def lamp_amounts(graph: Graph, amount: float, skip: tuple[str, ...] = ()) -> dic
 
 
 def apply_reconstruction(step: PruneByReconstruction, state: State, context: Context) -> State:
-    from models.pruning.reconstruction import reconstruct
+    from skipstone.models.pruning.reconstruction import reconstruct
 
     images = context.dataset.calibration()[: step.images]
     pruning = Pruning("input_channel", amount=step.amount, skip=step.skip)
     pruned = reconstruct(state.graph, pruning, images)
     graph, notes = pruned.graph, pruned.notes
     if step.shrink:
-        from models.surgery.shrink import remove_zero_channels
+        from skipstone.models.surgery.shrink import remove_zero_channels
 
         shrunk = remove_zero_channels(graph)
         graph, notes = shrunk.graph, notes + shrunk.notes

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from models.errors import SkipstoneError
-from models.graph import Graph
 from skipstone.compress.state import Context, Scheme, State, activation_ranges
 from skipstone.compress.step_keys import Equalize, Quantize
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.graph import Graph
 
 
 def apply_equalize(step: Equalize, state: State, context: Context) -> State:
-    from models.ptq.equalize import equalize
+    from skipstone.models.ptq.equalize import equalize
 
     equalized = equalize(state.graph)
     pairs = [" and ".join(pair) for pair in equalized.pairs]
@@ -47,7 +47,7 @@ def apply_quantize(step: Quantize, state: State, context: Context) -> State:
     if fixed:
         notes = (f"integers already, which stay as they are: the weights of {', '.join(fixed)}", *notes)
     if step.bias_correction:
-        from models.ptq.bias_correction import correct_biases
+        from skipstone.models.ptq.bias_correction import correct_biases
 
         images = context.dataset.calibration()
         ranges = activation_ranges(original, scheme, context.dataset)
@@ -70,7 +70,7 @@ def _bits(graph: Graph, scheme: Scheme) -> dict[str, int]:
 def _rounded(step: Quantize, graph: Graph, scheme: Scheme, context: Context) -> tuple[Graph, tuple[str, ...]]:
     """The graph with grids where rounding is more than the nearest step of the largest weight's scale."""
     if step.rounding == "adaptive":
-        from models.ptq.adaround import adaround
+        from skipstone.models.ptq.adaround import adaround
 
         rounded = adaround(
             graph,
@@ -85,7 +85,7 @@ def _rounded(step: Quantize, graph: Graph, scheme: Scheme, context: Context) -> 
         )
         return rounded.graph, rounded.notes
     if step.weight_range == "mse":
-        from models.ptq.weight_range import with_weight_range
+        from skipstone.models.ptq.weight_range import with_weight_range
 
         return with_weight_range(graph, _bits(graph, scheme), "mse"), ()
     return graph, ()
@@ -93,14 +93,14 @@ def _rounded(step: Quantize, graph: Graph, scheme: Scheme, context: Context) -> 
 
 def _gridded(graph: Graph, scheme: Scheme) -> Graph:
     """``graph`` with the integers that ``scheme`` would give its weights as grids."""
-    from models.ptq.codes import coded
+    from skipstone.models.ptq.codes import coded
 
     missing = [layer.name for layer in graph.convs if layer.grid is None]
     return coded(graph, scheme.weight_code, _bits(graph, scheme), scheme.codebook_entries, layers=missing)
 
 
 def _mixed(step: Quantize, graph: Graph, context: Context) -> dict[str, int]:
-    from models.ptq.mixed_precision import choose_bits, sensitivities
+    from skipstone.models.ptq.mixed_precision import choose_bits, sensitivities
 
     choices = tuple(bits for bits in (2, 3, 4, 5, 6, 8) if bits <= step.weight_bits)
     context.progress("sensitivity of each layer to its bits")

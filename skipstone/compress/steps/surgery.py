@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from models.graph import Graph
-from models.pruning.criteria import reduce, saliency
-from models.pruning.structures import group_ids
-from models.surgery.result import Surgery
 from skipstone.compress.state import Context, State
 from skipstone.compress.step_keys import Compact, Factorize, RemoveBlocks, RemoveFilters
 from skipstone.compress.steps.pruning import evidence_for
+from skipstone.models.graph.graph import Graph
+from skipstone.models.pruning.criteria import reduce, saliency
+from skipstone.models.pruning.structures import group_ids
+from skipstone.models.surgery.result import Surgery
 
 
 def filter_scores(graph: Graph, criterion: str, context: Context) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
@@ -29,7 +29,7 @@ def filter_scores(graph: Graph, criterion: str, context: Context) -> dict[str, n
 
 
 def apply_remove_filters(step: RemoveFilters, state: State, context: Context) -> State:
-    from models.surgery.ranked import shrink_by
+    from skipstone.models.surgery.ranked import shrink_by
 
     scores = filter_scores(state.graph, step.criterion, context)
     surgery = shrink_by(
@@ -45,7 +45,7 @@ def apply_remove_filters(step: RemoveFilters, state: State, context: Context) ->
 
 
 def apply_remove_blocks(step: RemoveBlocks, state: State, context: Context) -> State:
-    from models.surgery.blocks import remove_blocks
+    from skipstone.models.surgery.blocks import remove_blocks
 
     if step.blocks:
         return _after(state, remove_blocks(state.graph, step.blocks))
@@ -54,8 +54,8 @@ def apply_remove_blocks(step: RemoveBlocks, state: State, context: Context) -> S
 
 def block_scores(graph: Graph, context: Context) -> dict[str, float]:
     """For each block that can leave: the mean squared change of the network's answers on calibration images without it."""
-    from models.evaluate import float_scores
-    from models.surgery.blocks import removable_blocks, remove_blocks
+    from skipstone.models.data.float_execution import float_scores
+    from skipstone.models.surgery.blocks import removable_blocks, remove_blocks
 
     images = context.dataset.calibration()
     expected = float_scores(graph, images).astype(np.float64)
@@ -70,7 +70,7 @@ def block_scores(graph: Graph, context: Context) -> dict[str, float]:
 
 
 def apply_factorize(step: Factorize, state: State, context: Context) -> State:
-    from models.surgery import factorize
+    from skipstone.models.surgery import factorize
 
     layers = step.layers or None
     ranks: Mapping[str, Any] | None = None
@@ -86,7 +86,7 @@ def apply_factorize(step: Factorize, state: State, context: Context) -> State:
 
 
 def apply_compact(step: Compact, state: State, context: Context) -> State:
-    from models.surgery import compact
+    from skipstone.models.surgery import compact
 
     layers = step.layers or None
     if step.filter == "depthwise_separable":

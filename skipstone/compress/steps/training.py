@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from models.graph import Graph
 from skipstone.compress.keys import Training
 from skipstone.compress.state import Context, Scheme, State
 from skipstone.compress.step_keys import (
@@ -19,10 +18,11 @@ from skipstone.compress.step_keys import (
 )
 from skipstone.compress.steps.extra import training_module
 from skipstone.compress.steps.pruning import evidence_for
+from skipstone.models.graph.graph import Graph
 
 
 def options_of(step: Training, context: Context) -> Any:
-    """A step's keys as ``models.training.loop.TrainingOptions``."""
+    """A step's keys as ``skipstone.models.training.loop.TrainingOptions``."""
     return training_module("loop").TrainingOptions(
         epochs=step.epochs,
         learning_rate=step.learning_rate,
@@ -65,7 +65,7 @@ def apply_fine_tune(step: FineTune, state: State, context: Context) -> State:
     hooks = []
     if step.regularizer != "none":
         sparsity = training_module("sparsity")
-        from models.pruning.masks import Pruning
+        from skipstone.models.pruning.masks import Pruning
 
         structure = Pruning(granularity=step.granularity, block=step.block)
         hooks = [sparsity.Regularization(step.regularizer, step.strength, structure)]

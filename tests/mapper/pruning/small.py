@@ -7,9 +7,9 @@ import math
 import numpy as np
 from hypothesis import strategies as st
 
-from hw.design import Design
-from mapper.pruning.target import Target, target_for
-from models.graph import Add, AveragePool, Graph
+from skipstone.hw.design import Design
+from skipstone.mapper.pruning.target import Target, target_for
+from skipstone.models.graph.graph import Add, AveragePool, Graph
 from tests.models.builders import conv_layer, graph_of, random_images
 from tests.sim.designs import POOL
 

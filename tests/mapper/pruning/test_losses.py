@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from mapper.pruning.losses import accuracy_drop, divergence, output_error, prune_by, score_loss
-from models.errors import SkipstoneError
-from models.sensitivity import magnitude
+from skipstone.errors import SkipstoneError
+from skipstone.mapper.pruning.losses import accuracy_drop, divergence, output_error, prune_by, score_loss
+from skipstone.models.pruning.sensitivity import magnitude
 from tests.models.builders import conv_layer, graph_of, random_images
 
 GRAPH = graph_of(
@@ -24,7 +24,7 @@ def test_the_reference_loses_nothing_and_an_empty_layer_something(make):
 def test_divergence_is_that_of_its_definition():
     import onnxruntime
 
-    from models.onnx_export import to_onnx
+    from skipstone.models.graph.to_onnx import to_onnx
 
     def softmax(graph):
         session = onnxruntime.InferenceSession(to_onnx(graph).SerializeToString(), providers=["CPUExecutionProvider"])

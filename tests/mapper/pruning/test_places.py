@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mapper.pruning.places import NOT_LOADED, trained, weight_places
+from skipstone.mapper.pruning.places import NOT_LOADED, trained, weight_places
 from tests.mapper.pruning.small import DESIGNS, masked, small_graphs, target_of
 
 

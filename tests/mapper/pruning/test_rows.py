@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mapper.pruning.rows import balance_rows
-from models.errors import SkipstoneError
-from models.pruning.masks import Pruning, prune
+from skipstone.errors import SkipstoneError
+from skipstone.mapper.pruning.rows import balance_rows
+from skipstone.models.pruning.masks import Pruning, prune
 from tests.mapper.pruning.small import DESIGNS, masked, small_graphs, target_of
 from tests.models.builders import conv_layer, graph_of
 from tests.sim.designs import POOL

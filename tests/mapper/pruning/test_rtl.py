@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from mapper.cycles import network_cycles
-from mapper.pruning.losses import output_error
-from mapper.pruning.rows import balance_rows
-from mapper.pruning.sparsity import fewest_cycles
-from mapper.pruning.words import prune_words
-from models import reference
-from sim.session import RtlSession
+from skipstone.mapper.pruning.losses import output_error
+from skipstone.mapper.pruning.rows import balance_rows
+from skipstone.mapper.pruning.sparsity import fewest_cycles
+from skipstone.mapper.pruning.words import prune_words
+from skipstone.mapper.timing.cycles import network_cycles
+from skipstone.models.quantization import reference
+from skipstone.sim.session import RtlSession
 from tests.mapper.pruning.small import masked, target_of
 from tests.models.builders import conv_layer, graph_of, random_images
 from tests.sim.designs import POOL

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mapper.pruning.losses import output_error, prune_by, score_loss
-from mapper.pruning.sparsity import fewest_cycles, least_loss
-from models.errors import SkipstoneError
-from models.pruning.masks import Pruning, prune
+from skipstone.errors import SkipstoneError
+from skipstone.mapper.pruning.losses import output_error, prune_by, score_loss
+from skipstone.mapper.pruning.sparsity import fewest_cycles, least_loss
+from skipstone.models.pruning.masks import Pruning, prune
 from tests.mapper.pruning.small import DESIGNS, small_graphs, target_of
 from tests.models.builders import conv_layer, graph_of, random_images
 from tests.sim.designs import POOL

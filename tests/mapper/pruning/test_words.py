@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mapper.pruning.words import prune_words
-from models.errors import SkipstoneError
+from skipstone.errors import SkipstoneError
+from skipstone.mapper.pruning.words import prune_words
 from tests.mapper.pruning.small import DESIGNS, mask_of, masked, small_graphs, target_of
 from tests.models.builders import conv_layer, graph_of
 from tests.sim.designs import POOL
@@ -71,7 +71,7 @@ def test_a_layer_that_computes_keeps_all_its_weights():
 
 
 def test_a_pool_that_waits_for_its_loads_is_named():
-    from models.graph import AveragePool
+    from skipstone.models.graph.graph import AveragePool
 
     graph = graph_of(
         conv_layer("a", "x", (3, 3, 1, 1)),

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from models.errors import SkipstoneError
-from models.graph import Add, Conv
-from models.pruning.criteria import CRITERIA, Evidence, by_weight, reduce, saliency, scores
-from models.pruning.statistics import measure
-from models.pruning.structures import group_ids
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.graph import Add, Conv
+from skipstone.models.pruning.criteria import CRITERIA, Evidence, by_weight, reduce, saliency, scores
+from skipstone.models.pruning.statistics import measure
+from skipstone.models.pruning.structures import group_ids
 from tests.models.builders import conv_layer, floats, graph_of, random_images
 from tests.models.pruning.shapes import layers
 

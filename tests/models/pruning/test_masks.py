@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.errors import SkipstoneError
-from models.graph import Conv, Graph, Softmax
-from models.pruning.criteria import Evidence
-from models.pruning.masks import Pruning, density, output_layers, prune
-from models.pruning.statistics import measure
-from models.pruning.structures import GRANULARITIES, Granularity, group_ids
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.graph import Conv, Graph, Softmax
+from skipstone.models.pruning.criteria import Evidence
+from skipstone.models.pruning.masks import Pruning, density, output_layers, prune
+from skipstone.models.pruning.statistics import measure
+from skipstone.models.pruning.structures import GRANULARITIES, Granularity, group_ids
 from tests.models.builders import conv_layer, graph_of, random_images
 from tests.models.pruning.shapes import layers
 

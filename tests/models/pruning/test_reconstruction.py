@@ -7,12 +7,12 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from models.errors import SkipstoneError
-from models.evaluate import run_onnx
-from models.graph import Graph
-from models.onnx_export import to_onnx
-from models.pruning.masks import Pruning, prune
-from models.pruning.reconstruction import least_reconstruction_error, reconstruct
+from skipstone.errors import SkipstoneError
+from skipstone.models.data.float_execution import run_onnx
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.to_onnx import to_onnx
+from skipstone.models.pruning.masks import Pruning, prune
+from skipstone.models.pruning.reconstruction import least_reconstruction_error, reconstruct
 from tests.models.builders import conv_layer, graph_of, random_images
 
 

@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.errors import SkipstoneError
-from models.evaluate import float_accuracy, run_onnx
-from models.graph import Graph
-from models.images import load_images
-from models.onnx_export import to_onnx
-from models.onnx_import import load
-from models.pruning.masks import Pruning, density, prune
-from models.pruning.second_order import second_order
-from models.zoo import carried_networks
+from skipstone.errors import SkipstoneError
+from skipstone.models.data.float_execution import float_accuracy, run_onnx
+from skipstone.models.data.images import load_images
+from skipstone.models.data.zoo import carried_networks
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.to_onnx import to_onnx
+from skipstone.models.onnx_io.reader import load
+from skipstone.models.pruning.masks import Pruning, density, prune
+from skipstone.models.pruning.second_order import second_order
 from tests.models.builders import conv_layer, graph_of, random_images
 
 

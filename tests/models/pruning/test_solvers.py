@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.pruning.solvers import admm, greedy_obs, refit
-from models.pruning.statistics import Real
+from skipstone.models.pruning.solvers import admm, greedy_obs, refit
+from skipstone.models.pruning.statistics import Real
 
 
 def problem(rows: int, size: int, groups: int, seed: int) -> tuple[Real, Real]:

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.errors import SkipstoneError
-from models.graph import AveragePool, Graph
-from models.pruning.masks import Pruning, density
-from models.pruning.spec import METHODS, describe, parse, prune_as
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.graph import AveragePool, Graph
+from skipstone.models.pruning.masks import Pruning, density
+from skipstone.models.pruning.spec import METHODS, describe, parse, prune_as
 from tests.models.builders import conv_layer, graph_of
 
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.evaluate import run_onnx
-from models.graph import AveragePool, Conv, ConvTranspose
-from models.onnx_export import to_onnx
-from models.pruning.statistics import BATCH, columns_of, input_moments, measure
+from skipstone.models.data.float_execution import run_onnx
+from skipstone.models.graph.graph import AveragePool, Conv, ConvTranspose
+from skipstone.models.graph.to_onnx import to_onnx
+from skipstone.models.pruning.statistics import BATCH, columns_of, input_moments, measure
 from tests.models.builders import conv_layer, floats, graph_of, random_images
 
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 2))

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.errors import SkipstoneError
-from models.graph import Conv
-from models.pruning.structures import (
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.graph import Conv
+from skipstone.models.pruning.structures import (
     GRANULARITIES,
     Granularity,
     contests,

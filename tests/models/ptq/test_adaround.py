@@ -8,17 +8,17 @@ import math
 import numpy as np
 import pytest
 
-from models.calibrate import calibrate
-from models.errors import SkipstoneError
-from models.evaluate import float_scores
-from models.graph import Conv, ConvTranspose, Graph
-from models.images import load_images
-from models.onnx_import import load
-from models.ptq.activations import float_tensors
-from models.ptq.adaround import AdaRoundOptions, adaround
-from models.ptq.taps import sampled_taps
-from models.ptq.weight_range import with_weight_range
-from models.zoo import carried_networks
+from skipstone.errors import SkipstoneError
+from skipstone.models.data.float_execution import float_scores
+from skipstone.models.data.images import load_images
+from skipstone.models.data.zoo import carried_networks
+from skipstone.models.graph.graph import Conv, ConvTranspose, Graph
+from skipstone.models.onnx_io.reader import load
+from skipstone.models.ptq.activations import float_tensors
+from skipstone.models.ptq.adaround import AdaRoundOptions, adaround
+from skipstone.models.ptq.taps import sampled_taps
+from skipstone.models.ptq.weight_range import with_weight_range
+from skipstone.models.quantization.ranges import calibrate
 from tests.models.builders import conv_layer, floats, graph_of, random_images
 from tests.models.ptq.test_bias_correction import network
 

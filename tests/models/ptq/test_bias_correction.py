@@ -8,17 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.calibrate import calibrate
-from models.errors import SkipstoneError
-from models.evaluate import float_accuracy, float_scores
-from models.graph import Add, ConvTranspose, Graph
-from models.images import load_images
-from models.onnx_import import load
-from models.ptq.activations import QuantizedInputs, float_tensors
-from models.ptq.bias_correction import correct_biases, mean_outputs, unclamped
-from models.ptq.weight_range import with_weight_range
-from models.quantize import quantize
-from models.zoo import carried_networks
+from skipstone.errors import SkipstoneError
+from skipstone.models.data.float_execution import float_accuracy, float_scores
+from skipstone.models.data.images import load_images
+from skipstone.models.data.zoo import carried_networks
+from skipstone.models.graph.graph import Add, ConvTranspose, Graph
+from skipstone.models.onnx_io.reader import load
+from skipstone.models.ptq.activations import QuantizedInputs, float_tensors
+from skipstone.models.ptq.bias_correction import correct_biases, mean_outputs, unclamped
+from skipstone.models.ptq.weight_range import with_weight_range
+from skipstone.models.quantization.quantize import quantize
+from skipstone.models.quantization.ranges import calibrate
 from tests.models.builders import conv_layer, floats, graph_of, random_images
 
 RELU = (0.0, math.inf)

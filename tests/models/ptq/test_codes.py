@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.calibrate import calibrate
-from models.errors import SkipstoneError
-from models.ptq.codes import coded
-from models.ptq.weight_range import with_weight_range
-from models.quantize import quantize
+from skipstone.errors import SkipstoneError
+from skipstone.models.ptq.codes import coded
+from skipstone.models.ptq.weight_range import with_weight_range
+from skipstone.models.quantization.quantize import quantize
+from skipstone.models.quantization.ranges import calibrate
 from tests.models.builders import conv_layer, graph_of, random_images
 
 

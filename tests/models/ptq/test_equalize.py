@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.evaluate import float_scores
-from models.graph import AveragePool, ClampLayer, ConvTranspose, Graph, Layer, MaxPool, Upsample
-from models.ptq.equalize import equalize
-from models.ptq.weight_range import with_weight_range
+from skipstone.models.data.float_execution import float_scores
+from skipstone.models.graph.graph import AveragePool, ClampLayer, ConvTranspose, Graph, Layer, MaxPool, Upsample
+from skipstone.models.ptq.equalize import equalize
+from skipstone.models.ptq.weight_range import with_weight_range
 from tests.models.builders import conv_layer, floats, graph_of, random_images
 
 RELU = (0.0, math.inf)

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.errors import SkipstoneError
-from models.evaluate import float_scores
-from models.graph import Softmax
-from models.ptq import mixed_precision
-from models.ptq.mixed_precision import choose_bits, sensitivities, weight_sizes
-from models.ptq.weight_range import with_weight_range
+from skipstone.errors import SkipstoneError
+from skipstone.models.data.float_execution import float_scores
+from skipstone.models.graph.graph import Softmax
+from skipstone.models.ptq import mixed_precision
+from skipstone.models.ptq.mixed_precision import choose_bits, sensitivities, weight_sizes
+from skipstone.models.ptq.weight_range import with_weight_range
 from tests.models.builders import conv_layer, graph_of, random_images
 
 NETWORK = graph_of(

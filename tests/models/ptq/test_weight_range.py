@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
-from models.calibrate import calibrate
-from models.errors import SkipstoneError
-from models.onnx_export import to_onnx
-from models.ptq.weight_range import nearest_grid, weight_scales, with_weight_range
-from models.quantize import activation_scale
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.to_onnx import to_onnx
+from skipstone.models.ptq.weight_range import nearest_grid, weight_scales, with_weight_range
+from skipstone.models.quantization.quantize import activation_scale
+from skipstone.models.quantization.ranges import calibrate
 from tests.models.builders import conv_layer, floats, graph_of, random_images
 
 

@@ -9,9 +9,9 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.evaluate import run_onnx
-from models.function import function
-from models.graph import (
+from skipstone.models.data.float_execution import run_onnx
+from skipstone.models.graph.function import function
+from skipstone.models.graph.graph import (
     Add,
     Affine,
     AveragePool,
@@ -26,7 +26,7 @@ from models.graph import (
     Product,
     Upsample,
 )
-from models.onnx_export import to_onnx
+from skipstone.models.graph.to_onnx import to_onnx
 from tests.models.builders import conv_layer, floats, random_images
 
 RELU: Clamp = (0.0, math.inf)

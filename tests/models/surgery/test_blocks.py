@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.errors import SkipstoneError
-from models.graph import ActivationGrid, Add, ClampLayer, Conv, Graph
-from models.onnx_import import load
-from models.surgery.blocks import removable_blocks, remove_blocks
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.graph import ActivationGrid, Add, ClampLayer, Conv, Graph
+from skipstone.models.onnx_io.reader import load
+from skipstone.models.surgery.blocks import removable_blocks, remove_blocks
 from tests.models.builders import conv_layer, graph_of
 from tests.models.surgery.networks import RELU, assert_same
 

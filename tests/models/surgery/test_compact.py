@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from models.errors import SkipstoneError
-from models.graph import Conv, Graph
-from models.onnx_import import load
-from models.surgery.compact import bottleneck, depthwise_separable
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.graph import Conv, Graph
+from skipstone.models.onnx_io.reader import load
+from skipstone.models.surgery.compact import bottleneck, depthwise_separable
 from tests.models.builders import conv_layer, floats, graph_of
 from tests.models.surgery.networks import RELU, assert_same
 from tests.models.surgery.test_factorize import single_layers

@@ -9,10 +9,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.evaluate import run_onnx
-from models.graph import AveragePool, ConvTranspose, Graph, Layer
-from models.onnx_export import to_onnx
-from models.surgery.constants import constants, needed
+from skipstone.models.data.float_execution import run_onnx
+from skipstone.models.graph.graph import AveragePool, ConvTranspose, Graph, Layer
+from skipstone.models.graph.to_onnx import to_onnx
+from skipstone.models.surgery.constants import constants, needed
 from tests.models.builders import conv_layer, floats, graph_of, random_images
 from tests.models.surgery.networks import networks
 

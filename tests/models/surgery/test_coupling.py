@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.graph import Add, Affine, AveragePool, Concat, Graph, MaxPool, Product, Softmax
-from models.onnx_import import load
-from models.surgery.coupling import Channel, coupled_channels, is_depthwise
+from skipstone.models.graph.graph import Add, Affine, AveragePool, Concat, Graph, MaxPool, Product, Softmax
+from skipstone.models.onnx_io.reader import load
+from skipstone.models.surgery.coupling import Channel, coupled_channels, is_depthwise
 from tests.models.builders import conv_layer, graph_of
 
 
@@ -107,7 +107,7 @@ def module() -> Any:
 
 def resnet8() -> Any:
     pytest.importorskip("torch")
-    from models.train import build_resnet8
+    from skipstone.models.training.carried import build_resnet8
 
     return build_resnet8().eval()
 

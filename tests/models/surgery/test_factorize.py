@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.errors import SkipstoneError
-from models.graph import Conv, ConvTranspose, Graph
-from models.onnx_import import load
-from models.surgery.factorize import cp, svd, tucker, tucker_ranks
-from models.surgery.result import Surgery
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.graph import Conv, ConvTranspose, Graph
+from skipstone.models.onnx_io.reader import load
+from skipstone.models.surgery.factorize import cp, svd, tucker, tucker_ranks
+from skipstone.models.surgery.result import Surgery
 from tests.models.builders import conv_layer, floats, graph_of
 from tests.models.surgery.networks import RELU, assert_same
 

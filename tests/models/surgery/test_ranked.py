@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.errors import SkipstoneError
-from models.graph import Add, Graph
-from models.onnx_import import load
-from models.surgery.coupling import coupled_channels
-from models.surgery.ranked import group_scores, macs_left, shrink_by
-from models.surgery.shrink import remove_groups
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.graph import Add, Graph
+from skipstone.models.onnx_io.reader import load
+from skipstone.models.surgery.coupling import coupled_channels
+from skipstone.models.surgery.ranked import group_scores, macs_left, shrink_by
+from skipstone.models.surgery.shrink import remove_groups
 from tests.models.builders import conv_layer, graph_of
 from tests.models.surgery.networks import networks
 

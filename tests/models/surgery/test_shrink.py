@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.errors import SkipstoneError
-from models.graph import Add, ClampLayer, Conv, Graph, WeightGrid
-from models.surgery.coupling import coupled_channels, is_depthwise
-from models.surgery.shrink import remove_filters, remove_zero_channels
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.graph import Add, ClampLayer, Conv, Graph, WeightGrid
+from skipstone.models.surgery.coupling import coupled_channels, is_depthwise
+from skipstone.models.surgery.shrink import remove_filters, remove_zero_channels
 from tests.models.builders import conv_layer, floats, graph_of
 from tests.models.surgery.networks import RELU, assert_same, networks
 

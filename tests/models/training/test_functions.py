@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.errors import SkipstoneError
-from models.evaluate import run_onnx
-from models.function import Function, Step, function
-from models.graph import Pointwise
-from models.onnx_export import to_onnx
-from models.onnx_pointwise import POINTWISE
+from skipstone.errors import SkipstoneError
+from skipstone.models.data.float_execution import run_onnx
+from skipstone.models.graph.function import Function, Step, function
+from skipstone.models.graph.graph import Pointwise
+from skipstone.models.graph.to_onnx import to_onnx
+from skipstone.models.onnx_io.pointwise import POINTWISE
 from tests.models.builders import graph_of
 
 torch = pytest.importorskip("torch")
 
-from models.training.functions import _OPERATORS, apply_function  # noqa: E402
+from skipstone.models.training.functions import _OPERATORS, apply_function  # noqa: E402
 
 FUNCTIONS = [
     *(function(name) for name in ("Relu", "LeakyRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Elu", "Selu")),

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.graph import Graph
-from models.onnx_import import load
-from models.pruning.masks import Pruning, prune
+from skipstone.models.graph.graph import Graph
+from skipstone.models.onnx_io.reader import load
+from skipstone.models.pruning.masks import Pruning, prune
 from tests.models.builders import conv_layer, graph_of, random_images
 
 torch = pytest.importorskip("torch")
 
-from models.training.gradients import squared_gradients, weight_gradients  # noqa: E402
-from models.training.network import GraphModule  # noqa: E402
+from skipstone.models.training.gradients import squared_gradients, weight_gradients  # noqa: E402
+from skipstone.models.training.network import GraphModule  # noqa: E402
 
 
 def tiny() -> Graph:

@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.errors import SkipstoneError
-from models.evaluate import float_accuracy, float_scores
-from models.graph import AveragePool, Graph
-from models.pruning.masks import Pruning, prune
+from skipstone.errors import SkipstoneError
+from skipstone.models.data.float_execution import float_accuracy, float_scores
+from skipstone.models.graph.graph import AveragePool, Graph
+from skipstone.models.pruning.masks import Pruning, prune
 from tests.models.builders import conv_layer, floats, graph_of
 
 torch = pytest.importorskip("torch")
 
-from models.training import loop  # noqa: E402
-from models.training.loop import Epoch, Hook, TrainingOptions, fine_tune, module_for, train  # noqa: E402
-from models.training.sparsity import GradualPruning, RigL  # noqa: E402
+from skipstone.models.training import loop  # noqa: E402
+from skipstone.models.training.loop import Epoch, Hook, TrainingOptions, fine_tune, module_for, train  # noqa: E402
+from skipstone.models.training.sparsity import GradualPruning, RigL  # noqa: E402
 
 RELU = (0.0, math.inf)
 OPTIONS = TrainingOptions(epochs=3, learning_rate=0.05, batch=16, shift=1, seed=4)

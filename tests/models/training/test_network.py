@@ -11,9 +11,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from models.errors import SkipstoneError
-from models.evaluate import float_scores, run_onnx
-from models.graph import (
+from skipstone.errors import SkipstoneError
+from skipstone.models.data.float_execution import float_scores, run_onnx
+from skipstone.models.graph.graph import (
     Add,
     Affine,
     AveragePool,
@@ -28,14 +28,14 @@ from models.graph import (
     Upsample,
     WeightGrid,
 )
-from models.onnx_export import to_onnx
-from models.onnx_import import load
+from skipstone.models.graph.to_onnx import to_onnx
+from skipstone.models.onnx_io.reader import load
 from tests.models.builders import conv_layer, floats, graph_of, random_images
-from tests.models.test_qdq_import import float_graphs
+from tests.models.onnx_io.test_qdq_import import float_graphs
 
 torch = pytest.importorskip("torch")
 
-from models.training.network import ConvModule, GraphModule, Normalization, WeightQuantizer  # noqa: E402
+from skipstone.models.training.network import ConvModule, GraphModule, Normalization, WeightQuantizer  # noqa: E402
 
 RELU = (0.0, math.inf)
 

@@ -10,12 +10,12 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("brevitas")
 
-from models import reference  # noqa: E402
-from models.errors import SkipstoneError  # noqa: E402
-from models.graph import Add, AveragePool, Concat, Graph, MaxPool  # noqa: E402
-from models.quantize import materialized, quantize  # noqa: E402
-from models.training.loop import TrainingOptions, train  # noqa: E402
-from models.training.qat import (  # noqa: E402
+from skipstone.errors import SkipstoneError  # noqa: E402
+from skipstone.models.graph.graph import Add, AveragePool, Concat, Graph, MaxPool  # noqa: E402
+from skipstone.models.quantization import reference  # noqa: E402
+from skipstone.models.quantization.quantize import materialized, quantize  # noqa: E402
+from skipstone.models.training.loop import TrainingOptions, train  # noqa: E402
+from skipstone.models.training.qat import (
     QatOptions,
     measure_statistics,
     quantization_aware,
@@ -196,11 +196,11 @@ def test_bits_of_layers():
 @pytest.mark.rtl
 @pytest.mark.parametrize(("code", "bits", "estimator"), CODES)
 def test_a_trained_network_is_exact_on_the_pes_of_its_code(code, bits, estimator):
-    from hw.design import Design
-    from mapper.compile import compile_network
-    from mapper.cycles import network_cycles
-    from sim.session import RtlSession
-    from skipstone.designs import design_for
+    from skipstone.flow.designs import design_for
+    from skipstone.hw.design import Design
+    from skipstone.mapper.lowering.compile import compile_network
+    from skipstone.mapper.timing.cycles import network_cycles
+    from skipstone.sim.session import RtlSession
 
     images, labels = pictures(64)
     graph = quantization_aware(network(), images, labels, OPTIONS, QatOptions(bits, 8, code, 6, estimator))

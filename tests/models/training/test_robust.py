@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import models
-from models.errors import SkipstoneError
-from models.evaluate import float_accuracy, float_scores
-from models.graph import Affine
-from models.images import load_images
-from models.onnx_import import load
+from skipstone import models
+from skipstone.errors import SkipstoneError
+from skipstone.models.data.float_execution import float_accuracy, float_scores
+from skipstone.models.data.images import load_images
+from skipstone.models.graph.graph import Affine
+from skipstone.models.onnx_io.reader import load
 from tests.models.builders import conv_layer, floats, graph_of
 
 torch = pytest.importorskip("torch")
 
-from models.training.robust import attacked  # noqa: E402
-from models.training.start import reinitialized  # noqa: E402
+from skipstone.models.training.robust import attacked  # noqa: E402
+from skipstone.models.training.start import reinitialized  # noqa: E402
 
 
 def data(count: int) -> tuple[np.ndarray, np.ndarray]:

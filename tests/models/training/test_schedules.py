@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.errors import SkipstoneError
-from models.pruning.criteria import Evidence
-from models.pruning.masks import Pruning
+from skipstone.errors import SkipstoneError
+from skipstone.models.pruning.criteria import Evidence
+from skipstone.models.pruning.masks import Pruning
 
 torch = pytest.importorskip("torch")
 
-from models.training import schedules  # noqa: E402
-from models.training.gradients import weight_gradients  # noqa: E402
-from models.training.loop import Hook, TrainingOptions, fine_tune  # noqa: E402
-from models.training.schedules import amounts, iterative, lottery  # noqa: E402
-from models.training.start import reinitialized  # noqa: E402
+from skipstone.models.training import schedules  # noqa: E402
+from skipstone.models.training.gradients import weight_gradients  # noqa: E402
+from skipstone.models.training.loop import Hook, TrainingOptions, fine_tune  # noqa: E402
+from skipstone.models.training.schedules import amounts, iterative, lottery  # noqa: E402
+from skipstone.models.training.start import reinitialized  # noqa: E402
 from tests.models.training.test_loop import InterruptedTrainingError, assert_equal_weights, problem, tiny  # noqa: E402
 
 OPTIONS = TrainingOptions(epochs=1, learning_rate=0.05, batch=16, shift=0, seed=3)

@@ -11,17 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.errors import SkipstoneError
-from models.graph import Graph
-from models.pruning.masks import Pruning, prune
-from models.pruning.structures import group_ids
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.graph import Graph
+from skipstone.models.pruning.masks import Pruning, prune
+from skipstone.models.pruning.structures import group_ids
 from tests.models.builders import conv_layer, graph_of, random_images
 
 torch = pytest.importorskip("torch")
 
-from models.training.loop import Hook, TrainingOptions, fine_tune, module_for, train  # noqa: E402
-from models.training.network import GraphModule  # noqa: E402
-from models.training.sparsity import GradualPruning, Regularization, RigL, current, scaled, set_masks  # noqa: E402
+from skipstone.models.training.loop import Hook, TrainingOptions, fine_tune, module_for, train  # noqa: E402
+from skipstone.models.training.network import GraphModule  # noqa: E402
+from skipstone.models.training.sparsity import GradualPruning, Regularization, RigL, current, scaled, set_masks  # noqa: E402
 
 RELU = (0.0, math.inf)
 OPTIONS = TrainingOptions(epochs=5, learning_rate=0.05, batch=8, shift=0, seed=2)

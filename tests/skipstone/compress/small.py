@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from typer.testing import CliRunner
 
-from models import onnx_import
-from models.datasets import load_dataset
-from models.graph import Graph
-from skipstone.cli import app
+from skipstone.cli.main import app
 from skipstone.compress.recipe import parse_recipe
 from skipstone.compress.run import Compressed, compress
+from skipstone.models.data.datasets import load_dataset
+from skipstone.models.graph.graph import Graph
+from skipstone.models.onnx_io import reader as onnx_import
 from tests.skipstone.builders import TINY_DESIGN, small_network
 
 TRAIN, TEST = 96, 40
@@ -47,7 +47,7 @@ def labelled_data(path: Path, **changed: np.ndarray | None) -> Path:
 
 def answered_data(path: Path, network: Path) -> Path:
     """As :func:`labelled_data`, but the labels are the network's answers, all of which it then has right."""
-    from models.evaluate import float_scores
+    from skipstone.models.data.float_execution import float_scores
 
     graph = onnx_import.load(network)
     rng = np.random.default_rng(1)

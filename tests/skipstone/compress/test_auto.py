@@ -8,14 +8,14 @@ import sys
 import numpy as np
 import pytest
 
-from hw.design import load_design
-from models import reference
-from models.datasets import load_dataset
-from models.errors import SkipstoneError
 from skipstone.compress import auto as automatic
 from skipstone.compress.auto import Decision, auto
 from skipstone.compress.recipe import load_recipe
 from skipstone.compress.run import compress
+from skipstone.errors import SkipstoneError
+from skipstone.hw.design import load_design
+from skipstone.models.data.datasets import load_dataset
+from skipstone.models.quantization import reference
 from tests.skipstone.compress.small import answered_data, float_network, invoke, labelled_data, outputs, small_place
 
 
@@ -93,7 +93,7 @@ def test_without_labels_answers_are_compared(place):
     assert any("agreement with the float network on calibration images, 96 of them" in text for text in heard)
     assert "no step will train: the data has no training images" in heard
     answers = reference.predict(done.network, arrays["train_images"])
-    from models.evaluate import float_scores
+    from skipstone.models.data.float_execution import float_scores
 
     wanted = float_scores(float_network(place), arrays["train_images"]).argmax(axis=1)
     assert 100 * np.mean(answers != wanted) <= 12

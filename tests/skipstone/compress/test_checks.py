@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.errors import SkipstoneError
-from models.graph import Affine
 from skipstone.compress.checks import check_names, check_recipe
 from skipstone.compress.recipe import parse_recipe
 from skipstone.compress.run import compress
 from skipstone.compress.state import Context
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.graph import Affine
 from tests.models.builders import conv_layer, graph_of
 from tests.skipstone.compress.small import dataset, labelled_data, run, small_place
 

@@ -11,10 +11,10 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from models.errors import SkipstoneError
-from models.graph import Graph
-from models.graph_files import graph_fingerprint, pack_graph
 from skipstone.compress.files import MAGIC, Checkpoint, step_key, write_all_atomically, write_atomically
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.files import graph_fingerprint, pack_graph
+from skipstone.models.graph.graph import Graph
 from tests.models.builders import conv_layer, graph_of
 
 KEY = "0" * 64
@@ -207,7 +207,7 @@ def test_damaged_checkpoints_are_left_aside_with_a_note(tmp_path: Path) -> None:
 def test_checkpoints_of_another_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Checkpoint(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("models.graph_files.VERSION", 2)
+        patch.setattr("skipstone.models.graph.files.VERSION", 2)
         store.save(KEY, network())
     note = store.load(KEY).note
     assert note == (

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.design import Design
-from mapper.compile import compile_network
-from mapper.program import Program
-from models.gating import GatingResult, LayerGating, gate, gated_layers, typical_means
-from models.graph import Graph
-from models.quantized import QuantizedNetwork
 from skipstone.compress.gating import load_savings
+from skipstone.hw.design import Design
+from skipstone.mapper.lowering.compile import compile_network
+from skipstone.mapper.program import Program
+from skipstone.models.graph.graph import Graph
+from skipstone.models.pruning.gating import GatingResult, LayerGating, gate, gated_layers, typical_means
+from skipstone.models.quantization.network import QuantizedNetwork
 from tests.models.builders import conv_layer, graph_of, quantized, random_images
 
 DESIGN = Design(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hw.design import load_design
-from mapper.pruning import losses
-from models.errors import SkipstoneError
 from skipstone.compress.state import Context, Scheme, State, quantized
 from skipstone.compress.steps.hardware import target_of
+from skipstone.errors import SkipstoneError
+from skipstone.hw.design import load_design
+from skipstone.mapper.pruning import losses
 from tests.skipstone.compress.small import dataset, float_network, run, small_place
 
 AWARE = {"do": "cycle_aware_prune", "amount": 0.5, "images": 32}

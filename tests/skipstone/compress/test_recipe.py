@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import skipstone
-from models.errors import SkipstoneError
 from skipstone.compress.recipe import load_recipe, parse_recipe, recipe_names, step_names, with_seed
 from skipstone.compress.steps import REGISTRY
+from skipstone.errors import SkipstoneError
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks" / "recipes"
 
@@ -154,5 +154,5 @@ def test_public_names_are_those_of_their_modules():
     assert skipstone.parse_recipe is recipe.parse_recipe
     assert skipstone.auto is auto.auto
     assert skipstone.sensitivity is sensitivity.run_sensitivity
-    assert skipstone.load_dataset.__module__ == "models.datasets"
+    assert skipstone.load_dataset.__module__ == "skipstone.models.data.datasets"
     assert all(getattr(skipstone, name) is not None for name in skipstone.__all__)

@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-from models.errors import SkipstoneError
 from skipstone.compress import files, run
 from skipstone.compress.recipe import load_recipe, parse_recipe
+from skipstone.errors import SkipstoneError
 from tests.skipstone.compress.small import invoke, outputs, small_place, write_recipe
 
 STEPS = [{"do": "equalize"}, {"do": "prune", "amount": 0.3}, {"do": "quantize", "bias_correction": True}]

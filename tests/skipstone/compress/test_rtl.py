@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mapper.compile import compile_network
-from mapper.cycles import network_cycles
-from models import reference
-from models.datasets import Dataset
-from models.graph import Add, AveragePool, Graph
-from models.quantized import QuantizedNetwork
-from sim.session import RtlSession
 from skipstone.compress.recipe import parse_recipe
 from skipstone.compress.run import run_step
 from skipstone.compress.state import Context, State, quantized
+from skipstone.mapper.lowering.compile import compile_network
+from skipstone.mapper.timing.cycles import network_cycles
+from skipstone.models.data.datasets import Dataset
+from skipstone.models.graph.graph import Add, AveragePool, Graph
+from skipstone.models.quantization import reference
+from skipstone.models.quantization.network import QuantizedNetwork
+from skipstone.sim.session import RtlSession
 from tests.models.builders import conv_layer, graph_of, random_images
 from tests.sim.designs import POOL
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from hw.design import load_design
-from mapper.compile import compile_network
-from mapper.memories import with_memories_for
-from models import onnx_import
-from models.evaluate import float_scores
-from models.quantize import quantize
-from skipstone.cli import app
-from skipstone.designs import design_for
+from skipstone.cli.main import app
+from skipstone.flow.designs import design_for
+from skipstone.hw.design import load_design
+from skipstone.mapper.lowering.compile import compile_network
+from skipstone.mapper.lowering.memory_fit import with_memories_for
+from skipstone.models.data.float_execution import float_scores
+from skipstone.models.onnx_io import reader as onnx_import
+from skipstone.models.quantization.quantize import quantize
 from tests.skipstone.compress.small import outputs, run, small_place
 
 TRAINED = {"epochs": 1, "batch": 32, "shift": 0}
@@ -123,7 +123,7 @@ def test_figures_of_a_result(place, design):
 
 
 def test_a_network_that_the_design_cannot_run_is_refused_before_any_step(place, design):
-    from mapper.errors import MappingError
+    from skipstone.mapper.errors import MappingError
 
     with pytest.raises(MappingError, match="first"):
         run(place, {"do": "prune", "amount": 0.5}, out="misfit", design=design.replace(max_dimension=4))

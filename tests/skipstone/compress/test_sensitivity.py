@@ -6,16 +6,16 @@ import json
 import numpy as np
 import pytest
 
-from hw.design import parse_design
-from mapper.pruning.target import target_for
-from models.calibrate import calibrate
-from models.datasets import load_dataset
-from models.errors import SkipstoneError
-from models.onnx_import import load
-from models.qdq import to_qdq
-from models.quantize import quantize
-from models.sensitivity import magnitude
 from skipstone.compress.sensitivity import FILES, run_sensitivity
+from skipstone.errors import SkipstoneError
+from skipstone.hw.design import parse_design
+from skipstone.mapper.pruning.target import target_for
+from skipstone.models.data.datasets import load_dataset
+from skipstone.models.onnx_io.qdq_export import to_qdq
+from skipstone.models.onnx_io.reader import load
+from skipstone.models.pruning.sensitivity import magnitude
+from skipstone.models.quantization.quantize import quantize
+from skipstone.models.quantization.ranges import calibrate
 from tests.reports.pages import Page
 from tests.skipstone.builders import TINY_DESIGN, small_data, small_network
 

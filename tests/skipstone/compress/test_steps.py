@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hw.design import load_design
-from models.errors import SkipstoneError
 from skipstone.compress.recipe import step_names
+from skipstone.errors import SkipstoneError
+from skipstone.hw.design import load_design
 from tests.skipstone.compress.small import float_network, labelled_data, run, small_place
 
 TRAINED = {"epochs": 1, "batch": 32, "shift": 0}
@@ -138,7 +138,7 @@ def test_compact_filters(place, kind):
 
 
 def test_equalized_network_computes_the_same(place):
-    from models.evaluate import float_scores
+    from skipstone.models.data.float_execution import float_scores
 
     done = run(place, {"do": "equalize"})
     images = np.load(place / "data.npz")["test_images"]
@@ -304,7 +304,7 @@ STEPS_THAT_TRAIN = [
 
 @pytest.mark.parametrize("step", STEPS_THAT_TRAIN, ids=lambda step: step["do"])
 def test_without_pytorch_the_extra_is_named_before_any_step(place, step, monkeypatch):
-    for name in [name for name in sys.modules if name.startswith("models.training")]:
+    for name in [name for name in sys.modules if name.startswith("skipstone.models.training")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(SkipstoneError, match=r"step 2 \(\w+\): .* package torch, .*pip install 'skipstone\[train\]'"):

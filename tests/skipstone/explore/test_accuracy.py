@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from models import reference
-from models.errors import SkipstoneError
-from models.images import load_images
+from skipstone.errors import SkipstoneError
 from skipstone.explore import accuracy
 from skipstone.explore.accuracy import AccuracyMeter
 from skipstone.explore.compression import network_digest
 from skipstone.explore.store import Store, digest
-from skipstone.prepare import CompressionOptions, prepare_network
+from skipstone.flow.prepare import CompressionOptions, prepare_network
+from skipstone.models.data.images import load_images
+from skipstone.models.quantization import reference
 from tests.skipstone.builders import small_data, small_network
 
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from models.errors import SkipstoneError
+from skipstone.errors import SkipstoneError
 from skipstone.explore import cluster
 from skipstone.explore.cluster import cluster_workers, pack
 from skipstone.explore.evaluate import EvaluationSettings, Evaluator
 from skipstone.explore.study import Record
 from skipstone.explore.workers import InProcess, Job
-from skipstone.prepare import CompressionOptions
+from skipstone.flow.prepare import CompressionOptions
 from tests.skipstone.builders import small_data, small_network
 from tests.skipstone.explore.toys import job, log_of, run
 

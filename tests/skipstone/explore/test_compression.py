@@ -7,16 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.errors import SkipstoneError
-from models.evaluate import run_onnx
-from models.onnx_export import to_onnx
-from models.pruning import masks, spec
-from models.quantized import QuantizedNetwork
+from skipstone.errors import SkipstoneError
 from skipstone.explore import compression
 from skipstone.explore.compression import Compression, Compressor, network_digest
 from skipstone.explore.store import Store
-from skipstone.prepare import CompressionOptions, prepare_network
-from tests.models.test_grids import assert_same
+from skipstone.flow.prepare import CompressionOptions, prepare_network
+from skipstone.models.data.float_execution import run_onnx
+from skipstone.models.graph.to_onnx import to_onnx
+from skipstone.models.pruning import masks, spec
+from skipstone.models.quantization.network import QuantizedNetwork
+from tests.models.graph.test_grids import assert_same
 from tests.skipstone.builders import small_data, small_network
 
 

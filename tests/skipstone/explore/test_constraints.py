@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.errors import SkipstoneError
-from reports.exploration import METRICS, Constraint, ExplorationResult
+from skipstone.errors import SkipstoneError
 from skipstone.explore.constraints import (
     UNITS,
     described,
@@ -20,6 +19,7 @@ from skipstone.explore.constraints import (
     value_text,
     violations,
 )
+from skipstone.mapper.results.exploration import METRICS, Constraint, ExplorationResult
 from tests.reports.explorations import exploration
 
 

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hw.design import Design
-from mapper.compile import compile_network
-from mapper.cycles import schedule_cycles
-from mapper.errors import MappingError
-from mapper.technology import load_technology
-from mapper.timing_check import timing
-from skipstone.evaluate import evaluate_network
 from skipstone.explore.evaluate import Evaluation, EvaluationSettings, Evaluator
 from skipstone.explore.space import MEMORIES, parse_space
-from skipstone.prepare import CompressionOptions
+from skipstone.flow.evaluate import evaluate_network
+from skipstone.flow.prepare import CompressionOptions
+from skipstone.hw.design import Design
+from skipstone.mapper.energy.clock import timing
+from skipstone.mapper.errors import MappingError
+from skipstone.mapper.lowering.compile import compile_network
+from skipstone.mapper.technology.technology import load_technology
+from skipstone.mapper.timing.cycles import schedule_cycles
 from tests.skipstone.builders import small_data, small_network
 
 DESIGN = {
@@ -211,6 +211,6 @@ def test_accuracies_are_kept_on_disk(files, tmp_path, monkeypatch):
     network, options = files
     settings = EvaluationSettings(accuracy_images=5, store=str(tmp_path / "known.db"))
     wanted = Evaluator(network, options, settings).evaluate(choice(), frozenset({"accuracy"}))
-    monkeypatch.setattr("models.reference.accuracy", None)
+    monkeypatch.setattr("skipstone.models.quantization.reference.accuracy", None)
     assert Evaluator(network, options, settings).evaluate(choice(), frozenset({"accuracy"})) == wanted
     assert set(wanted.metrics) == {"accuracy"}

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reports.exploration import Constraint, ExplorationPoint, Objective
 from skipstone.explore.constraints import parse_constraints, violations
 from skipstone.explore.outcome import corners, diagnose, hypervolumes, importance, mark_front
+from skipstone.mapper.results.exploration import Constraint, ExplorationPoint, Objective
 
 OBJECTIVES = (Objective("cycles", "minimize"), Objective("accuracy", "maximize"))
 

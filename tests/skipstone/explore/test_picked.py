@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from hw.design import load_design
-from models.errors import SkipstoneError
-from skipstone.evaluate import evaluate_network
+from skipstone.errors import SkipstoneError
 from skipstone.explore.evaluate import EvaluationSettings
 from skipstone.explore.picked import check_which, chosen_points, write_points
 from skipstone.explore.search import explore
 from skipstone.explore.space import parse_space
-from skipstone.prepare import CompressionOptions
+from skipstone.flow.evaluate import evaluate_network
+from skipstone.flow.prepare import CompressionOptions
+from skipstone.hw.design import load_design
 
 SPACE = """
 [design]
@@ -56,7 +56,7 @@ def test_running_a_point_gives_its_figures(found):
     assert {one.point.number for one in written} == set(chosen)
     for one in written:
         design = load_design(str(one.folder / "design.toml"))
-        carried = Path("models/carried/resnet8_fashion_evaluation.npz").resolve()
+        carried = Path("models/data/carried/resnet8_fashion_evaluation.npz").resolve()
         assert one.command.endswith(f"--design {one.folder / 'design.toml'} --evaluation {carried}")
         run = evaluate_network(str(one.folder / "quantized.onnx"), design, CompressionOptions(evaluation=str(carried)))
         assert run.total_cycles == one.point.metrics["cycles"]

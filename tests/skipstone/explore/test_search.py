@@ -10,16 +10,16 @@ import numpy as np
 import onnx
 import pytest
 
-from mapper import fpga
-from mapper.technology import load_technology
-from reports.exploration import Constraint
 from skipstone.explore import outcome
 from skipstone.explore.evaluate import EvaluationSettings
 from skipstone.explore.search import explore
 from skipstone.explore.space import parse_space
 from skipstone.explore.study import open_study
 from skipstone.explore.workers import InProcess
-from skipstone.prepare import CompressionOptions
+from skipstone.flow.prepare import CompressionOptions
+from skipstone.mapper.fpga import resources as fpga
+from skipstone.mapper.results.exploration import Constraint
+from skipstone.mapper.technology.technology import load_technology
 from tests.skipstone.builders import small_data, small_network
 from tests.skipstone.explore.toys import OBJECTIVES, SPACE, job, log_of, plan, run
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.errors import SkipstoneError
+from skipstone.errors import SkipstoneError
 from skipstone.explore.space import carried_spaces, divisor, load_space, parse_space
 
 GOOD = """

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from models.errors import SkipstoneError
+from skipstone.errors import SkipstoneError
 from skipstone.explore.study import Record, evaluation_key, open_study
 
 ROOT = Path(__file__).parents[3]
@@ -132,7 +132,7 @@ def test_two_processes_do_not_share_a_study(tmp_path):
 FULL = """
 import resource, sys
 from pathlib import Path
-from models.errors import SkipstoneError
+from skipstone.errors import SkipstoneError
 from skipstone.explore.study import Record, open_study
 path, limit = Path(sys.argv[1]), int(sys.argv[2])
 stored = 0

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from models.errors import SkipstoneError
+from skipstone.errors import SkipstoneError
 from skipstone.explore.workers import InProcess, Processes, local_workers
 from tests.skipstone.explore.toys import job, log_of, run
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hw.design import load_design
-from reports.exploration import Constraint, Objective
 from skipstone.explore.search import Found, Plan, search
 from skipstone.explore.study import open_study
 from skipstone.explore.workers import Job, Workers
+from skipstone.hw.design import load_design
+from skipstone.mapper.results.exploration import Constraint, Objective
 
 SPACE = {"rows": (1, 2, 3, 4, 5, 6), "cols": (1, 2, 3, 4, 5), "kind": ("a", "b", "c"), "fixed": (7,)}
 """90 choices."""

@@ -1,0 +1,46 @@
+"""Area and leakage of a design: its components, each with its source, and their sum.
+
+Memories are as CACTI lays them out, logic as synthesis gave it, scaled to the node (``skipstone.mapper.technology.technology``). Cells only: what
+placement and routing add, wires between blocks, pads, and the second and third ports of memories are not in it.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from skipstone.hw.design import Design
+from skipstone.mapper.energy.energy import memory_source
+from skipstone.mapper.energy.ports import memories
+from skipstone.mapper.results.network import AreaTerm
+from skipstone.mapper.technology.technology import Technology
+
+
+@lru_cache(maxsize=4096)
+def area_terms(design: Design, technology: Technology) -> tuple[AreaTerm, ...]:
+    """Every component with its area and leakage at the technology's node."""
+    gateware, scale = technology.gateware, technology.logic
+    terms = [
+        AreaTerm(
+            one.name,
+            one.count,
+            gateware.area_um2(one.name, design) * scale.area,
+            gateware.leakage_nw(one.name, design) * scale.leakage,
+            "logic",
+        )
+        for one in gateware.components(design)
+    ]
+    for memory in memories(design):
+        sram = technology.sram(memory.words, memory.bits)
+        terms.append(AreaTerm(memory.name, memory.count, sram.area_um2, sram.leakage_mw * 1e6, memory_source(memory)))
+    own = technology.own_components
+    return tuple(
+        AreaTerm(term.component, term.count, found.um2, found.leakage_nw, found.source)
+        if (found := own.get(term.component))
+        else term
+        for term in terms
+    )
+
+
+def area_um2(design: Design, technology: Technology) -> float:
+    """All area."""
+    return sum(term.area_um2 for term in area_terms(design, technology))

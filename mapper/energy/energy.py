@@ -1,0 +1,269 @@
+"""Energy of a layer: counts of actions times the energy of each, with component and source; and all energy of a network.
+
+Takes what ``skipstone.mapper.energy.actions`` counts, what ``skipstone.mapper.technology.technology`` knows of memories and DRAM, and what ``skipstone.mapper.technology.logic_cells``
+measured of our own logic. Every count is a counter of ``Actions`` times a constant of the design, so that a network's energy is
+one sum of products; ``layer_terms`` spells it out.
+
+Counted: the switching of all gateware, by action; clock tree and clock pins in every cycle, idle or not; reads of every port
+without an enable in every cycle, needed or not; leakage of memories and logic; input and outputs from and to DRAM. Not counted:
+wires between blocks and between the banks of a memory, pads and the pins' drivers, the clock's generator, DRAM's refresh and
+idle time, what the host computes, cycles in which the host moves data, and the area and energy that a memory's second and third
+port cost (each port is charged as that of a memory with one). A read costs the same whether the address moved or not, so idle
+reads are an upper bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skipstone.hw.design import Design
+from skipstone.mapper.energy.actions import COUNTERS, Actions
+from skipstone.mapper.energy.ports import Memory, memories
+from skipstone.mapper.errors import TechnologyError
+from skipstone.mapper.results.network import EnergyTerm
+from skipstone.mapper.technology.technology import Technology
+
+PARTS = (
+    "pe",
+    "accumulators",
+    "windows",
+    "weights",
+    "rows",
+    "activations",
+    "loader",
+    "requantize",
+    "control",
+    "clock",
+    "leakage",
+    "off_chip",
+)
+"""What energy is for. ``pe``, ``rows``, ``loader``: switching of that logic, of the loader with its load lists; ``requantize``:
+drain and requantizer lanes, with parameters and tables; ``control``: the controller and descriptors; ``windows``,
+``accumulators``, ``weights`` (with codebooks), ``activations``: those memories; ``clock``: clock tree and clock pins of all
+logic; ``leakage``: memories and logic; ``off_chip``: the network's input and outputs from and to DRAM."""
+
+LOGIC_PARTS = {
+    "pe": "pe",
+    "row": "rows",
+    "loader": "loader",
+    "drain": "requantize",
+    "requantizer": "requantize",
+    "controller": "control",
+}
+MEMORY_PARTS = {
+    "windows": "windows",
+    "accumulators": "accumulators",
+    "weights": "weights",
+    "codebooks": "weights",
+    "activations": "activations",
+    "load_lists": "loader",
+    "parameters": "requantize",
+    "tables": "requantize",
+    "descriptors": "control",
+}
+SMALLEST_SRAM_WORDS = 64
+"""CACTI's smallest memories; what has fewer words is an estimate of its own (``register_file``)."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """An action that happens ``per`` times for each count of ``counter`` (of ``Actions``), for ``pj`` each."""
+
+    part: str
+    component: str
+    action: str
+    counter: str
+    per: float
+    pj: float
+    source: str
+
+
+def layer_terms(actions: Actions, design: Design, technology: Technology) -> tuple[EnergyTerm, ...]:
+    """Every product of counts and energies that a layer's energy is the sum of; actions that never happened are left out."""
+    return tuple(
+        EnergyTerm(rate.part, rate.component, rate.action, count, rate.pj, rate.source)
+        for rate in rates(design, technology)
+        if (count := getattr(actions, rate.counter) * rate.per)
+    )
+
+
+def energy_by_part(terms: Iterable[EnergyTerm]) -> dict[str, float]:
+    """The sums of ``terms`` in pJ, for each of ``PARTS``."""
+    parts = dict.fromkeys(PARTS, 0.0)
+    for term in terms:
+        parts[term.part] += term.energy_pj
+    return parts
+
+
+def network_energy(layers: Sequence[Actions], design: Design, technology: Technology) -> float:
+    """All energy of one inference in pJ."""
+    return float((_matrix(design, technology) @ _counters(layers)).sum())
+
+
+def energy_sources(technology: Technology) -> list[tuple[str, str]]:
+    """What each number of an energy report rests on: (what, source). The keys are those of terms' ``source``."""
+    return [("technology", technology.name), *technology.sources]
+
+
+@lru_cache(maxsize=4096)
+def rates(design: Design, technology: Technology) -> tuple[Rate, ...]:
+    """Every action of the design with its energy. Raises TechnologyError where a technology's own numbers are for an action or
+    a component that there isn't."""
+    found = [*_logic_rates(design, technology), *_memory_rates(design, technology), *_off_chip_rates(technology)]
+    _check_own(found, technology)
+    own = technology.own_actions
+    for index, rate in enumerate(found):
+        if (rate.component, rate.action) in own:
+            pj, source = own[rate.component, rate.action]
+            found[index] = Rate(rate.part, rate.component, rate.action, rate.counter, rate.per, pj, source)
+    return tuple(found)
+
+
+def _logic_rates(design: Design, technology: Technology) -> list[Rate]:
+    """Switching, clock and leakage of our own logic."""
+    gateware, scale = technology.gateware, technology.logic
+    found = [
+        Rate(
+            LOGIC_PARTS[one.component],
+            one.component,
+            one.name,
+            one.counter,
+            1.0,
+            gateware.action_pj(one.component, one.name, design) * scale.energy,
+            "logic",
+        )
+        for one in gateware.actions(design)
+    ]
+    for one in gateware.components(design):
+        clock = gateware.clock_pj(one.name, design) * scale.energy
+        own = technology.own_components.get(one.name)
+        leakage_nw = own.leakage_nw if own else gateware.leakage_nw(one.name, design) * scale.leakage
+        found += [
+            Rate("clock", one.name, "clock", "cycles", one.count, clock, "logic"),
+            Rate(
+                "leakage",
+                one.name,
+                "leakage",
+                "cycles",
+                one.count,
+                leakage_pj(leakage_nw, technology),
+                own.source if own else "logic",
+            ),
+        ]
+    return found
+
+
+def _memory_rates(design: Design, technology: Technology) -> list[Rate]:
+    """Reads and writes of every memory as its ports do them, and its leakage."""
+    found = []
+    sizes = {memory.name: memory for memory in memories(design)}
+    for memory in sizes.values():
+        found += [
+            Rate(MEMORY_PARTS[memory.name], memory.name, action, counter, per, pj, memory_source(memory))
+            for action, counter, per, pj in _accesses(memory, design, technology)
+        ]
+        own = technology.own_components.get(memory.name)
+        leakage_nw = own.leakage_nw if own else technology.sram(memory.words, memory.bits).leakage_mw * 1e6
+        found.append(
+            Rate(
+                "leakage",
+                memory.name,
+                "leakage",
+                "cycles",
+                memory.count,
+                leakage_pj(leakage_nw, technology),
+                own.source if own else memory_source(memory),
+            )
+        )
+    return found
+
+
+def _accesses(memory: Memory, design: Design, technology: Technology) -> list[tuple[str, str, float, float]]:
+    """Action, counter, times and pJ of each kind of access.
+
+    - Windows: a read fetches one activation, as from a memory of the same capacity with one activation a word (the rest of the
+      word is not charged: optimistic where the window is read word by word); a write writes a whole word.
+    - Accumulators: a read of the old sum, a write of the new one, and reads for the drain.
+    - Activations: two ports read whole words in every cycle; a write writes ``requantizer_lanes`` activations, as into a
+      memory of the same capacity with words of that width; the host writes and reads whole words.
+    - All others are read by their ports in every cycle, and tables in every cycle of a layer that uses one.
+    """
+    whole = technology.sram(memory.words, memory.bits)
+    always = ("read, every cycle", "cycles", float(memory.count * memory.always_read), whole.read_pj)
+    match memory.name:
+        case "windows":
+            lane = technology.sram(memory.words * design.load_width, design.activation_bits)
+            return [("read", "window_reads", 1.0, lane.read_pj), ("write", "window_writes", 1.0, whole.write_pj)]
+        case "accumulators":
+            return [
+                ("read", "accumulator_reads", 1.0, whole.read_pj),
+                ("write", "accumulator_writes", 1.0, whole.write_pj),
+                ("read for the drain", "drain_reads", 1.0, whole.read_pj),
+            ]
+        case "activations":
+            blocks = design.load_width // design.requantizer_lanes
+            part = technology.sram(memory.words * blocks, memory.bits // blocks)
+            return [
+                always,
+                ("write", "activation_writes", 1.0, part.write_pj),
+                ("host write", "host_writes", 1.0, whole.write_pj),
+                ("host read", "host_reads", 1.0, whole.read_pj),
+            ]
+        case "tables":
+            return [("read", "table_reads", 1.0, whole.read_pj)]
+    return [always]
+
+
+def _off_chip_rates(technology: Technology) -> list[Rate]:
+    dram = technology.dram
+    return [
+        Rate("off_chip", "dram", "read a bit", "off_chip_read_bits", 1.0, dram.read_pj_per_bit, "off_chip"),
+        Rate("off_chip", "dram", "write a bit", "off_chip_write_bits", 1.0, dram.write_pj_per_bit, "off_chip"),
+    ]
+
+
+def memory_source(memory: Memory) -> str:
+    """The source's key of a memory's numbers."""
+    return "memory" if memory.words >= SMALLEST_SRAM_WORDS else "register_file"
+
+
+def leakage_pj(nanowatts: float, technology: Technology) -> float:
+    """What leaks away in a cycle: 1 nW for 1 us is 1e-3 pJ."""
+    return nanowatts * 1e-3 / technology.frequency_mhz
+
+
+def _check_own(found: Iterable[Rate], technology: Technology) -> None:
+    """Refuses own numbers of a technology that no design has a use for."""
+    actions = {(rate.component, rate.action) for rate in found}
+    components = {component for component, _ in actions}
+    sometimes = {"codebooks", "tables"}
+    for component, action in technology.own_actions:
+        if (component, action) not in actions and component not in sometimes - components:
+            known = ", ".join(f"{one} {what}" for one, what in sorted(actions))
+            raise TechnologyError(
+                f"the technology has an [[action]] '{action}' of '{component}', which the array does not; it has {known}"
+            )
+    for name in technology.own_components:
+        if name not in components | sometimes:
+            raise TechnologyError(
+                f"the technology has a [[component]] '{name}', which the array does not; it has {', '.join(sorted(components))}"
+            )
+
+
+@lru_cache(maxsize=4096)
+def _matrix(design: Design, technology: Technology) -> NDArray[np.float64]:
+    """pJ for a count of each of ``COUNTERS`` (columns) in each of ``PARTS`` (rows)."""
+    matrix = np.zeros((len(PARTS), len(COUNTERS)))
+    for rate in rates(design, technology):
+        matrix[PARTS.index(rate.part), COUNTERS.index(rate.counter)] += rate.per * rate.pj
+    return matrix
+
+
+def _counters(layers: Sequence[Actions]) -> NDArray[np.float64]:
+    """The sum of the layers' counts, in the order of ``COUNTERS``."""
+    return np.array([sum(getattr(layer, name) for layer in layers) for name in COUNTERS], dtype=np.float64)

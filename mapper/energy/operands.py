@@ -1,0 +1,49 @@
+"""How large the activations are that a program's multipliers are given, on a network's own images.
+
+A multiplier whose operand stands still switches little, and after a ReLU half of the activations and more are the zero point. So
+energy depends on data; cycles do not. ``skipstone.mapper.energy.actions`` takes the counts from here.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skipstone.mapper.energy.activity import activation_bits
+from skipstone.mapper.program import LayerProgram
+from skipstone.models.quantization import reference
+from skipstone.models.quantization.network import QuantizedNetwork
+
+IMAGES = 4
+"""Most images that a mean is taken over."""
+MACS = 1e9
+"""Most multiply-accumulates of the images together: one image is always taken."""
+
+
+class Operands:
+    """Bits of the activations' distances from their zero points, summed over multiply-accumulates: the mean of ``images`` (N x
+    channels x height x width, quantized), of which the first few are run. Layers with the same extent are counted once."""
+
+    def __init__(self, network: QuantizedNetwork, images: NDArray[np.int64]) -> None:
+        self._network = network
+        macs = sum(layer.weights.size * prod(network.tensors[layer.output].shape[1:]) for layer in network.array_layers)
+        count = max(1, min(IMAGES, int(MACS // max(macs, 1))))
+        self._tensors = reference.run(network, images[:count])
+        self._layers = {layer.name: layer for layer in network.array_layers}
+        self._known: dict[tuple[object, ...], int] = {}
+
+    def bits(self, program: LayerProgram) -> int:
+        """Of one layer of a program of the network."""
+        schedule = program.schedule
+        extent = tuple(
+            tiles * size for tiles, size in zip((schedule.tiles_y, schedule.tiles_x), schedule.tile, strict=True)
+        )
+        key = (program.layers, extent, program.outputs[0].fold)
+        if key not in self._known:
+            self._known[key] = sum(
+                activation_bits(self._network, self._layers[name], program, self._tensors[self._layers[name].input])
+                for name in program.layers
+            )
+        return self._known[key]

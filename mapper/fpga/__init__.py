@@ -1,0 +1,1 @@
+"""FPGA resources of a design without a synthesis."""

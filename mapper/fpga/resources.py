@@ -1,0 +1,146 @@
+"""FPGA resources of a design, without a synthesis: DSPs, block RAMs, look-up tables and flip-flops, as Yosys would report them.
+
+Block RAMs, DSPs and flip-flops are counted from the parameters (``skipstone.mapper.fpga.memories``, ``skipstone.mapper.fpga.blocks``); look-up tables
+are counted bits of logic times coefficients fitted to Yosys. ``skipstone.characterize.fpga`` fits them and measures all four on
+designs that the fit never saw; ``errors`` says how far off they were there. Fast enough for every point of an exploration.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib import resources as files
+from statistics import fmean
+from types import MappingProxyType
+from typing import Any
+
+from skipstone.hw.design import MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS, Design
+from skipstone.mapper.errors import MappingError
+from skipstone.mapper.fpga.blocks import Block, blocks, shared_flip_flops
+from skipstone.mapper.fpga.memories import KINDS, mapped, memories
+
+RESOURCES = ("dsps", "block_rams", "luts", "flip_flops")
+DSP_BITS = 18
+"""Width of a DSP's signed operands on ECP5. What is wider takes several, 17 bits for each after the first."""
+
+
+@dataclass(frozen=True)
+class FpgaResources:
+    """``dsps``: 18x18 multipliers (MULT18X18D); ``block_rams``: of 18 kbit (DP16KD); ``luts``: 4-input look-up tables, those
+    of carry chains and of LUT RAM included; ``flip_flops``. Whole numbers, fitted ones rounded."""
+
+    dsps: int
+    block_rams: int
+    luts: int
+    flip_flops: int
+
+
+@dataclass(frozen=True)
+class Error:
+    """Relative error of a resource over the designs that the fit never saw, 0.05 for 5%: ``mean`` of the absolute values, and
+    the ``largest``."""
+
+    mean: float
+    largest: float
+
+
+@dataclass(frozen=True)
+class HoldOut:
+    """One design that the fit never saw: what Yosys reported and what the model says."""
+
+    design: Design
+    synthesized: FpgaResources
+    modelled: FpgaResources
+
+
+def devices() -> tuple[str, ...]:
+    """The device families that can be asked for."""
+    return tuple(KINDS)
+
+
+@lru_cache(maxsize=65536)
+def resources(design: Design, device: str = "ecp5") -> FpgaResources:
+    """Resources of the whole array on ``device``. MappingError names the devices where it is none of them."""
+    carried = _carried(device)
+    return with_coefficients(design, device, carried["luts_per_bit"], carried["kept_in_whole"])
+
+
+def errors(device: str = "ecp5") -> Mapping[str, Error]:
+    """By resource, the error of the model on the carried designs that the fit never saw."""
+    found = {}
+    for name in RESOURCES:
+        # Where there is none, one too many is an error of 100%.
+        relative = [
+            abs(getattr(one.modelled, name) - getattr(one.synthesized, name)) / max(1, getattr(one.synthesized, name))
+            for one in hold_out(device)
+        ]
+        found[name] = Error(fmean(relative), max(relative))
+    return MappingProxyType(found)
+
+
+@cache
+def hold_out(device: str = "ecp5") -> tuple[HoldOut, ...]:
+    """The carried designs that the fit never saw, synthesized and modelled."""
+    found = []
+    for one in _carried(device)["hold_out"]:
+        design = Design(**one["design"])
+        found.append(HoldOut(design, FpgaResources(**one["synthesized"]), resources(design, device)))
+    return tuple(found)
+
+
+def source(device: str = "ecp5") -> str:
+    """Where the numbers come from: tool, version, command, designs."""
+    return str(_carried(device)["source"])
+
+
+def with_coefficients(
+    design: Design, device: str, luts_per_bit: Mapping[str, float], kept_in_whole: Mapping[str, float]
+) -> FpgaResources:
+    """``resources`` by other coefficients than the carried ones: ``luts_per_bit`` by size of logic, and ``kept_in_whole``, the
+    part of a block's look-up tables that is left when Yosys optimizes across blocks."""
+    block_rams, luts = 0, 0.0
+    for one in memories(design):
+        found = mapped(one.words, one.bits, one.reads, one.synchronous, one.enables, device)
+        block_rams += one.count * found.block_rams
+        luts += one.count * found.luts
+    flip_flops = -shared_flip_flops(design, device)
+    for block in blocks(design, device):
+        luts += kept_in_whole[block.name] * _luts(block, luts_per_bit)
+        flip_flops += block.count * block.flip_flops
+    return FpgaResources(dsps(design), block_rams, round(luts), flip_flops)
+
+
+def block_luts(design: Design, device: str, luts_per_bit: Mapping[str, float]) -> Iterator[tuple[str, float]]:
+    """Look-up tables of each kind of block, all of that kind together and LUT RAM left out, each block by itself."""
+    for block in blocks(design, device):
+        yield block.name, _luts(block, luts_per_bit)
+
+
+def _luts(block: Block, luts_per_bit: Mapping[str, float]) -> float:
+    return block.count * sum(luts_per_bit[name] * bits for name, bits in block.logic.items())
+
+
+def dsps(design: Design) -> int:
+    """Multipliers: one product a PE where it multiplies fully, two a requantizer, and the loader's column offsets (stride times
+    a constant, shared by the tile shapes)."""
+    kind = design.products
+    full = (kind.zero_code and kind.signed_code) or kind.looked_up
+    product = _parts(kind.operand_bits) * _parts(design.activation_bits) if full else 0
+    accumulator = _parts(design.accumulator_bits + 1) * _parts(MULTIPLIER_BITS + 1)
+    other = _parts(design.activation_bits + 1) * _parts(OTHER_MULTIPLIER_BITS + 1)
+    # A constant that is a power of two only shifts; a stride of one bit only selects.
+    offsets = sum(1 for col in range(3, design.cols) if col & (col - 1)) if design.max_stride > 1 else 0
+    return design.pes * product + design.requantizer_lanes * (accumulator + other) + offsets
+
+
+def _parts(bits: int) -> int:
+    return 1 + max(0, -(-(bits - DSP_BITS) // (DSP_BITS - 1)))
+
+
+@cache
+def _carried(device: str) -> dict[str, Any]:
+    if device not in KINDS:
+        raise MappingError(f"unknown FPGA '{device}'; known are {', '.join(devices())}")
+    return dict(json.loads((files.files("skipstone.mapper.technology") / "data" / f"fpga_{device}.json").read_text()))

@@ -1,0 +1,1 @@
+"""From a quantized network to a program for one design: workloads, folds, tiles, layouts and memory words."""

@@ -1,0 +1,121 @@
+"""What a design can't hold or compute, said with the parameter to change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from skipstone.hw.design import MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS, Design
+from skipstone.mapper.errors import MappingError
+from skipstone.mapper.lowering.lookups import signed_bits
+from skipstone.mapper.lowering.tiling import MappedWorkload
+from skipstone.mapper.lowering.workload import Workload
+from skipstone.models.quantization.network import MAX_SHIFT, QuantizedLayer, QuantizedNetwork
+
+
+def check_widths(network: QuantizedNetwork, design: Design) -> None:
+    """Bits of activations."""
+    if network.activation_bits != design.activation_bits:
+        raise MappingError(
+            f"the network has {network.activation_bits}-bit activations, design '{design.name}' {design.activation_bits}-bit "
+            f"ones; quantize with --activation-bits {design.activation_bits} or set activation_bits = {network.activation_bits}"
+        )
+
+
+def check_geometry(workload: Workload, source: tuple[int, int], design: Design) -> None:
+    """Sizes and strides; ``source`` is the (folded) input's height and width."""
+    layer, geometry = workload.layer, workload.geometry
+    if max(geometry.stride) > design.max_stride:
+        raise MappingError.too_small(
+            layer.name, f"stride {max(geometry.stride)}", max(geometry.stride), "max_stride", design.max_stride
+        )
+    largest = max(*source, *workload.size)
+    if largest > design.max_dimension:
+        raise MappingError.too_small(layer.name, f"size {largest}", largest, "max_dimension", design.max_dimension)
+    spans = [
+        max(geometry.padding[axis], 0)
+        + max(source[axis], (workload.size[axis] - 1) * geometry.stride[axis] + geometry.high[axis] + 1)
+        for axis in (0, 1)
+    ]
+    reached = max(spans) + design.region_extent
+    if reached.bit_length() > design.dimension_bits or max(map(abs, geometry.padding)) >= 1 << (
+        design.dimension_bits - 1
+    ):
+        raise MappingError.too_small(
+            layer.name, f"padded size {max(spans)}", max(spans), "max_dimension", design.max_dimension
+        )
+
+
+def check_numbers(layer: QuantizedLayer, network: QuantizedNetwork, design: Design) -> None:
+    """Requantization constants and the range of the accumulators."""
+    if int(layer.shift.min()) < 1 or int(layer.shift.max()) > MAX_SHIFT:
+        raise MappingError(f"layer '{layer.name}': requantization shifts must be 1 to {MAX_SHIFT}")
+    if not 0 <= int(layer.multiplier.min()) <= int(layer.multiplier.max()) < 1 << MULTIPLIER_BITS:
+        raise MappingError(f"layer '{layer.name}': requantization multipliers must fit {MULTIPLIER_BITS} bits")
+    if not 0 <= int(layer.other_multiplier.min()) <= int(layer.other_multiplier.max()) < 1 << OTHER_MULTIPLIER_BITS:
+        raise MappingError(
+            f"layer '{layer.name}': multipliers of the added tensor must fit {OTHER_MULTIPLIER_BITS} bits"
+        )
+    low, high = accumulator_range(layer, network)
+    bits = max(
+        max(-low - 1, high, 0).bit_length() + 1, *(signed_bits(int(b)) for b in (layer.bias.min(), layer.bias.max()))
+    )
+    if bits > design.accumulator_bits:
+        raise MappingError.too_small(
+            layer.name,
+            f"an accumulator range of {low} to {high} with biases of {int(layer.bias.min())} to {int(layer.bias.max())} "
+            f"(activation ranges: {network.calibration})",
+            bits,
+            "accumulator_bits",
+            design.accumulator_bits,
+        )
+
+
+def accumulator_range(layer: QuantizedLayer, network: QuantizedNetwork) -> tuple[int, int]:
+    """Least and greatest value any accumulator can take at any time, from the actual weights and the input's bits."""
+    bits = network.tensors[layer.input].bits
+    lowest, highest = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    flat = layer.weights.reshape(layer.weights.shape[0], -1).astype(np.int64)
+    if layer.operation == "max":
+        return lowest, highest
+    positive = np.where(flat > 0, flat, 0).sum(axis=1)
+    negative = np.where(flat < 0, flat, 0).sum(axis=1)
+    return int((positive * lowest + negative * highest).min()), int((positive * highest + negative * lowest).max())
+
+
+def check_memories(mapped: list[MappedWorkload], design: Design) -> None:
+    """The number of workloads, and the lists and tables of all of them together."""
+    if len(mapped) > design.layers:
+        raise MappingError(
+            f"the network has {len(mapped)} layers for the array, the design {design.layers}; raise layers to {len(mapped)}"
+        )
+
+    def fullest_row(ones: list[MappedWorkload]) -> int:
+        return int(np.sum([one.schedule.row_entries for one in ones], axis=0).max())
+
+    def load_words(ones: list[MappedWorkload]) -> int:
+        return sum(one.schedule.load_words for one in ones)
+
+    def parameter_words(ones: list[MappedWorkload]) -> int:
+        return sum(one.schedule.passes * one.schedule.steps for one in ones)
+
+    memories: tuple[tuple[str, Callable[[list[MappedWorkload]], int], str, int], ...] = (
+        (
+            "nonzero weights (with fillers) of the fullest row",
+            fullest_row,
+            "weight_entries",
+            design.weight_entries,
+        ),
+        ("load list", load_words, "load_entries", design.load_entries),
+        ("requantization table", parameter_words, "parameter_words", design.parameter_words),
+    )
+    for what, size, parameter, have in memories:
+        need = size(mapped)
+        if need > have:
+            share = [size([one]) for one in mapped]
+            largest = int(np.argmax(share))
+            raise MappingError(
+                f"the network's {what} needs {parameter} {need}, design '{design.name}' has {have}; raise {parameter} to "
+                f"{need} (layer '{mapped[largest].workload.name}' takes the most, {share[largest]})"
+            )

@@ -1,0 +1,219 @@
+"""Turns mapped workloads into what the memories hold: addresses, requantization words and descriptors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skipstone.hw.design import ALL_TILES_FREE, Design
+from skipstone.mapper.errors import MappingError
+from skipstone.mapper.lowering.encode import encode_loads
+from skipstone.mapper.lowering.layout import Layout
+from skipstone.mapper.lowering.lookups import Lookups
+from skipstone.mapper.lowering.tiling import MappedWorkload
+from skipstone.mapper.program import LayerProgram, LayerSchedule, LayerWords, Placement
+
+
+def link(
+    one: MappedWorkload,
+    layout: Layout,
+    lookups: Lookups,
+    placements: dict[str, Placement],
+    design: Design,
+    before: MappedWorkload | None,
+    complete: tuple[str, ...],
+    last: bool,
+) -> LayerProgram:
+    """The program of one workload; ``before`` runs ahead of it, ``complete`` are the tensors that are whole after it."""
+    workload, schedule = one.workload, one.schedule
+    layer, geometry = workload.layer, workload.geometry
+    source, target = placements[layer.input], placements[layer.output]
+    adding = [part.layer for part in workload.parts if part.layer.other is not None]
+    assert len(adding) <= 1, "the drain reads one other tensor"
+    added = adding[0] if adding else None
+    tile_h, tile_w = schedule.tile
+    source_height, source_width = source.grid
+    row_words = source_width * source.groups
+    space = 1 << design.address_bits
+    taps = _taps(one, design)
+    stride, padding = geometry.stride, geometry.padding
+    descriptor = {
+        "last_layer": int(last),
+        "pause": int(schedule.pause and not last),
+        "maximum": int(layer.operation == "max"),
+        "tile_shape": design.tile_shapes.index(schedule.tile),
+        "tile_h": tile_h - 1,
+        "tile_w": tile_w - 1,
+        "tiles_y": schedule.tiles_y - 1,
+        "tiles_x": schedule.tiles_x - 1,
+        "tiles": schedule.tiles - 1,
+        "passes": schedule.passes - 1,
+        "wait_tiles": _wait_tiles(before.schedule, schedule) if before is not None else 0,
+        "free_tiles": schedule.free_tiles,
+        "stride_y": stride[0],
+        "stride_x": stride[1],
+        "height": source_height,
+        "width": source_width,
+        "origin_y": -padding[0],
+        "origin_x": -padding[1],
+        "origin": (source.base - padding[0] * row_words - padding[1] * source.groups) % space,
+        "tile_step_y": tile_h * stride[0],
+        "tile_step_x": tile_w * stride[1],
+        "tile_address_step_y": tile_h * stride[0] * row_words % space,
+        "tile_address_step_x": tile_w * stride[1] * source.groups % space,
+        "pad_value": layer.pad_value,
+        **taps,
+        "steps": schedule.steps - 1,
+        "out_height": schedule.out_height,
+        "out_width": schedule.out_width,
+        **_walk("out", one, layout, target, layer.output, design),
+        **(
+            _walk("other", one, layout, placements[added.other], added.other, design, added.output)
+            if added is not None and added.other is not None
+            else dict.fromkeys(_WALK_OF_OTHER, 0)
+        ),
+        "add_other": int(added is not None),
+        "other_zero_point": added.other_zero_point if added is not None else 0,
+        **lookups.descriptor(layer),
+    }
+    try:
+        packed = design.descriptor.pack(descriptor)
+    except ValueError as error:
+        raise MappingError(f"layer '{workload.name}' cannot be described to the array: {error}") from None
+    dense_products = sum(part.layer.weights.size * part.fold[0] * part.fold[1] for part in workload.parts)
+    return LayerProgram(
+        name=workload.name,
+        kind=layer.kind,
+        layers=tuple(part.layer.name for part in workload.parts),
+        macs=dense_products * schedule.out_height * schedule.out_width,
+        nnz=sum(part.layer.nnz for part in workload.parts),
+        products=len(workload.nonzeros.channel),
+        stored_weights=sum(part.layer.weights.size for part in workload.parts),
+        captures=one.captures,
+        words=_Words(one, layout, lookups, design, source),
+        descriptor=packed,
+        schedule=schedule,
+        input=source,
+        outputs=tuple(placements[part.layer.output] for part in workload.parts),
+        complete=tuple(placements[name] for name in complete),
+        other=placements[added.other] if added is not None and added.other is not None else None,
+        geometry=geometry,
+        split=one.split,
+        entry_bits=design.weight_entry.width,
+        uses_table=any(part.layer.table is not None for part in workload.parts),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Words(LayerWords):
+    """Packed when they are first asked for: cycles and energy need none of them."""
+
+    one: MappedWorkload
+    layout: Layout
+    lookups: Lookups
+    design: Design
+    source: Placement
+
+    @cached_property
+    def weights(self) -> tuple[NDArray[Any], ...]:
+        passes = [part.weights for part in self.one.passes]
+        return tuple(np.concatenate([rows[r] for rows in passes]) for r in range(self.design.rows))
+
+    @cached_property
+    def loads(self) -> NDArray[Any]:
+        width, groups = self.source.grid[1], self.source.groups
+        return np.concatenate([encode_loads(self.design, words, width, groups) for words in self.one.words])
+
+    @cached_property
+    def parameters(self) -> tuple[int, ...]:
+        return _parameters(self.one, self.layout, self.lookups, self.design)
+
+
+_WALK = ("base", "pixel_step", "row_step", "tile_step_y", "tile_step_x")
+_WALK_OF_OTHER = tuple(f"other_{name}" for name in _WALK)
+
+
+def _walk(
+    prefix: str,
+    one: MappedWorkload,
+    layout: Layout,
+    placed: Placement,
+    name: str,
+    design: Design,
+    beside: str | None = None,
+) -> dict[str, int]:
+    """Addresses of the pixels that the drain visits in ``placed``. ``beside``: the output to whose words it adds them; these
+    begin somewhere behind the workload's first word."""
+    space = 1 << design.address_bits
+    tile = one.schedule.tile
+    lattice = one.workload.layer.lattice
+    offset, step = (lattice.offset, lattice.step) if lattice is not None else ((0, 0), (1, 1))
+    row = placed.grid[1] * placed.groups
+    word = layout.offset(name) // design.load_width
+    if beside is not None:
+        word -= (layout.offset(beside) - layout.offset(one.workload.layer.output)) // design.load_width
+    values = (
+        placed.base + word + offset[0] * row + offset[1] * placed.groups,
+        step[1] * placed.groups,
+        step[0] * row,
+        tile[0] * step[0] * row,
+        tile[1] * step[1] * placed.groups,
+    )
+    return {f"{prefix}_{name}": value % space for name, value in zip(_WALK, values, strict=True)}
+
+
+def _taps(one: MappedWorkload, design: Design) -> dict[str, int]:
+    """For each offset from a window's first tap, whether there is a tap, and its part of the slot number."""
+    taps: dict[str, int] = {}
+    dilation = one.workload.geometry.dilation
+    for axis, step, extent, weight in (
+        ("y", dilation[0], one.split.height, one.split.width),
+        ("x", dilation[1], one.split.width, 1),
+    ):
+        for index in range(design.reach):
+            tap, rest = divmod(index, step)
+            valid = rest == 0 and tap < extent
+            taps[f"tap_{axis}{index}"] = tap * weight if valid else 0
+            taps[f"tap_{axis}{index}_valid"] = int(valid)
+    return taps
+
+
+def _wait_tiles(before: LayerSchedule, schedule: LayerSchedule) -> int:
+    """Of all tiles and passes of the layer before, how many the loader waits for."""
+    if schedule.free_tiles == ALL_TILES_FREE:
+        return 0
+    return before.passes * before.tiles - schedule.unneeded_tiles
+
+
+def _parameters(one: MappedWorkload, layout: Layout, lookups: Lookups, design: Design) -> tuple[int, ...]:
+    """Requantization words, step after step of every pass; lanes without a channel are zero."""
+    width = design.parameter.width
+    words = [0] * (one.schedule.passes * one.schedule.steps)
+    first_step = 0
+    for part, steps in zip(one.workload.parts, one.steps, strict=True):
+        layer = part.layer
+        packed = [
+            design.parameter.pack(
+                {
+                    "bias": int(layer.bias[channel]),
+                    "multiplier": int(layer.multiplier[channel]),
+                    "shift": int(layer.shift[channel]),
+                    "other_multiplier": int(layer.other_multiplier[channel]) if layer.other is not None else 0,
+                    "zero_point": layer.zero_point,
+                    "low": layer.low,
+                    "high": layer.high,
+                    **lookups.parameter(layer),
+                }
+            )
+            for channel in range(layer.weights.shape[0])
+        ]
+        positions = layout.assignments[layer.output].position.tolist()
+        for channel, position in zip(part.of_layer.tolist(), positions, strict=True):
+            step, lane = divmod(position, design.requantizer_lanes)
+            words[first_step + step] |= packed[channel] << (lane * width)
+        first_step += steps
+    return tuple(words)

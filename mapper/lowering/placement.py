@@ -1,0 +1,37 @@
+"""Places tensors in activation memory: a tensor is kept from the layer that writes it to the last layer that reads it."""
+
+from __future__ import annotations
+
+from skipstone.mapper.errors import MappingError
+
+
+def place(
+    sizes: dict[str, int], spans: dict[str, tuple[int, int]], words: int, design: str
+) -> tuple[dict[str, int], int]:
+    """First-fit by size: returns the base address of every tensor and the number of words used.
+
+    ``sizes`` are words, ``spans`` the first and last layer (inclusive) during which the tensor must be kept. Tensors whose
+    spans overlap never overlap in memory.
+    """
+    bases: dict[str, int] = {}
+    for name in sorted(sizes, key=lambda n: (-sizes[n], spans[n], n)):
+        first, last = spans[name]
+        taken = sorted(
+            (bases[other], bases[other] + sizes[other])
+            for other in bases
+            if spans[other][0] <= last and first <= spans[other][1]
+        )
+        base = 0
+        for low, high in taken:
+            if base + sizes[name] <= low:
+                break
+            base = max(base, high)
+        bases[name] = base
+    used = max((bases[name] + sizes[name] for name in bases), default=0)
+    if used > words:
+        largest = max(sizes, key=lambda n: sizes[n])
+        raise MappingError(
+            f"the network's activations need activation_words {used}, design '{design}' has {words}; "
+            f"raise activation_words to {used} (the largest tensor, '{largest}', takes {sizes[largest]})"
+        )
+    return bases, used

@@ -1,0 +1,174 @@
+"""What one descriptor does: a sparse matrix over windows of one tensor, in the array's own terms.
+
+A layer becomes a workload by *folding*: a tensor folded by (fy, fx) is held as ``height / fy`` x ``width / fx`` pixels of
+``channels * fy * fx`` channels, so that tensors of few channels fill whole memory words, and strided layers become
+unstrided ones. The layer's kernel grows by zeros only, which cost nothing. Layers that read one tensor alike become one
+workload by *merging*.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skipstone.mapper.lowering.windows import Nonzeros
+from skipstone.models.quantization.network import QuantizedLayer, QuantizedNetwork
+
+Ints = NDArray[np.int64]
+Fold = tuple[int, int]
+UNFOLDED: Fold = (1, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One layer of a workload: it makes the output channels from ``first`` up to ``first + channels`` of it, the channels of
+    its (folded) output tensor: channel c of the tensor at (i, j) of the fold is ``(c * fy + i) * fx + j``."""
+
+    layer: QuantizedLayer
+    first: int
+    channels: int
+    fold: Fold
+
+    @property
+    def of_layer(self) -> Ints:
+        """For each of the part's channels, the layer's own output channel."""
+        return np.arange(self.channels, dtype=np.int64) // (self.fold[0] * self.fold[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """How windows slide over the input. ``padding``: rows and columns before the image (negative: cropped). ``low`` and ``high``
+    are the first and last input row and column that the output pixel (0, 0) reads."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+
+    @property
+    def low(self) -> tuple[int, int]:
+        return -self.padding[0], -self.padding[1]
+
+    @property
+    def high(self) -> tuple[int, int]:
+        return (
+            (self.kernel[0] - 1) * self.dilation[0] - self.padding[0],
+            (self.kernel[1] - 1) * self.dilation[1] - self.padding[1],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Workload:
+    """``nonzeros`` are counted in the folded tensors' channels (``position`` is the input's channel), for an output of ``size``
+    (folded) pixels."""
+
+    parts: tuple[Part, ...]
+    nonzeros: Nonzeros
+    geometry: Geometry
+    size: tuple[int, int]
+
+    @property
+    def layer(self) -> QuantizedLayer:
+        """The first of the layers: what all of them share is read here."""
+        return self.parts[0].layer
+
+    @property
+    def channels(self) -> int:
+        return sum(part.channels for part in self.parts)
+
+    @property
+    def name(self) -> str:
+        return "+".join(part.layer.name for part in self.parts)
+
+
+def folded_shape(shape: tuple[int, int, int], fold: Fold) -> tuple[int, int, int]:
+    channels, height, width = shape
+    return channels * fold[0] * fold[1], height // fold[0], width // fold[1]
+
+
+def effective_stride(network: QuantizedNetwork, layer: QuantizedLayer) -> tuple[int, int]:
+    """Along an axis with one output pixel the stride means nothing; a global pool's would only be too large."""
+    height, width = network.size_of(layer)
+    return (layer.stride[0] if height > 1 else 1, layer.stride[1] if width > 1 else 1)
+
+
+def can_fold(size: int, stride: int, source: int, target: int) -> bool:
+    """Whether a layer with ``size`` output pixels along an axis can read a tensor folded by ``source`` and write one folded by
+    ``target``: the folded layer's stride must be whole, unless it has one pixel only."""
+    return size == target or stride * target % source == 0
+
+
+def lower(
+    network: QuantizedNetwork, layer: QuantizedLayer, source_fold: Fold = UNFOLDED, target_fold: Fold = UNFOLDED
+) -> Workload:
+    """The workload of one layer whose input and output are folded like this."""
+    height, width = network.size_of(layer)
+    channel, inner, ky, kx = np.nonzero(layer.weights)
+    value = layer.weights[channel, inner, ky, kx]
+    channels, per_group = layer.weights.shape[:2]
+    source = channel // (channels // layer.groups) * per_group + inner
+    nonzeros = Nonzeros(channel, source, ky, kx, value)
+    stride = effective_stride(network, layer)
+    kernel = (layer.weights.shape[2], layer.weights.shape[3])
+    geometry = Geometry(kernel, stride, (layer.padding[0], layer.padding[1]), layer.dilation)
+    if source_fold != UNFOLDED or target_fold != UNFOLDED:
+        nonzeros, geometry = _fold(nonzeros, geometry, (height, width), source_fold, target_fold)
+    size = (height // target_fold[0], width // target_fold[1])
+    part = Part(layer, 0, channels * target_fold[0] * target_fold[1], target_fold)
+    return Workload((part,), nonzeros, geometry, size)
+
+
+def merge(first: Workload, second: Workload) -> Workload:
+    """Two workloads that slide over the same tensor alike, as one; the smaller kernel is a part of the larger one."""
+    low = tuple(min(a, b) for a, b in zip(first.geometry.low, second.geometry.low, strict=True))
+    high = tuple(max(a, b) for a, b in zip(first.geometry.high, second.geometry.high, strict=True))
+    geometry = Geometry((high[0] - low[0] + 1, high[1] - low[1] + 1), first.geometry.stride, (-low[0], -low[1]), (1, 1))
+    moved = [_moved(one, geometry) for one in (first, second)]
+    shifted = replace(moved[1], channel=moved[1].channel + first.channels)
+    nonzeros = Nonzeros(*(np.concatenate([getattr(part, name) for part in (moved[0], shifted)]) for name in _NAMES))
+    parts = (*first.parts, *(replace(part, first=part.first + first.channels) for part in second.parts))
+    return Workload(parts, nonzeros, geometry, first.size)
+
+
+_NAMES = ("channel", "position", "ky", "kx", "value")
+
+
+def _moved(one: Workload, into: Geometry) -> Nonzeros:
+    """The nonzeros with their taps counted from ``into``'s first."""
+    taps = []
+    for axis, tap in enumerate((one.nonzeros.ky, one.nonzeros.kx)):
+        taps.append(tap * one.geometry.dilation[axis] + one.geometry.low[axis] - into.low[axis])
+    return replace(one.nonzeros, ky=taps[0], kx=taps[1])
+
+
+def _fold(
+    nonzeros: Nonzeros, geometry: Geometry, size: tuple[int, int], source_fold: Fold, target_fold: Fold
+) -> tuple[Nonzeros, Geometry]:
+    """Each nonzero once for every output pixel of the fold, at the folded tap and channel that hold its input pixel."""
+    shape = (*target_fold, len(nonzeros.channel))
+    phases = np.meshgrid(*(np.arange(fold) for fold in target_fold), indexing="ij")
+    taps, places, strides, paddings, kernels = [], [], [], [], []
+    for axis, tap in enumerate((nonzeros.ky, nonzeros.kx)):
+        source, target = source_fold[axis], target_fold[axis]
+        offset = tap * geometry.dilation[axis] - geometry.padding[axis]
+        pixel = np.broadcast_to(geometry.stride[axis] * phases[axis][..., None] + offset, shape).ravel()
+        folded = pixel // source
+        first = int(folded.min(initial=0)) if len(folded) else 0
+        taps.append(folded - first)
+        places.append(pixel % source)
+        paddings.append(-first)
+        kernels.append(int((folded - first).max(initial=0)) + 1)
+        strides.append(geometry.stride[axis] * target // source if size[axis] > target else 1)
+
+    def repeated(values: Ints) -> Ints:
+        return np.broadcast_to(values, shape).ravel()
+
+    channel = (repeated(nonzeros.channel) * target_fold[0] + repeated(phases[0][..., None])) * target_fold[1]
+    channel = channel + repeated(phases[1][..., None])
+    source_channel = (repeated(nonzeros.position) * source_fold[0] + places[0]) * source_fold[1] + places[1]
+    folded_nonzeros = Nonzeros(channel, source_channel, taps[0], taps[1], repeated(nonzeros.value))
+    return folded_nonzeros, Geometry(
+        (kernels[0], kernels[1]), (strides[0], strides[1]), (paddings[0], paddings[1]), (1, 1)
+    )

@@ -1,0 +1,184 @@
+"""The outcome of a design-space exploration: what was searched, under which constraints, and every point with its figures.
+
+What ``skipstone explore`` hands to reports and writes as JSON; frozen, and read back by ``ExplorationResult.from_dict``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from skipstone.mapper.results import notebook
+
+METRICS = {
+    "cycles": "cycles",
+    "latency_us": "us",
+    "energy_pj": "pJ",
+    "area_um2": "um2",
+    "power_mw": "mW",
+    "frequency_mhz": "MHz",
+    "accuracy": "",
+    "dsps": "",
+    "block_rams": "",
+    "luts": "",
+}
+"""What a point can be measured by, and its unit. Accuracy is a share (0 to 1); the frequency is the clock that latency, energy
+and power are at."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A metric that the search makes small or large."""
+
+    name: str
+    direction: Literal["minimize", "maximize"]
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A metric that must be at most (``<=``) or at least (``>=``) ``limit``, in the unit of ``METRICS``. ``written``: the unit
+    that it was given in (``area_mm2``, ``%``; ``skipstone.explore.constraints.UNITS``), empty for that of ``METRICS``."""
+
+    name: str
+    op: Literal["<=", ">="]
+    limit: float
+    written: str = ""
+
+    def violation(self, value: float) -> float:
+        """By how much ``value`` breaks it; 0 where it does not."""
+        return max(0.0, value - self.limit if self.op == "<=" else self.limit - value)
+
+
+@dataclass(frozen=True)
+class ExplorationPoint:
+    """One choice that was built, mapped and costed. ``number`` is its place in the search, ``parameters`` what was chosen,
+    ``metrics`` its exact figures, ``violations`` by how much it breaks which constraint (only those it breaks). ``on_front``: it
+    breaks none, and no other such point is at least as good in every objective and better in one."""
+
+    number: int
+    design: str
+    parameters: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    violations: Mapping[str, float] = field(default_factory=dict)
+    on_front: bool = False
+
+    @property
+    def feasible(self) -> bool:
+        return not any(self.violations.values())
+
+
+@dataclass(frozen=True)
+class ExplorationResult:
+    """``space``: the choices of each parameter. ``problems``: why choices have no cost, and how many each. ``hypervolume``: after
+    each number of trials, the share (0 to 1) of the box between ``ideal`` and ``reference`` (the best and the worst value of each
+    objective at feasible points of the whole search) that is dominated by then. ``exhausted``: no choice was left to try.
+    ``ended``: in words, why the search ended before its trials were through although choices may be left. ``importance``: for
+    each objective, the share of its variance that each parameter explains. ``diagnosis``: in words, which constraint kills a
+    search without a feasible point, and the nearest point. ``sources``: (what, source) of the figures."""
+
+    network: str
+    sampler: str
+    seed: int
+    trials: int
+    objectives: tuple[Objective, ...]
+    constraints: tuple[Constraint, ...]
+    space: Mapping[str, tuple[Any, ...]]
+    points: tuple[ExplorationPoint, ...]
+    problems: Mapping[str, int]
+    calibration: str
+    technology: str
+    accuracy_images: int
+    sources: tuple[tuple[str, str], ...] = ()
+    reference: Mapping[str, float] = field(default_factory=dict)
+    ideal: Mapping[str, float] = field(default_factory=dict)
+    hypervolume: tuple[tuple[int, float], ...] = ()
+    importance: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    diagnosis: tuple[str, ...] = ()
+    exhausted: bool = False
+    ended: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return dataclasses.asdict(self)
+
+    def to_frame(self) -> Any:
+        """A ``pandas.DataFrame`` with a row for each point: its parameters and metrics under their names, in their units."""
+        return notebook.frame(
+            [
+                {
+                    "number": point.number,
+                    "design": point.design,
+                    "on_front": point.on_front,
+                    "feasible": point.feasible,
+                    **point.parameters,
+                    **point.metrics,
+                }
+                for point in self.points
+            ]
+        )
+
+    def _repr_html_(self) -> str:
+        front = [point for point in front_first(self.points) if point.on_front]
+        names = list(
+            dict.fromkeys((*(each.name for each in self.objectives), *(each.name for each in self.constraints)))
+        )
+        varying = varying_parameters(self.points)
+        figures = [
+            ("points", notebook.whole(len(self.points))),
+            ("feasible", notebook.whole(sum(point.feasible for point in self.points))),
+            ("on the front", notebook.whole(len(front))),
+        ]
+        rows = [
+            (
+                str(point.number),
+                *(notebook.digits(point.metrics.get(name)) for name in names),
+                *(str(point.parameters.get(name, "")) for name in varying),
+            )
+            for point in front
+        ]
+        note = " ".join(self.diagnosis)
+        return notebook.result_html(
+            f"Exploration of {self.network}: the front", figures, ("point", *names, *varying), rows, note
+        )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ExplorationResult:
+        """What :meth:`to_dict` gave, also after JSON."""
+        return cls(
+            **{
+                **values,
+                "objectives": tuple(Objective(**each) for each in values["objectives"]),
+                "constraints": tuple(Constraint(**each) for each in values["constraints"]),
+                "space": {name: tuple(choices) for name, choices in values["space"].items()},
+                "points": tuple(ExplorationPoint(**each) for each in values["points"]),
+                "sources": tuple((what, text) for what, text in values["sources"]),
+                "hypervolume": tuple((trials, value) for trials, value in values["hypervolume"]),
+                "diagnosis": tuple(values["diagnosis"]),
+            }
+        )
+
+
+def front_first(points: Sequence[ExplorationPoint], metric: str = "cycles") -> list[ExplorationPoint]:
+    """The points on the front, then the other feasible ones, then the rest; each group from the least ``metric`` up."""
+    return sorted(
+        points,
+        key=lambda point: (
+            not point.on_front,
+            not point.feasible,
+            point.metrics.get(metric, float("inf")),
+            point.number,
+        ),
+    )
+
+
+def varying_parameters(points: Sequence[ExplorationPoint]) -> list[str]:
+    """Names of the parameters that are not the same at every point, in the order in which they are first met."""
+    names = dict.fromkeys(name for point in points for name in point.parameters)
+    missing = object()
+    return [
+        name
+        for name in names
+        if any(point.parameters.get(name, missing) != points[0].parameters.get(name, missing) for point in points)
+    ]

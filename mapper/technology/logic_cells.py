@@ -1,0 +1,227 @@
+"""Energy, area, leakage and clock period of our own gateware in standard cells, as fitted from synthesis and gate-level runs.
+
+The numbers stand in ``data/gateware_sky130.json``, which ``skipstone calibrate`` makes: for every component, coefficients of the
+features of a design that are named here. Logic only: memories are ``skipstone.mapper.technology.sram_table``'s. Nothing is computed that the file's
+measurements do not support; it carries the fit's errors and the layers held out.
+
+An action's energy can hang on a counter that only data gives (``skipstone.mapper.energy.activity``). Where ``skipstone.mapper.energy.actions`` does not count it,
+the nearest counter that it has stands in, times the share that was measured on average.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from skipstone.hw.design import Design
+from skipstone.hw.fields import width_of
+from skipstone.hw.multipliers import Additive, Linear, Shift
+from skipstone.mapper.errors import MappingError
+
+COMPONENTS = ("pe", "row", "loader", "drain", "requantizer", "controller")
+CARRIED = "gateware_sky130.json"
+
+
+def _product_adder_bits(design: Design) -> int:
+    kind = design.products
+    if isinstance(kind, Linear):
+        return 0
+    return kind.activation_bits + 1 + (sum(kind.adder_bits) if isinstance(kind, Additive) else 0)
+
+
+def _product_multiplexer_bits(design: Design) -> int:
+    kind = design.products
+    return kind.multiplexer_bits if isinstance(kind, Shift | Additive) else 0
+
+
+def _window_address_bits(design: Design) -> int:
+    return width_of(design.windows * design.slots)
+
+
+def _accumulator_address_bits(design: Design) -> int:
+    return width_of(2 * design.bank_depth)
+
+
+FEATURES: dict[str, Callable[[Design], float]] = {
+    "one": lambda d: 1,
+    # PE: a multiplier's partial products, or the additions and multiplexers that stand in its place; registers and adder.
+    "partial_products": lambda d: d.products.operand_bits * d.activation_bits if isinstance(d.products, Linear) else 0,
+    "product_adder_bits": _product_adder_bits,
+    "product_multiplexer_bits": _product_multiplexer_bits,
+    "operand_bits": lambda d: d.products.operand_bits if isinstance(d.products, Linear) else 0,
+    "product_bits": lambda d: d.products.product_bits,
+    "accumulator_bits": lambda d: d.accumulator_bits,
+    "activation_bits": lambda d: d.activation_bits,
+    "lane_bits": lambda d: (d.load_width - 1) * d.activation_bits,
+    # Row: one bit an accumulator that was touched, the multiplexer of its columns, and the registers of the sequencer.
+    "touched_bits": lambda d: 2 * d.bank_depth,
+    "column_bits": lambda d: (d.cols - 1) * d.accumulator_bits * d.accumulators_per_step,
+    "value_bits": lambda d: d.accumulator_bits * d.accumulators_per_step,
+    "row_state_bits": lambda d: (
+        2 * width_of(d.weight_entries)
+        + 4 * d.dimension_bits
+        + _window_address_bits(d)
+        + width_of(d.load_width)
+        + 3 * _accumulator_address_bits(d)
+        + 2 * d.products.operand_bits
+    ),
+    "delta_bits": lambda d: d.weight_index.width if d.index_coding == "delta" else 0,
+    # Loader: the captures of all columns, the word that it multicasts, and its coordinates.
+    "capture_bits": lambda d: d.cols * (4 * d.region_bits + 2 * _window_address_bits(d)),
+    "tap_bits": lambda d: d.cols * 2 * d.reach * (d.tap_bits + 1),
+    "word_bits": lambda d: d.activation_word_bits,
+    "position_bits": lambda d: 6 * d.dimension_bits + 4 * d.address_bits + 4 * width_of(d.load_entries),
+    # Drain: two walkers, the choice of rows for lanes, and the part of a word that is added.
+    "walker_bits": lambda d: 8 * d.address_bits,
+    "lane_value_bits": lambda d: d.requantizer_lanes * d.accumulator_bits,
+    "row_choice_bits": lambda d: (d.steps_per_accumulator - 1) * min(d.requantizer_lanes, d.rows) * d.accumulator_bits,
+    "pixel_bits": lambda d: 6 * d.dimension_bits + width_of(d.parameter_words) * 2,
+    # Requantizer and controller.
+    "table_bits": lambda d: width_of(d.tables) if d.tables else 0,
+    "descriptor_bits": lambda d: d.descriptor.width,
+    # Clock periods: levels of logic.
+    "column_levels": lambda d: width_of(d.cols),
+    "lane_levels": lambda d: width_of(d.load_width),
+    "row_levels": lambda d: width_of(d.rows),
+}
+"""What coefficients multiply, by name: a number of bits of a design, as a rule."""
+
+
+@dataclass(frozen=True)
+class Component:
+    """``count`` instances of a block in a design."""
+
+    name: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Action:
+    """An action of a component: ``counter`` is the field of ``skipstone.mapper.energy.actions.Actions`` that says how often it happens."""
+
+    component: str
+    name: str
+    counter: str
+
+
+@dataclass(frozen=True, eq=False)
+class Gateware:
+    """One calibration file. ``source``: tools, library, corner. All values are those of its library's node and voltage.
+    ``operand_share``: what a multiply-accumulate is given of an activation's bits, on average over the calibration's layers.
+    ``document`` is the whole file, with fit errors and held-out layers."""
+
+    source: str
+    node_nm: int
+    voltage: float
+    parts: Mapping[str, Mapping[str, Any]]
+    operand_share: float
+    document: Mapping[str, Any]
+
+    def components(self, design: Design) -> tuple[Component, ...]:
+        counts = (design.pes, design.rows, 1, 1, design.requantizer_lanes, 1)
+        return tuple(Component(name, count) for name, count in zip(COMPONENTS, counts, strict=True))
+
+    def area_um2(self, name: str, design: Design) -> float:
+        """Of one instance, its share of the clock tree included."""
+        return self._value(name, "area_um2", design)
+
+    def leakage_nw(self, name: str, design: Design) -> float:
+        """Of one instance."""
+        return self._value(name, "leakage_nw", design)
+
+    def clock_pj(self, name: str, design: Design) -> float:
+        """Of one instance and cycle: clock pins of its registers and the clock tree, idle or not."""
+        return self._value(name, "clock_pj", design)
+
+    def actions(self, design: Design) -> tuple[Action, ...]:
+        """Every action with its counter, in a fixed order."""
+        return tuple(
+            Action(name, action, values["counter"])
+            for name in COMPONENTS
+            for action, values in self.parts[name]["actions"].items()
+        )
+
+    def action_pj(self, name: str, action: str, design: Design) -> float:
+        """Energy of one count of an action, clock excluded."""
+        return _action(self, name, action, design)
+
+    def min_period_ns(self, design: Design) -> float:
+        """The longest path through our logic by static timing; memories' access times are not in it."""
+        return max(
+            self._value(name, "min_period_ns", design) for name in COMPONENTS if self.parts[name]["min_period_ns"]
+        )
+
+    def _value(self, name: str, quantity: str, design: Design) -> float:
+        return _value(self, name, quantity, design)
+
+
+@lru_cache(maxsize=65536)
+def _value(gateware: Gateware, name: str, quantity: str, design: Design) -> float:
+    return evaluate(gateware.parts[name][quantity], design)
+
+
+@lru_cache(maxsize=65536)
+def _action(gateware: Gateware, name: str, action: str, design: Design) -> float:
+    return evaluate(gateware.parts[name]["actions"][action]["pj"], design)
+
+
+def evaluate(coefficients: Mapping[str, float], design: Design) -> float:
+    """Sum of coefficient times feature."""
+    return sum(value * FEATURES[feature](design) for feature, value in coefficients.items())
+
+
+@cache
+def counted() -> frozenset[str]:
+    """The counters of ``skipstone.mapper.energy.actions``."""
+    # Actions know of memories, memories of technology, and technology of this file.
+    from skipstone.mapper.energy.actions import Actions
+
+    return frozenset(field.name for field in dataclasses.fields(Actions))
+
+
+def load_gateware(path: Path | None = None) -> Gateware:
+    """The carried calibration (the same object every time), or that of ``path``. MappingError where a file is not one."""
+    if path is None:
+        return _carried()
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise MappingError(f"cannot read the calibration file {path}: {error}") from None
+    return parse_gateware(text, str(path))
+
+
+@cache
+def _carried() -> Gateware:
+    return parse_gateware((resources.files("skipstone.mapper.technology") / "data" / CARRIED).read_text(), CARRIED)
+
+
+def parse_gateware(text: str, where: str) -> Gateware:
+    """A calibration file's text; every component, quantity, counter and feature must be one that is known here."""
+    try:
+        document = json.loads(text)
+        parts = {name: document["components"][name] for name in COMPONENTS}
+        used = {
+            feature
+            for part in parts.values()
+            for quantity in ("area_um2", "leakage_nw", "clock_pj", "min_period_ns")
+            for feature in part[quantity]
+        } | {feature for part in parts.values() for action in part["actions"].values() for feature in action["pj"]}
+        wanted = {action["counter"] for part in parts.values() for action in part["actions"].values()}
+        unknown = sorted((used - FEATURES.keys()) | (wanted - counted()))
+        if unknown:
+            raise MappingError(
+                f"{where}: unknown features or counters {', '.join(unknown)}; make it again with skipstone calibrate"
+            )
+        share = float(document["operand_share"])
+        node, voltage = int(document["node_nm"]), float(document["voltage"])
+        return Gateware(document["source"], node, voltage, parts, share, document)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise MappingError(
+            f"{where} is not a calibration of the gateware ({error!r}); make one with skipstone calibrate"
+        ) from None

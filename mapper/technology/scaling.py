@@ -1,0 +1,113 @@
+"""Area, delay and energy of logic at one node and supply from those at another, by a published table.
+
+What synthesis at 130 nm gave comes to other nodes through this; the table stands in ``mapper/technology/data/scaling_stillmaker2017.toml``
+with its source. Nothing here knows about leakage, which the table does not cover.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from math import exp, log
+
+from skipstone.mapper.errors import TechnologyError
+
+
+@dataclass(frozen=True)
+class Process:
+    """A node, its supply, and the kind of its transistors: ``HP`` (high performance) or ``LP`` (low power)."""
+
+    node_nm: float
+    supply_v: float
+    transistors: str = "HP"
+
+
+@dataclass(frozen=True)
+class Factors:
+    """What area, delay, energy and leakage of a circuit are multiplied by."""
+
+    area: float = 1.0
+    delay: float = 1.0
+    energy: float = 1.0
+    leakage: float = 1.0
+
+
+@dataclass(frozen=True)
+class Node:
+    """A row of the table. ``energy`` and ``delay``: polynomials of the supply by kind of transistor, highest power first."""
+
+    area: float
+    energy: Mapping[str, tuple[float, ...]]
+    delay: Mapping[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """The table. Between its nodes, the logarithms of all three go straight with the logarithm of the node."""
+
+    nodes: Mapping[float, Node]
+    source: str
+
+    def factors(self, old: Process, new: Process) -> Factors:
+        """What ``old``'s numbers are multiplied by at ``new``; leakage is left as it is. TechnologyError for a process that the
+        table does not have."""
+        if old == new:
+            return Factors()
+        ratios = (at_new / at_old for at_old, at_new in zip(self._figures(old), self._figures(new), strict=True))
+        return Factors(*ratios)
+
+    def _figures(self, process: Process) -> tuple[float, float, float]:
+        """Area, delay and energy in the table's own units."""
+        known = sorted(self.nodes)
+        if not known[0] <= process.node_nm <= known[-1]:
+            raise TechnologyError(
+                f"no scaling to {process.node_nm:g} nm; the table goes from {known[0]:g} to {known[-1]:g} nm"
+            )
+        below = max(node for node in known if node <= process.node_nm)
+        above = min(node for node in known if node >= process.node_nm)
+        figures = self._at(below, process)
+        if above == below:
+            return figures
+        share = log(process.node_nm / below) / log(above / below)
+        area, delay, energy = (
+            exp((1 - share) * log(low) + share * log(high))
+            for low, high in zip(figures, self._at(above, process), strict=True)
+        )
+        return area, delay, energy
+
+    def _at(self, node_nm: float, process: Process) -> tuple[float, float, float]:
+        node = self.nodes[node_nm]
+        kind = process.transistors if process.transistors in node.energy else "HP"
+        delay, energy = polynomial(node.delay[kind], process.supply_v), polynomial(node.energy[kind], process.supply_v)
+        if min(delay, energy) <= 0:
+            raise TechnologyError(
+                f"a supply of {process.supply_v:g} V is out of the scaling table's range at {node_nm:g} nm; "
+                "choose one nearer to the node's usual supply"
+            )
+        return node.area, delay, energy
+
+
+def polynomial(coefficients: tuple[float, ...], x: float) -> float:
+    """The value at ``x``; the highest power comes first."""
+    value = 0.0
+    for coefficient in coefficients:
+        value = value * x + coefficient
+    return value
+
+
+@cache
+def load_scaling() -> Scaling:
+    """The carried table."""
+    values = tomllib.loads((resources.files("skipstone.mapper.technology") / "data" / "scaling_stillmaker2017.toml").read_text())
+    nodes = {}
+    for node in values["node"]:
+        kinds = [kind for kind in ("HP", "LP") if kind in node]
+        nodes[float(node["nm"])] = Node(
+            node["area"],
+            {kind: tuple(node[kind]["energy"]) for kind in kinds},
+            {kind: tuple(node[kind]["delay"]) for kind in kinds},
+        )
+    return Scaling(nodes, values["source"])

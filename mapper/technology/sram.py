@@ -1,0 +1,155 @@
+"""Memories of any size at one node: a table made with CACTI, interpolated.
+
+``skipstone.mapper.technology.sram_table`` made the table (``mapper/technology/data/sram_cacti7.json``); ``skipstone.mapper.technology.technology`` asks for memories. The table's own
+points come out exactly.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import exp2, log2
+
+from skipstone.mapper.errors import TechnologyError
+from skipstone.mapper.technology.scaling import Factors
+
+QUANTITIES = ("read_pj", "write_pj", "leakage_mw", "area_um2", "access_ns")
+AS_IT_IS = Factors()
+
+
+@dataclass(frozen=True)
+class Sram:
+    """One memory: ``banks`` equal ones side by side, all used by every access. Leakage and area are of the whole."""
+
+    read_pj: float
+    write_pj: float
+    leakage_mw: float
+    area_um2: float
+    access_ns: float
+    banks: int = 1
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One quantity of the memories of one width against the number of words: straight lines between the table's points,
+    both axes logarithmic. Beyond either end the last line goes on, never falling with size, and below the first point
+    never steeper than ``words_exponent``."""
+
+    log_words: tuple[float, ...]
+    log_values: tuple[float, ...]
+    words_exponent: float
+
+    def at(self, log_words: float) -> float:
+        x, y = self.log_words, self.log_values
+        right = min(max(bisect_right(x, log_words), 1), len(x) - 1)
+        slope = (y[right] - y[right - 1]) / (x[right] - x[right - 1])
+        if log_words < x[0]:
+            slope = min(max(slope, 0.0), self.words_exponent)
+        elif log_words > x[-1]:
+            slope = max(slope, 0.0)
+        near = right - 1 if log_words < x[right] else right
+        return y[near] + slope * (log_words - x[near])
+
+
+@dataclass(frozen=True, eq=False)
+class SramTable:
+    """CACTI's memories of one node and device. ``bank(words, bits)`` is one macro; the table's points come out exactly.
+
+    Between widths the interpolation is linear in the logarithms too. Above the widest the line through the two nearest
+    goes on; below the narrowest everything goes with the bits to the power of ``bits_exponent``.
+
+    **Register files**: CACTI refuses memories of a few words, so those with fewer words than the table's first row
+    follow the line through its first two rows, but fall no faster than ``words_exponent`` allows. That is an estimate,
+    of a small SRAM and not of flip-flops; ``benchmarks/energy.py`` holds it against the register file of Eyeriss.
+
+    ``scale`` multiplies every bank: for a node that CACTI does not have.
+    """
+
+    widths: tuple[int, ...]
+    curves: Mapping[str, tuple[Curve, ...]]
+    bits_exponent: float
+    smallest_bank_bits: int
+    scale: Factors = AS_IT_IS
+
+    @classmethod
+    def load(
+        cls,
+        text: str,
+        node_nm: int,
+        device: str,
+        smallest_bank_bits: int,
+        words_exponent: float,
+        bits_exponent: float,
+        scale: Factors = AS_IT_IS,
+    ) -> SramTable:
+        """``text`` is the JSON table; the others are a technology file's entries of these names."""
+        table = json.loads(text)
+        memories = table["memories"]
+        if device not in memories.get(str(node_nm), {}):
+            carried = ", ".join(f"{node} nm {name}" for node in memories for name in memories[node])
+            raise TechnologyError(f"no memories for {node_nm} nm {device}; the table has {carried}")
+        by_width = memories[str(node_nm)][device]
+        widths = tuple(sorted(int(bits) for bits in by_width))
+        columns = {name: index for index, name in enumerate(table["columns"])}
+        rows = [sorted(by_width[str(bits)]) for bits in widths]
+
+        def logs(group: list[list[float]], column: str) -> tuple[float, ...]:
+            return tuple(log2(row[columns[column]]) for row in group)
+
+        curves = {
+            quantity: tuple(Curve(logs(group, "words"), logs(group, quantity), words_exponent) for group in rows)
+            for quantity in QUANTITIES
+        }
+        return cls(widths, curves, bits_exponent, smallest_bank_bits, scale)
+
+    def at(self, quantity: str, words: float, bits: float) -> float:
+        curves, x = self.curves[quantity], log2(words)
+        right = min(max(bisect_right(self.widths, bits), 1), len(self.widths) - 1)
+        low, high = log2(self.widths[right - 1]), log2(self.widths[right])
+        below, above = curves[right - 1].at(x), curves[right].at(x)
+        slope = (above - below) / (high - low)
+        if bits < self.widths[0]:
+            slope = self.bits_exponent
+        elif bits > self.widths[-1]:
+            slope = max(slope, 0.0)
+        return exp2(below + slope * (log2(bits) - low))
+
+    def bank(self, words: int, bits: float) -> Sram:
+        read, write, leakage, area, access = (self.at(quantity, words, bits) for quantity in QUANTITIES)
+        scale = self.scale
+        return Sram(
+            read * scale.energy,
+            write * scale.energy,
+            leakage * scale.leakage,
+            area * scale.area,
+            access * scale.delay,
+        )
+
+    def memory(self, words: int, bits: int) -> Sram:
+        """``words`` of ``bits``, the word spread over 1, 2, 4, ... equal banks: as many as read with the least energy.
+
+        No bank is wider than the table, and where there are several none is narrower than ``smallest_bank_bits`` (the
+        rest of it stays unused). A single bank of CACTI's grows faster than its width: 1024 bits cost more than eight
+        times 128, which nobody would build. Wires between the banks are not counted.
+        """
+        best, least = (1, float(bits)), float("inf")
+        banks = 1
+        while banks == 1 or bits / banks > self.smallest_bank_bits / 2:
+            width = bits / banks if banks == 1 else max(bits / banks, float(self.smallest_bank_bits))
+            if width <= self.widths[-1]:
+                read = banks * self.at("read_pj", words, width)
+                if read < least:
+                    best, least = (banks, width), read
+            banks *= 2
+        banks, width = best
+        one = self.bank(words, width)
+        return Sram(
+            banks * one.read_pj,
+            banks * one.write_pj,
+            banks * one.leakage_mw,
+            banks * one.area_um2,
+            one.access_ns,
+            banks,
+        )

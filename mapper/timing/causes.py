@@ -1,0 +1,37 @@
+"""Where a layer's cycles go, by cause, and what bounds it: from what the exact cycle model counts of its rows."""
+
+from __future__ import annotations
+
+from skipstone.hw.design import Design
+from skipstone.mapper.program import LayerProgram
+from skipstone.mapper.results.network import CAUSES
+from skipstone.mapper.timing.cycles import LayerCycles
+
+BOUNDS = {
+    "compute": ("compute", "filler", "balance"),
+    "load": ("load",),
+    "drain": ("drain",),
+    "edge": ("edge", "fill"),
+}
+
+
+def cycles_by_cause(layer: LayerProgram, cycles: LayerCycles, design: Design) -> dict[str, float]:
+    """Splits a layer's cycles into ``CAUSES``: row cycles by what the row did or waited for, over the number of rows."""
+    schedule = layer.schedule
+    useful = layer.products * schedule.out_height * schedule.out_width / design.cols
+    causes = {
+        "compute": useful,
+        "edge": layer.products * schedule.tiles - useful,
+        "filler": cycles.issue_row_cycles - layer.products * schedule.tiles,
+        "balance": cycles.balance_wait_row_cycles,
+        "load": cycles.load_wait_row_cycles,
+        "drain": cycles.drain_wait_row_cycles,
+        "fill": max(cycles.fill_row_cycles, 0),
+        "overlap": min(cycles.fill_row_cycles, 0),
+    }
+    return {cause: causes[cause] / design.rows for cause in CAUSES}
+
+
+def bound_of(causes: dict[str, float]) -> str:
+    """The largest of ``BOUNDS``."""
+    return max(BOUNDS, key=lambda bound: sum(causes[cause] for cause in BOUNDS[bound]))

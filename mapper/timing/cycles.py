@@ -1,0 +1,301 @@
+"""The exact cycle model: a max-plus recurrence over (tile, window), equal to the RTL cycle for cycle.
+
+For window n (counted over tiles, passes and layers), with the latencies of ``skipstone.hw.timing``:
+
+- The loader takes the window's first word at ``begin(n) = max(end(n - 1) + 1, left(n - windows) + ISSUE_LATENCY)``, where
+  ``left(m)`` is the cycle in which the last row leaves window m, and the last word at ``end(n) = begin(n) + words(n) - 1``.
+- A row issues its first entry in window n at ``max(previous + 1, end(n) + LOAD_LATENCY)``, in a tile's first window also not
+  before ``drained(t - 2) + BANK_LATENCY``; its other entries in the window follow one a cycle.
+- The drain of tile t takes its first step at ``max(last issue of the tile + DRAIN_START_LATENCY, drained(t - 1) + 1)`` and its
+  last, ``drained(t)``, after one cycle for each pixel inside the image and step.
+
+Layers overlap. With ``done(l)``, the cycle that writes the last result of layer l, ``REQUANTIZER_LATENCY`` after its last drain
+step:
+
+- The loader begins layer l + 1 at ``max(end of l + NEXT_LAYER_LATENCY, done(l - 1) + LAYER_AHEAD_LATENCY)``; its first tile also
+  waits for ``wait_tiles`` tiles of layer l to be written, and tile ``free_tiles`` for ``done(l)``.
+- The rows go on without a break, and the drain begins a layer no earlier than ``done(l) + DRAIN_SETUP_LATENCY``.
+
+Tiles repeat, so the state at the start of a tile, taken relative to the loader, soon returns: from then on whole periods
+are added at once, over the tiles of an image row and again over the rows of tiles. Rows are few and times are small
+numbers: plain Python integers are quicker here than arrays. Whoever wants to see single events (``skipstone.mapper.timing.timeline``) passes
+a ``Watch``; what it watches is walked tile by tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from typing import Protocol
+
+from skipstone.hw import timing
+from skipstone.hw.design import ALL_TILES_FREE, Design
+from skipstone.mapper.program import LayerSchedule, Program
+
+
+@dataclass(frozen=True)
+class LayerCycles:
+    """Cycles of one layer, from the cycle that writes the last result of the layer before to the one that writes its own last,
+    and where the cycles of its rows went (``rows * cycles`` row cycles in all).
+
+    ``issue``: entries issued, fillers among them; ``load_wait``: a row waited for the loader; ``balance_wait``: it waited for
+    a window that the loader could not begin because a slower row still held the slot; ``drain_wait``: it waited for a bank
+    of accumulators; ``fill``: the rest, from the layer's start to its first entries and from its last entries to its last
+    result. ``fill`` is negative where a layer did part of its work before the layer before it had ended.
+    """
+
+    cycles: int
+    issue_row_cycles: int
+    load_wait_row_cycles: int
+    balance_wait_row_cycles: int
+    drain_wait_row_cycles: int
+    fill_row_cycles: int
+
+
+class Watch(Protocol):
+    """Sees the events behind the sums; all times are cycles from the last start. ``begins`` and ``ends`` come with every
+    layer, ``tile``, ``window`` and ``drain`` only while the watch is the walk's: it says so by the return value of ``begins``
+    and of ``drain``."""
+
+    def begins(self, left: int, written: int, first_take: int, restarted: bool) -> bool:
+        """The loader turns to a layer: it has been free from cycle ``left`` on and takes no word before ``first_take``. The
+        result of the layer before is written in cycle ``written``."""
+
+    def tile(self, wanted: int, first_take: int) -> None:
+        """The loader, free from ``wanted`` on, waits for the layer before until ``first_take``."""
+
+    def window(self, begin: int, blocked: int, words: int, before: Sequence[int], counts: Sequence[int],
+               ready: int, bank: int, starting: bool) -> None:  # fmt: skip
+        """The loader takes ``words`` words from cycle ``begin`` on, after ``blocked`` cycles for a free slot. The rows, which
+        last issued in the cycles ``before``, issue ``counts`` entries, none before ``ready + 1``, nor before ``bank + 1``."""
+
+    def drain(self, begin: int, end: int) -> bool:
+        """The tile's first and last drain step."""
+
+    def ends(self, cycles: LayerCycles, next_take: int, issued: Sequence[int], drained: int) -> None:
+        """A layer is walked: the loader is free from ``next_take`` on, the rows issued last in the cycles ``issued``, the
+        drain's last step is in cycle ``drained``."""
+
+
+ISSUE, LOAD_WAIT, BALANCE_WAIT, DRAIN_WAIT, START_WAIT = range(5)
+FAR_PAST = -(1 << 40)
+WRITTEN = timing.REQUANTIZER_LATENCY + timing.TILE_DONE_LATENCY
+"""From a tile's last drain step to the loader's first word that may wait for it."""
+NO_GATE = -1
+
+
+def history(design: Design) -> int:
+    """How many of a layer's last tiles can be unwritten when the loader has taken all its words, and some more: no layer
+    waits for a tile before them."""
+    return design.windows + 4
+
+
+@dataclass
+class _State:
+    """Times of the events that later events depend on. ``drained`` are the last tiles' drains, the latest last. The loader
+    takes ``free_tiles`` more tiles (``NO_GATE``: any number) before it waits for ``gate``; the layer's first drain waits for
+    ``drain_ready``. ``starting``: the layer's first window is still to come. ``watch`` sees every tile."""
+
+    next_take: int
+    issued: list[int]
+    left: list[int]
+    drained: list[int]
+    free_tiles: int = NO_GATE
+    gate: int = FAR_PAST
+    drain_ready: int = FAR_PAST
+    starting: bool = True
+    sums: list[int] = field(default_factory=lambda: [0] * 5)
+    watch: Watch | None = None
+
+    def shift(self, offset: int) -> None:
+        self.next_take += offset
+        self.issued = [time + offset for time in self.issued]
+        self.left = [time + offset for time in self.left]
+        self.drained = [time + offset for time in self.drained]
+
+    def key(self) -> tuple[int, ...]:
+        """The state relative to the loader. Slots and banks that became free before it are free, whenever that was, and so
+        are tiles that were written before it."""
+        floor = self.next_take
+        oldest, written = floor - 1, floor - WRITTEN
+        return (
+            self.free_tiles,
+            self.starting,
+            *[time - floor for time in self.issued],
+            *[time - floor if time > oldest else -1 for time in self.left],
+            *[time - floor if time > written else -WRITTEN for time in self.drained],
+        )
+
+
+def network_cycles(program: Program) -> tuple[LayerCycles, ...]:
+    """Cycles of every layer; the first one's include the start, as do those of the first one after a pause. Their sum is the
+    time from ``start`` to ``done``, without the host's own time in pauses."""
+    return _cycles_of(tuple(layer.schedule for layer in program.layers), program.design)
+
+
+@lru_cache(maxsize=2)
+def _cycles_of(schedules: tuple[LayerSchedule, ...], design: Design) -> tuple[LayerCycles, ...]:
+    """Kept, since a program that was chosen by its cycles is asked for them again."""
+    return schedule_cycles(schedules, design)
+
+
+def layer_cycles(schedule: LayerSchedule, design: Design) -> LayerCycles:
+    """A layer that runs alone."""
+    return schedule_cycles([schedule], design)[0]
+
+
+def schedule_cycles(
+    schedules: Iterable[LayerSchedule], design: Design, watch: Watch | None = None
+) -> tuple[LayerCycles, ...]:
+    """Cycles of layers that run one after the other; ``watch`` sees what it wants to of their events."""
+    layers: list[LayerCycles] = []
+    state: _State | None = None
+    done = before = tail = 0
+    for schedule in schedules:
+        left, restarted = 0, state is None
+        if state is None:
+            done = before = tail = 0
+            first = timing.START_LATENCY
+            state = _State(first, [0] * design.rows, [0] * design.windows, [FAR_PAST] * history(design))
+        else:
+            left = state.next_take
+            _begin(state, schedule, done, before)
+        if watch is not None:
+            state.watch = watch if watch.begins(left, done, state.next_take, restarted) else None
+        _walk(state, schedule)
+        before, done = done, state.drained[-1] + timing.REQUANTIZER_LATENCY
+        tail_before, tail = tail, sum(done - time for time in state.issued)
+        sums, state.sums = state.sums, [0] * 5
+        layers.append(
+            LayerCycles(
+                done - before,
+                issue_row_cycles=sums[ISSUE],
+                load_wait_row_cycles=sums[LOAD_WAIT],
+                balance_wait_row_cycles=sums[BALANCE_WAIT],
+                drain_wait_row_cycles=sums[DRAIN_WAIT],
+                fill_row_cycles=sums[START_WAIT] + tail - tail_before,
+            )
+        )
+        if watch is not None:
+            watch.ends(layers[-1], state.next_take, state.issued, state.drained[-1])
+        if schedule.pause:
+            state = None
+    return tuple(layers)
+
+
+def _begin(state: _State, schedule: LayerSchedule, done: int, before: int) -> None:
+    """The loader turns to a layer; ``done`` and ``before`` say when the two layers ahead of it are written."""
+    written = done + timing.LAYER_DONE_LATENCY
+    state.next_take = max(state.next_take - 1 + timing.NEXT_LAYER_LATENCY, before + timing.LAYER_AHEAD_LATENCY)
+    state.free_tiles, state.gate = NO_GATE, FAR_PAST
+    if schedule.free_tiles == 0:
+        state.next_take = max(state.next_take, written)
+    elif schedule.free_tiles < ALL_TILES_FREE:
+        # Of the layer before, the last ``unneeded_tiles`` tiles may still be missing.
+        waited = state.drained[-1 - schedule.unneeded_tiles] + WRITTEN
+        state.next_take = max(state.next_take, min(waited, written))
+        state.free_tiles, state.gate = schedule.free_tiles, written
+    state.drain_ready = done + timing.DRAIN_SETUP_LATENCY
+    state.starting = True
+
+
+@dataclass(frozen=True, eq=False)
+class _Pass:
+    """What all tiles of a pass share: the words and the rows' entries of each window."""
+
+    windows: tuple[tuple[int, list[int]], ...]
+    issues: int
+    steps: int
+
+
+def _walk(state: _State, schedule: LayerSchedule) -> None:
+    """All tiles of all passes of a layer."""
+    tile_h, tile_w = schedule.tile
+    full_w, edge_w = divmod(schedule.out_width, tile_w)
+    full_h, edge_h = divmod(schedule.out_height, tile_h)
+    for counts, words in zip(schedule.counts, schedule.words, strict=True):
+        windows = tuple(zip(words.tolist(), counts.tolist(), strict=True))
+        one_pass = _Pass(windows, int(counts.sum()), schedule.steps)
+        _repeat(state, full_h, partial(_tile_row, one_pass, tile_h, tile_w, full_w, edge_w))
+        if edge_h:
+            _tile_row(one_pass, edge_h, tile_w, full_w, edge_w, state)
+
+
+def _tile_row(one: _Pass, height: int, width: int, full: int, edge: int, state: _State) -> None:
+    """A row of tiles ``height`` pixels high inside the image: ``full`` tiles of ``width`` pixels, then one of ``edge``."""
+    _repeat(state, full, partial(_tile, one, height * width))
+    if edge:
+        _tile(one, height * edge, state)
+
+
+def _repeat(state: _State, count: int, step: Callable[[_State], None]) -> None:
+    """Applies ``step`` ``count`` times; once the relative state has returned, whole periods at once."""
+    seen: dict[tuple[int, ...], tuple[int, int, list[int]]] = {}
+    done = 0
+    while done < count:
+        key = state.key() if count > 2 and state.watch is None else ()
+        if key in seen:
+            at, time, sums = seen[key]
+            period = done - at
+            whole = (count - done) // period
+            if whole:
+                state.sums = [now + whole * (now - then) for now, then in zip(state.sums, sums, strict=True)]
+                state.shift((state.next_take - time) * whole)
+                done += whole * period
+                # What is left is shorter than a period: walk it.
+                seen.clear()
+                continue
+        elif key:
+            seen[key] = done, state.next_take, list(state.sums)
+        step(state)
+        done += 1
+
+
+def _tile(one: _Pass, pixels: int, state: _State) -> None:
+    """One tile: all its windows, then its drain, of the ``pixels`` that lie inside the image."""
+    next_take, issued, left, sums, watch = state.next_take, state.issued, state.left, state.sums, state.watch
+    if state.free_tiles == 0:
+        state.free_tiles = NO_GATE
+        if state.gate > next_take:
+            next_take = state.gate
+            state.starting = True
+    elif state.free_tiles > 0:
+        state.free_tiles = state.free_tiles - 1 if state.gate > next_take else NO_GATE
+    if watch is not None:
+        watch.tile(state.next_take, next_take)
+    starting = state.starting
+    state.starting = False
+    # A row that last issued in cycle ``time`` does not wait for a bank or a window that it may enter in ``time + 1``.
+    bank = state.drained[-2] + timing.BANK_LATENCY - 1
+    for index, (words, counts) in enumerate(one.windows):
+        before = issued
+        slot_free = left.pop(0) + timing.ISSUE_LATENCY
+        blocked = slot_free - next_take
+        if blocked > 0:
+            next_take = slot_free
+        next_take += words
+        ready = next_take - 1 + timing.LOAD_LATENCY - 1
+        if min(issued) < ready:
+            waits = [ready - time if time < ready and count else 0 for time, count in zip(issued, counts, strict=True)]
+            issued = [time + wait for time, wait in zip(issued, waits, strict=True)]
+            balance = sum(min(wait, blocked) for wait in waits) if blocked > 0 else 0
+            sums[BALANCE_WAIT] += balance
+            sums[START_WAIT if starting else LOAD_WAIT] += sum(waits) - balance
+        if index == 0 and min(issued) < bank:
+            sums[DRAIN_WAIT] += sum(bank - time for time in issued if time < bank)
+            issued = [max(time, bank) for time in issued]
+        if watch is not None:
+            first = bank if index == 0 else FAR_PAST
+            watch.window(next_take - words, max(blocked, 0), words, before, counts, ready, first, starting)
+        starting = False
+        issued = [time + count for time, count in zip(issued, counts, strict=True)]
+        left.append(max(issued))
+    sums[ISSUE] += one.issues
+    state.next_take, state.issued = next_take, issued
+    drained = state.drained
+    drain_begin = max(left[-1] + timing.DRAIN_START_LATENCY, drained[-1] + 1, state.drain_ready)
+    drained.pop(0)
+    drained.append(drain_begin + pixels * one.steps - 1)
+    if watch is not None and not watch.drain(drain_begin, drained[-1]):
+        state.watch = None

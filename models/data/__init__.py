@@ -1,0 +1,1 @@
+"""Images, data sets, the carried networks, and float execution under ONNX Runtime."""

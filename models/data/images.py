@@ -1,0 +1,113 @@
+"""Images from a ``.npz`` file, and their shapes against a network's: the gate through which all user data comes."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.graph import Graph, Shape
+
+Images = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+
+def load_images(path: str | Path) -> tuple[Images, Labels | None]:
+    """``images`` (floats, first axis the image) and ``labels`` (a class index an image, or None) of a ``.npz`` file."""
+    arrays = read_arrays(path, ("images", "labels"))
+    if "images" not in arrays:
+        raise SkipstoneError(f"{path} has no array 'images'; it has {', '.join(arrays) or 'none'}")
+    images = checked_images(path, "images", arrays["images"])
+    if "labels" not in arrays:
+        return images, None
+    return images, checked_labels(path, "labels", arrays["labels"], len(images))
+
+
+def read_arrays(path: str | Path, wanted: tuple[str, ...]) -> dict[str, NDArray[np.generic]]:
+    """Those of the arrays ``wanted`` that a ``.npz`` file has; where it has none of them, all that it has."""
+    try:
+        archive = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise SkipstoneError(f"no file '{path}'") from None
+    except OSError as error:
+        raise SkipstoneError(f"can't read {path}: {error.strerror or error}") from None
+    except (ValueError, zipfile.BadZipFile, EOFError):
+        raise SkipstoneError(
+            f"{path} is not an .npz file; write it with numpy.savez(path, images=..., labels=...)"
+        ) from None
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise SkipstoneError(f"{path} is a single array; write it with numpy.savez(path, images=..., labels=...)")
+    with archive:
+        names = [name for name in archive.files if name in wanted] or archive.files
+        try:
+            return {name: archive[name] for name in names}
+        except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, OSError, MemoryError) as error:
+            raise SkipstoneError(f"{path}: can't read its arrays ({error}); is it truncated?") from None
+
+
+def checked_images(path: str | Path, name: str, images: NDArray[np.generic]) -> Images:
+    """Array ``name`` of the file ``path`` as images; refused unless it holds finite floats, one image or more."""
+    if not np.issubdtype(images.dtype, np.floating):
+        raise SkipstoneError(f"{path}: '{name}' must be floats as the network expects them, not {images.dtype}")
+    if images.ndim < 2 or not images.size:
+        raise SkipstoneError(
+            f"{path}: '{name}' must hold at least one image along its first axis, its shape is {images.shape}"
+        )
+    if not np.isfinite(images).all():
+        raise SkipstoneError(f"{path}: '{name}' contain NaN or infinity")
+    return images.astype(np.float32, copy=False)
+
+
+def checked_labels(path: str | Path, name: str, labels: NDArray[np.generic], images: int) -> Labels:
+    """Array ``name`` of the file ``path`` as labels; refused unless it holds one integer for each of ``images``."""
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise SkipstoneError(f"{path}: '{name}' must be integers, not {labels.dtype}")
+    if labels.shape != (images,):
+        raise SkipstoneError(
+            f"{path}: '{name}' must have one entry for each of {images} images, its shape is {labels.shape}"
+        )
+    return labels.astype(np.int64, copy=False)
+
+
+def fit_images(graph: Graph, images: NDArray[np.floating]) -> Images:
+    """``images`` as N x channels x height x width of the graph's input.
+
+    A network whose ONNX input was a matrix also takes N x K (vectors) or N x rows x K. Raises SkipstoneError for
+    anything else, giving both shapes, and for NaN or infinity.
+    """
+    return fit_to_shape(images, graph.input_shape, f"network '{graph.name}'")
+
+
+def fit_to_shape(images: NDArray[np.floating], shape: Shape, whose: str) -> Images:
+    """As :func:`fit_images`, for an input of ``shape`` that messages call ``whose``."""
+    channels, height, width = shape
+    result = np.asarray(images, dtype=np.float32)
+    if result.shape[1:] == (width, channels) and height == 1:
+        result = result.transpose(0, 2, 1)[:, :, None]
+    elif result.shape[1:] == (channels,) and height == width == 1:
+        result = result[:, :, None, None]
+    if result.shape[1:] != shape:
+        raise SkipstoneError(
+            f"images of shape {'x'.join(map(str, images.shape[1:]))} don't fit {whose}, "
+            f"whose input is {'x'.join(map(str, shape))}"
+        )
+    if not len(result):
+        raise SkipstoneError("there are no images")
+    if not np.isfinite(result).all():
+        raise SkipstoneError("images contain NaN or infinity")
+    return np.ascontiguousarray(result)
+
+
+def check_labels(labels: Labels, images: int, classes: int) -> None:
+    """Refuses labels that are not one for each image, each from 0 to ``classes`` - 1."""
+    if labels.shape != (images,):
+        raise SkipstoneError(f"{images} images need {images} labels, there are {labels.size} of shape {labels.shape}")
+    wrong = labels[(labels < 0) | (labels >= classes)]
+    if wrong.size:
+        raise SkipstoneError(
+            f"label {int(wrong[0])} is out of range; the network has {classes} classes, 0 to {classes - 1}"
+        )

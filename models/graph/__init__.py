@@ -1,0 +1,1 @@
+"""The float network: layers, their grids and pointwise functions, as files and as ONNX."""

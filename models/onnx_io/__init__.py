@@ -1,0 +1,1 @@
+"""ONNX files in and out: float networks, and quantized networks in QDQ form."""

@@ -1,0 +1,98 @@
+"""How an ONNX tensor's elements lie in one of our (channels, height, width) tensors.
+
+ONNX networks rearrange (Flatten, Reshape, Transpose, ...) between layers; the array never does. The importer therefore
+carries, for every ONNX tensor, an integer array of its shape that holds each element's flat index in the tensor it
+views. A rearranging node is that operation done to the index array, and a node that computes asks here what it sees.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skipstone.models.graph.graph import Shape
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Tensor ``tensor`` of ``shape``, seen in the order ``index`` (ONNX's shape; flat indices into the tensor).
+
+    ``exclusive``: one node only reads the tensor, and it is no output, so the layer that makes it may absorb that node.
+    """
+
+    tensor: str
+    shape: Shape
+    index: NDArray[np.int64]
+    exclusive: bool
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of a channel."""
+        return self.shape[1] * self.shape[2]
+
+    def rearranged(self, index: NDArray[np.int64], exclusive: bool) -> View:
+        """The same tensor seen in another order."""
+        return replace(self, index=index, exclusive=self.exclusive and exclusive)
+
+    def is_image(self) -> bool:
+        """Whether ONNX sees the tensor as it is, 1 x channels x height x width."""
+        return self.index.shape == (1, *self.shape) and self.is_flat()
+
+    def is_flat(self) -> bool:
+        """Whether the elements come in the tensor's own order."""
+        return bool(np.array_equal(self.index.ravel(), np.arange(math.prod(self.shape))))
+
+    def is_rows(self) -> bool:
+        """Whether the last axis is the channels, and the axes before it together the pixels in order."""
+        flat = np.arange(math.prod(self.shape)).reshape(self.shape[0], self.pixels).T
+        return self.index.shape[-1] == self.shape[0] and np.array_equal(self.index.reshape(-1, self.shape[0]), flat)
+
+    def is_vector(self) -> bool:
+        """Whether it is one row (all axes but the last are 1) of all elements, in whatever order."""
+        return bool(self.index.size == self.index.shape[-1] == math.prod(self.shape))
+
+    def channel_axis(self) -> int | None:
+        """The axis along which the channel, and only the channel, changes; None if there is no such axis.
+
+        For a tensor of one channel any axis of size 1 serves.
+        """
+        for axis in range(self.index.ndim):
+            lines = np.moveaxis(self.index, axis, -1).reshape(-1, self.index.shape[axis])
+            expected = lines[:, :1] % self.pixels + np.arange(self.shape[0]) * self.pixels
+            if lines.shape[1] == self.shape[0] and np.array_equal(lines, expected):
+                return axis
+        return None
+
+    def per_channel(self, constant: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """``constant``, spread over the view, as one value a channel; None if it varies or does not fit."""
+        try:
+            spread = np.broadcast_to(constant, self.index.shape)
+        except ValueError:
+            return None
+        flat = np.empty(math.prod(self.shape), dtype=np.float32)
+        flat[self.index.ravel()] = spread.ravel()
+        values = flat.reshape(self.shape[0], self.pixels)
+        return values[:, 0].copy() if bool((values == values[:, :1]).all()) else None
+
+    def spatial_mean_index(self, axes: tuple[int, ...], keep: bool) -> NDArray[np.int64] | None:
+        """What the mean over ``axes`` sees of the channels' means, if those axes are exactly the pixels; else None."""
+        kept = [axis for axis in range(self.index.ndim) if axis not in axes]
+        lines = np.transpose(self.index, (*kept, *axes)).reshape(math.prod(self.index.shape[axis] for axis in kept), -1)
+        channels = lines // self.pixels
+        if lines.shape[1] != self.pixels or not bool((channels == channels[:, :1]).all()):
+            return None
+        shape = [1 if axis in axes else size for axis, size in enumerate(self.index.shape)]
+        return channels[:, 0].reshape(shape if keep else [self.index.shape[axis] for axis in kept])
+
+
+def image_index(shape: Shape) -> NDArray[np.int64]:
+    """The index array of a tensor that ONNX sees as it is."""
+    return np.arange(math.prod(shape)).reshape(1, *shape)
+
+
+def rows_index(lead: tuple[int, ...], channels: int) -> NDArray[np.int64]:
+    """The index array of a tensor whose channels are ONNX's last axis and whose pixels are the axes ``lead``."""
+    return np.ascontiguousarray(np.arange(channels * math.prod(lead)).reshape(channels, -1).T).reshape(*lead, channels)

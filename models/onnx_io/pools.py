@@ -1,0 +1,111 @@
+"""The ONNX operators that pool, and how an operator with windows states them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+
+from skipstone.models.graph.graph import AveragePool, MaxPool, Padding, Pair, Shape
+from skipstone.models.onnx_io.arrangement import View, image_index
+from skipstone.models.onnx_io.nodes import Attributes, Converters, NodeConverter, UnsupportedError
+
+
+def pair(values: Any, default: int) -> Pair:
+    """An attribute of the two spatial axes."""
+    values = list(values) if values is not None else [default, default]
+    if len(values) != 2:
+        raise UnsupportedError(f"only two spatial axes are supported, it has {len(values)}")
+    return (int(values[0]), int(values[1]))
+
+
+def pads_of(attributes: Attributes, shape: Shape, kernel: Pair, stride: Pair, dilation: Pair) -> Padding:
+    """ONNX's ``pads`` or ``auto_pad`` as (top, left, bottom, right)."""
+    auto = attributes.get("auto_pad", b"NOTSET").decode()
+    if auto == "NOTSET":
+        pads = [int(value) for value in attributes.get("pads", (0, 0, 0, 0))]
+        if len(pads) != 4 or min(pads) < 0:
+            raise UnsupportedError(f"padding {pads}")
+        return (pads[0], pads[1], pads[2], pads[3])
+    if auto == "VALID":
+        return (0, 0, 0, 0)
+    before, after = [0, 0], [0, 0]
+    for axis in range(2):
+        size = shape[axis + 1]
+        total = max(0, (-(-size // stride[axis]) - 1) * stride[axis] + dilation[axis] * (kernel[axis] - 1) + 1 - size)
+        small, large = total // 2, total - total // 2
+        before[axis], after[axis] = (small, large) if auto == "SAME_UPPER" else (large, small)
+    return (before[0], before[1], after[0], after[1])
+
+
+def _pool(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
+    view = c.image(node)
+    kernel = pair(attributes["kernel_shape"], 1)
+    stride, dilation = pair(attributes.get("strides"), 1), pair(attributes.get("dilations"), 1)
+    pads = pads_of(attributes, view.shape, kernel, stride, dilation)
+    ends = [pads[2], pads[3]]
+    if attributes.get("ceil_mode", 0) and attributes.get("auto_pad", b"NOTSET") in (b"NOTSET", b"VALID"):
+        ends = [
+            _ceiled_end(view.shape[axis + 1], kernel[axis], stride[axis], dilation[axis], pads[axis], pads[axis + 2])
+            for axis in range(2)
+        ]
+    whole = (pads[0], pads[1], ends[0], ends[1])
+    if any(end >= kernel[axis] for axis, end in enumerate(ends)):
+        raise UnsupportedError(f"windows that reach {max(ends)} pixels past the image, as far as the kernel's size")
+    if node.op_type == "MaxPool":
+        layer: MaxPool | AveragePool = MaxPool(
+            name=node.output[0], inputs=(view.tensor,), kernel=kernel, stride=stride, padding=whole, dilation=dilation
+        )
+    else:
+        added = (0, 0, ends[0] - pads[2], ends[1] - pads[3])
+        layer = AveragePool(
+            name=node.output[0],
+            inputs=(view.tensor,),
+            kernel=kernel,
+            stride=stride,
+            padding=whole,
+            dilation=dilation,
+            uncounted=added if attributes.get("count_include_pad", 0) else whole,
+        )
+    shape = layer.output_shape((view.shape,))
+    c.emit(node, layer, shape, image_index(shape))
+
+
+def _ceiled_end(size: int, kernel: int, stride: int, dilation: int, before: int, after: int) -> int:
+    """Padding at the end of an axis with which rounding down gives as many windows as ``ceil_mode``: it adds one that
+    begins inside the image or the padding before it, however far it reaches."""
+    reach = dilation * (kernel - 1) + 1
+    windows = -(-(size + before + after - reach) // stride) + 1
+    if (windows - 1) * stride >= size + before:
+        windows -= 1
+    return max(after, (windows - 1) * stride + reach - size - before)
+
+
+def _global_mean(c: NodeConverter, node: onnx.NodeProto, view: View, axes: tuple[int, ...], keep: bool) -> None:
+    index = view.spatial_mean_index(axes, keep)
+    if index is None:
+        raise UnsupportedError("a mean over other axes than height and width")
+    layer = AveragePool(name=node.output[0], inputs=(view.tensor,), kernel=(view.shape[1], view.shape[2]))
+    c.emit(node, layer, (view.shape[0], 1, 1), index)
+
+
+def _global_average_pool(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
+    _global_mean(c, node, c.image(node), (2, 3), True)
+
+
+def _reduce_mean(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
+    axes, view = c.constant(node, 1), c.view(node)
+    axes = np.asarray(attributes.get("axes", ()) if axes is None else axes, dtype=np.int64).ravel()
+    chosen = tuple(int(axis) % view.index.ndim for axis in axes)
+    if not chosen:
+        raise UnsupportedError("a mean over all axes")
+    _global_mean(c, node, view, chosen, bool(attributes.get("keepdims", 1)))
+
+
+POOLING: Converters = {
+    "AveragePool": _pool,
+    "MaxPool": _pool,
+    "GlobalAveragePool": _global_average_pool,
+    "ReduceMean": _reduce_mean,
+}

@@ -1,0 +1,209 @@
+"""Reads a trained network from an ONNX file into a :class:`skipstone.models.graph.graph.Graph`.
+
+``onnxslim`` first folds constants and shapes, :mod:`skipstone.models.onnx_io.pointwise` folds pointwise functions; then
+:mod:`skipstone.models.onnx_io.nodes` converts node by node. Whatever the array can't do ends in one error that names all of it;
+nothing is dropped silently. Of a quantized network, :mod:`skipstone.models.onnx_io.qdq_import` keeps the integers and grids.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import TensorProto
+
+from skipstone.errors import SkipstoneError
+from skipstone.models.data.zoo import find
+from skipstone.models.graph.graph import Affine, Conv, Graph, Shape
+from skipstone.models.onnx_io.arrangement import View, image_index, rows_index
+from skipstone.models.onnx_io.joins import JOINING
+from skipstone.models.onnx_io.nodes import NodeConverter, readable
+from skipstone.models.onnx_io.operators import COMPUTING
+from skipstone.models.onnx_io.pointwise import fold_pointwise
+from skipstone.models.onnx_io.pools import POOLING
+from skipstone.models.onnx_io.qdq_import import holds_qdq, unwrap
+from skipstone.models.onnx_io.rearrange import REARRANGING
+
+_log = logging.getLogger(__name__)
+
+
+def load(path_or_name: str | Path, input_shape: tuple[int, ...] | None = None) -> Graph:
+    """The network in the file ``path_or_name`` (or the carried network of that name).
+
+    ``input_shape`` fixes dynamic dimensions; it is ONNX's shape of the input, with or without the batch of 1. A 4-D
+    input is 1 x channels x height x width; a 2-D input 1 x K becomes (K, 1, 1), and N x K with fixed N becomes (K, 1,
+    N), its rows being pixels; 3-D 1 x N x K likewise. Raises SkipstoneError for anything that can't be imported.
+    """
+    path = find(path_or_name)
+    model = _read(path)
+    input_name, sizes = _fix_input(model, path, input_shape)
+    stored = unwrap(model, path.name)
+    model = _checked(model, path)
+    # Our own quantized files have nothing to simplify, and their names must stay.
+    model = model if stored.ours else _slim(model, path)
+    view = _input_view(input_name, sizes, stored.ours)
+    converters = {**COMPUTING, **POOLING, **JOINING, **REARRANGING, **fold_pointwise(model), **stored.converters}
+    converter = NodeConverter(model, input_name, view, converters, stored.ours)
+    for node in model.graph.node:
+        converter.convert(node)
+    if converter.unsupported:
+        raise SkipstoneError(
+            f"{path.name}: the array can't do {', '.join(converter.unsupported)}; "
+            "cut the network before them or replace them by supported operators"
+        )
+    outputs = []
+    for output in model.graph.output:
+        if output.name not in converter.views:
+            raise SkipstoneError(f"{path.name}: output '{output.name}' does not depend on the input")
+        outputs.append(converter.views[output.name].tensor)
+    name = model.graph.name if stored.ours else path.stem
+    graph = Graph(name, view.tensor, view.shape, tuple(converter.layers.values()), tuple(dict.fromkeys(outputs)))
+    _check_finite(graph)
+    graph = stored.attach(graph, converter)
+    _log.info("%s: %d nodes became %d layers", path.name, len(model.graph.node), len(graph.layers))
+    return graph
+
+
+def is_quantized(path_or_name: str | Path) -> bool:
+    """Whether a network's file holds one that is quantized, in QDQ form."""
+    return holds_qdq(_read(find(path_or_name)))
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    """The parsed file, external data loaded."""
+    try:
+        model = onnx.load_model(str(path), format="protobuf", load_external_data=False)
+    except (DecodeError, UnicodeDecodeError, ValueError) as error:
+        raise SkipstoneError(f"{path} is not an ONNX file, or it is truncated ({_first_line(error)})") from None
+    except OSError as error:
+        raise SkipstoneError(f"can't read {path}: {error.strerror}") from None
+    if not model.graph.node:
+        raise SkipstoneError(f"{path} is not an ONNX file, or it is truncated (it holds no nodes)")
+    for tensor in model.graph.initializer:
+        if tensor.data_location == TensorProto.EXTERNAL:
+            location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+            if not (path.parent / location).is_file():
+                raise SkipstoneError(
+                    f"{path}: the weights '{tensor.name}' are in the file '{location}', which is missing beside it"
+                )
+    try:
+        onnx.load_external_data_for_model(model, str(path.parent))
+        for tensor in model.graph.initializer:
+            onnx.numpy_helper.to_array(tensor)
+    except (ValueError, OSError, onnx.checker.ValidationError) as error:
+        raise SkipstoneError(f"{path}: can't read its weights ({_first_line(error)}); is a file truncated?") from None
+    _check_operators(model, path)
+    return model
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _check_operators(model: onnx.ModelProto, path: Path) -> None:
+    """Names operators that no ONNX version has: nothing below could digest them."""
+    unknown = [
+        f"{node.op_type} (node '{node.name or node.output[0]}')"
+        for node in model.graph.node
+        if node.domain not in ("", "ai.onnx") or not onnx.defs.has(node.op_type)
+    ]
+    if unknown:
+        raise SkipstoneError(
+            f"{path.name}: the array can't do {', '.join(unknown)}; "
+            "cut the network before them or replace them by supported operators"
+        )
+
+
+def _fix_input(model: onnx.ModelProto, path: Path, input_shape: tuple[int, ...] | None) -> tuple[str, tuple[int, ...]]:
+    """Gives the only input fixed sizes, in place; returns its name and sizes."""
+    initializers = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in initializers]
+    if len(inputs) != 1:
+        names = ", ".join(f"'{value.name}'" for value in inputs) or "none"
+        raise SkipstoneError(f"{path.name}: a network must have one input, this one has {len(inputs)} ({names})")
+    tensor_type = inputs[0].type.tensor_type
+    name, rank = inputs[0].name, len(tensor_type.shape.dim)
+    if tensor_type.elem_type not in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE):
+        kind = TensorProto.DataType.Name(tensor_type.elem_type)
+        raise SkipstoneError(f"{path.name}: input '{name}' is {kind}; export the network with a float input")
+    if rank not in (2, 3, 4):
+        raise SkipstoneError(f"{path.name}: input '{name}' has {rank} axes; 2 to 4 are supported")
+    # Some exporters write -1 for a dimension that they leave open.
+    sizes = [max(0, dim.dim_value) for dim in tensor_type.shape.dim]
+    shown = "x".join(str(dim.dim_value) if dim.dim_value > 0 else dim.dim_param or "?" for dim in tensor_type.shape.dim)
+    if input_shape is not None:
+        wanted = (1, *input_shape) if len(input_shape) == rank - 1 else tuple(input_shape)
+        fits = len(wanted) == rank and all(w > 0 and s in (0, w) for w, s in zip(wanted, sizes, strict=False))
+        if not fits:
+            asked = "x".join(map(str, input_shape))
+            raise SkipstoneError(f"{path.name}: input shape {asked} does not fit input '{name}', which is {shown}")
+        sizes = list(wanted)
+    if sizes[0] == 0:
+        sizes[0] = 1
+    if 0 in sizes:
+        raise SkipstoneError(
+            f"{path.name}: input '{name}' has dynamic dimensions, {shown}; fix them with --input-shape"
+        )
+    if rank > 2 and sizes[0] != 1:
+        raise SkipstoneError(
+            f"{path.name}: input '{name}' has a fixed batch of {sizes[0]}; export the network with batch 1"
+        )
+    for dim, size in zip(tensor_type.shape.dim, sizes, strict=True):
+        dim.dim_value = size
+    # Shapes recorded in the file may contradict the ones just fixed; they are inferred anew.
+    del model.graph.value_info[:]
+    for output in model.graph.output:
+        for dim in output.type.tensor_type.shape.dim:
+            dim.Clear()
+    return name, tuple(sizes)
+
+
+def _checked(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """The model with the shapes of its tensors."""
+    try:
+        model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        onnx.checker.check_model(model)
+    except onnx.shape_inference.InferenceError as error:
+        raise SkipstoneError(f"{path.name}: its shapes don't fit together ({_first_line(error)})") from None
+    except onnx.checker.ValidationError as error:
+        raise SkipstoneError(f"{path.name} is not a valid ONNX network ({_first_line(error)})") from None
+    return model
+
+
+def _slim(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    import onnxslim
+
+    try:
+        simplified: onnx.ModelProto = onnxslim.slim(model)
+    except Exception as error:  # Any failure of a foreign pass means the same to the user.
+        raise SkipstoneError(f"{path.name}: onnxslim can't simplify it ({_first_line(error)})") from error
+    return simplified
+
+
+def _input_view(onnx_name: str, sizes: tuple[int, ...], named: bool) -> View:
+    name = onnx_name if named or readable(onnx_name) else "input"
+    if len(sizes) == 4:
+        shape: Shape = (sizes[1], sizes[2], sizes[3])
+        return View(name, shape, image_index(shape), exclusive=False)
+    rows, channels = sizes[-2], sizes[-1]
+    return View(name, (channels, 1, rows), rows_index(sizes[:-1], channels), exclusive=False)
+
+
+def _check_finite(graph: Graph) -> None:
+    for layer in graph.layers:
+        if isinstance(layer, Conv):
+            arrays = {"weights": layer.weights, "bias": layer.bias}
+        elif isinstance(layer, Affine):
+            arrays = {"scale": layer.scale, "bias": layer.bias}
+        else:
+            continue
+        for what, array in arrays.items():
+            bad = int(np.count_nonzero(~np.isfinite(array)))
+            if bad:
+                raise SkipstoneError(
+                    f"layer '{layer.name}': {bad} of its {array.size} {what} values are NaN or infinite; "
+                    "the file is damaged or training diverged"
+                )

@@ -1,0 +1,238 @@
+"""Float layers as the array sees them: sparse linear maps (or maxima over windows) with integer weights."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.graph import (
+    Affine,
+    AveragePool,
+    Conv,
+    ConvTranspose,
+    Layer,
+    MaxPool,
+    Padding,
+    Pair,
+    Shape,
+    Upsample,
+    WeightGrid,
+)
+from skipstone.models.quantization.lattices import Run, average_runs, transposed_runs
+from skipstone.models.quantization.network import Lattice, Operation, QuantizedTensor, WeightCode
+from skipstone.models.quantization.weight_codes import code_weights, value_bits
+
+_BIAS_ROOM_BITS = 4
+"""A channel's weight scale is raised until its bias is at most ``2**(weight bits + activation bits + 4)``, which costs
+nothing: the weights of such a channel are that small beside its bias, and accumulators stay as narrow as other channels
+need them."""
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How weights become integers; ``per_tensor`` gives all channels of a layer one scale."""
+
+    code: WeightCode
+    bits: int
+    entries: int
+    per_tensor: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """One layer as the array sees it; ``bias`` is in units of ``input scale * weight_scale``, without zero points.
+
+    ``part`` and ``lattice``: which pixels of a tensor that several write; empty and None where it writes all. ``coding``:
+    what trained weights were coded with; None where there are none."""
+
+    weights: NDArray[np.int64]
+    weight_scale: NDArray[np.float64]
+    bias: NDArray[np.float64]
+    groups: int
+    stride: Pair = (1, 1)
+    padding: Padding = (0, 0, 0, 0)
+    dilation: Pair = (1, 1)
+    operation: Operation = "multiply_add"
+    part: str = ""
+    lattice: Lattice | None = None
+    coding: Coding | None = None
+
+
+def linear_layers(
+    layer: Layer, source: QuantizedTensor, output: Shape, output_scale: float, coding: Coding | None
+) -> list[Linear]:
+    """``layer``, which reads ``source`` and makes a tensor of shape ``output``, whose step is ``output_scale``; ``coding`` is
+    for trained weights."""
+    channels = source.shape[0]
+
+    def ones(kernel: Pair) -> NDArray[np.int64]:
+        return np.ones((channels, 1, *kernel), dtype=np.int64)
+
+    unit, zero = np.ones(channels), np.zeros(channels)
+    match layer:
+        case ConvTranspose():
+            whole = _trained(layer, layer.weights, source, output_scale, coding, layer.groups)
+            return [_at(whole, rows, columns) for rows, columns in _pairs(transposed_axes(layer, source.shape, output))]
+        case Conv():
+            whole = _trained(layer, layer.weights, source, output_scale, coding, layer.groups)
+            return [replace(whole, stride=layer.stride, padding=layer.padding, dilation=layer.dilation)]
+        case Affine():
+            return [_trained(layer, layer.scale.reshape(-1, 1, 1, 1), source, output_scale, coding, channels)]
+        case AveragePool() if any(layer.uncounted):
+            whole = Linear(ones(layer.kernel), unit, zero, channels)
+            parts = []
+            for rows, columns in _pairs(average_axes(layer, source.shape, output)):
+                part = _at(whole, rows, columns)
+                parts.append(replace(part, weight_scale=unit / _divisor(layer, rows, columns)))
+            plain = len(parts) == 1 and min(parts[0].padding) >= 0
+            return [replace(parts[0], part="", lattice=None)] if plain else parts
+        case AveragePool():
+            scale = unit / math.prod(layer.kernel)
+            return [Linear(ones(layer.kernel), scale, zero, channels, layer.stride, layer.padding, layer.dilation)]
+        case MaxPool():
+            window = (layer.stride, layer.padding, layer.dilation)
+            return [Linear(ones(layer.kernel), unit, zero, channels, *window, "max")]
+        case Upsample():
+            whole = Linear(ones((1, 1)), unit, zero, channels)
+            axes = [
+                [Run(at, factor, size, (0,), 1, 1, 0, 0) for at in range(factor)]
+                for factor, size in ((layer.factor[0], source.shape[1]), (layer.factor[1], source.shape[2]))
+            ]
+            return [_at(whole, rows, columns) for rows, columns in _pairs((tuple(axes[0]), tuple(axes[1])))]
+        case _:
+            return [Linear(ones((1, 1)), unit, zero, channels)]
+
+
+def writes_alone(layer: Layer) -> bool:
+    """Whether one layer of the array writes all of ``layer``'s tensor."""
+    return not isinstance(layer, ConvTranspose | Upsample) and not (
+        isinstance(layer, AveragePool) and any(layer.uncounted)
+    )
+
+
+def transposed_axes(layer: ConvTranspose, source: Shape, output: Shape) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
+    """The phases of a transposed convolution along both axes."""
+    rows, columns = (
+        transposed_runs(
+            source[axis + 1],
+            output[axis + 1],
+            layer.weights.shape[axis + 2],
+            layer.stride[axis],
+            layer.dilation[axis],
+            layer.padding[axis],
+        )
+        for axis in range(2)
+    )
+    return rows, columns
+
+
+def average_axes(layer: AveragePool, source: Shape, output: Shape) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
+    """The runs of equal divisors of an average pool along both axes."""
+    rows, columns = (
+        average_runs(
+            source[axis + 1],
+            output[axis + 1],
+            layer.kernel[axis],
+            layer.stride[axis],
+            layer.dilation[axis],
+            layer.padding[axis],
+            (layer.padding[axis] - layer.uncounted[axis], layer.padding[axis + 2] - layer.uncounted[axis + 2]),
+        )
+        for axis in range(2)
+    )
+    return rows, columns
+
+
+def _divisor(layer: AveragePool, rows: Run, columns: Run) -> int:
+    divisor = rows.divisor * columns.divisor
+    if not divisor:
+        raise SkipstoneError(f"layer '{layer.name}': it has windows of padding only, which have no mean")
+    return divisor
+
+
+def _pairs(axes: tuple[tuple[Run, ...], tuple[Run, ...]]) -> list[tuple[Run, Run]]:
+    return [(rows, columns) for rows in axes[0] for columns in axes[1]]
+
+
+def _at(whole: Linear, rows: Run, columns: Run) -> Linear:
+    """The part of ``whole`` that computes the pixels of two runs, with their taps of its weights."""
+    weights = whole.weights[:, :, list(rows.taps)][:, :, :, list(columns.taps)]
+    if not weights.size:
+        weights = np.zeros((*weights.shape[:2], max(1, len(rows.taps)), max(1, len(columns.taps))), np.int64)
+    return replace(
+        whole,
+        weights=weights,
+        stride=(rows.stride, columns.stride),
+        padding=(rows.before, columns.before, rows.after, columns.after),
+        dilation=(rows.dilation, columns.dilation),
+        part=f"phase_{rows.offset}_{columns.offset}",
+        lattice=Lattice((rows.offset, columns.offset), (rows.step, columns.step), (rows.size, columns.size)),
+    )
+
+
+def _trained(
+    layer: Conv | Affine,
+    weights: NDArray[np.float32],
+    source: QuantizedTensor,
+    output_scale: float,
+    coding: Coding | None,
+    groups: int,
+) -> Linear:
+    """The layer with its weights in integers of ``coding``, or on the grid that they lie on already."""
+    assert coding is not None
+    if layer.grid is not None:
+        coding = replace(coding, code=layer.grid.code, bits=layer.grid.bits)
+    room = 2.0 ** (value_bits(coding.code, coding.bits) + source.bits + _BIAS_ROOM_BITS)
+    lowest = np.abs(layer.bias.astype(np.float64)) / (source.scale * room)
+    if layer.grid is not None:
+        integers, scale = _on_grid(layer.grid, lowest)
+    else:
+        # A channel without weights only has a bias, which is kept to 1/256 of an output step.
+        empty = np.full(len(weights), output_scale / source.scale / 256)
+        integers, scale = _coded(weights, coding, lowest, empty)
+    bias = np.rint(layer.bias / (source.scale * scale))
+    return Linear(integers, scale, bias, groups, coding=coding)
+
+
+def _coded(
+    weights: NDArray[np.float32], coding: Coding, lowest: NDArray[np.float64], empty: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    if not coding.per_tensor:
+        return code_weights(weights, coding.bits, coding.code, coding.entries, lowest, empty)
+    outputs, inputs, height, width = weights.shape
+    one = weights.reshape(1, outputs * inputs, height, width)
+    ends = lowest.max(keepdims=True), empty.max(keepdims=True)
+    integers, scale = code_weights(one, coding.bits, coding.code, coding.entries, *ends)
+    return integers.reshape(weights.shape), np.repeat(scale, outputs)
+
+
+def _on_grid(grid: WeightGrid, lowest: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The grid's integers and scales; a channel whose bias needs a scale of ``lowest`` is rounded to it, within its code."""
+    integers, scale = grid.integers.copy(), grid.scale.copy()
+    # The slack lets a scale pass that was raised to ``lowest`` before, and then rounded with its bias.
+    coarse = scale < lowest * (1 - 2.0**-16)
+    for channel in np.flatnonzero(coarse):
+        scale[channel] = float(np.float32(lowest[channel]))
+        steps = grid.integers[channel] * (grid.scale[channel] / scale[channel])
+        integers[channel] = np.rint(steps) if grid.code == "linear" else _nearest(steps, _values(grid))
+    return integers, scale
+
+
+def _values(grid: WeightGrid) -> NDArray[np.int64]:
+    """Integers that weights of the grid's code may be, in order: those that the layer has, zero, and all powers of two where
+    they are its code."""
+    values = [np.array([0]), grid.integers.ravel()]
+    if grid.code == "power_of_two":
+        powers = 1 << np.arange(value_bits(grid.code, grid.bits) - 1)
+        values += [powers, -powers]
+    return np.unique(np.concatenate(values))
+
+
+def _nearest(steps: NDArray[np.float64], values: NDArray[np.int64]) -> NDArray[np.int64]:
+    bounds = (values[1:] + values[:-1]) / 2
+    nearest: NDArray[np.int64] = values[np.searchsorted(bounds, steps)]
+    return nearest

@@ -1,0 +1,213 @@
+"""The quantized network: what the array computes, in integers, layer by layer.
+
+The quantizer makes it from a float graph, the integer reference runs it, the mapper turns it into a program, and the
+QDQ writer turns it back into ONNX. Every layer is in the array's own terms: a (sparse) linear map or a maximum over
+windows of one input tensor, a requantization, and optionally a second tensor added in the drain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from skipstone.models.graph.graph import Graph
+
+Operation = Literal["multiply_add", "max"]
+
+WeightCode = Literal["linear", "power_of_two", "additive_power_of_two", "ternary", "binary", "codebook"]
+"""How a network's weights are coded: any integer, plus or minus a power of two, plus or minus a sum of them, plus or minus one
+where small weights are zero, plus or minus one for every weight, or one of a few values per layer. A pruned weight is zero in
+all of them. ``weights`` always holds the integers that the code stands for."""
+
+MULTIPLIER_BITS = 16
+"""Bits of the unsigned requantization multiplier; the relative rounding error of a scale is at most 2**-16."""
+OTHER_MULTIPLIER_BITS = 32
+"""Bits of the unsigned multiplier of the tensor that is added in the drain."""
+SHIFT_BITS = 6
+"""Bits of the requantization shift; legal shifts are 1 to 47."""
+MAX_SHIFT = 47
+
+
+@dataclass(frozen=True)
+class QuantizedTensor:
+    """An activation tensor: ``real = scale * (q - zero_point)``, ``shape`` is (channels, height, width)."""
+
+    name: str
+    shape: tuple[int, int, int]
+    scale: float
+    zero_point: int
+    bits: int
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """The output pixels that one layer writes: ``size`` (height, width) pixels, the first at ``offset``, ``step`` apart. The
+    phases of a transposed convolution, the copies of an upsampling and the borders of a pool are layers that write
+    one tensor together."""
+
+    offset: tuple[int, int]
+    step: tuple[int, int]
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedLayer:
+    """One layer: ``q = clamp(zero_point + ((acc + bias) * multiplier + (other - other_zero_point) * other_multiplier
+    + (1 << (shift - 1))) >> shift, low, high)`` for each output channel, one rounding, arithmetic shift.
+
+    ``acc`` is, for ``multiply_add``, the cross-correlation of ``weights`` (K x C/groups x kh x kw, signed integers, a
+    pruned weight is exactly 0) with the *raw* input integers, pixels outside the image being ``pad_value``; ``bias``
+    (int64, K) therefore already contains ``-input_zero_point * sum(weights)``. For ``max``, ``acc`` is the maximum
+    of the input integers at the taps with a nonzero weight. A channel without any nonzero weight has ``acc = 0``.
+
+    ``multiplier`` (K, 0 to 2**16 - 1), ``shift`` (K, 1 to 47) and ``other_multiplier`` (K, 0 to 2**32 - 1) are int64.
+    ``padding`` is (top, left, bottom, right); ``stride`` and ``dilation`` are (vertical, horizontal).
+    ``other`` names the tensor added in the drain (same shape as the output), or is None (``other_multiplier`` 0).
+    ``lattice`` says which pixels of the output tensor the layer computes (None: all of them); with one, ``padding`` may be
+    negative, the input then being cropped. ``table`` (2**bits integers, or None) is looked up after the clamp, at
+    ``q + 2**(bits - 1)``: any pointwise function of the clamped value.
+    ``kind`` is the word reports show: conv, depthwise, gemm, average_pool, max_pool, add, affine, clamp, table,
+    transposed_conv, upsample, copy.
+    ``sources`` are the names of the float graph's layers that this layer computes. ``table_scale`` is the scale of what a
+    table is looked up with (the integers need no more than its zero point, which is ``zero_point``). ``weight_bits`` and
+    ``weight_code`` are those of a layer with trained weights, and None for the others.
+    """
+
+    name: str
+    kind: str
+    operation: Operation
+    input: str
+    output: str
+    weights: NDArray[np.int64]
+    groups: int
+    stride: tuple[int, int]
+    padding: tuple[int, int, int, int]
+    dilation: tuple[int, int]
+    pad_value: int
+    bias: NDArray[np.int64]
+    multiplier: NDArray[np.int64]
+    shift: NDArray[np.int64]
+    zero_point: int
+    low: int
+    high: int
+    other: str | None
+    other_zero_point: int
+    other_multiplier: NDArray[np.int64]
+    weight_scale: NDArray[np.float64]
+    sources: tuple[str, ...]
+    lattice: Lattice | None = None
+    table: NDArray[np.int64] | None = None
+    table_scale: float = 1.0
+    weight_bits: int | None = None
+    weight_code: WeightCode | None = None
+
+    @property
+    def nnz(self) -> int:
+        """Nonzero weights."""
+        return int(np.count_nonzero(self.weights))
+
+
+@dataclass(frozen=True)
+class HostProduct:
+    """The product of two activation tensors, which the host computes in integers between two runs of the array:
+    ``q = clamp(zero_point + (((a - zero_a) * (b - zero_b)) * multiplier + (1 << (shift - 1))) >> shift, low, high)``.
+
+    ``inputs`` are (a, b); ``b`` has a's shape, or one pixel for each channel.
+    """
+
+    name: str
+    inputs: tuple[str, str]
+    output: str
+    multiplier: int
+    shift: int
+    zero_points: tuple[int, int]
+    zero_point: int
+    low: int
+    high: int
+    elements: int
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class HostLayer:
+    """A layer that the array cannot do and the host does in float, after the array: ``operator`` is its ONNX name."""
+
+    name: str
+    operator: str
+    input: str
+    output: str
+    elements: int
+
+
+@dataclass(frozen=True)
+class QuantizedNetwork:
+    """Layers in execution order, all tensors by name, and how the network's float input and output relate to them.
+
+    ``layers`` run in order, those that the host computes between them. ``concats`` are tensors that are only a name for
+    several others side by side (name -> parts, in channel order): all parts have the scale and zero point of the whole, lie
+    in one place in memory, and each belongs to one whole at most. ``weight_code``: the code that all weights keep
+    to (``linear`` where layers differ), and ``weight_bits`` the most that any of them has in it.
+    ``outputs`` are array tensors; ``host_layers`` run on them afterwards; ``results`` are the network's own outputs in order,
+    each one of the outputs or what a host layer makes of it (empty: the outputs). ``calibration`` says where the ranges come
+    from, in words for reports (for example "min-max on 128 images" or "seeded random input in 0,1"). ``graph`` is the float
+    network it was made from, whose operators the QDQ writer names where the integers alone don't tell them.
+    """
+
+    name: str
+    input: str
+    outputs: tuple[str, ...]
+    tensors: dict[str, QuantizedTensor]
+    layers: tuple[QuantizedLayer | HostProduct, ...]
+    host_layers: tuple[HostLayer, ...]
+    weight_bits: int
+    activation_bits: int
+    calibration: str
+    results: tuple[str, ...] = ()
+    concats: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    weight_code: WeightCode = "linear"
+    graph: Graph | None = None
+
+    @property
+    def array_layers(self) -> tuple[QuantizedLayer, ...]:
+        """The layers that the array computes, in order."""
+        return tuple(layer for layer in self.layers if isinstance(layer, QuantizedLayer))
+
+    def leaves(self, name: str) -> tuple[str, ...]:
+        """The tensors that hold ``name`` in memory, in channel order: itself, or the parts of parts of a concatenation."""
+        parts = self.concats.get(name)
+        return (name,) if parts is None else tuple(leaf for part in parts for leaf in self.leaves(part))
+
+    def size_of(self, layer: QuantizedLayer) -> tuple[int, int]:
+        """Height and width of the pixels that ``layer`` computes."""
+        if layer.lattice is not None:
+            return layer.lattice.size
+        _, height, width = self.tensors[layer.output].shape
+        return height, width
+
+
+def output_size(size: int, kernel: int, stride: int, before: int, after: int, dilation: int) -> int:
+    """Output pixels along one axis, ``floor((size + before + after - dilation * (kernel - 1) - 1) / stride) + 1``."""
+    return (size + before + after - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def requantize(
+    accumulator: NDArray[np.int64],
+    bias: NDArray[np.int64],
+    multiplier: NDArray[np.int64],
+    shift: NDArray[np.int64],
+    zero_point: int,
+    low: int,
+    high: int,
+    other: NDArray[np.int64] | None = None,
+    other_multiplier: NDArray[np.int64] | None = None,
+) -> NDArray[np.int64]:
+    """The one definition of requantization; ``other`` is already without its zero point. Arrays broadcast."""
+    total = (accumulator + bias) * multiplier + (np.int64(1) << (shift - 1))
+    if other is not None and other_multiplier is not None:
+        total = total + other * other_multiplier
+    result: NDArray[np.int64] = np.clip(zero_point + (total >> shift), low, high)
+    return result

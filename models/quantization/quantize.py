@@ -1,0 +1,400 @@
+"""Post-training quantization: a float graph and its tensors' ranges become the integers that the array computes with.
+
+Weights are symmetric with one scale per output channel, activations affine with one scale per tensor and 0 exactly
+representable. Every layer becomes a sparse linear map (or a maximum over windows), or several that write one tensor; ReLU
+and Clip become the bounds of the requantization, an Add is done in the drain of a layer that makes one of its operands,
+and a pointwise function is the table of the layer before it, where there is such a layer.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.graph import (
+    ActivationGrid,
+    Add,
+    Affine,
+    AveragePool,
+    Clamp,
+    ClampLayer,
+    Concat,
+    Conv,
+    ConvTranspose,
+    Graph,
+    Layer,
+    Pointwise,
+    Product,
+    Softmax,
+)
+from skipstone.models.quantization.concatenation import shared_grids, with_copies
+from skipstone.models.quantization.linear import Coding, Linear, linear_layers, writes_alone
+from skipstone.models.quantization.network import (
+    MAX_SHIFT,
+    MULTIPLIER_BITS,
+    OTHER_MULTIPLIER_BITS,
+    HostLayer,
+    HostProduct,
+    QuantizedLayer,
+    QuantizedNetwork,
+    QuantizedTensor,
+    WeightCode,
+)
+from skipstone.models.quantization.ranges import Ranges
+from skipstone.models.quantization.tables import lookup_table
+from skipstone.models.quantization.weight_codes import check_code, value_bits
+
+_log = logging.getLogger(__name__)
+
+
+def quantize(
+    graph: Graph,
+    ranges: Ranges | None,
+    weight_bits: int = 8,
+    activation_bits: int = 8,
+    weight_code: WeightCode = "linear",
+    codebook_entries: int = 16,
+    *,
+    symmetric: bool = False,
+    per_tensor: bool = False,
+    layer_bits: Mapping[str, int] | None = None,
+    layer_codes: Mapping[str, WeightCode] | None = None,
+) -> QuantizedNetwork:
+    """The network in integers; ``ranges`` come from :func:`skipstone.models.quantization.ranges.calibrate` on the same graph.
+
+    ``weight_code`` is explained at :func:`skipstone.models.quantization.weight_codes.code_weights`, ``codebook_entries`` counts a codebook's
+    nonzero values. ``layer_bits`` and ``layer_codes`` are those of single layers (mixed precision). ``symmetric`` gives
+    activations the zero point 0, ``per_tensor`` all weights of a layer one scale.
+
+    What is quantized already stays as it is: weights with a grid (a channel is rounded anew only where its bias needs a
+    coarser scale), and tensors in ``graph.grids``; ``ranges`` may be None where all tensors that are materialized have one.
+
+    Raises SkipstoneError for bit widths outside 2 to 16, a tensor without a range, and a layer whose scales leave what the
+    requantizer can multiply by. Whether a bias fits the accumulators is the mapper's question.
+    """
+    single = {f"layer_bits of '{name}'": bits for name, bits in (layer_bits or {}).items()}
+    for what, bits in ({"weight_bits": weight_bits, "activation_bits": activation_bits} | single).items():
+        if not 2 <= bits <= 16:
+            raise SkipstoneError(f"{what} must be from 2 to 16, not {bits}")
+    for code in (weight_code, *(layer_codes or {}).values()):
+        check_code(code, codebook_entries)
+    coding = Coding(weight_code, weight_bits, codebook_entries, per_tensor)
+    codings = _codings(graph, coding, layer_bits or {}, layer_codes or {})
+    placed = with_copies(graph)
+    quantizer = _Quantizer(placed, _tensors(placed, ranges, activation_bits, symmetric), codings)
+    layers: list[QuantizedLayer | HostProduct] = []
+    host_layers: list[HostLayer] = []
+    concats: dict[str, tuple[str, ...]] = {}
+    for layer in placed.order:
+        match layer:
+            case Softmax():
+                elements = math.prod(placed.shapes[layer.name])
+                host_layers.append(HostLayer(layer.name, "Softmax", layer.inputs[0], layer.name, elements))
+            case Concat():
+                concats[layer.name] = layer.inputs
+            case Product():
+                layers.append(quantizer.product(layer))
+            case _:
+                if layer.name not in quantizer.fused:
+                    layers.extend(quantizer.layers(layer))
+    if not any(isinstance(layer, QuantizedLayer) for layer in layers):
+        raise SkipstoneError(f"network '{graph.name}' has no layer that the array computes")
+    after = {layer.output: layer.input for layer in host_layers}
+    outputs = tuple(dict.fromkeys(after.get(name, name) for name in graph.outputs))
+    _log.info("%s: %d layers, %d fused", graph.name, len(layers), len(quantizer.fused))
+    tensors = {name: tensor for name, tensor in quantizer.tensors.items() if name not in quantizer.fused}
+    whole_code, whole_bits = _whole_coding(layers, coding)
+    return QuantizedNetwork(
+        name=graph.name,
+        input=graph.input,
+        outputs=outputs,
+        tensors=tensors,
+        layers=tuple(layers),
+        host_layers=tuple(host_layers),
+        weight_bits=whole_bits,
+        activation_bits=next(iter(tensors.values())).bits,
+        calibration=_calibration(graph, ranges),
+        results=tuple(graph.outputs),
+        concats=concats,
+        weight_code=whole_code,
+        graph=placed,
+    )
+
+
+def _calibration(graph: Graph, ranges: Ranges | None) -> str:
+    """Where scales come from, in words."""
+    if ranges is None or (graph.grids_from and materialized(graph) <= graph.grids.keys()):
+        return graph.grids_from
+    return f"{graph.grids_from}; the others: {ranges.description}" if graph.grids_from else ranges.description
+
+
+def materialized(graph: Graph) -> frozenset[str]:
+    """The tensors that the array rounds to integers: all but the operand of an Add that the Add's own layer makes, and what
+    the host computes in float. What a table is looked up with is among them, though no memory holds it."""
+    placed = with_copies(graph)
+    unrounded = {host for host, _ in _fused_adds(placed).values()} | _on_host(placed)
+    return frozenset(graph.shapes.keys() - unrounded)
+
+
+def _codings(
+    graph: Graph, coding: Coding, bits: Mapping[str, int], codes: Mapping[str, WeightCode]
+) -> dict[str, Coding]:
+    """How the weights of each layer with trained weights become integers."""
+    trained = {layer.name: layer for layer in graph.order if isinstance(layer, Conv | Affine)}
+    for what, single in (("layer_bits", bits), ("layer_codes", codes)):
+        if strangers := sorted(single.keys() - trained.keys()):
+            raise SkipstoneError(
+                f"{what} names layers without trained weights, {', '.join(strangers)}; those with are {', '.join(trained)}"
+            )
+    result = {}
+    for name, layer in trained.items():
+        result[name] = replace(coding, code=codes.get(name, coding.code), bits=bits.get(name, coding.bits))
+        if layer.grid is None:
+            continue
+        fixed = (layer.grid.bits, layer.grid.code)
+        if (bits.get(name, fixed[0]), codes.get(name, fixed[1])) != fixed:
+            raise SkipstoneError(
+                f"layer '{name}': its weights are quantized already, {fixed[1]} of {fixed[0]} bits; "
+                "leave it out of layer_bits and layer_codes"
+            )
+    return result
+
+
+def _whole_coding(layers: Sequence[QuantizedLayer | HostProduct], coding: Coding) -> tuple[WeightCode, int]:
+    """The code and bits that the weights of all layers keep to; integers where layers have different codes."""
+    trained = {
+        (layer.weight_code, layer.weight_bits)
+        for layer in layers
+        if isinstance(layer, QuantizedLayer) and layer.weight_code is not None and layer.weight_bits is not None
+    }
+    codes = {code for code, _ in trained}
+    if not trained:
+        return coding.code, coding.bits
+    if len(codes) == 1:
+        return codes.pop(), max(bits for _, bits in trained)
+    return "linear", max(value_bits(code, bits) for code, bits in trained)
+
+
+class _Quantizer:
+    """Makes the layers of ``graph``, whose ``tensors`` (those that fusion leaves out, too) have scales.
+
+    ``fused``: the graph's layers that another one's integers compute: an Add's host, and what a table follows.
+    """
+
+    def __init__(self, graph: Graph, tensors: dict[str, QuantizedTensor], codings: dict[str, Coding]) -> None:
+        self.tensors = tensors
+        self._graph = graph
+        self._codings = codings
+        self._adds = _fused_adds(graph)
+        self._tables = _fused_tables(graph)
+        self.fused = {host for host, _ in self._adds.values()} | set(self._tables.values())
+
+    def layers(self, layer: Layer) -> list[QuantizedLayer]:
+        """The array's layers that make ``layer``'s tensor."""
+        pointwise = layer if isinstance(layer, Pointwise) else None
+        before = self._graph.layer(self._tables[layer.name]) if layer.name in self._tables else layer
+        host, other = self._adds.get(before.name, (before.name, None))
+        base = self._graph.layer(host)
+        if other is None and isinstance(base, Add):
+            other = base.inputs[1]
+        source, target = self.tensors[base.inputs[0]], self.tensors[layer.name]
+        # What the requantizer makes: with a table, what the table is looked up with.
+        made = target if pointwise is None else source if before is pointwise else self.tensors[before.name]
+        clamp = None if before is pointwise else before.clamp
+        table = None
+        if pointwise is not None:
+            table = lookup_table(pointwise.function, made, target, *_bounds(pointwise.clamp, target), layer.name)
+        sources = tuple(dict.fromkeys((host, before.name, layer.name)))
+        size = self._graph.shapes[base.name]
+        return [
+            self._layer(base, linear, source, made, target, clamp, other, sources, table)
+            for linear in linear_layers(base, source, size, made.scale, self._codings.get(base.name))
+        ]
+
+    def _layer(
+        self,
+        base: Layer,
+        linear: Linear,
+        source: QuantizedTensor,
+        made: QuantizedTensor,
+        target: QuantizedTensor,
+        clamp: Clamp | None,
+        other_name: str | None,
+        sources: tuple[str, ...],
+        table: NDArray[np.int64] | None,
+    ) -> QuantizedLayer:
+        name = f"{base.name}.{linear.part}" if linear.part else base.name
+        other = self.tensors[other_name] if other_name is not None else None
+        maximum = linear.operation == "max"
+        folded = 1 if maximum else linear.weights.sum(axis=(1, 2, 3))
+        ratio = source.scale * linear.weight_scale / made.scale
+        other_ratio = other.scale / made.scale if other is not None else None
+        multiplier, shift, other_multiplier = requantization(ratio, other_ratio, name)
+        low, high = _bounds(clamp, made)
+        return QuantizedLayer(
+            name=name,
+            kind=base.kind,
+            operation=linear.operation,
+            input=source.name,
+            output=target.name,
+            weights=linear.weights,
+            groups=linear.groups,
+            stride=linear.stride,
+            padding=linear.padding,
+            dilation=linear.dilation,
+            pad_value=-(1 << (source.bits - 1)) if maximum else source.zero_point,
+            bias=linear.bias.astype(np.int64) - source.zero_point * folded,
+            multiplier=multiplier,
+            shift=shift,
+            zero_point=made.zero_point,
+            low=low,
+            high=high,
+            other=other_name,
+            other_zero_point=other.zero_point if other is not None else 0,
+            other_multiplier=other_multiplier,
+            weight_scale=linear.weight_scale,
+            sources=sources,
+            lattice=linear.lattice,
+            table=table,
+            table_scale=made.scale if table is not None else 1.0,
+            weight_bits=linear.coding.bits if linear.coding is not None else None,
+            weight_code=linear.coding.code if linear.coding is not None else None,
+        )
+
+    def product(self, layer: Product) -> HostProduct:
+        """The host's product of two tensors."""
+        a, b = (self.tensors[name] for name in layer.inputs)
+        target = self.tensors[layer.name]
+        multiplier, shift, _ = requantization(np.array([a.scale * b.scale / target.scale]), None, layer.name)
+        low, high = _bounds(layer.clamp, target)
+        return HostProduct(
+            name=layer.name,
+            inputs=(a.name, b.name),
+            output=target.name,
+            multiplier=int(multiplier[0]),
+            shift=int(shift[0]),
+            zero_points=(a.zero_point, b.zero_point),
+            zero_point=target.zero_point,
+            low=low,
+            high=high,
+            elements=math.prod(target.shape),
+            sources=(layer.name,),
+        )
+
+
+def _alone(graph: Graph, tensor: str, reader: str) -> bool:
+    """Whether ``reader`` only reads ``tensor``, and once."""
+    return tensor != graph.input and tensor not in graph.outputs and graph.readers(tensor) == (reader,)
+
+
+def _fused_adds(graph: Graph) -> dict[str, tuple[str, str]]:
+    """For every Add that a drain can do: the name of the layer that hosts it and the tensor that it adds.
+
+    A host computes one operand, for nobody else, in one layer, unclamped, and without a grid to round it to; it runs where
+    the Add stands, so the other operand is complete. Where both operands qualify, the later layer hosts.
+    """
+    hosts = {}
+    for add in graph.order:
+        if not isinstance(add, Add) or add.inputs[0] == add.inputs[1]:
+            continue
+        for layer in reversed(graph.order):
+            able = isinstance(layer, Conv | Affine | AveragePool) and layer.clamp is None and writes_alone(layer)
+            if able and layer.name not in graph.grids and _alone(graph, layer.name, add.name):
+                other = add.inputs[1] if layer.name == add.inputs[0] else add.inputs[0]
+                hosts[add.name] = (layer.name, other)
+                break
+    return hosts
+
+
+def _fused_tables(graph: Graph) -> dict[str, str]:
+    """For every pointwise function that a table does in the layer before it: that layer (or the Add it hosts)."""
+    able = Conv | ConvTranspose | Affine | AveragePool | Add | ClampLayer
+    return {
+        layer.name: layer.inputs[0]
+        for layer in graph.order
+        if isinstance(layer, Pointwise)
+        and _alone(graph, layer.inputs[0], layer.name)
+        and isinstance(graph.layer(layer.inputs[0]), able)
+    }
+
+
+def _on_host(graph: Graph) -> set[str]:
+    """The tensors that the host computes in float."""
+    return {layer.name for layer in graph.layers if isinstance(layer, Softmax)}
+
+
+def _tensors(graph: Graph, ranges: Ranges | None, bits: int, symmetric: bool) -> dict[str, QuantizedTensor]:
+    """All tensors that are rounded."""
+
+    def grid_of(low: float, high: float) -> ActivationGrid:
+        return ActivationGrid(*activation_scale(low, high, bits, symmetric), bits)
+
+    hosts = {host for host, _ in _fused_adds(graph).values()}
+    grids = shared_grids(graph, ranges, grid_of, hosts | _on_host(graph))
+    if len(widths := sorted({grid.bits for grid in grids.values()})) > 1:
+        raise SkipstoneError(
+            f"network '{graph.name}': tensors of {' and '.join(map(str, widths))} bits; the array has one width of "
+            "activations, so give activation_bits that of the grids"
+        )
+    return {
+        name: QuantizedTensor(name, shape, grids[name].scale, grids[name].zero_point, grids[name].bits)
+        for name, shape in graph.shapes.items()
+        if name in grids
+    }
+
+
+def activation_scale(low: float, high: float, bits: int, symmetric: bool = False) -> tuple[float, int]:
+    """Scale (a float32 value, as ONNX stores it) and zero point for ``low`` to ``high``, widened to hold 0; to hold as much
+    on either side of it, if ``symmetric``, where the zero point is 0 and the lowest integer is not needed."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    qmin, qmax = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    if high - low < np.finfo(np.float32).tiny * (qmax - qmin):
+        low, high = 0.0, 1.0
+    if symmetric:
+        return float(np.float32(max(high, -low) / qmax)), 0
+    scale = float(np.float32((high - low) / (qmax - qmin)))
+    return scale, int(np.clip(round(qmin - low / scale), qmin, qmax))
+
+
+def requantization(
+    ratio: NDArray[np.float64], other_ratio: float | None, layer: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """``multiplier``, ``shift`` and ``other_multiplier``: for each channel ``multiplier / 2**shift`` is ``ratio``.
+
+    The multiplier has all its 16 bits unless ``shift`` would pass 47, or make the other multiplier pass 32 bits.
+    """
+    limit = MAX_SHIFT
+    if other_ratio is not None:
+        limit = min(limit, OTHER_MULTIPLIER_BITS - math.frexp(other_ratio)[1])
+        if round(math.ldexp(other_ratio, limit)) >= 1 << OTHER_MULTIPLIER_BITS:
+            limit -= 1
+    shift = np.minimum(MULTIPLIER_BITS - np.frexp(ratio)[1], limit).astype(np.int64)
+    multiplier = np.rint(np.ldexp(ratio, shift))
+    carried = multiplier >= 1 << MULTIPLIER_BITS
+    shift = shift - carried
+    multiplier = np.rint(np.ldexp(ratio, shift)).astype(np.int64)
+    if shift.min() < 1:
+        coarser = float(max(ratio.max(), other_ratio or 0))
+        raise SkipstoneError(
+            f"layer '{layer}': its input is {coarser:.3g} times coarser than its output, "
+            "which the requantizer can't multiply by; check the calibration ranges"
+        )
+    other = np.zeros_like(multiplier) if other_ratio is None else np.rint(np.ldexp(other_ratio, shift)).astype(np.int64)
+    return multiplier, shift, other
+
+
+def _bounds(clamp: Clamp | None, tensor: QuantizedTensor) -> tuple[int, int]:
+    """The clamp in integers of ``tensor``, within its bits."""
+    qmin, qmax = -(1 << (tensor.bits - 1)), (1 << (tensor.bits - 1)) - 1
+    low, high = clamp or (-math.inf, math.inf)
+
+    def integer(bound: float) -> int:
+        return int(np.clip(np.rint(np.clip(bound / tensor.scale, -1e9, 1e9)) + tensor.zero_point, qmin, qmax))
+
+    return integer(low), integer(high)

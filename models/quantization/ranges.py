@@ -1,0 +1,136 @@
+"""Ranges of every tensor of a float graph, from real images or, without any, from seeded random ones.
+
+The network runs in ONNX Runtime with all its tensors as outputs. The quantizer turns ranges into scales.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skipstone.errors import SkipstoneError
+from skipstone.models.data.float_execution import run_onnx
+from skipstone.models.data.images import Images, fit_images
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.to_onnx import to_onnx
+from skipstone.models.quantization.range_methods import (
+    Limits,
+    Values,
+    entropy_limits,
+    mse_limits,
+    percentile_limits,
+    symmetric_limits,
+)
+
+SAMPLES = 1 << 20
+"""Values of a tensor that percentile, mse and entropy look at, at most: evenly spaced ones, the same number from each
+batch."""
+BATCH = 32
+
+METHODS = "minmax, percentile:P (as percentile:99.99), mse, entropy"
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """``limits`` (low, high) of every tensor, the input's included; ``description`` is for reports."""
+
+    limits: dict[str, tuple[float, float]]
+    description: str
+
+
+def calibrate(
+    graph: Graph,
+    images: Images | None = None,
+    method: str = "minmax",
+    *,
+    seed: int = 0,
+    low: float = 0.0,
+    high: float = 1.0,
+    random_images: int = 16,
+    activation_bits: int = 8,
+    symmetric: bool = False,
+) -> Ranges:
+    """Ranges on ``images`` (N x channels x height x width); without, on uniform ones from ``low`` to ``high``.
+
+    - ``minmax``: the smallest and the largest value.
+    - ``percentile:P`` leaves out the outer ``100 - P`` percent of values, half at each end.
+    - ``mse``: the least squared error of the values on a grid of ``activation_bits``
+      (:func:`skipstone.models.quantization.range_methods.mse_limits`).
+    - ``entropy``: the least Kullback-Leibler divergence (:func:`skipstone.models.quantization.range_methods.entropy_limits`).
+
+    ``symmetric`` makes every range ``-high`` to ``high``, for a quantizer that puts zero points at 0; only ``mse`` and
+    ``entropy`` need ``activation_bits``. A random input says nothing about accuracy; it serves cycles and energy.
+    """
+    name, percentile = _parse(method)
+    if not 2 <= activation_bits <= 16:
+        raise SkipstoneError(f"activation_bits must be from 2 to 16, not {activation_bits}")
+    if images is None:
+        if not low < high:
+            raise SkipstoneError(f"random input needs low below high, not {low:g} and {high:g}")
+        rng = np.random.default_rng(seed)
+        images = rng.uniform(low, high, (random_images, *graph.input_shape)).astype(np.float32)
+        source = f"{random_images} seeded random inputs in {low:g},{high:g}"
+    else:
+        images = fit_images(graph, images)
+        source = f"{len(images)} images"
+    model = to_onnx(graph, all_tensors=True)
+    lows: dict[str, float] = {}
+    highs: dict[str, float] = {}
+    kept: dict[str, list[Values]] = {}
+    quota = SAMPLES // -(-len(images) // BATCH)
+    for start in range(0, len(images), BATCH):
+        batch = images[start : start + BATCH]
+        for tensor, values in {graph.input: batch, **run_onnx(model, {graph.input: batch})}.items():
+            lows[tensor] = min(lows.get(tensor, np.inf), float(values.min()))
+            highs[tensor] = max(highs.get(tensor, -np.inf), float(values.max()))
+            if name != "minmax":
+                kept.setdefault(tensor, []).append(
+                    np.asarray(values, np.float32).ravel()[:: -(-values.size // quota)].copy()
+                )
+    for tensor in lows:
+        if not (np.isfinite(lows[tensor]) and np.isfinite(highs[tensor])):
+            raise SkipstoneError(
+                f"layer '{tensor}' gives NaN or infinity on the calibration input; is the input scaled as in training?"
+            )
+    limits: dict[str, Limits] = {}
+    for tensor in lows:
+        ends = (lows[tensor], highs[tensor])
+        known: Values = np.concatenate(kept[tensor]) if kept else np.empty(0, np.float32)
+        match name:
+            case "percentile":
+                limits[tensor] = percentile_limits(known, percentile, symmetric)
+            case "mse":
+                limits[tensor] = mse_limits(known, *ends, activation_bits, symmetric)
+            case "entropy":
+                limits[tensor] = entropy_limits(known, *ends, activation_bits, symmetric)
+            case _:
+                limits[tensor] = symmetric_limits(*ends) if symmetric else ends
+    what = {
+        "minmax": "min-max",
+        "percentile": f"{percentile:g}th percentile",
+        "mse": f"least squared error at {activation_bits} bits",
+        "entropy": f"least divergence at {activation_bits} bits",
+    }[name]
+    return Ranges(limits, f"{what}{', symmetric,' if symmetric else ''} on {source}")
+
+
+def check_method(method: str) -> None:
+    """Refuses a method that :func:`calibrate` does not know."""
+    _parse(method)
+
+
+def _parse(method: str) -> tuple[str, float]:
+    """The method's name, and its percentile (100 for the others)."""
+    name, separator, value = method.partition(":")
+    if method in ("minmax", "mse", "entropy"):
+        return method, 100.0
+    if name != "percentile" or not separator:
+        raise SkipstoneError(f"no calibration method '{method}'; the methods are {METHODS}")
+    try:
+        percentile = float(value)
+    except ValueError:
+        percentile = np.nan
+    if not 50 < percentile <= 100:
+        raise SkipstoneError(f"calibration '{method}': the percentile must be above 50 and at most 100, not {value}")
+    return name, percentile

@@ -1,0 +1,46 @@
+"""The table of a pointwise function: what it gives for every integer that a layer can make before it."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from skipstone.errors import SkipstoneError
+from skipstone.models.data.float_execution import run_onnx
+from skipstone.models.graph.function import Function
+from skipstone.models.graph.to_onnx import make_model
+from skipstone.models.quantization.network import QuantizedTensor
+from skipstone.models.quantization.reference import quantize_tensor
+
+
+def evaluate(function: Function, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``function`` of every element of ``x``, by ONNX Runtime."""
+    constants: list[onnx.TensorProto] = []
+
+    def constant(name: str, value: NDArray[np.generic]) -> str:
+        constants.append(numpy_helper.from_array(value, name))
+        return name
+
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [x.size]) for name in ("x", "y")]
+    nodes = function.nodes("x", "y", constant, "f")
+    model = make_model(helper.make_graph(nodes, "function", ends[:1], ends[1:], constants))
+    with np.errstate(all="ignore"):
+        return run_onnx(model, {"x": x.ravel()}, optimize=False, batch=x.size)["y"].reshape(x.shape).astype(np.float32)
+
+
+def lookup_table(
+    function: Function, before: QuantizedTensor, after: QuantizedTensor, low: int, high: int, layer: str
+) -> NDArray[np.int64]:
+    """For every integer of ``before``, the lowest first, the integer of ``after`` within ``low`` to ``high``."""
+    limit = 1 << (before.bits - 1)
+    x = (np.arange(-limit, limit) - before.zero_point).astype(np.float32) * np.float32(before.scale)
+    y = evaluate(function, x)
+    if np.isnan(y).any():
+        raise SkipstoneError(
+            f"layer '{layer}': {function} is not a number at {x[np.isnan(y)][0]:g}, which its input can be"
+        )
+    largest = np.float32(after.scale * (1 << after.bits))  # far beyond the ends, and no infinity
+    table: NDArray[np.int64] = np.clip(quantize_tensor(after, np.clip(y, -largest, largest)), low, high)
+    return table

@@ -1,0 +1,176 @@
+"""Real weights as integers of a code, with one scale per output channel: what each code can say, and how it is chosen.
+
+The quantizer calls :func:`code_weights` for every layer with trained weights. A weight that is exactly 0 (pruned) stays 0
+in every code.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from typing import get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skipstone.errors import SkipstoneError
+from skipstone.models.quantization.network import WeightCode
+
+MAX_EXPONENT = 14
+"""The largest power of two that a weight may be."""
+ADDITIVE_BITS = (3, 5, 7)
+"""Widths of additive powers of two: a sign and one to three terms of 2 bits."""
+_TERNARY_THRESHOLD = 0.7
+"""Times the mean magnitude: Li, Zhang, Liu, "Ternary Weight Networks", 2016."""
+_LEVEL_CANDIDATES = 2.0 ** (np.arange(-8, 3) / 4)
+"""Scales tried for powers of two and their sums, in units of the one that makes the largest weight the largest level."""
+_ITERATIONS = 30
+
+Real = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+def value_bits(code: WeightCode, bits: int) -> int:
+    """Bits of the signed integers that weights of ``code`` stand for. Raises SkipstoneError for ``bits`` that it cannot have."""
+    if code in ("power_of_two", "additive_power_of_two"):
+        return int(weight_levels(code, bits)[-1]).bit_length() + 1
+    return 2 if code in ("ternary", "binary") else bits
+
+
+def weight_levels(code: WeightCode, bits: int) -> Real:
+    """The magnitudes of a code whose levels are fixed, integers from 0 upward.
+
+    - ``power_of_two``: 0 and ``2**e``, e from 0 to ``min(2**(bits-1) - 1, 14)``.
+    - ``additive_power_of_two``: sums of ``n = (bits - 1) / 2`` terms; term i is 0 or ``2**-(i + j*n)`` with j of 0, 1, 2, in
+      units of the smallest, ``2**-(3*n - 1)`` (Li, Dong, Wang, "Additive Powers-of-Two Quantization", 2020, with terms of
+      2 bits). All of the ``4**n`` sums differ.
+
+    Raises SkipstoneError for any other code, and for a number of bits that a code cannot have.
+    """
+    if code == "power_of_two":
+        return np.array([0.0, *(2.0**e for e in range(min((1 << (bits - 1)) - 1, MAX_EXPONENT) + 1))])
+    if code != "additive_power_of_two":
+        raise SkipstoneError(f"weight code '{code}' has no fixed levels; power_of_two and additive_power_of_two have")
+    _check_bits(code, bits)
+    n = (bits - 1) // 2
+    terms = [(0.0, *(2.0 ** (3 * n - 1 - i - j * n) for j in range(3))) for i in range(n)]
+    return np.array(sorted(sum(chosen) for chosen in itertools.product(*terms)))
+
+
+def code_weights(
+    weights: NDArray[np.float32], bits: int, code: WeightCode, codebook_entries: int, lowest: Real, empty: Real
+) -> tuple[Integers, Real]:
+    """Integers and a scale (a float32 value) for each output channel, ``weights ~ integers * scale``.
+
+    - ``linear``: the largest magnitude of a channel becomes ``2**(bits-1) - 1``.
+    - ``power_of_two``: zero or ``+-2**e``, e from 0 to ``min(2**(bits-1) - 1, 14)``; of a few scales for each channel the
+      one with the smallest squared error.
+    - ``additive_power_of_two``: plus or minus a sum of powers of two (:func:`weight_levels`), the scale chosen likewise.
+    - ``ternary``: magnitudes up to 0.7 of the channel's mean become 0 and the others +-1, times their mean (Li et al.,
+      2016); the means are over the weights that pruning left.
+    - ``binary``: the sign, times the mean magnitude of what pruning left (XNOR-Net, Rastegari et al., 2016).
+    - ``codebook``: zero or one of ``codebook_entries`` integers of ``bits`` that the layer shares, by k-means.
+
+    A scale is at least ``lowest``, which rounds a channel's weights as coarsely as its bias needs; a channel without
+    weights has the scale ``empty``.
+    """
+    real = weights.astype(np.float64)
+    flat = np.abs(real).reshape(len(real), -1)
+    match code:
+        case "linear" | "codebook":
+            wanted = flat.max(axis=1) / ((1 << (bits - 1)) - 1)
+        case "power_of_two" | "additive_power_of_two":
+            wanted = _level_scales(flat, weight_levels(code, bits))
+        case "ternary":
+            wanted = _mean(flat, _kept(flat))
+        case "binary":
+            wanted = _mean(flat, flat > 0)
+    raised = np.maximum(np.where(flat.max(axis=1) > 0, wanted, empty), lowest)
+    scale = np.maximum(raised.astype(np.float32), np.finfo(np.float32).tiny).astype(np.float64)
+    steps = real / scale.reshape(-1, 1, 1, 1)
+    # A channel whose scale its bias raised has weights too small for the rules of these two codes.
+    own = (raised == wanted).reshape(-1, 1, 1, 1)
+    match code:
+        case "linear":
+            return _rounded(steps, (1 << (bits - 1)) - 1), scale
+        case "power_of_two" | "additive_power_of_two":
+            return _nearest_level(steps, weight_levels(code, bits)).astype(np.int64), scale
+        case "ternary":
+            kept = np.sign(real) * _kept(flat).reshape(real.shape)
+            return np.where(own, kept, _rounded(steps, 1)).astype(np.int64), scale
+        case "binary":
+            return np.where(own, np.sign(real), _rounded(steps, 1)).astype(np.int64), scale
+        case "codebook":
+            return _from_codebook(steps, (1 << (bits - 1)) - 1, codebook_entries), scale
+
+
+def check_code(code: str, codebook_entries: int, bits: int | None = None) -> None:
+    """Refuses a code that does not exist, a codebook without entries, and ``bits``, if given, that the code cannot have."""
+    codes = get_args(WeightCode)
+    if code not in codes:
+        raise SkipstoneError(f"no weight code '{code}'; the codes are {', '.join(codes)}")
+    if code == "codebook" and codebook_entries < 1:
+        raise SkipstoneError(f"codebook_entries must be at least 1, not {codebook_entries}")
+    if bits is not None:
+        _check_bits(code, bits)
+
+
+def _check_bits(code: str, bits: int) -> None:
+    if code == "additive_power_of_two" and bits not in ADDITIVE_BITS:
+        raise SkipstoneError(
+            f"weight_bits must be 3, 5 or 7 with weight code additive_power_of_two (a sign and terms of 2 bits), not {bits}"
+        )
+
+
+def _rounded(steps: Real, limit: int) -> Integers:
+    rounded: Integers = np.clip(np.rint(steps), -limit, limit).astype(np.int64)
+    return rounded
+
+
+def _kept(flat: Real) -> NDArray[np.bool_]:
+    """Which magnitudes a ternary code keeps."""
+    kept: NDArray[np.bool_] = flat > _TERNARY_THRESHOLD * _mean(flat, flat > 0)[:, None]
+    return kept
+
+
+def _mean(flat: Real, chosen: NDArray[np.bool_]) -> Real:
+    """The mean of the chosen magnitudes of each row; 0 where there are none."""
+    mean: Real = (flat * chosen).sum(axis=1) / np.maximum(chosen.sum(axis=1), 1)
+    return mean
+
+
+def _level_scales(flat: Real, levels: Real) -> Real:
+    """For each row the candidate whose nearest levels have the smallest squared error; of equal ones the smallest."""
+    top = flat.max(axis=1) / levels[-1]
+    errors = []
+    for factor in _LEVEL_CANDIDATES:
+        scale = np.where(top > 0, top * factor, 1.0)[:, None]
+        errors.append(np.square(flat - scale * _nearest_level(flat / scale, levels)).sum(axis=1))
+    scales: Real = top * _LEVEL_CANDIDATES[np.argmin(errors, axis=0)]
+    return scales
+
+
+def _nearest_level(steps: Real, levels: Real) -> Real:
+    """The nearest of ``levels``, of two the larger, with the sign of ``steps``."""
+    bounds = (levels[1:] + levels[:-1]) / 2
+    nearest: Real = np.sign(steps) * levels[np.searchsorted(bounds, np.abs(steps), side="right")]
+    return nearest
+
+
+def _from_codebook(steps: Real, limit: int, entries: int) -> Integers:
+    """Every step's nearest of 0 and the codebook, which k-means makes from evenly spaced quantiles on."""
+    used = steps[steps != 0]
+    if not used.size:
+        return np.zeros(steps.shape, np.int64)
+    from scipy.cluster.vq import kmeans2
+
+    start = np.unique(np.quantile(used, (np.arange(entries) + 0.5) / entries))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a centre without weights stays where it was
+        centres = kmeans2(used[:, None], start[:, None], iter=_ITERATIONS, minit="matrix")[0].ravel()
+    # A centre near 0 is a value all the same: zero costs no entry.
+    near = np.where(np.abs(centres) < 1, np.where(centres < 0, -1, 1), centres)
+    book = np.unique([0, *_rounded(near, limit).tolist()])
+    bounds = (book[1:] + book[:-1]) / 2
+    nearest: Integers = book[np.searchsorted(bounds, steps)].astype(np.int64)
+    return nearest

@@ -1,0 +1,215 @@
+"""Two or more results side by side: what was asked for differently, and what came out, in total and layer by layer.
+
+The first run is what the others are compared with. Layers are matched by name; where one run has layers together (``a+b``) that
+another has apart, their sums are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from skipstone.mapper.results.network import CAUSES, LayerResult, NetworkResult
+from skipstone.reports.network.compression import accuracies
+from skipstone.reports.network.summary import cause_cycles, energy_by_part, macs, trained, utilization
+
+SCHEMA = "comparison 1"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A result with the name under which it is shown."""
+
+    label: str
+    result: NetworkResult
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A parameter or option that is not the same in all runs: its value in each; None where a run has none."""
+
+    name: str
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """A layer, or several that some run has together, in one run."""
+
+    cycles: int
+    cycles_by_cause: Mapping[str, float]
+    energy_pj: float
+    energy_by_part: Mapping[str, float]
+    nnz: int
+    density: float | None
+
+
+@dataclass(frozen=True)
+class ComparedLayer:
+    """``costs``: one a run; None where the run has no such layer on the array."""
+
+    name: str
+    costs: tuple[LayerCost | None, ...]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure of the whole network: ``value`` of a result, in ``unit``; None where it is not known."""
+
+    name: str
+    unit: str
+    value: Callable[[NetworkResult], float | None]
+    formula: str
+
+
+METRICS = (
+    Metric("cycles", "", lambda r: r.total_cycles or None, "the sum of the layers' cycles"),
+    Metric("time", "us", lambda r: r.latency_us, "cycles / frequency"),
+    Metric("energy", "nJ", lambda r: r.total_energy_pj / 1000, "sum of count x pJ over all actions, for one input"),
+    Metric("power", "mW", lambda r: r.power_mw, "energy / time"),
+    Metric("area", "mm²", lambda r: r.area_um2 / 1e6 or None, "sum of count x um2 over all components"),
+    Metric("utilization", "%", lambda r: _percent(utilization(r)), "useful MACs / (PEs x cycles)"),
+    Metric("accuracy", "%", lambda r: _percent(_last_accuracy(r)), "right / images, of the network that runs"),
+    Metric("MACs", "", lambda r: macs(r.layers), "multiply-accumulates with every weight, zeros included"),
+    Metric(
+        "nonzero weights",
+        "",
+        lambda r: sum(one.nnz for one in r.layers if trained(one)),
+        "weights that are stored",
+    ),
+    Metric("dense cycles", "", lambda r: r.dense_total_cycles or None, "the network unpruned on the same array"),
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``differences`` of options and of design parameters, ``same`` what all runs share, ``layers`` in the first run's order."""
+
+    runs: tuple[Run, ...]
+    differences: tuple[Difference, ...]
+    same: tuple[tuple[str, Any], ...]
+    layers: tuple[ComparedLayer, ...]
+
+    @property
+    def common(self) -> int:
+        """How many of ``layers`` all runs have."""
+        return sum(None not in layer.costs for layer in self.layers)
+
+    def speedup(self, run: int) -> float | None:
+        """Cycles of the first run over those of this one; None for other networks: their cycles do other work."""
+        first, other = self.runs[0].result, self.runs[run].result
+        if first.network != other.network or not other.total_cycles:
+            return None
+        return first.total_cycles / other.total_cycles
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "skipstone": SCHEMA,
+            "runs": [
+                {
+                    "label": run.label,
+                    "network": run.result.network,
+                    "design": run.result.design,
+                    **{metric.name.replace(" ", "_"): metric.value(run.result) for metric in METRICS},
+                    "speedup_over_first": self.speedup(index),
+                    "cycles_by_cause": cause_cycles(run.result),
+                    "energy_by_part_pj": energy_by_part(run.result),
+                }
+                for index, run in enumerate(self.runs)
+            ],
+            "differences": {one.name: list(one.values) for one in self.differences},
+            "same": dict(self.same),
+            "layers": [
+                {
+                    "name": layer.name,
+                    "cycles": [cost and cost.cycles for cost in layer.costs],
+                    "cycles_by_cause": [cost and dict(cost.cycles_by_cause) for cost in layer.costs],
+                    "energy_pj": [cost and cost.energy_pj for cost in layer.costs],
+                }
+                for layer in self.layers
+            ],
+        }
+
+
+def compare(results: Sequence[tuple[str, NetworkResult]]) -> Comparison:
+    """Compares two or more results, each with its label."""
+    if len(results) < 2:
+        raise ValueError(f"there must be at least two results to compare, not {len(results)}")
+    runs = tuple(Run(label, result) for label, result in results)
+    asked = [_asked(run.result) for run in runs]
+    names = list(dict.fromkeys(name for one in asked for name in one))
+    values = {name: tuple(one.get(name) for one in asked) for name in names}
+    return Comparison(
+        runs,
+        tuple(Difference(name, each) for name, each in values.items() if any(value != each[0] for value in each)),
+        tuple((name, each[0]) for name, each in values.items() if all(value == each[0] for value in each)),
+        tuple(_layers([run.result for run in runs])),
+    )
+
+
+def _asked(result: NetworkResult) -> dict[str, Any]:
+    """Options and design parameters."""
+    options = {
+        "network": result.network,
+        "pruning": result.pruning,
+        "weight bits": result.weight_bits,
+        "weight code": result.weight_code,
+        "activation bits": result.activation_bits,
+        "calibration": result.calibration,
+        "accuracy images": result.accuracy.images,
+        "technology": result.technology,
+        "node, nm": result.node_nm,
+        "frequency, MHz": result.frequency_mhz,
+    }
+    hidden = ("name", "description")
+    return options | {"design": result.design} | {k: v for k, v in result.parameters.items() if k not in hidden}
+
+
+def _layers(results: list[NetworkResult]) -> list[ComparedLayer]:
+    """Layers that share a layer of the network in some run, directly or over others, are one."""
+    group: dict[str, str] = {}
+    for result in results:
+        for layer in result.layers:
+            parts = layer.layers or (layer.name,)
+            kept = group.get(parts[0], parts[0])
+            joined = {group.get(part, part) for part in parts}
+            group.update(dict.fromkeys(parts, kept))
+            group = {name: kept if root in joined else root for name, root in group.items()}
+    members: dict[str, list[list[LayerResult]]] = {}
+    for index, result in enumerate(results):
+        for layer in result.layers:
+            root = group[(layer.layers or (layer.name,))[0]]
+            members.setdefault(root, [[] for _ in results])[index].append(layer)
+    made = []
+    for lists in members.values():
+        names = dict.fromkeys(part for layers in lists for layer in layers for part in (layer.layers or (layer.name,)))
+        costs = tuple(_cost([layer for layer in layers if not layer.on_host]) for layers in lists)
+        if any(costs):
+            made.append(ComparedLayer("+".join(names), costs))
+    return made
+
+
+def _cost(layers: list[LayerResult]) -> LayerCost | None:
+    if not layers:
+        return None
+    parts = dict.fromkeys(part for layer in layers for part in layer.energy_by_part)
+    weights, nnz = sum(layer.weights for layer in layers), sum(layer.nnz for layer in layers)
+    return LayerCost(
+        sum(layer.model_cycles or 0 for layer in layers),
+        {cause: sum(layer.cycles_by_cause.get(cause, 0.0) for layer in layers) for cause in CAUSES},
+        sum(layer.energy_pj or 0.0 for layer in layers),
+        {part: sum(layer.energy_by_part.get(part, 0.0) for layer in layers) for part in parts},
+        nnz,
+        nnz / weights if weights else None,
+    )
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+def _last_accuracy(result: NetworkResult) -> float | None:
+    known = accuracies(result)
+    return known[-1][1] if known else None

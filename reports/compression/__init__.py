@@ -1,0 +1,1 @@
+"""What a compression did, step by step and layer by layer, and the sensitivity of layers."""

@@ -1,0 +1,128 @@
+"""Tables of a compression for the terminal: what each step did to the accuracy, and what each layer takes."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from skipstone.mapper.results.compression import CompressionResult, StepResult
+
+Rows = list[tuple[str, str]]
+
+
+def step_table(result: CompressionResult) -> Table:
+    """One row a step: float accuracy before and after, that of integers where they are made, zeros, multiply-accumulates."""
+    table = Table(
+        title=Text(f"{result.network}, recipe {result.recipe}"), box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False
+    )
+    table.add_column("step", overflow="fold")
+    table.add_column("settings", overflow="fold")
+    for heading in ("before", "after", "integers", "zeros", "weights", "MACs", "s"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for step in result.steps:
+        table.add_row(
+            Text(step.do),
+            Text(settings_text(step)),
+            percent(step.accuracy_before),
+            percent(step.accuracy_after),
+            percent(step.integer_accuracy) if step.integer_accuracy is not None else "",
+            f"{100 * step.sparsity:.1f}%",
+            f"{step.weights:,}",
+            f"{step.macs:,}",
+            f"{step.seconds:,.0f}",
+        )
+    return table
+
+
+def size_table(result: CompressionResult) -> Table:
+    """One row a layer: nonzeros, code, bits, encoded bytes; and cycles where there is a design that runs the layer by itself."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False, show_footer=True)
+    cycles = result.cost.layers if result.cost is not None else {}
+    nonzeros = sum(layer.nnz for layer in result.layers)
+    weights = sum(layer.weights for layer in result.layers)
+    table.add_column("layer", "total", overflow="fold")
+    table.add_column("kind")
+    table.add_column("weights", f"{weights:,}", justify="right")
+    table.add_column("nonzero", f"{nonzeros:,}", justify="right")
+    table.add_column("zeros", f"{100 * result.sparsity:.1f}%", justify="right")
+    table.add_column("code")
+    table.add_column("bits", justify="right")
+    table.add_column("bytes", f"{result.encoded_bytes:,}", justify="right")
+    if cycles:
+        table.add_column("cycles", f"{result.cost.cycles:,}" if result.cost else "", justify="right")
+    for layer in result.layers:
+        own = cycles.get(layer.name)
+        merged = next((name for name in cycles if layer.name in name.split("+")), "")
+        row: list[Text | str] = [
+            Text(layer.name),
+            layer.kind,
+            f"{layer.weights:,}",
+            f"{layer.nnz:,}",
+            f"{100 * layer.sparsity:.1f}%",
+            layer.code.replace("_", " "),
+            str(layer.bits),
+            f"{layer.encoded_bytes:,}",
+        ]
+        if cycles:
+            row.append(f"{own:,}" if own is not None else f"({cycles[merged]:,})" if merged else "")
+        table.add_row(*row)
+    if any("+" in name for name in cycles):
+        table.caption = "(cycles of layers that run together)"
+    return table
+
+
+def summary(result: CompressionResult) -> Rows:
+    """What came out, in a few lines."""
+    rows = [("data", result.data)]
+    if result.accuracy is not None and result.float_accuracy is not None:
+        loss = result.loss_points or 0.0
+        change = f"{loss:.2f} points lost" if loss >= 0 else f"{-loss:.2f} points gained"
+        rows.append(
+            (
+                "accuracy",
+                f"float {percent(result.float_accuracy)}, compressed integers {percent(result.accuracy)}: {change} "
+                f"(top-1, {result.test_images:,} images)",
+            )
+        )
+    rows.append(
+        (
+            "size",
+            f"{result.float_bytes:,} bytes in float32, {result.encoded_bytes:,} encoded: {result.ratio:.1f}x smaller",
+        )
+    )
+    if result.cost is not None:
+        cost = result.cost
+        rows += [
+            ("design", f"{cost.design}, {cost.multiplier} multipliers"),
+            ("cycles", f"{cost.cycles:,}; dense int8 {cost.dense_cycles:,}: {cost.speedup:.2f}x faster"),
+            ("energy", f"{cost.energy_pj / 1e3:,.0f} nJ; dense int8 {cost.dense_energy_pj / 1e3:,.0f} nJ"),
+            ("weights on the array", f"{cost.weight_memory_bytes:,} bytes with indices and fillers"),
+        ]
+    return rows
+
+
+def summary_table(result: CompressionResult) -> Table:
+    """:func:`summary` as a table."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for what, text in summary(result):
+        table.add_row(what, Text(text))
+    return table
+
+
+def settings_text(step: StepResult) -> str:
+    """A step's settings on one line."""
+    return ", ".join(f"{key} {_short(value)}" for key, value in step.settings.items())
+
+
+def _short(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return " ".join(str(each) for each in value)
+    if isinstance(value, dict):
+        return f"({len(value)} layers)"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def percent(share: float | None) -> str:
+    """A share with two decimals."""
+    return "-" if share is None else f"{100 * share:.2f}%"

@@ -1,0 +1,65 @@
+"""How each figure of an exploration is computed, in words: for the page's cards, the headings of its tables, and its definitions.
+
+The formulas are those of ``skipstone.explore.evaluate``, said for a reader; what they rest on is in the result's sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from skipstone.mapper.results.exploration import ExplorationPoint, ExplorationResult
+from skipstone.reports.exploration.summary import Metric, metrics
+
+FPGA = (
+    "by the model that is fitted to what Yosys reports for whole arrays on this FPGA; device, tool, designs and errors are "
+    "among the sources"
+)
+FORMULAS = {
+    "cycles": "clock cycles of the array for one input, the sum of the layers', from a model that equals the RTL cycle for cycle",
+    "frequency_mhz": "the clock that the point's latency, energy and power are at: the one asked for or chosen; without one the "
+    "node's own, or the whole MHz that the design reaches where it does not reach that",
+    "latency_us": "cycles / frequency_mhz",
+    "energy_pj": "for one input, the sum of counts x energies: actions counted by the cycle model, x pJ each, see the sources; "
+    "'skipstone run' with this design and frequency lists every term",
+    "power_mw": "energy_pj / latency_us / 1000, while it runs",
+    "area_um2": "the sum over the design's components of count x um2 each, see the sources; 'skipstone run' with this design "
+    "lists every term",
+    "accuracy": "images whose largest output is the label's / images",
+    "dsps": FPGA,
+    "block_rams": FPGA,
+    "luts": FPGA,
+}
+"""By metric, in the units of ``skipstone.mapper.results.exploration.METRICS``."""
+
+
+def column_formulas(shown: Iterable[Metric]) -> dict[str, str]:
+    """Formulas by the metrics' titles, as tables head their columns."""
+    return {metric.title: FORMULAS[metric.name] for metric in shown if metric.name in FORMULAS}
+
+
+def card_formula(result: ExplorationResult, name: str, point: ExplorationPoint | None) -> str:
+    """The formula of a metric, with the numbers that it gets at ``point``."""
+    formula = FORMULAS.get(name, "")
+    return f"{formula}{'' if point is None else _numbers(result, name, point)}." if formula else ""
+
+
+def _numbers(result: ExplorationResult, name: str, point: ExplorationPoint) -> str:
+    values = point.metrics
+    clock = values.get("frequency_mhz")
+    match name:
+        case "latency_us" if clock is not None and "cycles" in values:
+            return f" = {values['cycles']:,.0f} / {clock:,.10g}"
+        case "power_mw" if "latency_us" in values and "energy_pj" in values:
+            return f": {values['energy_pj']:,.0f} / {values['latency_us']:,.10g} / 1000"
+        case "energy_pj":
+            return f": {values[name]:,.0f} pJ" + ("" if clock is None else f" at {clock:,.10g} MHz")
+        case "area_um2":
+            return f": {values[name]:,.0f} um2"
+        case "accuracy" if result.accuracy_images:
+            return f" = {values[name] * result.accuracy_images:,.10g} / {result.accuracy_images:,}"
+    return ""
+
+
+def definitions(result: ExplorationResult) -> tuple[tuple[str, str], ...]:
+    """The metrics that some point has, each with its formula."""
+    return tuple((metric.name, FORMULAS[metric.name]) for metric in metrics(result) if metric.name in FORMULAS)

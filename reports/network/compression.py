@@ -1,0 +1,130 @@
+"""What compression did to a network: accuracy of the float, quantized and compressed network, and what is left of each layer."""
+
+from __future__ import annotations
+
+import math
+
+from skipstone.mapper.results.network import LayerResult, NetworkResult
+from skipstone.reports.network.definitions import WEIGHT_COLUMNS
+from skipstone.reports.network.summary import count, decimals, density, percent, share, trained
+from skipstone.reports.web.figures import Figure, Grid, Key, Numbers, bar_height, bar_layout, stacked_bars
+
+NORMAL_95 = 1.959964
+"""The normal distribution's 97.5% quantile."""
+
+
+def compression_figures(result: NetworkResult) -> tuple[Figure, ...]:
+    """Accuracy, where there are labelled images, and weights layer by layer."""
+    return (*([accuracy_figure(result)] if accuracies(result) else []), weights_figure(result))
+
+
+def accuracies(result: NetworkResult) -> list[tuple[str, float]]:
+    """The accuracies that are known, from float to compressed."""
+    known = (
+        ("float", result.accuracy.float),
+        ("quantized", result.accuracy.quantized),
+        ("compressed", result.accuracy.compressed),
+    )
+    return [(name, value) for name, value in known if value is not None]
+
+
+def interval(accuracy: float, images: int) -> tuple[float, float]:
+    """The 95% confidence interval of a share measured on ``images`` images: Wilson's score interval (E. B. Wilson, Journal of the
+    American Statistical Association 22, 1927, 209-212)."""
+    z2 = NORMAL_95**2
+    middle = (accuracy + z2 / (2 * images)) / (1 + z2 / images)
+    half = NORMAL_95 * math.sqrt(accuracy * (1 - accuracy) / images + z2 / (4 * images**2)) / (1 + z2 / images)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def accuracy_figure(result: NetworkResult) -> Figure:
+    """Top-1 accuracy with its 95% interval."""
+    known = accuracies(result)
+    names = [name for name, _ in known]
+    images = result.accuracy.images
+    intervals = [interval(value, images) if images else (value, value) for _, value in known]
+    traces = stacked_bars(names, [("accuracy", [100 * value for _, value in known])], "%")
+    traces[0]["error_x"] = {
+        "type": "data",
+        "symmetric": False,
+        "array": [100 * (high - value) for (_, value), (_, high) in zip(known, intervals, strict=True)],
+        "arrayminus": [100 * (value - low) for (_, value), (low, _) in zip(known, intervals, strict=True)],
+        "color": "var(--ink)",
+        "thickness": 1.2,
+    }
+    traces[0]["hovertemplate"] = "%{customdata}: %{x:.2f}%<extra></extra>"
+    notes = [(100 * high + 0.5, percent(value, 2)) for (_, value), (_, high) in zip(known, intervals, strict=True)]
+    layout = bar_layout(names, "top-1 accuracy, %", notes)
+    layout["xaxis"] |= {"range": [0, 112], "tickvals": [0, 20, 40, 60, 80, 100]}
+    layout["meta"]["narrow"]["xaxis"] = {"range": [0, 130], "tickvals": [0, 50, 100]}
+    return Figure(
+        name="accuracy",
+        title="Accuracy",
+        caption=f"Top-1 accuracy on {images:,} images: the network as it came, its integers with all weights, and its integers "
+        f"compressed ({result.pruning}). The lines are 95% confidence intervals (Wilson's score) for so many images; since all "
+        "networks see the same images, their differences are surer than the lines say.",
+        height=bar_height(names),
+        traces=traces,
+        layout=layout,
+        keys=(),
+        table=Grid(
+            ("network", "accuracy", "right", "images", "95% from", "95% to"),
+            tuple(
+                (name, percent(value, 2), count(value * images), count(images), percent(low, 2), percent(high, 2))
+                for (name, value), (low, high) in zip(known, intervals, strict=True)
+            ),
+            definitions={
+                "accuracy": "right / images",
+                "right": "images whose largest output is the label's",
+                "95% from": "Wilson's score interval: (p + z²/2n ± z sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n), z = 1.96",
+            },
+        ),
+        numbers=Numbers(
+            ("network", "accuracy", "images", "low_95", "high_95"),
+            tuple((name, value, images, *ends) for (name, value), ends in zip(known, intervals, strict=True)),
+        ),
+    )
+
+
+def weights_figure(result: NetworkResult) -> Figure:
+    """Weights of each layer, zero and not, and what they take encoded."""
+    layers = [layer for layer in result.layers if trained(layer)]
+    names = [layer.name for layer in layers]
+    notes = [(float(layer.weights), f"{percent(density(layer))} nonzero") for layer in layers]
+    series = [
+        ("nonzero", [layer.nnz for layer in layers]),
+        ("zero", [layer.weights - layer.nnz for layer in layers]),
+    ]
+    layout = bar_layout(names, "weights", notes)
+    layout["meta"]["narrow"]["xaxis"]["range"] = [0, 1.7 * max((layer.weights for layer in layers), default=1)]
+    return Figure(
+        name="weights",
+        title="Weights of each layer",
+        caption="Weights that are kept and those that are zero. Zeros take no storage and no cycle; what is stored has indices "
+        "and fillers besides the values.",
+        height=bar_height(names),
+        traces=stacked_bars(names, series, "weights"),
+        layout=layout,
+        keys=(Key("nonzero", 0, (0,)), Key("zero", 1, (1,))),
+        table=Grid(
+            ("layer", *WEIGHT_COLUMNS),
+            tuple(_row(layer, result.weight_bits) for layer in layers),
+            definitions=WEIGHT_COLUMNS,
+        ),
+        numbers=Numbers(
+            ("layer", "weights", "nonzero", "dense_bits", "encoded_bits"),
+            tuple(
+                (layer.name, layer.weights, layer.nnz, layer.weights * result.weight_bits, layer.encoded_bits)
+                for layer in layers
+            ),
+        ),
+    )
+
+
+def _row(layer: LayerResult, bits: int) -> tuple[str, ...]:
+    dense = layer.weights * bits
+    return (
+        *(layer.name, count(layer.weights), count(layer.nnz), percent(density(layer)), count(dense)),
+        *(count(layer.encoded_bits), decimals(share(layer.encoded_bits, layer.nnz), 1)),
+        percent(share(layer.encoded_bits, dense)),
+    )

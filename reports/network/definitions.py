@@ -1,0 +1,112 @@
+"""What every number of a report is and how it is computed, for headings and lists: names to words with formulas.
+
+The formulas are those of ``mapper`` (cycles, causes, actions, energy) and of ``skipstone.reports.network.summary``, said for a reader.
+"""
+
+from __future__ import annotations
+
+CAUSE_FORMULAS = {
+    "compute": "products x output pixels / columns / rows",
+    "edge": "products x (tiles - output pixels / columns) / rows",
+    "filler": "(entries issued - products x tiles) / rows",
+    "balance": "cycles in which a row has issued all it may and waits for a slower row's window / rows",
+    "load": "cycles in which a row's next window is not loaded yet / rows",
+    "drain": "cycles in which a row waits for the bank of accumulators that the drain empties / rows",
+    "fill": "cycles of a row before its first entry and after its last, in the layer's cycles / rows",
+    "overlap": "cycles of fill that fell into the layer ahead's, negative / rows",
+}
+"""How each cause is counted: row cycles (summed over the rows) over the number of rows, exact for the RTL."""
+
+LAYER_COLUMNS = {
+    "#": "the layer's number, in the order in which the array runs them",
+    "kind": "what the layer is",
+    "bound": "the largest group of causes: compute (compute + filler + balance), load, drain, edge (edge + fill)",
+    "MACs": "multiply-accumulates of the layer with every weight, zeros included, for one input: weights x output pixels",
+    "nonzeros": "weights that are not zero; only these are stored and take cycles",
+    "density": "nonzeros / weights",
+    "cycles": "clock cycles of the array, from a model that equals the RTL cycle for cycle: from the last result of the layer "
+    "ahead to its own; the host's work is not in them",
+    "RTL cycles": "the same, counted in the simulated RTL",
+    "RTL outputs": "whether every output of the RTL was the integer reference's",
+    "dense cycles": "cycles of the same layer, unpruned, on the same array; none where other layers run together there",
+    "utilization": "useful MACs / (PEs x cycles); useful: nonzero weight, pixel in the image",
+    "MACs skipped": "MACs - useful MACs: those with a zero weight, which take no cycle",
+    "words loaded": "words (of the load width) that the loader takes from activation memory into the windows",
+    "words skipped": "words that the loader would take besides, with the same tile and passes, were no weight zero",
+    "stall cycles": "balance + load + drain + fill + overlap: cycles in which rows do nothing, mean of the rows",
+    "energy, nJ": "sum of count x pJ over the layer's actions, for one input; each product is in the tables under energy",
+    "tile": "output pixels, height x width, that the array's columns compute together",
+    "passes": "how often the layer's input is walked, a group of output channels each time",
+    "windows": "parts of the input (runs of channels, some kernel taps) that the passes are cut into, all together",
+    "MACs per byte": "useful MACs / (words loaded x bytes of a word)",
+}
+"""The columns of the table of layers."""
+
+TERM_COLUMNS = {
+    "component": "what acts, or leaks",
+    "action": "what it does",
+    "count": (
+        "how often, in all layers, for one input: counted by the cycle model, exact for the RTL, but for two that are means: "
+        "activation_bit (of up to 4 images) and exposed_entry (accumulators taken to have equal shares)"
+    ),
+    "pJ each": "energy of one, from the source",
+    "energy, nJ": "count x pJ each / 1000",
+    "share": "of the network's energy",
+    "source": "where pJ each comes from; the texts are below",
+}
+AREA_COLUMNS = {
+    "count": "how many of them the design has",
+    "um2 each": "area of one, from the source",
+    "area, mm²": "count x um2 each / 1,000,000",
+    "share": "of the design's area",
+    "nW each": "leakage of one",
+    "leakage, uW": "count x nW each / 1000",
+    "source": "where um2 and nW come from; the texts are below",
+}
+MEMORY_COLUMNS = {
+    "memories": "how many there are",
+    "words": "words of each",
+    "bits": "bits of a word",
+    "used": "words that the network takes in the fullest of them",
+    "share": "used / words",
+    "KiB": "memories x words x bits / 8192",
+}
+BALANCE_COLUMNS = {
+    "fullest row": "entries that the fullest row issues for one tile",
+    "mean": "entries of all rows / rows",
+    "emptiest row": "entries that the emptiest row issues for one tile",
+    "balance": "mean / fullest row: 100% where all rows have the same work",
+    "balance, % of cycles": "cycles in which rows wait for a slower one / the layer's cycles",
+}
+WEIGHT_COLUMNS = {
+    "weights": "weights of the layer",
+    "nonzeros": "weights that are not zero",
+    "density": "nonzeros / weights",
+    "dense bits": "weights x bits of a weight",
+    "encoded bits": "entries in the rows' weight memories, indices and fillers included, x bits of an entry",
+    "bits per nonzero": "encoded bits / nonzeros",
+    "encoded / dense": "encoded bits / dense bits",
+}
+ROOFLINE_COLUMNS = {
+    "useful MACs a byte": "useful MACs / (words loaded x bytes of a word)",
+    "useful MACs a cycle": "utilization x PEs",
+    "ceiling": "the lesser of the PEs and bytes a cycle x useful MACs a byte",
+    "reached": "useful MACs a cycle / ceiling",
+}
+MEMORY_NAMES = {
+    "activations": "activation memory: tensors, input and outputs",
+    "weights": "weight memories, one a row: nonzero weights with their indices",
+    "parameters": "parameter memory: requantization of each output channel",
+    "load_lists": "load lists: which words the loader takes",
+    "descriptors": "descriptors: one a layer",
+    "codebooks": "codebooks, one memory a row: values of coded weights",
+    "tables": "tables of functions, one memory a requantizer lane",
+}
+TERMS = (
+    ("verified", "the RTL ran in simulation and its cycles and outputs were compared with the model's, bit for bit"),
+    ("dense cycles", "the same network, unpruned, on the same array"),
+    ("PE", "processing element: one multiplier with its windows and accumulators"),
+    ("entry", "one nonzero weight of a row's list with its index, or a filler"),
+    ("product", "an entry that stands for a weight: as many as the layer's output is folded, fillers not counted"),
+)
+"""Words that the tables use."""

@@ -1,0 +1,196 @@
+"""Where energy and area go: by layer and part, and every product of the sums with its count, its price and its source."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+from skipstone.mapper.results.network import EnergyTerm, NetworkResult
+from skipstone.reports.network.definitions import AREA_COLUMNS, TERM_COLUMNS
+from skipstone.reports.network.layer_keys import labels, none_on_host
+from skipstone.reports.network.summary import count, energy_by_part, nanojoules, percent, share, square_millimetres
+from skipstone.reports.web.figures import COLOURS, Figure, Grid, Key, Numbers, bar_height, bar_layout, stacked_bars
+from skipstone.reports.web.page import table_html
+
+
+def energy_figure(result: NetworkResult) -> Figure:
+    """Energy of each layer by part, stacked, the part that takes most in the network first."""
+    names = labels(result)
+    parts = tuple(energy_by_part(result))
+    series = [(part, [layer.energy_by_part.get(part, 0.0) / 1000 for layer in result.layers]) for part in parts]
+    notes = [
+        (sum(layer.energy_by_part.values()) / 1000, "host" if layer.on_host else nanojoules(layer.energy_pj))
+        for layer in result.layers
+    ]
+    rows = tuple(
+        (
+            layer.name,
+            *(none_on_host(layer, nanojoules(layer.energy_by_part.get(part, 0.0))) for part in parts),
+            nanojoules(layer.energy_pj),
+        )
+        for layer in result.layers
+    )
+    return Figure(
+        name="energy",
+        title="Energy of each layer, by part",
+        caption="Energy for one input in nJ: actions counted by the cycle model times energy per action "
+        f"({result.technology}).",
+        height=bar_height(names),
+        traces=stacked_bars(names, series, "nJ"),
+        layout=bar_layout(names, "energy, nJ", notes),
+        keys=tuple(Key(part, index % COLOURS, (index,)) for index, part in enumerate(parts)),
+        table=Grid(("layer (nJ)", *parts, "total"), rows),
+        numbers=Numbers(
+            ("layer", *(f"{part}_pj" for part in parts), "energy_pj"),
+            tuple(
+                (layer.name, *(layer.energy_by_part.get(part) for part in parts), layer.energy_pj)
+                for layer in result.layers
+            ),
+        ),
+    )
+
+
+def terms(result: NetworkResult) -> list[EnergyTerm]:
+    """The products of the network's energy: those of all layers with one price added up, the largest first."""
+    counts: dict[tuple[str, str, str, float, str], float] = {}
+    for layer in result.layers:
+        for term in layer.energy_terms:
+            key = (term.part, term.component, term.action, term.pj, term.source)
+            counts[key] = counts.get(key, 0) + term.count
+    made = [
+        EnergyTerm(part, component, action, times, pj, source)
+        for (part, component, action, pj, source), times in counts.items()
+    ]
+    return sorted(made, key=lambda term: (-term.energy_pj, term.part, term.component, term.action))
+
+
+def component_figure(result: NetworkResult) -> Figure | None:
+    """Energy of the network by component, each bar's pieces its parts; None where the result has no terms."""
+    made = terms(result)
+    if not made:
+        return None
+    components: dict[str, float] = {}
+    for term in made:
+        components[term.component] = components.get(term.component, 0.0) + term.energy_pj
+    ordered = sorted(components, key=lambda name: (-components[name], name))
+    parts = tuple(part for part in energy_by_part(result) if any(term.part == part for term in made))
+    series = [
+        (
+            part,
+            [
+                sum(term.energy_pj for term in made if (term.component, term.part) == (component, part)) / 1000
+                for component in ordered
+            ],
+        )
+        for part in parts
+    ]
+    total = sum(components.values())
+    notes = [
+        (components[name] / 1000, f"{nanojoules(components[name])} ({percent(share(components[name], total))})")
+        for name in ordered
+    ]
+    layout = bar_layout(ordered, "energy, nJ", notes)
+    layout["xaxis"]["range"] = [0, 1.25 * max(components.values()) / 1000]
+    layout["meta"]["narrow"]["xaxis"]["range"] = [0, 1.7 * max(components.values()) / 1000]
+    return Figure(
+        name="components",
+        title="Energy by component",
+        caption="The energy of one input by what acts, coloured by the part of the sum it belongs to. Every piece is a sum of "
+        "counts times prices: the tables below have each of them with its source.",
+        height=bar_height(ordered),
+        traces=stacked_bars(ordered, series, "nJ"),
+        layout=layout,
+        keys=tuple(Key(part, index % COLOURS, (index,)) for index, part in enumerate(parts)),
+        table=_term_grid(made, total),
+        numbers=Numbers(
+            ("layer", "part", "component", "action", "count", "pj_each", "energy_pj", "source"),
+            tuple(
+                (layer.name, term.part, term.component, term.action, term.count, term.pj, term.energy_pj, term.source)
+                for layer in result.layers
+                for term in layer.energy_terms
+            ),
+        ),
+    )
+
+
+def drill_down_html(result: NetworkResult) -> str:
+    """Each part of the energy to open: its products with count, price and source."""
+    made = terms(result)
+    total = sum(term.energy_pj for term in made)
+    groups = [(part, [term for term in made if term.part == part]) for part in energy_by_part(result)]
+    return "".join(
+        f"<details><summary>{html.escape(part)}: {_sum_text(group, total)}</summary>"
+        f"{table_html(_term_grid(group, total), part)}</details>"
+        for part, group in groups
+        if group
+    )
+
+
+def area_figure(result: NetworkResult) -> Figure | None:
+    """Area by component; None where the result has no terms."""
+    if not result.area_terms:
+        return None
+    ordered = sorted(result.area_terms, key=lambda term: (-term.area_um2, term.component))
+    names = [term.component for term in ordered]
+    notes = [
+        (
+            term.area_um2 / 1e6,
+            f"{square_millimetres(term.area_um2)} ({percent(share(term.area_um2, result.area_um2))})",
+        )
+        for term in ordered
+    ]
+    traces = stacked_bars(names, [("area", [term.area_um2 / 1e6 for term in ordered])], "mm²")
+    traces[0]["customdata"] = [
+        f"{html.escape(term.component)}<br>{count(term.count)} x {term.um2:,.6g} um2 ({html.escape(term.source)})"
+        for term in ordered
+    ]
+    largest = max(term.area_um2 for term in ordered) / 1e6 or 1.0
+    layout = bar_layout(names, "area, mm²", notes)
+    layout["xaxis"]["range"] = [0, 1.25 * largest]
+    layout["meta"]["narrow"]["xaxis"]["range"] = [0, 1.7 * largest]
+    return Figure(
+        name="area",
+        title="Area by component",
+        caption="Area of the design: number of components times the area of one. Cells and tables, not a layout.",
+        height=bar_height(names),
+        traces=traces,
+        layout=layout,
+        keys=(),
+        table=Grid(
+            ("component", *AREA_COLUMNS),
+            tuple(
+                (
+                    *(term.component, count(term.count), f"{term.um2:,.6g}", square_millimetres(term.area_um2)),
+                    *(percent(share(term.area_um2, result.area_um2)), f"{term.leakage_nw:,.4g}"),
+                    *(f"{term.count * term.leakage_nw / 1000:,.4g}", term.source),
+                )
+                for term in ordered
+            ),
+            frozenset({0, 7}),
+            AREA_COLUMNS,
+        ),
+        numbers=Numbers(
+            ("component", "count", "um2_each", "area_um2", "leakage_nw_each", "source"),
+            tuple((t.component, t.count, t.um2, t.area_um2, t.leakage_nw, t.source) for t in ordered),
+        ),
+    )
+
+
+def _sum_text(group: Sequence[EnergyTerm], total: float) -> str:
+    energy = sum(term.energy_pj for term in group)
+    return f"{nanojoules(energy)} nJ ({percent(share(energy, total))})"
+
+
+def _term_grid(made: Sequence[EnergyTerm], total: float) -> Grid:
+    return Grid(
+        ("component", "action", "count", "pJ each", "energy, nJ", "share", "source"),
+        tuple(
+            (
+                *(term.component, term.action, count(term.count), f"{term.pj:,.6g}", nanojoules(term.energy_pj)),
+                *(percent(share(term.energy_pj, total)), term.source),
+            )
+            for term in made
+        ),
+        frozenset({0, 1, 6}),
+        TERM_COLUMNS,
+    )

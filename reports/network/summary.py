@@ -1,0 +1,269 @@
+"""What a result says in words: the definitions, the formats and the verdicts that the terminal and the HTML share.
+
+Everything here is a pure function from a result to text or numbers; nothing is rendered yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from skipstone.mapper.results.network import CAUSES, LayerResult, NetworkResult
+
+NONE = "\u2013"
+
+CAUSE_DEFINITIONS = {
+    "compute": "useful multiply-accumulates",
+    "edge": "columns of a tile without a pixel of the image under them",
+    "filler": "filler entries of the weight lists",
+    "balance": "rows waiting for a slower row",
+    "load": "waiting for the loader",
+    "drain": "waiting for the drain (requantizer)",
+    "fill": "filling and emptying the pipeline at the layer's start and end",
+    "overlap": "less than nothing: done before the layer ahead had ended, in cycles counted there",
+}
+"""One line for each of ``skipstone.mapper.results.network.CAUSES``."""
+
+BOUND_DEFINITIONS = {
+    "compute": "most cycles go to multiply-accumulates, fillers and balance",
+    "load": "most cycles wait for the loader",
+    "drain": "most cycles wait for the drain",
+    "edge": "most cycles go to columns without a pixel and to the pipeline's fill",
+    "host": "runs on the host: no cycles and no energy are counted",
+}
+
+
+def count(value: int | float | None) -> str:
+    """A whole number with thousands separators."""
+    return NONE if value is None else f"{value:,.0f}"
+
+
+def decimals(value: float | None, places: int = 2) -> str:
+    return NONE if value is None else f"{value:,.{places}f}"
+
+
+def percent(fraction: float | None, places: int = 1) -> str:
+    return NONE if fraction is None else f"{100 * fraction:.{places}f}%"
+
+
+def nanojoules(energy_pj: float | None) -> str:
+    """Energy in nJ, with as many decimals as it takes to read it."""
+    if energy_pj is None:
+        return NONE
+    value = energy_pj / 1000
+    return f"{value:,.{0 if value >= 1000 else 1 if value >= 100 else 2 if value >= 0.1 or not value else 4}f}"
+
+
+def square_millimetres(area_um2: float) -> str:
+    return f"{area_um2 / 1e6:,.3f}"
+
+
+def microseconds(latency_us: float) -> str:
+    """A time with the unit that reads best."""
+    return f"{latency_us / 1000:,.3g} ms" if latency_us >= 1000 else f"{latency_us:,.4g} us"
+
+
+def density(*layers: LayerResult) -> float | None:
+    """Nonzeros over weights as the array stores them; None for layers without weights."""
+    weights = sum(layer.weights for layer in layers)
+    return sum(layer.nnz for layer in layers) / weights if weights else None
+
+
+def share(part: float | None, whole: float | None) -> float | None:
+    """``part`` of ``whole``; None where either is unknown or there is nothing to share."""
+    return None if part is None or not whole else part / whole
+
+
+def skipped_words_share(layer: LayerResult) -> float | None:
+    """Of the words that the layer would load without zeros, those that it does not."""
+    if layer.skipped_words is None or layer.loaded_words is None:
+        return None
+    return share(layer.skipped_words, layer.skipped_words + layer.loaded_words)
+
+
+def trained(layer: LayerResult) -> bool:
+    """Whether the layer's weights are the network's: pools and copies are computed with weights of the mapper's making."""
+    return bool(layer.weights) and layer.kind in ("conv", "depthwise", "gemm", "transposed_conv")
+
+
+def tile_text(layer: LayerResult) -> str:
+    return NONE if layer.tile is None else f"{layer.tile[0]}x{layer.tile[1]}"
+
+
+def outputs_text(layer: LayerResult) -> str:
+    """Whether the RTL's outputs were the reference's."""
+    return NONE if layer.outputs_equal is None else "equal" if layer.outputs_equal else "DIFFER"
+
+
+def speedup(result: NetworkResult) -> float | None:
+    """Cycles of the dense network over cycles of this one; None where the array does nothing."""
+    return result.speedup if result.total_cycles else None
+
+
+def utilization(result: NetworkResult) -> float | None:
+    """Useful multiply-accumulates of all layers over PEs times the network's cycles."""
+    if not result.total_cycles:
+        return None
+    return sum((layer.utilization or 0.0) * (layer.model_cycles or 0) for layer in result.layers) / result.total_cycles
+
+
+def macs(layers: Iterable[LayerResult]) -> int:
+    return sum(layer.macs for layer in layers)
+
+
+def skipped_text(result: NetworkResult) -> str:
+    """What zeros save, and what is lost in waiting, in the whole network."""
+    on_array = [layer for layer in result.layers if not layer.on_host]
+    all_macs, skipped_macs = macs(on_array), sum(layer.skipped_macs or 0 for layer in on_array)
+    skipped_words = sum(layer.skipped_words or 0 for layer in on_array)
+    all_words = skipped_words + sum(layer.loaded_words or 0 for layer in on_array)
+    if not (all_macs and all_words):
+        return ""
+    return (
+        f"{count(skipped_macs)} MACs ({percent(skipped_macs / all_macs)}), "
+        f"{count(skipped_words)} load words ({percent(skipped_words / all_words)})"
+    )
+
+
+def search_text(result: NetworkResult) -> str:
+    """What the mapper looked at."""
+    if not result.search:
+        return ""
+    return (
+        f"foldings bounded: {count(result.search['foldings'])}; counted exactly: schedules "
+        f"{count(result.search['schedules'])}, programs {count(result.search['programs'])}"
+    )
+
+
+def weights_text(result: NetworkResult) -> str:
+    """How weights are coded, and by what they are multiplied where that is not an integer multiplier."""
+    multiplier = result.parameters.get("multiplier", "linear")
+    if result.weight_code == multiplier == "linear":
+        return f"weights {result.weight_bits} bits"
+    wide = f", codes of {result.parameters['weight_bits']} bits"
+    bits = {"shift": wide, "additive": wide, "sign": ", codes of 1 bit"}
+    values = f" of {result.weight_bits} bits" if result.weight_code in ("linear", "codebook") else ""
+    return f"weights {result.weight_code}{values} ({multiplier} multipliers{bits.get(multiplier, '')})"
+
+
+def stall_cycles(result: NetworkResult) -> float:
+    return sum(layer.stall_cycles or 0.0 for layer in result.layers)
+
+
+def energy_by_part(result: NetworkResult) -> dict[str, float]:
+    """Energy of the network by part in pJ, the largest part first."""
+    parts: dict[str, float] = {}
+    for layer in result.layers:
+        for part, energy_pj in layer.energy_by_part.items():
+            parts[part] = parts.get(part, 0.0) + energy_pj
+    return dict(sorted(parts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def cause_cycles(result: NetworkResult) -> dict[str, float]:
+    """Cycles of the network by cause."""
+    return {cause: sum(layer.cycles_by_cause.get(cause, 0.0) for layer in result.layers) for cause in CAUSES}
+
+
+def bound_layers(result: NetworkResult) -> dict[str, int]:
+    """Cycles in layers with each bound, most first."""
+    cycles: dict[str, int] = {}
+    for layer in result.layers:
+        if not layer.on_host:
+            cycles[layer.bound] = cycles.get(layer.bound, 0) + (layer.model_cycles or 0)
+    return dict(sorted(cycles.items(), key=lambda item: (-item[1], item[0])))
+
+
+def verified(result: NetworkResult) -> bool | None:
+    """True: on every layer of the array, the RTL's cycles and outputs were the model's. False: on some layer, or in
+    total, they were not. None: the RTL did not run on every layer, and where it ran all was equal."""
+    on_array = [layer for layer in result.layers if not layer.on_host]
+    if any(layer.outputs_equal is False or layer.rtl_cycles not in (None, layer.model_cycles) for layer in on_array):
+        return False
+    if not on_array or any(layer.rtl_cycles is None for layer in on_array):
+        return None
+    if result.rtl_total_cycles not in (None, result.total_cycles):
+        return False
+    return True if result.images_verified and all(layer.outputs_equal for layer in on_array) else None
+
+
+def verification_text(result: NetworkResult) -> str:
+    on_array = [layer for layer in result.layers if not layer.on_host]
+    images = f"{result.images_verified} image" + ("s" if result.images_verified != 1 else "")
+    verdict = verified(result)
+    if verdict is None:
+        ran = sum(layer.rtl_cycles is not None for layer in on_array)
+        if not ran and not result.images_verified:
+            return "no: the RTL did not run"
+        return f"in part: the RTL ran on {ran} of {len(on_array)} layers ({images}), equal where it ran"
+    if verdict:
+        return f"yes: RTL cycles and outputs equal the model's on all {len(on_array)} layers ({images})"
+    cycles = [layer.name for layer in on_array if layer.rtl_cycles not in (None, layer.model_cycles)]
+    outputs = [layer.name for layer in on_array if layer.outputs_equal is False]
+    faults = [
+        *([f"cycles differ in {', '.join(cycles)}"] if cycles else []),
+        *([f"outputs differ in {', '.join(outputs)}"] if outputs else []),
+    ] or [f"total cycles differ: RTL {count(result.rtl_total_cycles)}, model {count(result.total_cycles)}"]
+    return f"NO: {'; '.join(faults)} ({images})"
+
+
+def host_text(result: NetworkResult) -> str:
+    """The layers on the host by name, with their share of the network's multiply-accumulates."""
+    on_host = [layer for layer in result.layers if layer.on_host]
+    if not on_host:
+        return "nothing"
+    total = macs(result.layers)
+    share = percent(macs(on_host) / total, 2) if total else NONE
+    names = ", ".join(f"{layer.name} ({layer.kind})" for layer in on_host)
+    return f"{names}: {share} of the MACs, not in cycles or energy"
+
+
+def accuracy_text(result: NetworkResult) -> str:
+    """The accuracies that are known, from float to compressed."""
+    accuracy = result.accuracy
+    known = [
+        f"{name} {percent(value, 2)}"
+        for name, value in (
+            ("float", accuracy.float),
+            ("quantized", accuracy.quantized),
+            ("compressed", accuracy.compressed),
+        )
+        if value is not None
+    ]
+    return f"{', '.join(known)} (top-1, {accuracy.images:,} images)" if known else ""
+
+
+def time_text(result: NetworkResult) -> str:
+    """How long one input takes at which clock, and the clock that synthesis allows."""
+    if result.latency_us is None or result.frequency_mhz is None:
+        return ""
+    most = "" if result.fmax_mhz is None else f" (synthesis allows {result.fmax_mhz:,.4g})"
+    return f"{microseconds(result.latency_us)} for one input at {result.frequency_mhz:,.4g} MHz{most}"
+
+
+def summary_rows(result: NetworkResult) -> list[tuple[str, str]]:
+    """The summary as names and values, in reading order. What is not known is left out; calibration never is."""
+    factor = speedup(result)
+    rows = [
+        ("network", result.network),
+        ("design", f"{result.design}: {result.parameters['rows']} rows x {result.parameters['cols']} columns of PEs"),
+        ("pruning", f"{result.pruning} (density {percent(result.density)})"),
+        ("number formats", f"{weights_text(result)}, activations {result.activation_bits} bits"),
+        ("MACs", f"{count(macs(result.layers))} (dense, for one input)"),
+        ("cycles", count(result.total_cycles)),
+        ("dense cycles", count(result.dense_total_cycles)),
+        ("speed-up over dense", NONE if factor is None else f"{factor:.2f}x, same array"),
+        ("skipped", skipped_text(result)),
+        ("utilization", percent(utilization(result))),
+        ("mapper", search_text(result)),
+        ("stalled", f"{percent(share(stall_cycles(result), result.total_cycles))} of the cycles"),
+        ("energy", f"{nanojoules(result.total_energy_pj)} nJ for one input"),
+        ("time", time_text(result)),
+        ("power", "" if result.power_mw is None else f"{result.power_mw:,.3g} mW on average"),
+        ("area", f"{square_millimetres(result.area_um2)} mm²"),
+        ("accuracy", accuracy_text(result)),
+        ("verified against RTL", verification_text(result)),
+        ("RTL cycles", "" if result.rtl_total_cycles is None else count(result.rtl_total_cycles)),
+        ("on the host", host_text(result)),
+        ("calibration", result.calibration or "not stated"),
+        ("technology", result.technology or "not stated"),
+    ]
+    return [(name, value) for name, value in rows if value]

@@ -1,0 +1,401 @@
+"""The plots of the array's schedule over time: the whole network with its overlapping layers, and one layer with the causes of
+its rows' waits. Drawn from ``skipstone.mapper.timing.timeline``, whose times are exact; what is drawn together or left out is said."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from skipstone.mapper.results.network import CAUSES, NetworkResult
+from skipstone.mapper.timing.timeline import (
+    BALANCE_WAIT,
+    DRAIN,
+    DRAIN_WAIT,
+    DRAINS,
+    HELD,
+    INPUT_WAIT,
+    ISSUE,
+    KINDS,
+    LEFT_OUT,
+    LOAD,
+    LOAD_WAIT,
+    LOADER,
+    ROW_WAITS,
+    SETUP,
+    SLOT_WAIT,
+    START_WAIT,
+    Event,
+    LayerSpan,
+    Timeline,
+    unit_name,
+)
+from skipstone.reports.network.summary import count
+from skipstone.reports.web.figures import COLOURS, Figure, Grid, Key, Numbers, shortened
+
+BARS = 4000
+"""Most bars of a plot: a page with both plots stays below 1.5 MB."""
+LANES = 32
+"""Most lanes of rows."""
+LANE_HEIGHT, MARGINS = 20, 84
+LAYER_LANES = 2
+GREY = COLOURS - 1
+"""The last colour is for what is not recorded; layers have the others."""
+
+COLOUR_OF = {
+    ISSUE: CAUSES.index("compute"),
+    BALANCE_WAIT: CAUSES.index("balance"),
+    LOAD_WAIT: CAUSES.index("load"),
+    DRAIN_WAIT: CAUSES.index("drain"),
+    START_WAIT: CAUSES.index("fill"),
+    LOAD: 9,
+    SLOT_WAIT: CAUSES.index("balance"),
+    INPUT_WAIT: CAUSES.index("fill"),
+    SETUP: 7,
+    HELD: 8,
+    DRAINS: 10,
+    LEFT_OUT: GREY,
+}
+"""Waits have the colours of the causes that they count for in the plot of cycles."""
+
+
+WORK = (LOAD, ISSUE, DRAINS, HELD)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Something that goes on in ``lane`` during the cycles ``begin`` to ``end - 1``, in ``work`` cycles of them (of each unit of
+    the lane, on average)."""
+
+    lane: int
+    series: int
+    begin: int
+    end: int
+    work: float
+    text: str
+
+
+def timeline_figures(timeline: Timeline, result: NetworkResult) -> tuple[Figure, ...]:
+    """The whole network over time, and the layer that takes most cycles of those with events."""
+    longest = max(timeline.chosen, key=lambda index: timeline.layers[index].cycles.cycles, default=None)
+    figures = (schedule_figure(timeline, result),)
+    return figures if longest is None else (*figures, layer_figure(timeline, longest, result))
+
+
+def schedule_figure(timeline: Timeline, result: NetworkResult) -> Figure:
+    """Layers, loader, rows and drain over the cycles of the network, coloured by layer."""
+    lanes = _Lanes(timeline.design.rows)
+    spans = [
+        Bar(index % LAYER_LANES, index % GREY, span.load_begin, span.written + 1, 0, span.name)
+        for index, span in enumerate(timeline.layers)
+    ]
+    groups: Intervals = {}
+    for event in timeline.events:
+        if event.kind in (LOAD, ISSUE, DRAINS):
+            groups.setdefault((lanes.of(event.unit), event.layer), []).append((event.begin, event.end))
+    gap, merged = _merged(groups, BARS)
+    bars = [
+        Bar(lane, layer % GREY, begin, end, cycles / lanes.units(lane), timeline.layers[layer].name)
+        for (lane, layer), intervals in merged.items()
+        for begin, end, cycles in intervals
+    ]
+    grey = [
+        Bar(lanes.of(event.unit), GREY, event.begin, event.end, 0, f"{timeline.layers[event.layer].name}: not recorded")
+        for event in timeline.events
+        if event.kind == LEFT_OUT and (event.unit < 0 or event.unit % lanes.together == 0)
+    ]
+    series = sorted({bar.series for bar in spans})
+    traces = [_trace([bar for bar in (*spans, *bars) if bar.series == one], one, named=True) for one in series]
+    repeats = len(timeline.layers) > GREY
+    keys = [] if repeats else [Key(shortened(bar.text), bar.series, (series.index(bar.series),)) for bar in spans]
+    if grey:
+        traces.append(_trace(grey, GREY))
+        keys.append(Key("not recorded", GREY, (len(traces) - 1,), KINDS[LEFT_OUT]))
+    caption = (
+        "When each layer is loaded, computed and written. Where its input allows, a layer begins before the one ahead has ended. "
+        + (f"A lane of rows stands for {lanes.together} rows. " if lanes.together > 1 else "")
+        + (f"Pauses shorter than {gap:,} cycles are drawn as work; hover says how many cycles work. " if gap else "")
+        + (f"Colours repeat after {GREY} layers; hover names the layer. " if repeats else "")
+        + _cut_text(timeline.cut)
+        + _time_text(result)
+    )
+    return Figure(
+        name="schedule",
+        title="The schedule",
+        caption=caption.strip(),
+        height=MARGINS + LANE_HEIGHT * len(lanes.names),
+        traces=traces,
+        layout=_layout(lanes.names, 0, timeline.end),
+        keys=tuple(keys),
+        table=_layer_table(timeline),
+        numbers=Numbers(
+            ("lane", "layer", "begin (cycle)", "end (cycle, not included)", "working (cycles, mean of the lane's units)"),
+            tuple((lanes.names[bar.lane] or lanes.names[0], bar.text, bar.begin, bar.end, bar.work or None)
+                  for bar in (*spans, *bars, *grey)),
+        ),
+    )  # fmt: skip
+
+
+def layer_figure(timeline: Timeline, layer: int, result: NetworkResult) -> Figure:
+    """One layer: what loader, window slots, rows and drain do, and why rows wait."""
+    span = timeline.layers[layer]
+    together = -(-timeline.design.rows // LANES)
+    units = [unit for unit in timeline.units if unit < 0 or unit % together == 0]
+    lanes = [unit_name(unit) for unit in units]
+    events = [event for event in timeline.events if event.layer == layer and event.unit in set(units)]
+    tiles = _fitting_tiles(events, span)
+    shown = [event for event in events if event.tile < tiles and event.kind != LEFT_OUT]
+    bars = [
+        Bar(
+            units.index(event.unit),
+            list(COLOUR_OF).index(event.kind),
+            event.begin,
+            event.end,
+            event.end - event.begin,
+            _event_text(event, span),
+        )
+        for event in shown
+    ]
+    kinds = [kind for kind in COLOUR_OF if any(event.kind == kind for event in shown)]
+    # Work is drawn over waits: a short load between long waits stays visible.
+    drawn = sorted(kinds, key=lambda kind: kind in WORK)
+    traces = [
+        _trace([bar for bar in bars if bar.series == list(COLOUR_OF).index(kind)], COLOUR_OF[kind]) for kind in drawn
+    ]
+    ended = max((event.end for event in shown), default=span.written + 1)
+    caption = (
+        f"Layer {span.name}: the loader fills windows, a window's slot is held until its slowest row has left it, and "
+        "rows issue an entry a cycle or wait. "
+        + (f"Every {together}. row is drawn. " if together > 1 else "")
+        + (
+            f"Drawn are the first {tiles:,} of {span.tiles:,} tiles; the table counts the whole layer. "
+            if tiles < span.tiles
+            else ""
+        )
+        + _time_text(result)
+    )
+    return Figure(
+        name="layer-schedule",
+        title=f"The schedule of {span.name}",
+        caption=caption.strip(),
+        height=MARGINS + LANE_HEIGHT * len(lanes),
+        traces=traces,
+        layout=_layout(lanes, min((event.begin for event in shown), default=span.load_begin), ended),
+        keys=tuple(
+            Key(kind.replace("_", " "), COLOUR_OF[kind], (drawn.index(kind),), KINDS[kind]) for kind in kinds
+        ),
+        table=_row_table(timeline, layer),
+        numbers=Numbers(
+            ("unit", "kind", "begin (cycle)", "end (cycle, not included)", "pass", "tile y", "tile x", "window", "amount"),
+            tuple(
+                (
+                    unit_name(event.unit), event.kind, event.begin, event.end, *span.place(event.tile),
+                    event.window if event.window >= 0 else None, event.amount or None,
+                )
+                for event in shown
+            ),
+        ),
+    )  # fmt: skip
+
+
+# Helpers --------------------------------------------------------------------------------------------------------------
+
+
+class _Lanes:
+    """The lanes of the whole network: two of layers, the loader, the rows (so many together in each that ``LANES`` hold all), the
+    drain."""
+
+    def __init__(self, rows: int) -> None:
+        self.together = -(-rows // LANES)
+        firsts = range(0, rows, self.together)
+        lasts = [min(first + self.together, rows) - 1 for first in firsts]
+        self._sizes = [last - first + 1 for first, last in zip(firsts, lasts, strict=True)]
+        names = [
+            unit_name(first) if first == last else f"rows {first} to {last}"
+            for first, last in zip(firsts, lasts, strict=True)
+        ]
+        self.names = ["layers", "", unit_name(LOADER), *names, unit_name(DRAIN)]
+        self._fixed = {LOADER: LAYER_LANES, DRAIN: len(self.names) - 1}
+
+    def of(self, unit: int) -> int:
+        return self._fixed.get(unit, LAYER_LANES + 1 + unit // self.together)
+
+    def units(self, lane: int) -> int:
+        """How many units share a lane."""
+        row_lane = lane - LAYER_LANES - 1
+        return self._sizes[row_lane] if 0 <= row_lane < len(self._sizes) else 1
+
+
+Intervals = dict[tuple[int, int], list[tuple[int, int]]]
+Merged = dict[tuple[int, int], list[tuple[int, int, int]]]
+
+
+def _merged(groups: Intervals, most: int) -> tuple[int, Merged]:
+    """Intervals of each group that lie closer together than some gap as one, with the cycles that work in it. The gap is the
+    least power of two with which at most ``most`` are left; 0 where only those that touch are merged."""
+    gap = 0
+    while True:
+        merged = {key: _joined(sorted(intervals), gap) for key, intervals in groups.items()}
+        if sum(map(len, merged.values())) <= max(most, len(groups)):
+            return gap, merged
+        gap = gap * 2 or 2
+
+
+def _joined(intervals: Iterable[tuple[int, int]], gap: int) -> list[tuple[int, int, int]]:
+    joined: list[tuple[int, int, int]] = []
+    for begin, end in intervals:
+        if joined and begin - joined[-1][1] < max(gap, 1):
+            first, last, work = joined[-1]
+            joined[-1] = first, max(last, end), work + end - begin
+        else:
+            joined.append((begin, end, end - begin))
+    return joined
+
+
+def _fitting_tiles(events: Sequence[Event], span: LayerSpan) -> int:
+    """How many of a layer's first tiles can be drawn with all their events."""
+    bars = [0] * (span.recorded + 1)
+    for event in events:
+        bars[min(event.tile, span.recorded)] += 1
+    fitting = total = 0
+    for number in bars[: span.recorded]:
+        total += number
+        if total > BARS and fitting:
+            break
+        fitting += 1
+    return fitting
+
+
+def _trace(bars: Sequence[Bar], colour: int, named: bool = False) -> dict[str, Any]:
+    """Bars of one colour; the lanes of layers have their names written in where there is room."""
+    trace: dict[str, Any] = {
+        "type": "bar",
+        "orientation": "h",
+        "meta": colour,
+        "y": [bar.lane for bar in bars],
+        "base": [bar.begin for bar in bars],
+        "x": [bar.end - bar.begin for bar in bars],
+        "customdata": [[html.escape(bar.text), *_span_text(bar)] for bar in bars],
+        "hovertemplate": "%{customdata[0]}<br>cycles %{customdata[1]}%{customdata[2]}<extra></extra>",
+        "marker": {"line": {"width": 0}},
+        "width": 0.8,
+    }
+    if named:
+        trace |= {
+            "text": [html.escape(bar.text) if bar.lane < LAYER_LANES else "" for bar in bars],
+            "textposition": "inside",
+            "insidetextanchor": "middle",
+            "textangle": 0,
+        }
+    return trace
+
+
+def _span_text(bar: Bar) -> tuple[str, str]:
+    length = bar.end - bar.begin
+    works = f", {bar.work / length:.0%} of them work" if 0 < bar.work < length else ""
+    return f"{bar.begin:,} to {bar.end - 1:,} ({length:,})", works
+
+
+def _event_text(event: Event, span: LayerSpan) -> str:
+    one_pass, y, x = span.place(event.tile)
+    amounts = {LOAD: "words", HELD: "words", ISSUE: "entries", DRAINS: "steps"}
+    parts = [
+        f"{unit_name(event.unit)}: {event.kind.replace('_', ' ')}",
+        *([f"{event.amount:,} {amounts[event.kind]}"] if event.kind in amounts else []),
+        *([f"pass {one_pass}"] if span.passes > 1 else []),
+        f"tile {y}, {x}",
+        *([f"window {event.window}"] if event.window >= 0 else []),
+    ]
+    return ", ".join(parts)
+
+
+def _layout(lanes: Sequence[str], begin: int, end: int) -> dict[str, Any]:
+    return {
+        "barmode": "overlay",
+        "bargap": 0.2,
+        "dragmode": "zoom",
+        "uniformtext": {"minsize": 9, "mode": "hide"},
+        "margin": {"l": 8, "r": 16, "t": 8, "b": 48},
+        "xaxis": {
+            "title": {"text": "cycles from start"},
+            "range": [begin, end],
+            "fixedrange": False,
+            "separatethousands": True,
+            "exponentformat": "none",
+        },
+        "yaxis": {
+            "tickvals": list(range(len(lanes))),
+            "ticktext": [html.escape(lane) for lane in lanes],
+            "range": [len(lanes) - 0.5, -0.5],
+            "fixedrange": True,
+            "automargin": True,
+            "showgrid": False,
+            "zeroline": False,
+            "ticklabelstandoff": 6,
+        },
+        "meta": {"zoom": True},
+    }
+
+
+def _layer_table(timeline: Timeline) -> Grid:
+    """When each layer ran, and how long it overlapped with the one before."""
+    rows = []
+    for index, span in enumerate(timeline.layers):
+        before = (
+            timeline.layers[index - 1].written if index and timeline.layers[index - 1].segment == span.segment else None
+        )
+        overlap = 0 if before is None else max(0, before + 1 - span.load_begin)
+        rows.append(
+            (
+                span.name,
+                *(f"{begin:,} to {end - 1:,}" for begin, end in (
+                    (span.load_begin, span.load_end), (span.issue_begin, span.issue_end), (span.drain_begin, span.drain_end)
+                )),
+                count(span.written),
+                count(span.cycles.cycles),
+                count(overlap),
+                count(span.tiles),
+            )
+        )  # fmt: skip
+    return Grid(
+        ("layer", "loaded in", "issued in", "drained in", "written in", "cycles", "overlap", "tiles"),
+        tuple(rows),
+        definitions={
+            "loaded in": "cycles from the loader's first word to its last",
+            "issued in": "cycles from the first entry that a row issues to the last",
+            "drained in": "cycles from the first drain step to the last",
+            "written in": "the cycle that writes the last result",
+            "cycles": "from the last result of the layer before to its own",
+            "overlap": "cycles from the loader's first word to the last result of the layer before",
+        },
+    )
+
+
+def _row_table(timeline: Timeline, layer: int) -> Grid:
+    """What the rows did in all recorded tiles of a layer."""
+    kinds = (ISSUE, *ROW_WAITS)
+    sums = {row: dict.fromkeys(kinds, 0) for row in range(timeline.design.rows)}
+    for event in timeline.events:
+        if event.layer == layer and event.unit >= 0 and event.kind in kinds:
+            sums[event.unit][event.kind] += event.end - event.begin
+    span = timeline.layers[layer]
+    scope = "the layer" if span.recorded == span.tiles else f"the first {span.recorded:,} of {span.tiles:,} tiles"
+    return Grid(
+        ("row", *(f"{kind.replace('_', ' ')} (cycles)" for kind in kinds)),
+        tuple((unit_name(row), *(count(sums[row][kind]) for kind in kinds)) for row in sums),
+        definitions={f"{kind.replace('_', ' ')} (cycles)": f"{KINDS[kind]}; cycles in {scope}" for kind in kinds},
+    )
+
+
+def _cut_text(cut: Sequence[LayerSpan]) -> str:
+    if not cut:
+        return ""
+    left = sum(span.tiles - span.recorded for span in cut)
+    return f"Of {len(cut)} layers only the first tiles are recorded, {left:,} tiles are not (grey). "
+
+
+def _time_text(result: NetworkResult) -> str:
+    if not result.frequency_mhz:
+        return ""
+    return f"At {result.frequency_mhz:g} MHz, 1,000 cycles take {1000 / result.frequency_mhz:.3g} us."

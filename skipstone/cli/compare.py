@@ -1,0 +1,90 @@
+"""``skipstone compare``: results of ``run`` and ``verify`` side by side, in the terminal, as a page and as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from skipstone.cli.console import console_for, errors, writable, write_json
+from skipstone.cli.options import Json, Out
+
+if TYPE_CHECKING:
+    from skipstone.mapper.results.network import NetworkResult
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("compare")(compare_command)
+
+
+def compare_command(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="A.json B.json ...", help="Files that run --json or verify --json wrote.")
+    ],
+    out: Out = Path("out"),
+    json_file: Json = None,
+) -> None:
+    """Compare two or more runs: what was asked for differently, and what became of cycles, energy, area and accuracy.
+
+    The first one is what the others are compared with. Writes comparison.html.
+    """
+    with errors():
+        from skipstone.errors import SkipstoneError
+
+        if len(files) < 2:
+            raise SkipstoneError(f"compare needs at least two files, not {len(files)}")
+        results = [read_result(file) for file in files]
+        from skipstone.reports.comparison.comparison import compare
+        from skipstone.reports.comparison.page import comparison_tables, write_comparison
+
+        comparison = compare(list(zip(labels(files), results, strict=True)))
+        with writable(out, json_file):
+            write_comparison(comparison, out / "comparison.html")
+            if json_file is not None:
+                write_json(comparison.to_dict(), json_file)
+        console = console_for(json_file)
+        for table in comparison_tables(comparison):
+            console.print(table)
+            console.print()
+        console.print(f"comparison in {out / 'comparison.html'}", markup=False)
+
+
+def read_result(path: Path) -> NetworkResult:
+    """The result that ``run --json`` or ``verify --json`` wrote. SkipstoneError, with the file's name, for any other file."""
+    import json
+
+    from skipstone.errors import SkipstoneError
+    from skipstone.mapper.results.network import NetworkResult, ResultError
+
+    try:
+        values: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise SkipstoneError(f"{path} is not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise SkipstoneError(f"{path} holds no result: it is not a JSON object")
+    for kind, keys in KINDS.items():
+        if keys <= set(values):
+            raise SkipstoneError(f"{path} is {kind}; compare takes what run --json and verify --json write")
+    try:
+        return NetworkResult.from_dict(values)
+    except ResultError as error:
+        raise SkipstoneError(f"{path}: {error}") from None
+
+
+KINDS = {
+    "a compression's result": {"recipe", "steps", "float_bytes"},
+    "an exploration's result": {"objectives", "points", "space"},
+    "a sensitivity": {"points", "method"},
+    "a comparison": {"runs", "differences", "layers"},
+}
+"""Other results that Skipstone writes, by some of their keys."""
+
+
+def labels(files: list[Path]) -> list[str]:
+    """A short name for each file: its stem; where these are not all different, the paths, and a number for equal ones."""
+    for names in ([file.stem for file in files], [str(file.with_suffix("")) for file in files]):
+        if len(set(names)) == len(names):
+            return names
+    return [f"{file.with_suffix('')} ({number})" for number, file in enumerate(files, 1)]

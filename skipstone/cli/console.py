@@ -1,0 +1,108 @@
+"""What all commands share: a user's mistake as one message, folders that can be written, progress, JSON.
+
+Nothing heavy is imported here before it is needed, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@contextmanager
+def errors() -> Iterator[None]:
+    """A user's mistake becomes one message and exit code 2."""
+    from skipstone.errors import DesignError, SimulationError, SkipstoneError
+    from skipstone.mapper.errors import MappingError
+
+    try:
+        yield
+    except (SkipstoneError, DesignError, MappingError, SimulationError) as error:
+        message = str(error)
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        message = f"cannot read or write{where}: {error.strerror or error}"
+    except MemoryError:
+        message = "not enough memory for this network or input shape"
+    except KeyboardInterrupt as interrupt:
+        typer.echo(f"skipstone: {interrupt or 'interrupted'}", err=True)
+        raise typer.Exit(130) from None
+    else:
+        return
+    typer.echo(f"skipstone: {message}", err=True)
+    raise typer.Exit(2) from None
+
+
+@contextmanager
+def writable(folder: Path, *files: Path | str | None) -> Iterator[None]:
+    """Makes ``folder`` and tries it and the folders of ``files`` out before any long work; what a failed command made
+    and left empty is removed again."""
+    made = []
+    for missing in [*reversed(folder.parents), folder]:
+        if not missing.exists():
+            missing.mkdir()
+            made.append(missing)
+    try:
+        for file in files:
+            if file is not None and Path(file).is_dir():
+                raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
+        for place in {folder, *(Path(file).parent for file in files if file is not None and str(file) != "-")}:
+            probe = place / ".skipstone-probe"
+            try:
+                probe.touch()
+                probe.unlink()
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(place)) from None
+        yield
+    except BaseException:
+        for empty in reversed(made):
+            with suppress(OSError):
+                empty.rmdir()
+        raise
+
+
+def console_for(json_file: str | None) -> Console:
+    """Where people read: standard output, or standard error while JSON goes to standard output."""
+    from rich.console import Console
+
+    return Console(stderr=json_file == "-", width=None if sys.stdout.isatty() else 120)
+
+
+@contextmanager
+def progress_for(json_file: str | None) -> Iterator[Callable[[str], None]]:
+    """A spinner on standard error that says what is being done."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda text: console.print(f"{text} ...", style="dim", highlight=False, markup=False, soft_wrap=True)
+        return
+    with console.status("starting") as status:
+        yield lambda text: status.update(text)
+
+
+def write_json(values: dict[str, Any], json_file: str) -> None:
+    """``values`` to a file, whole or not at all, or to standard output (``-``)."""
+    text = json.dumps(values, indent=1) + "\n"
+    if json_file == "-":
+        sys.stdout.write(text)
+        return
+    path = Path(json_file)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text)
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise

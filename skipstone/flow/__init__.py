@@ -1,0 +1,1 @@
+"""The library's flow: prepare a network, evaluate, verify, export and trace it. No command line here."""

@@ -1,0 +1,264 @@
+"""Hands a design over: Verilog, memory images, the program as JSON, the quantized network as QDQ ONNX, and a testbench.
+
+The testbench needs nothing of Skipstone: it loads the images through the host port, runs one input, and compares every
+output and the number of cycles. It runs in any simulator, for example ``iverilog`` or ``verilator --binary``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skipstone.errors import SkipstoneError
+from skipstone.flow.evaluate import CostedNetwork
+from skipstone.flow.prepare import PreparedNetwork, sample_inputs
+from skipstone.hw.array import host_port_bits, host_selects
+from skipstone.hw.design import Design
+from skipstone.hw.export import TOP
+from skipstone.mapper.program import Placement
+from skipstone.models.onnx_io.qdq_export import to_qdq
+from skipstone.models.quantization import reference
+from skipstone.sim.build import cached_verilog
+from skipstone.sim.session import pack_words, write_words
+
+
+def export_files(prepared: PreparedNetwork, design: Design, costed: CostedNetwork) -> dict[str, str | bytes]:
+    """Every file of the export by its path in the folder."""
+    program = costed.program
+    x = reference.quantize_input(prepared.compressed, sample_inputs(prepared, 1))
+    tensors = reference.run(prepared.compressed, x)
+    images = program.memory_images()
+    files: dict[str, str | bytes] = {f"{TOP}.v": cached_verilog(design)}
+    try:
+        files["quantized.onnx"] = to_qdq(prepared.compressed).SerializeToString()
+    except SkipstoneError as error:
+        # QDQ files hold biases of 32 bits; what the array can do and they cannot is said, not left out in silence.
+        files["quantized.onnx.missing.txt"] = f"no quantized.onnx: {error}\n"
+    for name, words in images.items():
+        files[f"memories/{name}.hex"] = _hex(words)
+    expected, masks, addresses = [], [], []
+    # What the host makes of the array's results afterwards is not the array's: its operands are compared instead.
+    afterwards = [step for step in program.host_steps if step.after == len(program.layers)]
+    made = {step.output.name for step in afterwards}
+    compared = {
+        placed.name: placed
+        for placed in (*program.outputs, *(placed for step in afterwards for placed in step.inputs))
+        if placed.name not in made
+    }
+    for placed in compared.values():
+        value = tensors[placed.name][0]
+        expected += pack_words(placed, design, value)
+        masks += pack_words(placed, design, np.full(value.shape, -1))
+        addresses += list(range(placed.base, placed.base + placed.words))
+    files["memories/expected.hex"] = _hex(expected)
+    files["memories/expected_mask.hex"] = _hex(masks)
+    files["memories/expected_address.hex"] = _hex(addresses)
+    # Before every start: what the host writes, the input or its own results.
+    starts: list[list[tuple[int, int]]] = [write_words(program.input, design, x[0])]
+    for after, steps in groupby(program.host_steps, key=lambda step: step.after):
+        if 0 < after < len(program.layers):
+            starts.append([])
+        if after < len(program.layers):
+            starts[-1] += [
+                word for step in steps for word in write_words(step.output, design, tensors[step.output.name][0])
+            ]
+    for index, writes in enumerate(starts):
+        files[f"memories/host{index}.hex"] = _hex([word for _, word in writes])
+        files[f"memories/host{index}_address.hex"] = _hex([address for address, _ in writes])
+    files["program.json"] = json.dumps(program_json(prepared, design, costed), indent=1) + "\n"
+    counts = {name: len(words) for name, words in images.items()}
+    runs = [len(writes) for writes in starts]
+    files["testbench.v"] = testbench(design, counts, runs, len(expected), costed.total_cycles)
+    return files
+
+
+def program_json(prepared: PreparedNetwork, design: Design, costed: CostedNetwork) -> dict[str, Any]:
+    """The program in words: parameters, memory fields, where tensors lie, and each layer's decoded descriptor."""
+    program = costed.program
+    return {
+        "network": program.network,
+        "calibration": prepared.compressed.calibration,
+        "design": design.to_dict(),
+        "host_select": host_selects(design),
+        "fields": {
+            name: [{"name": f.name, "bits": f.width, "signed": f.signed} for f in fields.fields]
+            for name, fields in (
+                ("weights", design.weight_entry),
+                ("loads", design.load_entry),
+                ("parameters", design.parameter),
+                ("descriptors", design.descriptor),
+            )
+        },
+        "input": _placement(program.input, prepared),
+        "outputs": [_placement(placed, prepared) for placed in program.outputs],
+        "activation_words": program.activation_words,
+        "total_cycles": costed.total_cycles,
+        "layers": [
+            {
+                "name": layer.name,
+                "layers": list(layer.layers),
+                "kind": layer.kind,
+                "cycles": cycles.cycles,
+                "nnz": layer.nnz,
+                "macs": layer.macs,
+                "tile": list(layer.schedule.tile),
+                "input": _placement(layer.input, prepared),
+                "other": _placement(layer.other, prepared) if layer.other is not None else None,
+                "outputs": [_placement(placed, prepared) for placed in layer.outputs],
+                "descriptor": design.descriptor.unpack(layer.descriptor),
+            }
+            for layer, cycles in zip(program.layers, costed.cycles, strict=True)
+        ],
+        "host_steps": [
+            {
+                "after_layers": step.after,
+                "product": dataclasses.asdict(step.product),
+                "inputs": [_placement(placed, prepared) for placed in step.inputs],
+                "output": _placement(step.output, prepared),
+            }
+            for step in program.host_steps
+        ],
+        "host_layers": [
+            {"name": layer.name, "operator": layer.operator, "input": layer.input}
+            for layer in prepared.compressed.host_layers
+        ],
+    }
+
+
+def _placement(placed: Placement, prepared: PreparedNetwork) -> dict[str, Any]:
+    tensor = prepared.compressed.tensors[placed.name]
+    return {
+        "tensor": placed.name,
+        "shape": [placed.channels, placed.height, placed.width],
+        "fold": list(placed.fold),
+        "base": placed.base,
+        "words_per_pixel": placed.groups,
+        "positions": placed.positions.tolist(),
+        "scale": tensor.scale,
+        "zero_point": tensor.zero_point,
+    }
+
+
+def _hex(words: NDArray[Any] | list[int]) -> str:
+    return "".join(f"{int(word):x}\n" for word in words)
+
+
+def testbench(design: Design, counts: dict[str, int], starts: list[int], outputs: int, cycles: int) -> str:
+    """A Verilog-2001 testbench around ``skipstone_array``; prints PASS or FAIL and ends with $finish. ``starts``: for every
+    start, how many words the host writes before it."""
+    data, address, select = host_port_bits(design)
+    selects = host_selects(design)
+    loads = "\n".join(
+        f'    load("memories/{name}.hex", {selects[name]}, 0, {count});' for name, count in counts.items()
+    )
+    runs = "\n".join(
+        f'    run("memories/host{index}.hex", "memories/host{index}_address.hex", {count});'
+        for index, count in enumerate(starts)
+    )
+    return f"""// Runs one input of the exported network: loads every memory, starts, and compares outputs and cycles.
+`timescale 1ns/1ps
+module testbench;
+  reg clk = 0, rst = 1, start = 0, host_write = 0;
+  reg [{select - 1}:0] host_select = 0;
+  reg [{address - 1}:0] host_address = 0;
+  reg [{data - 1}:0] host_data = 0;
+  wire busy, done;
+  wire [{design.activation_word_bits - 1}:0] host_read;
+  {TOP} dut(.clk(clk), .rst(rst), .start(start), .busy(busy), .done(done), .layer(), .host_select(host_select),
+    .host_address(host_address), .host_data(host_data), .host_write(host_write), .host_read(host_read));
+  always #1 clk = ~clk;
+
+  reg [{data - 1}:0] image [0:{max([*counts.values(), *starts, 1]) - 1}];
+  reg [{design.activation_word_bits - 1}:0] expected [0:{outputs - 1}];
+  reg [{design.activation_word_bits - 1}:0] mask [0:{outputs - 1}];
+  reg [{address - 1}:0] where [0:{outputs - 1}];
+  reg [{address - 1}:0] places [0:{max(*starts, 1) - 1}];
+  integer i, cycles, wrong;
+
+  task load(input [8*64-1:0] file, input integer select, input integer base, input integer count);
+    begin
+      $readmemh(file, image, 0, count - 1);
+      host_select = select;
+      host_write = 1;
+      for (i = 0; i < count; i = i + 1) begin
+        host_address = base + i;
+        host_data = image[i];
+        @(negedge clk);
+      end
+      host_write = 0;
+    end
+  endtask
+
+  task run(input [8*64-1:0] file, input [8*64-1:0] address_file, input integer count);
+    begin
+      $readmemh(file, image, 0, count - 1);
+      $readmemh(address_file, places, 0, count - 1);
+      host_select = 0;
+      host_write = 1;
+      for (i = 0; i < count; i = i + 1) begin
+        host_address = places[i];
+        host_data = image[i];
+        @(negedge clk);
+      end
+      host_write = 0;
+      start = 1;
+      @(negedge clk);
+      start = 0;
+      while (!done && cycles < {10 * cycles + 10000}) begin
+        @(negedge clk);
+        cycles = cycles + 1;
+      end
+    end
+  endtask
+
+  initial begin
+    repeat (3) @(negedge clk);
+    rst = 0;
+{loads}
+    $readmemh("memories/expected.hex", expected);
+    $readmemh("memories/expected_mask.hex", mask);
+    $readmemh("memories/expected_address.hex", where);
+    cycles = 0;
+{runs}
+    wrong = 0;
+    for (i = 0; i < {outputs}; i = i + 1) begin
+      host_address = where[i];
+      @(negedge clk);
+      if ((host_read & mask[i]) !== (expected[i] & mask[i])) begin
+        wrong = wrong + 1;
+        $display("word %0d at address %0d: expected %h, got %h", i, where[i], expected[i] & mask[i], host_read & mask[i]);
+      end
+    end
+    if (done && cycles == {cycles} && wrong == 0)
+      $display("PASS: %0d cycles, %0d output words equal", cycles, {outputs});
+    else
+      $display("FAIL: done %b, %0d cycles (expected {cycles}), %0d words differ", done, cycles, wrong);
+    $finish;
+  end
+endmodule
+"""
+
+
+def write_export(files: dict[str, str | bytes], folder: Path) -> None:
+    """Writes all files into ``folder``, each under a temporary name first; an error leaves no half-written file.
+    What an earlier export left there and this one does not write is removed."""
+    for pattern in ("memories/*.hex", "quantized.onnx*"):
+        for stale in folder.glob(pattern):
+            if stale.relative_to(folder).as_posix() not in files:
+                stale.unlink()
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            partial.write_bytes(text.encode() if isinstance(text, str) else text)
+            partial.replace(path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise

@@ -1,0 +1,223 @@
+"""From a network's name or file to its quantized forms: float graph, pruned graph, ranges, integers, accuracy. A file that
+is quantized already runs as it is, and options that contradict it are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skipstone.errors import SkipstoneError
+from skipstone.mapper.results.network import Accuracy
+from skipstone.models.data import zoo
+from skipstone.models.data.float_execution import float_accuracy
+from skipstone.models.data.images import fit_images, load_images
+from skipstone.models.graph.graph import Graph
+from skipstone.models.onnx_io import reader as onnx_import
+from skipstone.models.pruning import spec
+from skipstone.models.pruning.masks import density
+from skipstone.models.quantization import ranges as calibrate
+from skipstone.models.quantization import reference
+from skipstone.models.quantization.network import QuantizedNetwork, WeightCode
+from skipstone.models.quantization.quantize import materialized, quantize
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class CompressionOptions:
+    """How a network is compressed and with which data.
+
+    ``prune`` is METHOD:AMOUNT (see ``skipstone.models.pruning.spec``), ``weight_code`` how weights are quantized
+    (``skipstone.models.quantization.weight_codes``), with ``codebook_entries`` values a layer for ``codebook``. Without ``calibration`` (a path), a
+    carried network uses the images carried with it, any other one seeded random input in ``input_range``; the same holds for
+    ``evaluation``, without which a network that is not carried has no accuracy. ``calibration_method`` is ``minmax`` or
+    ``percentile:P``.
+
+    For a network that is quantized already these hold as far as it leaves something open: a value that is not the default
+    one must be the network's own.
+    """
+
+    prune: str = "none"
+    weight_bits: int = 8
+    activation_bits: int = 8
+    weight_code: WeightCode = "linear"
+    codebook_entries: int = 16
+    calibration: str | None = None
+    evaluation: str | None = None
+    calibration_method: str = "minmax"
+    input_range: tuple[float, float] = (0.0, 1.0)
+    input_shape: tuple[int, ...] | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedNetwork:
+    """``dense`` is the quantized network without pruning, ``compressed`` the one that runs; ``images`` are the evaluation
+    images where there are any, else those of the ``calibration``. ``options`` have the bits and code of the network, also
+    where its file says them."""
+
+    options: CompressionOptions
+    graph: Graph
+    dense: QuantizedNetwork
+    compressed: QuantizedNetwork
+    pruning: str
+    density: float
+    images: NDArray[np.float32] | None
+    evaluation: tuple[NDArray[np.float32], NDArray[np.int64]] | None = field(default=None)
+    calibration: NDArray[np.float32] | None = None
+
+
+def prepare_network(network: str, options: CompressionOptions, progress: Progress = lambda _: None) -> PreparedNetwork:
+    """Imports, prunes, calibrates and quantizes ``network`` (a path, or the name of a carried network).
+
+    Raises SkipstoneError with what to do where anything about the network, the data or the options is wrong.
+    """
+    pruning = spec.parse(options.prune)
+    progress("reading the network")
+    graph = onnx_import.load(network, options.input_shape)
+    if graph.quantized:
+        _check_stored(graph, options)
+    carried = zoo.carried_networks().get(network)
+    calibration_path = options.calibration or (str(carried.calibration) if carried else None)
+    evaluation_path = options.evaluation or (str(carried.evaluation) if carried else None)
+    images = None
+    if calibration_path:
+        images = fit_images(graph, load_images(calibration_path)[0])
+    evaluation = None
+    if evaluation_path:
+        evaluation_images, labels = load_images(evaluation_path)
+        evaluation_images = fit_images(graph, evaluation_images)
+        if labels is None:
+            raise SkipstoneError(
+                f"{evaluation_path} has no array 'labels'; without them there is no accuracy to measure"
+            )
+        evaluation = evaluation_images, labels
+    if missing_ranges(graph):
+        progress("calibrating")
+    pruned = spec.prune_as(graph, options.prune, images, options.seed).graph
+    dense = in_integers(graph, options, images)
+    compressed = dense if pruning is None else in_integers(pruned, options, images)
+    shown = evaluation_images if evaluation_path else images
+    if graph.quantized:
+        options = _options_of(compressed, options)
+    return PreparedNetwork(
+        options, graph, dense, compressed, spec.describe(pruning), density(pruned), shown, evaluation, images
+    )
+
+
+def in_integers(graph: Graph, options: CompressionOptions, images: NDArray[np.float32] | None) -> QuantizedNetwork:
+    """``graph``, which may be pruned, in integers; ranges that it does not have come from ``images``, or from random input."""
+    ranges = None
+    low, high = options.input_range
+    activation_bits = _activation_bits(graph, options)
+    if missing_ranges(graph):
+        ranges = calibrate.calibrate(
+            graph,
+            images,
+            options.calibration_method,
+            seed=options.seed,
+            low=low,
+            high=high,
+            activation_bits=activation_bits,
+        )
+    return quantize(graph, ranges, options.weight_bits, activation_bits, options.weight_code, options.codebook_entries)
+
+
+def stored_options(network: str, options: CompressionOptions) -> CompressionOptions:
+    """``options`` with the bits and code of ``network`` if its file is quantized: what a design for it must have."""
+    if not onnx_import.is_quantized(network):
+        return options
+    return prepare_network(network, replace(options, evaluation=None)).options
+
+
+def missing_ranges(graph: Graph) -> bool:
+    """Whether a tensor's quantization is left to calibration."""
+    return not materialized(graph) <= graph.grids.keys()
+
+
+def _activation_bits(graph: Graph, options: CompressionOptions) -> int:
+    return max((grid.bits for grid in graph.grids.values()), default=options.activation_bits)
+
+
+def _check_stored(graph: Graph, options: CompressionOptions) -> None:
+    """Refuses what contradicts a quantized network."""
+    default, grids = CompressionOptions(), [layer.grid for layer in graph.convs]
+    known = [grid for grid in grids if grid is not None]
+    bits = max((grid.bits for grid in known), default=options.weight_bits)
+    codes = {grid.code for grid in known} or {options.weight_code}
+    stored = f"network '{graph.name}' is quantized already"
+    if options.prune != default.prune:
+        raise SkipstoneError(f"{stored}, so --prune {options.prune} can't change its weights; prune the float network")
+    for name, wanted, usual, found in (
+        ("--weight-bits", options.weight_bits, default.weight_bits, {bits}),
+        ("--activation-bits", options.activation_bits, default.activation_bits, {_activation_bits(graph, options)}),
+        ("--weight-code", options.weight_code, default.weight_code, codes),
+    ):
+        if wanted != usual and found != {wanted}:
+            own = ", ".join(map(str, sorted(found)))
+            raise SkipstoneError(
+                f"{stored}, with {name} {own}; leave {name} {wanted} out, or quantize the float network"
+            )
+    if missing_ranges(graph):
+        return
+    for name, given in (
+        ("--calibration", options.calibration),
+        ("--calibration-method", options.calibration_method.replace(default.calibration_method, "")),
+    ):
+        if given:
+            raise SkipstoneError(
+                f"{stored}, and needs no ranges; leave {name} {given} out, or quantize the float network"
+            )
+
+
+def _options_of(network: QuantizedNetwork, options: CompressionOptions) -> CompressionOptions:
+    """``options`` with the bits and code of a quantized network."""
+    entries = options.codebook_entries
+    if network.weight_code == "codebook":
+        values = [np.unique(layer.weights[layer.weights != 0]) for layer in network.array_layers]
+        entries = max(4, *(len(found) for found in values))
+    return replace(
+        options,
+        weight_bits=network.weight_bits,
+        activation_bits=network.activation_bits,
+        weight_code=network.weight_code,
+        codebook_entries=entries,
+    )
+
+
+def measure_accuracy(prepared: PreparedNetwork, progress: Progress = lambda _: None) -> Accuracy:
+    """Top-1 accuracy of the three forms on the evaluation images; all None without labelled images, and the float network's
+    where only the quantized one is there."""
+    if prepared.evaluation is None:
+        return Accuracy()
+    images, labels = prepared.evaluation
+    float_share = None
+    if not prepared.graph.quantized:
+        progress(f"accuracy on {len(labels)} images: float")
+        float_share = float_accuracy(prepared.graph, images, labels)
+    progress(f"accuracy on {len(labels)} images: quantized")
+    quantized = reference.accuracy(prepared.dense, images, labels)
+    progress(f"accuracy on {len(labels)} images: compressed")
+    same = prepared.compressed is prepared.dense
+    compressed = quantized if same else reference.accuracy(prepared.compressed, images, labels)
+    return Accuracy(float_share, quantized, compressed, len(labels))
+
+
+def sample_inputs(prepared: PreparedNetwork, count: int) -> NDArray[np.float32]:
+    """``count`` inputs for the RTL: the evaluation (or calibration) images in order, over again if they are too few; without
+    images, seeded random ones."""
+    if prepared.images is not None:
+        return prepared.images[np.arange(count) % len(prepared.images)]
+    low, high = prepared.options.input_range
+    rng = np.random.default_rng(prepared.options.seed)
+    shape = prepared.compressed.tensors[prepared.compressed.input].shape
+    return rng.uniform(low, high, (count, *shape)).astype(np.float32)
+
+
+def short_name(network: str) -> str:
+    """What reports and folders call the network: a carried name as it is, a path without folder and ending."""
+    return Path(network).stem if network.endswith(".onnx") else network

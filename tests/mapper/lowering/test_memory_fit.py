@@ -1,0 +1,41 @@
+"""Memories as large as a network needs: only what overflows grows, to the next power of two, and the name says what."""
+
+import pytest
+
+from skipstone.mapper.errors import MappingError
+from skipstone.mapper.lowering.compile import compile_network
+from skipstone.mapper.lowering.memory_fit import COUNTED, ROOMY, memories_needed, memory_size, with_memories_for
+from skipstone.mapper.timing.cycles import network_cycles
+from tests.mapper.lowering.test_compile import DESIGN, residual
+
+
+def test_sizes_are_the_next_power_of_two():
+    assert [memory_size(need) for need in (1, 2, 3, 4, 5, 1024, 1025)] == [2, 2, 4, 4, 8, 1024, 2048]
+
+
+@pytest.mark.parametrize("memory", [name for name in ROOMY if name not in COUNTED])
+def test_what_is_needed_fits_and_one_word_less_does_not(memory):
+    needed = memories_needed(compile_network(residual(), DESIGN))
+    compile_network(residual(), DESIGN.replace(**needed))
+    with pytest.raises(MappingError, match=f"raise {memory} to {needed[memory]}"):
+        compile_network(residual(), DESIGN.replace(**needed | {memory: needed[memory] - 1}))
+
+
+def test_a_design_that_is_large_enough_stays_as_it_is():
+    assert with_memories_for(residual(), DESIGN) is DESIGN
+
+
+def test_only_what_overflows_grows_and_the_name_says_so():
+    needed = memories_needed(compile_network(residual(), DESIGN))
+    small = DESIGN.replace(weight_entries=16, layers=1)
+    fitted = with_memories_for(residual(), small)
+    weights = memory_size(needed["weight_entries"])
+    assert fitted.name == f"small (memories enlarged: weight_entries 16 -> {weights}, layers 1 -> 2)"
+    assert fitted == small.replace(name=fitted.name, weight_entries=weights, layers=2)
+    cycles = [layer.cycles for layer in network_cycles(compile_network(residual(), fitted))]
+    assert cycles == [layer.cycles for layer in network_cycles(compile_network(residual(), DESIGN))]
+
+
+def test_what_no_memory_mends_is_refused_as_ever():
+    with pytest.raises(MappingError, match="raise max_stride to 3"):
+        with_memories_for(residual(stride=3), DESIGN.replace(weight_entries=16))

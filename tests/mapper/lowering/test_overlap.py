@@ -1,0 +1,134 @@
+"""How far layers may run ahead, against a list of the pixels that every tile reads and writes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skipstone.hw.design import ALL_TILES_FREE
+from skipstone.mapper.lowering.overlap import NOTHING, Footprint, Overlap, overlap
+from skipstone.mapper.lowering.workload import Geometry
+from skipstone.mapper.program import LayerSchedule
+
+FOOTPRINT_1X1 = Footprint((1, 1), (0, 0), (0, 0))
+
+
+def schedule(size: tuple[int, int], tile: tuple[int, int], passes: int = 1) -> LayerSchedule:
+    one = np.ones((1, 1), np.int64)
+    return LayerSchedule(
+        (one,) * passes, (one[0],) * passes, tile, -(-size[0] // tile[0]), -(-size[1] // tile[1]), *size, steps=1
+    )
+
+
+def tiles(one: LayerSchedule) -> list[list[tuple[int, int]]]:
+    """The output pixels of every tile of a pass, in the order of the tiles."""
+    return [
+        [
+            (y, x)
+            for y in range(ty * one.tile[0], min((ty + 1) * one.tile[0], one.out_height))
+            for x in range(tx * one.tile[1], min((tx + 1) * one.tile[1], one.out_width))
+        ]
+        for ty in range(one.tiles_y)
+        for tx in range(one.tiles_x)
+    ]
+
+
+def needed(before: LayerSchedule, after: LayerSchedule, geometry: Geometry) -> list[int]:
+    """For every tile of ``after``, how many tiles of ``before`` must be written: up to the last one that holds a pixel under a
+    tap; 0 where all taps are outside."""
+    written_in = {pixel: index for index, pixels in enumerate(tiles(before)) for pixel in pixels}
+    result = []
+    for pixels in tiles(after):
+        read = {
+            (
+                y * geometry.stride[0] - geometry.padding[0] + ky * geometry.dilation[0],
+                x * geometry.stride[1] - geometry.padding[1] + kx * geometry.dilation[1],
+            )
+            for y, x in pixels
+            for ky in range(geometry.kernel[0])
+            for kx in range(geometry.kernel[1])
+        }
+        result.append(max((written_in[pixel] + 1 for pixel in read if pixel in written_in), default=0))
+    return result
+
+
+@st.composite
+def neighbours(draw) -> tuple[LayerSchedule, LayerSchedule, Geometry]:
+    sides = st.integers(1, 14)
+    tile = st.sampled_from([(1, 4), (2, 2), (4, 1), (1, 6), (2, 3), (3, 2), (1, 1), (5, 5)])
+    pairs = [
+        st.tuples(st.integers(low, high), st.integers(low, high)) for low, high in ((1, 4), (1, 3), (-3, 3), (1, 3))
+    ]
+    geometry = Geometry(*(draw(pair) for pair in pairs))
+    before = schedule((draw(sides), draw(sides)), draw(tile), draw(st.integers(1, 2)))
+    after = schedule((draw(sides), draw(sides)), draw(tile), draw(st.integers(1, 3)))
+    return before, after, geometry
+
+
+def found(before: LayerSchedule, after: LayerSchedule, geometry: Geometry, most: int) -> Overlap:
+    return overlap(before, after, Footprint(geometry.stride, geometry.low, geometry.high), most)
+
+
+@settings(max_examples=300, deadline=None)
+@given(neighbours(), st.integers(1, 9))
+def test_no_tile_reads_what_may_be_unwritten(drawn, most):
+    """Safe: a free tile, in whichever pass, reads only pixels of the tiles that are waited for."""
+    before, after, geometry = drawn
+    got = found(before, after, geometry, most)
+    waited_for = before.tiles - got.unneeded_tiles
+    every_pass = needed(before, after, geometry) * after.passes
+    assert all(tiles_needed <= waited_for for tiles_needed in every_pass[: got.free_tiles])
+    # The loader could not wait for no tile at all, nor for one that is written anyway.
+    assert waited_for >= 1
+    assert got.unneeded_tiles <= most
+    assert got == NOTHING or 1 <= got.free_tiles < ALL_TILES_FREE
+
+
+@settings(max_examples=300, deadline=None)
+@given(neighbours(), st.integers(1, 9))
+def test_no_more_is_waited_for_than_must_be(drawn, most):
+    """Useful: where taps leave no pixel out and some tap of every tile is inside the image, the first tile waits for just what it
+    needs, and the first tile that is not free needs more than that."""
+    before, after, geometry = drawn
+    geometry = replace(geometry, dilation=(1, 1), stride=tuple(map(min, geometry.kernel, geometry.stride)))
+    least = needed(before, after, geometry)
+    got = found(before, after, geometry, most)
+    if min(least) == 0:
+        return
+    threshold = max(least[0], before.tiles - most)
+    assert before.tiles - got.unneeded_tiles == threshold
+    if threshold == before.tiles:
+        assert got == NOTHING
+    elif max(least) > threshold:
+        assert got.free_tiles == next(tile for tile, count in enumerate(least) if count > threshold)
+    else:
+        assert got.free_tiles >= after.tiles
+
+
+def test_a_pointwise_layer_follows_tile_by_tile():
+    """Six tiles of the same shape: with four that can be unwritten, it begins when two are, and stops before the third."""
+    one = schedule((6, 4), (1, 4))
+    assert overlap(one, one, FOOTPRINT_1X1, 4) == Overlap(4, 2)
+    assert overlap(one, one, FOOTPRINT_1X1, 9) == Overlap(5, 1)
+
+
+def test_a_3x3_layer_needs_a_row_of_tiles_more():
+    """Rows of tiles one pixel high and two wide: the first tile reads two rows of two tiles."""
+    one = schedule((6, 4), (1, 2))
+    around = Footprint((1, 1), (-1, -1), (1, 1))
+    assert overlap(one, one, around, 99) == Overlap(12 - 4, 2)
+
+
+def test_a_global_layer_waits_for_everything():
+    everything = Footprint((1, 1), (0, 0), (5, 3))
+    assert overlap(schedule((6, 4), (1, 4)), schedule((1, 1), (1, 4)), everything, 99) == NOTHING
+
+
+def test_all_passes_are_free_where_the_last_tiles_are_not_read():
+    """The lower half is cropped away: whatever pass, no tile waits for it."""
+    before, after = schedule((8, 4), (1, 4)), schedule((4, 4), (1, 4), passes=3)
+    assert overlap(before, after, FOOTPRINT_1X1, 4) == Overlap(4, ALL_TILES_FREE - 1)
+    assert overlap(before, replace(after, counts=after.counts[:1]), FOOTPRINT_1X1, 4) == Overlap(4, 4)

@@ -1,0 +1,92 @@
+"""The tile shape is the one with the fewest exact cycles of those tried, and those tried are the ones with the best bounds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from skipstone.hw.design import Design
+from skipstone.mapper.errors import MappingError
+from skipstone.mapper.lowering import tiling
+from skipstone.mapper.lowering.tiling import CLOSE, TILES_TRIED, MappedWorkload
+from skipstone.mapper.lowering.windows import list_words, plan_windows
+from skipstone.mapper.program import LayerSchedule
+from skipstone.mapper.timing.cycles import layer_cycles
+from skipstone.models.quantization.network import QuantizedNetwork
+from tests.mapper.laid_out import DESIGNS, laid_out
+from tests.sim.networks import networks
+
+WIDE = [design.replace(cols=12) for design in DESIGNS]
+drawn_networks = st.sampled_from(WIDE).flatmap(
+    lambda design: st.tuples(st.just(design), networks(design, max_channels=12, max_size=20))
+)
+random_networks = settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+
+
+def mapped(design: Design, network: QuantizedNetwork) -> list[tuple[MappedWorkload, list[LayerSchedule]]]:
+    """Every workload and its schedules with all tile shapes, from the lists that do not depend on the shape."""
+    try:
+        layout, workloads = laid_out(network, design)
+    except MappingError:
+        assume(False)
+        raise
+    return [(one, [with_tile(one, tile, layout, design) for tile in design.tile_shapes]) for one in workloads]
+
+
+def with_tile(one: MappedWorkload, tile: tuple[int, int], layout, design: Design) -> LayerSchedule:
+    geometry, size = one.workload.geometry, one.workload.size
+    nonzeros = one.workload.nonzeros.at(layout.positions(one.workload.layer.input))
+    channel_pass = np.concatenate([layout.assignments[part.layer.output].channel_pass for part in one.workload.parts])
+    needed = min(tile[0], size[0]), min(tile[1], size[1])
+    words = []
+    for index in range(one.schedule.passes):
+        mine = nonzeros.select(channel_pass[nonzeros.channel] == index)
+        plan = plan_windows(design, mine, one.split, geometry.kernel)
+        listed = list_words(plan, needed, geometry.stride, geometry.dilation)
+        words.append(np.bincount(listed.window, minlength=plan.windows))
+    tiles = [-(-side // extent) for side, extent in zip(size, tile, strict=True)]
+    return replace(one.schedule, tile=tile, words=tuple(words), tiles_y=tiles[0], tiles_x=tiles[1])
+
+
+def bound(one: LayerSchedule) -> int:
+    """For each tile of each pass, the most of what its slowest row, the loader and the drain have to do."""
+    drain = math.ceil(one.out_height * one.out_width * one.steps / one.tiles)
+    return one.tiles * sum(
+        max(int(counts.sum(axis=0).max()), int(words.sum()), drain)
+        for counts, words in zip(one.counts, one.words, strict=True)
+    )
+
+
+@random_networks
+@given(drawn_networks)
+def test_no_tile_that_was_tried_is_better(drawn):
+    design, network = drawn
+    for one, schedules in mapped(design, network):
+        best = sorted(bound(schedule) for schedule in schedules)
+        chosen = next(schedule for schedule in schedules if schedule.tile == one.schedule.tile)
+        for words, own in zip(chosen.words, one.schedule.words, strict=True):
+            assert words.tolist() == own.tolist()
+        cycles = layer_cycles(one.schedule, design).cycles
+        assert bound(chosen) <= CLOSE * best[0]
+        # Those better than the last that could be tried were.
+        limit = min(CLOSE * best[0], best[min(TILES_TRIED, len(best)) - 1])
+        for schedule in schedules:
+            if bound(schedule) < limit:
+                assert cycles <= layer_cycles(schedule, design).cycles, schedule.tile
+
+
+@random_networks
+@given(drawn_networks)
+def test_with_all_tried_it_is_the_best_there_is(drawn):
+    design, network = drawn
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiling, "TILES_TRIED", 99)
+        patch.setattr(tiling, "CLOSE", 1e9)
+        for one, schedules in mapped(design, network):
+            cycles = layer_cycles(one.schedule, design).cycles
+            assert cycles == min(layer_cycles(schedule, design).cycles for schedule in schedules)

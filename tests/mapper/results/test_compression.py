@@ -1,0 +1,81 @@
+"""Results of a compression as figures, JSON and tables."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from skipstone.mapper.results.compression import CompressionResult, DesignCost, LayerSize, StepResult, plain
+from skipstone.reports.compression.tables import settings_text, size_table, step_table, summary, summary_table
+
+LAYERS = (LayerSize("stem", "conv", 100, 25, "linear", 8, 50), LayerSize("out", "gemm", 100, 75, "linear", 4, 150))
+COST = DesignCost("edge", "linear", 400, 2e6, 1e5, 210, 1000, 3e6, {"stem": 300, "out+other": 100})
+STEP = StepResult(
+    "prune", {"amount": 0.5, "skip": ["a", "b"], "amounts": {"c": 0.1}}, 0.9, 0.85, 0.5, 200, 4000, 1.2, ("so",)
+)
+RESULT = CompressionResult(
+    "net", "half", 1, "digits", 1000, 0.9, 0.86, (STEP,), LAYERS, 800, "linear", 8, 8, "min-max", cost=COST, key="k"
+)  # fmt: skip
+
+
+def shown(table) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    console.print(table)
+    return console.file.getvalue()
+
+
+def test_figures_by_hand():
+    assert LAYERS[0].sparsity == 0.75
+    assert RESULT.encoded_bytes == 200
+    assert RESULT.ratio == 4
+    assert RESULT.sparsity == 0.5
+    assert RESULT.loss_points == pytest.approx(4)
+    assert COST.speedup == 2.5
+    assert dataclasses.replace(RESULT, accuracy=None).loss_points is None
+
+
+def test_json_has_all_fields_and_what_follows_from_them():
+    values = json.loads(json.dumps(RESULT.to_dict(), allow_nan=False))
+    assert set(values) == {field.name for field in dataclasses.fields(RESULT)} | {
+        "encoded_bytes", "ratio", "sparsity", "loss_points",
+    }  # fmt: skip
+    assert values["layers"][0]["sparsity"] == 0.75
+    assert values["cost"]["speedup"] == 2.5
+    assert values["steps"][0]["notes"] == ["so"]
+    assert "speedup" not in (dataclasses.replace(RESULT, cost=None).to_dict()["cost"] or {})
+
+
+def test_plain_values():
+    mixed = {"a": (1, np.int64(2)), 3: np.array([1.5, np.nan]), "b": float("inf"), "c": np.float32(0.5), "d": True}
+    assert plain(mixed) == {"a": [1, 2], "3": [1.5, None], "b": None, "c": 0.5, "d": True}
+
+
+def test_tables_say_it():
+    steps = shown(step_table(RESULT))
+    for text in ("net, recipe half", "prune", "amount 0.5, skip a b, amounts (1 layers)", "90.00%", "85.00%", "4,000"):
+        assert text in steps
+    sizes = shown(size_table(RESULT))
+    for text in ("stem", "75.0%", "50.0%", "200", "300", "(100)", "cycles of layers that run together"):
+        assert text in sizes
+    assert "cycles" not in shown(size_table(dataclasses.replace(RESULT, cost=None)))
+    assert "edge, linear multipliers" in shown(summary_table(RESULT))
+
+
+def test_summary_in_words():
+    rows = dict(summary(RESULT))
+    assert rows["accuracy"] == "float 90.00%, compressed integers 86.00%: 4.00 points lost (top-1, 1,000 images)"
+    assert rows["size"] == "800 bytes in float32, 200 encoded: 4.0x smaller"
+    assert rows["cycles"] == "400; dense int8 1,000: 2.50x faster"
+    assert rows["energy"] == "2,000 nJ; dense int8 3,000 nJ"
+    assert "1.00 points gained" in dict(summary(dataclasses.replace(RESULT, accuracy=0.91)))["accuracy"]
+    assert set(dict(summary(dataclasses.replace(RESULT, accuracy=None, cost=None)))) == {"data", "size"}
+
+
+def test_settings_on_one_line():
+    assert settings_text(STEP) == "amount 0.5, skip a b, amounts (1 layers)"
+    assert settings_text(dataclasses.replace(STEP, settings={})) == ""

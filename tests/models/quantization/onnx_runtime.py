@@ -1,0 +1,112 @@
+"""The integer reference against ONNX Runtime on the QDQ file: the outside check of what our integers mean.
+
+Layer by layer from the same integer inputs, and end to end in top-1. Graph optimizations are off, so that ONNX Runtime
+does in float exactly what the file says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skipstone.models.data.float_execution import run_onnx
+from skipstone.models.onnx_io.qdq_export import (
+    Group,
+    by_output,
+    inputs_of,
+    integer_name,
+    integer_type,
+    layer_to_qdq,
+    table_input,
+    to_qdq,
+)
+from skipstone.models.quantization import reference
+from skipstone.models.quantization.network import QuantizedLayer, QuantizedNetwork
+
+NEAR_TIE_STEPS = 2
+"""Top-1 may differ where the two best scores of the reference are at most this many steps apart: each of the two may
+be off by one."""
+
+
+@dataclass(frozen=True)
+class LayerComparison:
+    """One layer (or those that write one tensor together) on the same integer inputs: largest difference in output steps,
+    and share of equal elements."""
+
+    layer: str
+    elements: int
+    max_steps: int
+    equal_fraction: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Layers one by one, and top-1 end to end: images, those that agree, and how many of the rest are near-ties."""
+
+    layers: tuple[LayerComparison, ...]
+    images: int
+    agreeing: int
+    near_ties: int
+
+    @property
+    def max_steps(self) -> int:
+        """Largest difference of any layer, in output steps."""
+        return max(layer.max_steps for layer in self.layers)
+
+    @property
+    def min_equal_fraction(self) -> float:
+        """Smallest share of equal elements of any layer."""
+        return min(layer.equal_fraction for layer in self.layers)
+
+    @property
+    def unexplained(self) -> int:
+        """Images whose top-1 differs and is no near-tie; 0 for a sound quantizer."""
+        return self.images - self.agreeing - self.near_ties
+
+
+def compare_with_onnxruntime(network: QuantizedNetwork, images: reference.Integers) -> Comparison:
+    """Compares on quantized ``images`` (from :func:`skipstone.models.quantization.reference.quantize_input`)."""
+    tensors = reference.run(network, images)
+    layers = [_compare(network, group, tensors) for group in by_output(network).values()]
+    agree, near = _top1(network, images, tensors[network.outputs[0]])
+    return Comparison(tuple(layers), len(images), int(agree.sum()), int((near & ~agree).sum()))
+
+
+def _compare(network: QuantizedNetwork, group: Group, tensors: dict[str, reference.Integers]) -> LayerComparison:
+    """The layers that write one tensor. A table is compared twice: what it is looked up with, and what it gives for
+    theirs; else a step of the one could be several of the other."""
+    first = group[0]
+    inputs = {name: tensors[name] for name in inputs_of(first)}
+    feeds = {integer_name(name): array.astype(integer_type(network.activation_bits)) for name, array in inputs.items()}
+    theirs = {
+        name: array.astype(np.int64)
+        for name, array in run_onnx(layer_to_qdq(network, first), feeds, optimize=False).items()
+    }
+    ours = tensors[first.output]
+    steps = []
+    before = table_input(network, group)
+    if before is not None and isinstance(first, QuantizedLayer) and first.table is not None:
+        bare = [replace(layer, table=None) for layer in group if isinstance(layer, QuantizedLayer)]
+        looked_up = theirs[integer_name(before.name)]
+        steps.append(np.abs(looked_up - reference.run_layers(network, bare, inputs)[first.output]))
+        ours = first.table[looked_up + len(first.table) // 2]
+    steps.append(np.abs(theirs[integer_name(first.output)] - ours))
+    worst = np.maximum.reduce(steps)
+    partial = isinstance(first, QuantizedLayer) and first.lattice is not None
+    name = first.sources[0] if partial else first.name
+    return LayerComparison(name, worst.size, int(worst.max()), float(np.mean(worst == 0)))
+
+
+def _top1(
+    network: QuantizedNetwork, images: reference.Integers, scores: reference.Integers
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """For each image, whether top-1 agrees, and whether the reference calls it a near-tie."""
+    source = network.tensors[network.input]
+    real = ((images - source.zero_point) * source.scale).astype(np.float32)
+    theirs = next(iter(run_onnx(to_qdq(network), {network.input: real}, optimize=False).values()))
+    ours = scores.reshape(len(scores), -1)
+    best = np.sort(ours, axis=1)
+    near = best[:, -1] - best[:, -2] <= NEAR_TIE_STEPS if ours.shape[1] > 1 else np.zeros(len(ours), dtype=np.bool_)
+    return ours.argmax(axis=1) == theirs.reshape(len(theirs), -1).argmax(axis=1), near

@@ -1,0 +1,112 @@
+"""Comparisons: layers are matched by name over merges, sums stay sums, and only what differs is said to differ."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from skipstone.mapper.results.network import LayerResult
+from skipstone.reports.comparison.comparison import compare
+from skipstone.reports.comparison.page import comparison_tables, write_comparison
+from tests.reports.networks import PARAMETERS, host_layer, layer, network, resnet8
+from tests.reports.pages import Page
+
+
+def merged(*names: str) -> LayerResult:
+    """Layers that run together, ten cycles of compute for each."""
+    return layer("+".join(names), layers=names, causes=(10.0 * len(names), 0, 0, 0, 0, 0, 0, 0))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.permutations("abcdef"), st.sets(st.integers(1, 5)), st.sets(st.integers(1, 5)))
+def test_each_layer_is_compared_once_however_runs_group_them(order, cuts, others):
+    def grouped(where: set[int]) -> tuple[LayerResult, ...]:
+        ends = [0, *sorted(where), 6]
+        return tuple(merged(*order[a:b]) for a, b in itertools.pairwise(ends))
+
+    found = compare([("one", network(grouped(cuts))), ("two", network(grouped(others)))])
+    names = [name for one in found.layers for name in one.name.split("+")]
+    assert sorted(names) == list("abcdef")
+    assert len(found.layers) == len(cuts & others) + 1
+    for one in found.layers:
+        assert [cost.cycles for cost in one.costs if cost] == [10 * len(one.name.split("+"))] * 2
+        assert all(math.isclose(sum(c.cycles_by_cause.values()), c.cycles) for c in one.costs if c)
+
+
+def test_layers_that_a_run_lacks_are_none() -> None:
+    found = compare([("one", network((merged("a"), merged("b")))), ("two", network((merged("b"), merged("c"))))])
+    assert {one.name: [cost is not None for cost in one.costs] for one in found.layers} == {
+        "a": [True, False],
+        "b": [True, True],
+        "c": [False, True],
+    }
+    assert found.common == 1
+
+
+def test_only_what_differs_is_listed() -> None:
+    first = network((layer(),))
+    second = network((layer(),), design="edge", parameters=PARAMETERS | {"cols": 16}, pruning="none")
+    found = compare([("one", first), ("two", second)])
+    assert {one.name: one.values for one in found.differences} == {
+        "pruning": (first.pruning, "none"),
+        "design": ("wide", "edge"),
+        "cols": (32, 16),
+    }
+    assert ("rows", 8) in found.same
+
+
+def test_speed_up_is_over_the_first_run_and_not_over_another_network() -> None:
+    runs = [
+        ("one", network((layer(causes=(100, 0, 0, 0, 0, 0, 0, 0)),))),
+        ("two", network((layer(causes=(25, 0, 0, 0, 0, 0, 0, 0)),))),
+        ("three", network((layer(),), network="other")),
+    ]
+    assert [compare(runs).speedup(run) for run in range(3)] == [1.0, 4.0, None]
+
+
+def test_one_result_is_no_comparison() -> None:
+    with pytest.raises(ValueError, match="at least two"):
+        compare([("one", resnet8())])
+
+
+def test_what_only_the_host_runs_is_left_out() -> None:
+    found = compare([("one", network((layer(), host_layer()))), ("two", network((layer(), host_layer())))])
+    assert [one.name for one in found.layers] == ["conv1"]
+
+
+def test_differences_by_cause_add_up(tmp_path: Path) -> None:
+    slower = network(tuple(layer(one, causes=(80, 10, 0, 20, 10, 5, 5, -3)) for one in "ab"))
+    write_comparison(compare([("one", network((layer("a"), layer("b")))), ("two", slower)]), tmp_path / "c.html")
+    figure = Page(tmp_path / "c.html").figures()["difference_1"]
+    for index in range(2):
+        assert sum(trace["x"][index] for trace in figure["traces"]) == 127 - 100
+        assert figure["layout"]["annotations"][index]["text"] == "+27"
+
+
+def test_the_page_has_each_run_s_numbers_and_its_names_are_names(tmp_path: Path) -> None:
+    write_comparison(compare([("<b>one", resnet8()), ("two", resnet8(rtl=False))]), tmp_path / "c.html")
+    assert "<b>one" not in (tmp_path / "c.html").read_text(encoding="utf-8")
+    read = Page(tmp_path / "c.html")
+    assert "<b>one" in " ".join(read.texts())
+    assert {path.stem for path in (tmp_path / "c_data").iterdir()} == set(read.figures())
+    ids = [e.attributes["id"] for e in read.elements if "id" in e.attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_tables_and_json_say_the_same() -> None:
+    comparison = compare([("one", resnet8()), ("two", resnet8(rtl=False, design="edge"))])
+    console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    for table in comparison_tables(comparison):
+        console.print(table)
+    text = console.export_text()
+    values = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
+    assert f"{values['runs'][0]['cycles']:,}" in text
+    assert values["differences"] == {"design": ["wide", "edge"]}
+    assert "wide" in text

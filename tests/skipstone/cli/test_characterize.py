@@ -1,0 +1,97 @@
+"""The command's mistakes end with one message before anything long, its files are whole or not there."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from skipstone.characterize import cells
+from skipstone.cli import characterize as commands
+from skipstone.cli.main import app
+from skipstone.mapper.technology.logic_cells import load_gateware
+
+CARRIED: dict[str, Any] = dict(load_gateware().document)
+
+
+def run(*arguments: str) -> Any:
+    return CliRunner().invoke(app, ["calibrate", *arguments])
+
+
+def test_an_unknown_part_is_refused(tmp_path: Path) -> None:
+    done = run("--part", "wires", "--out", str(tmp_path / "o"))
+    assert done.exit_code == 2
+    assert "--part must be cells, sram, fpga, not 'wires'" in done.output
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = run("--liberty", str(tmp_path / "no.lib"), "--out", str(tmp_path / "o"))
+    assert done.exit_code == 2
+    assert "no Liberty file" in done.output
+    monkeypatch.setattr(Path, "is_file", lambda self: False)
+    with pytest.raises(Exception, match="Debian's package qflow-tech-osu018"):
+        commands.calibrate(("cells",), commands.DEFAULT_LIBERTY, None, None, False, tmp_path, lambda _: None)
+
+
+def test_cacti_must_be_named(tmp_path: Path) -> None:
+    done = run("--part", "sram", "--out", str(tmp_path))
+    assert done.exit_code == 2
+    assert "zigzag-dse" in done.output
+
+
+def test_missing_tools_are_named_with_their_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells.shutil, "which", lambda *_args, **_: None)
+    monkeypatch.setattr(cells, "yosys", lambda: "yosys")
+    with pytest.raises(Exception, match=r"iverilog \(Debian's package iverilog\).*sta \(Debian's package opensta\)"):
+        cells.check_tools()
+
+
+def test_a_calibration_is_written_whole_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = copy.deepcopy(CARRIED) | {"library": "half"}
+    for quantity in changed["components"]["pe"]["area_um2"]:
+        changed["components"]["pe"]["area_um2"][quantity] *= 0.5
+    monkeypatch.setattr(cells, "calibrate_cells", lambda *_args, **_more: changed)
+    library = tmp_path / "x.lib"
+    library.write_text("")
+    done = run("--liberty", str(library), "--out", str(tmp_path / "o"), "--work", str(tmp_path / "w"))
+    assert done.exit_code == 0, done.output
+    assert [path.name for path in (tmp_path / "o").iterdir()] == ["gateware_half.json"]
+    assert json.loads((tmp_path / "o" / "gateware_half.json").read_text()) == changed
+    assert "(-50.0%)" in next(line for line in done.output.splitlines() if line.startswith("  pe:"))
+    assert "(+0.0%)" in next(line for line in done.output.splitlines() if line.startswith("  row:"))
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = Path.write_text
+
+    def fails(self: Path, text: str) -> int:
+        if "b.json" in self.name:
+            written(self, text[: len(text) // 2])
+            raise OSError(28, "No space left on device", str(self))
+        return written(self, text)
+
+    monkeypatch.setattr(Path, "write_text", fails)
+    with pytest.raises(OSError, match="No space"):
+        commands.write_documents({"a.json": {"x": 1}, "b.json": {"y": [1, 2]}}, tmp_path, None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rendering_keeps_every_value() -> None:
+    assert json.loads(commands.rendered(CARRIED)) == CARRIED
+
+
+@pytest.mark.parametrize(
+    ("name", "node"), [("sky130_fd_sc_hd__tt_025C_1v80", 130), ("osu018_stdcells", 180), ("NangateOpenCell_45nm", 45)]
+)
+def test_nodes_of_libraries(name: str, node: int) -> None:
+    assert cells.node_of(name) == node
+
+
+def test_a_library_without_a_node_is_refused() -> None:
+    with pytest.raises(Exception, match="--node NM"):
+        cells.node_of("typical")

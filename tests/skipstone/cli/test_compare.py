@@ -1,0 +1,76 @@
+"""``skipstone compare``: files in, page and JSON out; what is no run is refused by its name, and nothing is written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from skipstone.cli.compare import labels
+from skipstone.cli.main import app
+from tests.reports.networks import resnet8
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["compare", *map(str, arguments)])
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[Path]:
+    files = [tmp_path / "a.json", tmp_path / "b.json"]
+    for file, design in zip(files, ("wide", "edge"), strict=True):
+        file.write_text(json.dumps(resnet8(design=design).to_dict()))
+    return files
+
+
+def test_page_table_and_json(runs: list[Path], tmp_path: Path) -> None:
+    done = invoke(*runs, "--out", tmp_path / "out", "--json", tmp_path / "c.json")
+    assert done.exit_code == 0, done.output
+    assert "what differs" in done.output
+    assert (tmp_path / "out" / "comparison.html").exists()
+    values = json.loads((tmp_path / "c.json").read_text())
+    assert values["differences"] == {"design": ["wide", "edge"]}
+    again = invoke(*runs, "--out", tmp_path / "out", "--json", "-")
+    assert json.loads(again.stdout) == values
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "is not JSON"),
+        ("[1]", "not a JSON object"),
+        ("{}", "has no key 'skipstone'"),
+        ('{"recipe": 1, "steps": [], "float_bytes": 1}', "is a compression's result"),
+        ('{"objectives": [], "points": [], "space": {}}', "is an exploration's result"),
+        ('{"skipstone": "network 99"}', "says 'network 99'"),
+        ("\ud800", "is not JSON"),
+    ],
+)
+def test_what_is_no_run_is_refused(runs: list[Path], tmp_path: Path, text: str, said: str) -> None:
+    runs[1].write_bytes(text.encode("utf-8", "surrogatepass"))
+    done = invoke(*runs, "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    assert str(runs[1]) in done.stderr.replace("\n", "")
+    assert said in done.stderr.replace("\n", " ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_file_and_a_single_one(runs: list[Path], tmp_path: Path) -> None:
+    assert "No such file" in invoke(runs[0], tmp_path / "none.json", "--out", tmp_path / "out").stderr
+    assert "at least two files" in invoke(runs[0], "--out", tmp_path / "out").stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (["x/a.json", "y/b.json"], ["a", "b"]),
+        (["x/a.json", "y/a.json"], ["x/a", "y/a"]),
+        (["a.json", "a.json"], ["a (1)", "a (2)"]),
+    ],
+)
+def test_labels_tell_files_apart(files: list[str], names: list[str]) -> None:
+    assert labels([Path(file) for file in files]) == names

@@ -1,0 +1,41 @@
+"""Designs made to fit how a network is quantized."""
+
+from __future__ import annotations
+
+import pytest
+
+from skipstone.flow.designs import fitted
+from skipstone.hw.design import MAX_ACCUMULATOR_BITS, load_design
+
+
+@pytest.mark.parametrize(
+    ("code", "bits", "multiplier", "found_bits"),
+    [
+        ("linear", 4, "linear", 4),
+        ("power_of_two", 4, "shift", 4),
+        ("power_of_two", 8, "shift", 5),
+        ("additive_power_of_two", 5, "additive", 5),
+        ("ternary", 2, "sign", 2),
+        ("binary", 2, "sign", 2),
+        ("codebook", 8, "codebook", 8),
+    ],
+)
+def test_the_multiplier_of_each_code(code, bits, multiplier, found_bits):
+    design = fitted(load_design("edge"), code, bits, 8)
+    assert (design.multiplier, design.weight_bits) == (multiplier, found_bits)
+    # Products of up to 16 bits have the accumulators that the design has, longer ones room for 4096 of the largest.
+    product = design.products.product_bits
+    expected = load_design("edge").accumulator_bits if product <= 16 else min(MAX_ACCUMULATOR_BITS, product + 12)
+    assert design.accumulator_bits == expected
+
+
+@pytest.mark.parametrize(("values", "entries"), [(4, 4), (5, 8), (16, 16), (17, 32)])
+def test_codebooks_are_powers_of_two(values, entries):
+    assert fitted(load_design("edge"), "codebook", 8, 8, values).codebook_entries == entries
+
+
+def test_what_is_fixed_stays():
+    edge = load_design("edge")
+    assert fitted(edge, "ternary", 2, 8, fixed=("multiplier",)).multiplier == "linear"
+    assert fitted(edge, "ternary", 2, 8, fixed=("accumulator_bits",)).accumulator_bits == edge.accumulator_bits
+    assert fitted(edge, "linear", 8, 8).accumulator_bits >= edge.accumulator_bits

@@ -1,0 +1,118 @@
+"""A file that is quantized already runs as it is: same integers, same cycles, and nothing that contradicts it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from skipstone.cli.options import chosen_design
+from skipstone.errors import SkipstoneError
+from skipstone.flow.prepare import CompressionOptions, measure_accuracy, prepare_network, stored_options
+from skipstone.mapper.lowering.compile import compile_network
+from skipstone.mapper.timing.cycles import network_cycles
+from skipstone.models.onnx_io.qdq_export import to_qdq
+from skipstone.models.quantization.network import QuantizedNetwork, WeightCode
+from skipstone.models.quantization.quantize import quantize
+from skipstone.models.quantization.ranges import calibrate
+from tests.models.builders import random_images
+from tests.models.graph.test_grids import assert_same
+from tests.models.onnx_io.test_qdq_export import residual
+
+
+def saved(folder: Path, bits: int = 8, activation_bits: int = 8, code: WeightCode = "linear") -> QuantizedNetwork:
+    graph = residual()
+    network = quantize(graph, calibrate(graph, random_images(graph, 3)), bits, activation_bits, code, 5)
+    onnx.save(to_qdq(network), folder / "quantized.onnx")
+    return network
+
+
+@pytest.mark.parametrize(
+    ("bits", "activation_bits", "code", "multiplier"),
+    [
+        (8, 8, "linear", "linear"),
+        (4, 6, "power_of_two", "shift"),
+        (8, 8, "ternary", "sign"),
+        (8, 8, "codebook", "codebook"),
+    ],
+)
+def test_a_quantized_file_runs_as_it_is(
+    bits: int, activation_bits: int, code: WeightCode, multiplier: str, tmp_path: Path
+) -> None:
+    network = saved(tmp_path, bits, activation_bits, code)
+    path = str(tmp_path / "quantized.onnx")
+    said: list[str] = []
+    prepared = prepare_network(path, CompressionOptions(), said.append)
+    assert said == ["reading the network"]
+    assert_same(network, prepared.compressed)
+    assert prepared.dense is prepared.compressed
+    options = prepared.options
+    assert (options.weight_bits, options.activation_bits, options.weight_code) == (bits, activation_bits, code)
+    design = chosen_design("tiny", path, CompressionOptions())
+    assert (design.multiplier, design.activation_bits) == (multiplier, activation_bits)
+    cycles = [
+        sum(one.cycles for one in network_cycles(compile_network(each, design))) for each in (network, prepared.dense)
+    ]
+    assert cycles[0] == cycles[1] > 0
+    # The same options said again contradict nothing.
+    assert stored_options(path, options) == options
+
+
+def test_what_contradicts_it_is_refused(tmp_path: Path) -> None:
+    saved(tmp_path, 4, 6)
+    stored = "network 'test' is quantized already"
+    else_ = "out, or quantize the float network"
+    for change, text in (
+        ({"prune": "2:4"}, f"{stored}, so --prune 2:4 can't change its weights; prune the float network"),
+        ({"weight_bits": 5}, f"{stored}, with --weight-bits 4; leave --weight-bits 5 {else_}"),
+        ({"activation_bits": 7}, f"{stored}, with --activation-bits 6; leave --activation-bits 7 {else_}"),
+        ({"weight_code": "ternary"}, f"{stored}, with --weight-code linear; leave --weight-code ternary {else_}"),
+        ({"calibration": "a.npz"}, f"{stored}, and needs no ranges; leave --calibration a.npz {else_}"),
+        (
+            {"calibration_method": "percentile:99"},
+            f"{stored}, and needs no ranges; leave --calibration-method percentile:99 {else_}",
+        ),
+    ):
+        with pytest.raises(SkipstoneError) as error:
+            prepare_network(str(tmp_path / "quantized.onnx"), replace(CompressionOptions(), **change))  # type: ignore[arg-type]
+        assert str(error.value) == text
+
+
+def test_no_float_network_has_no_accuracy(tmp_path: Path) -> None:
+    saved(tmp_path)
+    images = random_images(residual(), 6)
+    np.savez(tmp_path / "images.npz", images=images, labels=np.arange(6) % 4)
+    options = CompressionOptions(evaluation=str(tmp_path / "images.npz"))
+    prepared = prepare_network(str(tmp_path / "quantized.onnx"), options)
+    accuracy = measure_accuracy(prepared)
+    assert accuracy.float is None
+    assert accuracy.quantized == accuracy.compressed is not None
+
+
+def test_a_tensor_that_the_file_leaves_open_is_calibrated(tmp_path: Path) -> None:
+    """Without the last pair the result is float in the file; ours gets the range of what it can be."""
+    network = saved(tmp_path)
+    path = tmp_path / "quantized.onnx"
+    model = onnx.load(path)
+    softmax = next(node for node in model.graph.node if node.op_type == "Softmax")
+    linear = next(node for node in model.graph.node if node.name == "g" and node.op_type == "Conv")
+    softmax.input[0] = linear.output[0]
+    for node in [node for node in model.graph.node if node.name in ("g.integers", "g.clipped")]:
+        model.graph.node.remove(node)
+    for node in [node for node in model.graph.node if "g.integers" in node.input]:
+        model.graph.node.remove(node)
+    onnx.save(model, path)
+    prepared = prepare_network(str(path), CompressionOptions())
+    assert prepared.compressed.calibration == (
+        "as stored in the file (min-max on 3 images); the others: min-max on 16 seeded random inputs in 0,1"
+    )
+    assert prepared.compressed.tensors["s"] == network.tensors["s"]
+    assert prepared.compressed.tensors["g"].scale != network.tensors["g"].scale
+
+
+def test_a_float_network_keeps_its_options() -> None:
+    options = CompressionOptions(weight_bits=5)
+    assert stored_options("resnet8_fashion", options) is options
