@@ -1,4 +1,5 @@
-"""The carried calibration of our gateware: what each block costs, how well the fit holds, and the layers that it never saw.
+"""The carried calibration of our gateware: what each block costs, how well the fit holds, and the layers that it
+never saw.
 
 Nothing is measured here: the section prints what the carried data holds, and `skipstone calibrate` makes it anew.
 """

@@ -1,6 +1,7 @@
 """``python -m benchmarks.carry --work out/compression``: puts the best compressed variants among the carried networks.
 
-The networks come from the folders of ``python -m benchmarks compression``; each card says by which recipe and what it gave.
+The networks come from the folders of ``python -m benchmarks compression``; each card says by which recipe and what
+it gave.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Bits of weight memory for each nonzero, with absolute indices and with deltas: of random masks against the entropy bound, and
+"""Bits of weight memory for each nonzero, with absolute indices and with deltas: of random masks against the entropy
+bound, and
 of the carried network, where escapes cost cycles too."""
 
 from __future__ import annotations

@@ -1,8 +1,11 @@
-"""Every compression method on the carried network: accuracy on all test images, size, and exact cycles and energy on ``wide``.
+"""Every compression method on the carried network: accuracy on all test images, size, and exact cycles and energy on
+``wide``.
 
-Recipes are those that come with Skipstone and those in ``benchmarks/recipes``; each runs by ``skipstone.compress.run`` into
+Recipes are those that come with Skipstone and those in ``benchmarks/recipes``; each runs by
+``skipstone.compress.run`` into
 a folder of
-its own, where an interrupted measurement goes on. Trained recipes take hours all together, so a finished folder is taken as it is
+its own, where an interrupted measurement goes on. Trained recipes take hours all together, so a finished folder is
+taken as it is
 if its steps are still the same.
 """
 
@@ -50,13 +53,15 @@ GROUPS = (
     ),
     Group(
         "Pruning after training, without any training",
-        ("magnitude-50", "global-50", "random-50", "wanda-50", "taylor-50", "post-training-50", "magnitude-70", "second-order-70",
+        ("magnitude-50", "global-50", "random-50", "wanda-50", "taylor-50", "post-training-50", "magnitude-70",
+        "second-order-70",
          "second-order-80", "second-order-90", "second-order-lamp-80", "second-order-lamp-90", "second-order-2-4"),
     ),
     Group("Single weights, then trained", ("unstructured-50", "unstructured-80", "unstructured-90", "lamp-80",
     "distilled-80-no-labels")), Group(
         "Patterns and structures, then trained",
-        ("2-4", "one-4-tuned", "four-8-tuned", "random-50-tuned", "blocks-50-tuned", "kernels-50-tuned", "stripes-50-tuned",
+        ("2-4", "one-4-tuned", "four-8-tuned", "random-50-tuned", "blocks-50-tuned", "kernels-50-tuned",
+        "stripes-50-tuned",
          "shapes-50-tuned", "input-channels-30-tuned", "filters-30-tuned", "apoz-30-tuned", "thinet-30-tuned", "filters-half",
          "block-removed"),
     ),
@@ -64,7 +69,8 @@ GROUPS = (
         "Before and while training",
         ("snip-80", "rigl-80", "lottery-80", "iterative-80", "gradual-80", "l1-80", "group-lasso", "slimming"),
     ),
-    Group("Low rank, compact filters, in sequence", ("svd", "tucker", "cp", "depthwise-separable", "bottleneck", "combined")),
+    Group("Low rank, compact filters, in sequence", ("svd", "tucker", "cp", "depthwise-separable", "bottleneck",
+    "combined")),
     Group("With the array in the loop", ("uniform-80", "cycle-aware-50", "cycle-aware-70", "cycle-aware-80",
                                               "balanced-rows-80", "words")),
     Group("Measured only", ("gated", "robust-int8")),
@@ -94,15 +100,18 @@ def measure(settings: Settings) -> Section:
 
 HEADING = """# Compression, measured
 
-What each method of the surveys does to one network, from the data to the cycles; what did badly is here too. How to use them:
+What each method of the surveys does to one network, from the data to the cycles; what did badly is here too. How to
+use them:
 [compression](compression.md).
 """
 HEADINGS = ("recipe", "accuracy", "lost", "zeros", "bytes", "ratio", "cycles", "speed-up", "energy, nJ", "what it does")
 HEAD = f"""`{NETWORK}` on all 10,000 test images of Fashion-MNIST, as the integers that the array computes; points lost
-against the float network; bytes of encoded weights, and how many times fewer they are than in float32; exact cycles and energy of
+against the float network; bytes of encoded weights, and how many times fewer they are than in float32; exact cycles
+and energy of
 one image on `{DESIGN}`, with the multipliers that the weight code takes; speed-up over the dense 8-bit network.
 
-Recipes that say nothing of quantization end in 8 bits. Recipes that come with Skipstone train on all 60,000 images each epoch,
+Recipes that say nothing of quantization end in 8 bits. Recipes that come with Skipstone train on all 60,000 images
+each epoch,
 the others of this page on 6,000: they compare methods, not what each can reach. Seed 1 everywhere, one run each.
 
 """
@@ -114,7 +123,8 @@ def recipe_named(name: str) -> Recipe:
 
 
 def result_of(recipe: Recipe, folder: Path, dataset: Dataset, settings: Settings) -> Mapping[str, Any] | None:
-    """``compression.json`` of the recipe, from ``folder`` where it is there and the same steps made it; else it is made, or None
+    """``compression.json`` of the recipe, from ``folder`` where it is there and the same steps made it; else it is
+    made, or None
     where ``settings`` want what is finished only."""
     design = load_design(DESIGN)
     path = folder / "compression.json"

@@ -19,7 +19,8 @@ WEIGHTED = ("conv", "depthwise", "gemm")
 
 @dataclass(frozen=True)
 class LayerCost:
-    """``ideal_cycles`` are useful multiply-accumulates over PEs; ``loss`` is the cause that takes most of the other cycles,
+    """``ideal_cycles`` are useful multiply-accumulates over PEs; ``loss`` is the cause that takes most of the other
+    cycles,
     ``loss_share`` its share of all of the layer's cycles."""
 
     name: str

@@ -52,7 +52,8 @@ def render(section: Section, command: str, machine: str) -> str:
 
 
 def with_section(document: str, name: str, rendered: str, order: Sequence[str], head: str = HEAD) -> str:
-    """``document`` with the section put in the place of the old one of that name, or where ``order`` wants it; ``head`` comes
+    """``document`` with the section put in the place of the old one of that name, or where ``order`` wants it;
+    ``head`` comes
     first."""
     pattern = re.compile(r"<!-- (\S+) -->\n.*?<!-- end \1 -->\n", re.DOTALL)
     sections = {match[1]: match[0] for match in pattern.finditer(document)}

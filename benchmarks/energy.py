@@ -13,7 +13,8 @@ from benchmarks.settings import Settings
 from skipstone.flow.evaluate import operands_of
 from skipstone.flow.prepare import CompressionOptions, prepare_network
 from skipstone.hw.design import Design, load_design
-from skipstone.mapper.energy.actions import Actions, network_actions
+from skipstone.mapper.counters import Actions
+from skipstone.mapper.energy.actions import network_actions
 from skipstone.mapper.energy.area import area_terms
 from skipstone.mapper.energy.clock import clocked, timing
 from skipstone.mapper.energy.energy import PARTS, energy_by_part, layer_terms, rates

@@ -1,4 +1,5 @@
-"""Whole networks through the RTL over prunings, designs, weight codes, multipliers and index codings: every layer's cycles and
+"""Whole networks through the RTL over prunings, designs, weight codes, multipliers and index codings: every layer's
+cycles and
 every output compared."""
 
 from __future__ import annotations

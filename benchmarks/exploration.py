@@ -1,4 +1,5 @@
-"""How many design points a second an exploration evaluates exactly: in one process and in two, with compression known and new."""
+"""How many design points a second an exploration evaluates exactly: in one process and in two, with compression
+known and new."""
 
 from __future__ import annotations
 

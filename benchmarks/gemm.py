@@ -31,7 +31,8 @@ def measure(settings: Settings) -> Section:
 
 
 def loader_roof(network: QuantizedNetwork, load_width: int) -> tuple[int, int]:
-    """The least cycles in which a loader of ``load_width`` activations a cycle brings each pixel once: all channels in whole
+    """The least cycles in which a loader of ``load_width`` activations a cycle brings each pixel once: all channels
+    in whole
     words, and only those that some weight reads, packed without a gap."""
     (layer,) = network.array_layers
     channels, height, width = network.tensors[layer.input].shape

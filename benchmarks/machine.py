@@ -51,7 +51,8 @@ def one_core() -> Iterator[None]:
 
 
 def milliseconds(action: Callable[[], object], repeats: int) -> float:
-    """Median processor time of ``repeats`` calls after one to warm up: on one core that is the wall time of an idle machine."""
+    """Median processor time of ``repeats`` calls after one to warm up: on one core that is the wall time of an idle
+    machine."""
     action()
     times = []
     for _ in range(repeats):

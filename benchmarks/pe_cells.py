@@ -1,6 +1,7 @@
 """Cells of one PE for each kind of multiplier: generic gates and flip-flops after Yosys' ``synth``.
 
-The PE's windows and accumulators are memories that would swamp the figure: they stay whole (``$mem_v2``) and are not counted.
+The PE's windows and accumulators are memories that would swamp the figure: they stay whole (``$mem_v2``) and are not
+counted.
 Gates are of any type and equal weight (AND, XOR, multiplexer ...): a count for comparing, not an area.
 """
 

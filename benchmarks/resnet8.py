@@ -1,4 +1,5 @@
-"""ResNet-8, MLPerf Tiny's where it is at hand, and the carried one, dense and at 80% zeros: all of it on every built-in design,
+"""ResNet-8, MLPerf Tiny's where it is at hand, and the carried one, dense and at 80% zeros: all of it on every
+built-in design,
 and its layers on one."""
 
 from __future__ import annotations

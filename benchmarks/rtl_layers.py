@@ -20,7 +20,8 @@ OTHER = "other"
 
 @dataclass(frozen=True)
 class LayerRun:
-    """One layer alone: its cycles by the model and in the RTL, and whether all of its ``outputs`` were the reference's."""
+    """One layer alone: its cycles by the model and in the RTL, and whether all of its ``outputs`` were the
+    reference's."""
 
     name: str
     model_cycles: int
@@ -42,7 +43,8 @@ def spread(names: Sequence[str], count: int) -> list[str]:
 
 
 def alone(network: QuantizedNetwork, name: str) -> QuantizedNetwork:
-    """The layer ``name`` as a network of its own, whose input is the layer's. What it adds is then made by one more layer of
+    """The layer ``name`` as a network of its own, whose input is the layer's. What it adds is then made by one more
+    layer of
     the same geometry with a single weight for each output channel."""
     layer = next(one for one in network.array_layers if one.name == name)
     tensors = {tensor: network.tensors[tensor] for tensor in (layer.input, layer.output)}

@@ -1,7 +1,9 @@
 """NSGA-II against random search at equal trials: hypervolume of the fronts that both find, for several seeds.
 
-Both draw from the default space on the carried network, each trial a different choice; evaluations are shared between the
-searches, which changes no result. All fronts are measured in one box, between the best and the worst that any search found.
+Both draw from the default space on the carried network, each trial a different choice; evaluations are shared
+between the
+searches, which changes no result. All fronts are measured in one box, between the best and the worst that any search
+found.
 """
 
 from __future__ import annotations

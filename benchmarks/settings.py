@@ -18,9 +18,12 @@ TEXT_DIRECTION_ABSENT = "pip install --no-deps rapidocr-onnxruntime==1.4.4"
 
 @dataclass(frozen=True)
 class Settings:
-    """``models``: folder that may hold MLPerf Tiny's ResNet-8. ``rtl_layers``: layers of each large network that also run in
-    the RTL, at ``rtl_density``. ``images``: inputs of each whole network in the RTL. ``work``: folder in which long measurements
-    keep what they have; with ``finished_only`` what is not there is left out and named. ``progress``: told what is going on."""
+    """``models``: folder that may hold MLPerf Tiny's ResNet-8. ``rtl_layers``: layers of each large network that
+    also run in
+    the RTL, at ``rtl_density``. ``images``: inputs of each whole network in the RTL. ``work``: folder in which long
+    measurements
+    keep what they have; with ``finished_only`` what is not there is left out and named. ``progress``: told what is
+    going on."""
 
     models: Path | None = None
     rtl_layers: int = 0
@@ -40,7 +43,8 @@ class Settings:
 
 @dataclass(frozen=True)
 class TextDirection:
-    """PP-OCR's text direction classifier, a MobileNetV3 with squeeze and excitation, of 48 x 192 pixels from -1 to 1."""
+    """PP-OCR's text direction classifier, a MobileNetV3 with squeeze and excitation, of 48 x 192 pixels from -1 to
+    1."""
 
     path: str
     input_shape: tuple[int, ...] = (1, 3, 48, 192)

@@ -1,4 +1,5 @@
-"""PP-OCR's text direction classifier layer by layer, and which design takes less: a network of depthwise 5x5 kernels, global
+"""PP-OCR's text direction classifier layer by layer, and which design takes less: a network of depthwise 5x5
+kernels, global
 pools and few channels, which a design for ResNets does not suit."""
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ def measure(settings: Settings) -> Section:
 
 
 def halved_by(cost: LayerCost, others: dict[str, list[LayerCost]]) -> tuple[str, int] | None:
-    """The first of the other designs that takes at most half of a layer's cycles, and how many it takes. Where a design runs
+    """The first of the other designs that takes at most half of a layer's cycles, and how many it takes. Where a
+    design runs
     the layer together with another one, it does not count."""
     for design, costs in others.items():
         cycles = next((other.cycles for other in costs if other.name == cost.name), None)

@@ -1,7 +1,9 @@
 """The benchmark networks: known shapes with random weights and masks, seeded and free of downloads.
 
-Weights are drawn so that none of them becomes zero when it is quantized: a layer has exactly the nonzeros that are asked for.
-The networks are float graphs that the product's own calibration (on one random input) and quantization turn into integers,
+Weights are drawn so that none of them becomes zero when it is quantized: a layer has exactly the nonzeros that are
+asked for.
+The networks are float graphs that the product's own calibration (on one random input) and quantization turn into
+integers,
 so Adds are fused into drains and scales are legal, as for any imported network.
 """
 
@@ -19,7 +21,9 @@ import onnx
 from numpy.typing import NDArray
 
 from skipstone.models.graph.function import function
-from skipstone.models.graph.graph import (
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.grids import WeightCode
+from skipstone.models.graph.layers import (
     Add,
     Affine,
     AveragePool,
@@ -28,7 +32,6 @@ from skipstone.models.graph.graph import (
     Concat,
     Conv,
     ConvTranspose,
-    Graph,
     Layer,
     MaxPool,
     Padding,
@@ -38,7 +41,7 @@ from skipstone.models.graph.graph import (
     Upsample,
 )
 from skipstone.models.onnx_io.reader import load
-from skipstone.models.quantization.network import QuantizedNetwork, WeightCode
+from skipstone.models.quantization.network import QuantizedNetwork
 from skipstone.models.quantization.quantize import quantize
 from skipstone.models.quantization.ranges import calibrate
 
@@ -53,7 +56,8 @@ RESNET18_STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))
 
 
 def random_weights(shape: tuple[int, ...], nonzeros: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """``nonzeros`` weights at uniformly random places, of magnitudes within a factor of ten (8 bits keep all of them) and of a
+    """``nonzeros`` weights at uniformly random places, of magnitudes within a factor of ten (8 bits keep all of
+    them) and of a
     variance that keeps activations in range from layer to layer."""
     size = int(np.prod(shape))
     weights = np.zeros(size)
@@ -65,7 +69,8 @@ def random_weights(shape: tuple[int, ...], nonzeros: int, rng: np.random.Generat
 
 
 def gemm(nonzeros: int, seed: int = 0) -> QuantizedNetwork:
-    """The product of a sparse 64 x 576 matrix (rows are output channels) and a dense 576 x 1024 one (columns are pixels)."""
+    """The product of a sparse 64 x 576 matrix (rows are output channels) and a dense 576 x 1024 one (columns are
+    pixels)."""
     weights = random_weights((64, 576, 1, 1), nonzeros, np.random.default_rng(seed))
     layer = Conv(name="gemm", inputs=("x",), weights=weights, bias=np.zeros(64, np.float32))
     return quantized(Graph("gemm_64x1024x576", "x", (576, 32, 32), (layer,), ("gemm",)))
@@ -85,8 +90,10 @@ NETWORKS: dict[str, Callable[[float], QuantizedNetwork]] = {"resnet18": resnet18
 
 
 def every_operator(seed: int = 0) -> Graph:
-    """A small network with every kind of layer: convolutions (strided, dilated, grouped, depthwise, transposed), pools with and
-    without a border that changes the divisor, tensors side by side, upsampling, squeeze and excitation, tables fused and
+    """A small network with every kind of layer: convolutions (strided, dilated, grouped, depthwise, transposed),
+    pools with and
+    without a border that changes the divisor, tensors side by side, upsampling, squeeze and excitation, tables fused
+    and
     alone, an affine and a clamp that stand alone, residual Adds fused and lone, and a classifier."""
     rng = np.random.default_rng(seed)
 

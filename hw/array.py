@@ -27,7 +27,8 @@ ROW_MODULE = "skipstone_row"
     SELECT_CODEBOOKS,
     SELECT_WEIGHTS,
 ) = range(7)
-"""Memories on the host port; the weights of row r are ``SELECT_WEIGHTS + r``. The tables of all requantizers are written at
+"""Memories on the host port; the weights of row r are ``SELECT_WEIGHTS + r``. The tables of all requantizers are
+written at
 once, and so are the codebooks of all rows."""
 
 
@@ -47,7 +48,8 @@ def host_selects(design: Design) -> dict[str, int]:
 
 
 def host_port_bits(design: Design) -> tuple[int, int, int]:
-    """Widths of ``host_data``, ``host_address`` and ``host_select``: the widest word, the deepest memory, all memories."""
+    """Widths of ``host_data``, ``host_address`` and ``host_select``: the widest word, the deepest memory, all
+    memories."""
     memories = (
         (design.activation_words, design.activation_word_bits),
         (design.load_entries, design.load_entry.width),
@@ -65,7 +67,8 @@ def host_port_bits(design: Design) -> tuple[int, int, int]:
 
 
 class SkipstoneArray(wiring.Component):
-    """Runs the network in its memories: one cycle of ``start``, then ``busy`` until ``done``; ``layer`` counts layers done.
+    """Runs the network in its memories: one cycle of ``start``, then ``busy`` until ``done``; ``layer`` counts
+    layers done.
 
     While not busy, the host writes ``host_data`` to ``host_address`` of the memory ``host_select`` in every cycle with
     ``host_write``, and reads the activation word at ``host_address`` one cycle later from ``host_read``.
@@ -126,7 +129,8 @@ class SkipstoneArray(wiring.Component):
             self.layer.eq(controller.layer),
             controller.layer_done.eq(drain.layer_done),
             self.host_read.eq(other_port.data),
-            # Activation memory: the loader's port, the drain's second operand (or the host), the drain's result (or the host).
+            # Activation memory: the loader's port, the drain's second operand (or the host), the drain's result (or
+            # the host).
             load_port.addr.eq(loader.read_address),
             loader.read_word.eq(load_port.data),
             other_port.addr.eq(Mux(controller.busy, drain.other_address, self.host_address)),

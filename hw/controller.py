@@ -14,10 +14,13 @@ class Controller(wiring.Component):
     """Hands one descriptor after the other to the loader and the rows (``config``), and one layer later to the drain
     (``drain_config``).
 
-    The loader begins a layer (``begin``) as soon as it has taken all entries of the layer before (``loading`` has been low
-    for a cycle) and the drain has come to that layer: then it is ``ahead`` of the drain, until ``layer_done`` says that the
+    The loader begins a layer (``begin``) as soon as it has taken all entries of the layer before (``loading`` has
+    been low
+    for a cycle) and the drain has come to that layer: then it is ``ahead`` of the drain, until ``layer_done`` says
+    that the
     drain wrote the layer's last result, and the drain follows (``drain_begin``, one cycle later). ``layer`` counts
-    finished layers. After a layer that says ``pause``, ``start`` goes on with the next one; after the last layer, it begins
+    finished layers. After a layer that says ``pause``, ``start`` goes on with the next one; after the last layer, it
+    begins
     anew, and ``restart`` sends all list pointers back to the start of their memories.
     """
 

@@ -1,4 +1,5 @@
-"""What a row makes of an entry of its list before the PEs see it: the index it stands for, and the weight behind its code."""
+"""What a row makes of an entry of its list before the PEs see it: the index it stands for, and the weight behind its
+code."""
 
 from amaranth.hdl import Cat, Module, Signal, Value, unsigned
 from amaranth.lib import data, wiring
@@ -12,7 +13,8 @@ from skipstone.hw.fields import width_of
 def entry_index(m: Module, design: Design, entry: data.View, issue: Value) -> data.View:
     """Lane, slot and accumulator of ``entry``, in the cycle in which it stands there; it is taken with ``issue``.
 
-    Absolute: they are fields of it. Delta: ``index = before + delta + 1``, ``before`` being that of the row's entry before in the
+    Absolute: they are fields of it. Delta: ``index = before + delta + 1``, ``before`` being that of the row's entry
+    before in the
     window, or -1.
     """
     layout = design.weight_index.layout()
@@ -32,7 +34,8 @@ def entry_index(m: Module, design: Design, entry: data.View, issue: Value) -> da
 class Decoder(wiring.Component):
     """``weight`` is what the code stands for, ``LATENCY`` cycles later; one a cycle.
 
-    With a kind that is looked up, ``weight = codebooks[codebook][code]``, where ``codebook`` is taken with ``begin`` and holds
+    With a kind that is looked up, ``weight = codebooks[codebook][code]``, where ``codebook`` is taken with ``begin``
+    and holds
     from the next cycle on. With all others ``weight`` is the code.
     """
 

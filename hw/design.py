@@ -17,10 +17,8 @@ from typing import Any
 from skipstone.errors import DesignError
 from skipstone.hw.fields import Field, Fields, width_of
 from skipstone.hw.multipliers import ADDITIVE_WEIGHT_BITS, MULTIPLIERS, SHIFT_WEIGHT_BITS, Multiplier
+from skipstone.hw.numbers import MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS, SHIFT_BITS
 
-MULTIPLIER_BITS = 16
-OTHER_MULTIPLIER_BITS = 32
-SHIFT_BITS = 6
 FREE_TILES_BITS = 8
 ALL_TILES_FREE = (1 << FREE_TILES_BITS) - 1
 """``free_tiles`` of a layer that reads nothing of what the layer before writes."""
@@ -65,18 +63,25 @@ class Design:
 
     ``rows`` x ``cols`` PEs; each PE has ``windows`` activation windows of ``window_depth`` entries and two banks of
     ``accumulators`` accumulators. The loader moves ``load_width`` activations (one memory word) a cycle;
-    ``requantizer_lanes`` outputs a cycle are requantized. ``*_bits`` are widths. Memory sizes: ``activation_words`` words of
+    ``requantizer_lanes`` outputs a cycle are requantized. ``*_bits`` are widths. Memory sizes: ``activation_words``
+    words of
     ``load_width`` activations, ``weight_entries`` nonzeros per row, ``load_entries`` words of the loader's lists,
-    ``parameter_words`` requantization words (``requantizer_lanes`` channels each), ``layers`` descriptors. ``reach`` bounds
-    the extent of the kernel part held by one window (larger kernels are split over windows); ``leave_bits`` is the width of
-    the number of windows a row leaves behind one entry; ``max_stride`` and ``max_dimension`` bound strides and image sizes.
+    ``parameter_words`` requantization words (``requantizer_lanes`` channels each), ``layers`` descriptors. ``reach``
+    bounds
+    the extent of the kernel part held by one window (larger kernels are split over windows); ``leave_bits`` is the
+    width of
+    the number of windows a row leaves behind one entry; ``max_stride`` and ``max_dimension`` bound strides and image
+    sizes.
 
-    ``multiplier`` is how PEs multiply (``skipstone.hw.multipliers``): ``linear`` by integers of ``weight_bits``; ``shift`` by plus or minus
+    ``multiplier`` is how PEs multiply (``skipstone.hw.multipliers``): ``linear`` by integers of ``weight_bits``;
+    ``shift`` by plus or minus
     a power of two, whose sign and exponent have ``weight_bits`` together (2 to 5); ``additive`` by plus or minus a
     sum of powers of two, whose sign and terms of 2 bits have ``weight_bits`` (3, 5 or 7); ``sign`` by plus or minus one
-    (``weight_bits`` does not matter); ``codebook`` by one of ``codebook_entries`` integers of ``weight_bits``, which each row
+    (``weight_bits`` does not matter); ``codebook`` by one of ``codebook_entries`` integers of ``weight_bits``, which
+    each row
     looks up in one of ``codebooks`` codebooks, one a layer. ``index_coding`` is how an entry names its activation and
-    accumulator: ``absolute``, or ``delta``, the distance from the row's entry before in ``delta_bits``. ``tables`` is the number
+    accumulator: ``absolute``, or ``delta``, the distance from the row's entry before in ``delta_bits``. ``tables``
+    is the number
     of tables of ``2**activation_bits`` entries in which each requantizer lane can look up its result.
     """
 
@@ -239,7 +244,8 @@ class Design:
 
     @cached_property
     def weight_index(self) -> Fields:
-        """Where a nonzero belongs: the activation (lane and slot of the window) and the accumulator. As one number it rises
+        """Where a nonzero belongs: the activation (lane and slot of the window) and the accumulator. As one number
+        it rises
         within a row's entries of a window."""
         return Fields(
             (
@@ -251,8 +257,10 @@ class Design:
 
     @cached_property
     def weight_entry(self) -> Fields:
-        """One nonzero: the code of its value, its index, and what comes after it: how many windows the row leaves, and whether
-        the tile's list ends. ``delta`` is the index less that of the row's entry before in the window, less one; before a
+        """One nonzero: the code of its value, its index, and what comes after it: how many windows the row leaves,
+        and whether
+        the tile's list ends. ``delta`` is the index less that of the row's entry before in the window, less one;
+        before a
         window's first entry stands -1. ``filler`` marks an entry that changes no accumulator; where the code 0
         says 0, that does."""
         kind = self.products
@@ -268,8 +276,10 @@ class Design:
 
     @cached_property
     def load_entry(self) -> Fields:
-        """One word to load: its place in the tile's input region (``y``, ``x``), the same counted from the first tap of the
-        window's part of the kernel (``dy``, ``dx``), its address from the region's origin (modulo the address space), the
+        """One word to load: its place in the tile's input region (``y``, ``x``), the same counted from the first tap
+        of the
+        window's part of the kernel (``dy``, ``dx``), its address from the region's origin (modulo the address
+        space), the
         first slot of its channel group in the window, and whether it ends the window or the tile's list."""
         return Fields(
             (
@@ -307,10 +317,14 @@ class Design:
 
     @cached_property
     def descriptor(self) -> Fields:
-        """One layer. Counts are stored less one, but for two: the loader begins the layer once ``wait_tiles`` tiles of the
-        layer before are written, and its tiles from ``free_tiles`` on when all of them are (``ALL_TILES_FREE``: it never
-        waits). ``pause``: the array stops after this layer, and the next start goes on. ``tap_y``/``tap_x`` give, for each
-        offset below ``reach``, the tap's part of the slot number and whether there is a tap at all; addresses are in words,
+        """One layer. Counts are stored less one, but for two: the loader begins the layer once ``wait_tiles`` tiles
+        of the
+        layer before are written, and its tiles from ``free_tiles`` on when all of them are (``ALL_TILES_FREE``: it
+        never
+        waits). ``pause``: the array stops after this layer, and the next start goes on. ``tap_y``/``tap_x`` give,
+        for each
+        offset below ``reach``, the tap's part of the slot number and whether there is a tap at all; addresses are in
+        words,
         modulo the address space."""
         dimension, address = self.dimension_bits, self.address_bits
         tile_step = width_of(self.cols * self.max_stride + 1)

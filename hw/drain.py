@@ -14,8 +14,10 @@ from skipstone.hw.requantizer import Requantizer
 
 
 class Walker(wiring.Component):
-    """Addresses of a tensor's pixels, in the order in which the drain comes to them: ``next_pixel`` within a row of the tile,
-    ``next_row`` to the tile's next row, ``next_tile`` to the right, ``next_tile_row`` to the leftmost of the tiles below,
+    """Addresses of a tensor's pixels, in the order in which the drain comes to them: ``next_pixel`` within a row of
+    the tile,
+    ``next_row`` to the tile's next row, ``next_tile`` to the right, ``next_tile_row`` to the leftmost of the tiles
+    below,
     ``first`` back to the first tile. ``pixel`` is the first word of the pixel at hand."""
 
     STEPS = ("pixel_step", "row_step", "tile_step_y", "tile_step_x")
@@ -54,8 +56,10 @@ class Drain(wiring.Component):
     ``released`` in the last step, whose accumulators are free one cycle later. A step in cycle d reads the accumulators
     (``values``), the parameters and the other tensor's word, and is written at the end of cycle d + ``LATENCY``.
     ``layer_done`` is high in the cycle that writes the layer's last result, and ``tiles_written`` counts the layer's
-    tiles whose last result is written. ``config`` belongs to the layer that the last ``begin`` began; no tile of the next
-    layer is taken before the next one. The host writes the parameters (``host_write``) and the requantizers' tables, all
+    tiles whose last result is written. ``config`` belongs to the layer that the last ``begin`` began; no tile of the
+    next
+    layer is taken before the next one. The host writes the parameters (``host_write``) and the requantizers' tables,
+    all
     lanes at once (``host_tables``).
     """
 
@@ -226,7 +230,8 @@ class Drain(wiring.Component):
                 *to_first_tile,
             ]
 
-        # The parameter word of the step in cycle d stands on the port in d + 1, together with the registered accumulators.
+        # The parameter word of the step in cycle d stands on the port in d + 1, together with the registered
+        # accumulators.
         read = parameters.read_port(domain="sync")
         m.d.comb += read.addr.eq(parameter_address)
         address = Signal(design.address_bits)

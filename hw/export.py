@@ -15,7 +15,8 @@ from skipstone.hw.shared import SharedModules
 TOP = "skipstone_array"
 SHARED_MODULES = (ROW_MODULE, PE_MODULE)
 COMPILED_ONCE = (ROW_MODULE,)
-"""Modules that a simulator had better compile once for all their instances; the PEs run fastest as part of their row."""
+"""Modules that a simulator had better compile once for all their instances; the PEs run fastest as part of their
+row."""
 
 _NAME = r"\\\S+ |\w+"
 _WORD_SELECT = re.compile(
@@ -34,7 +35,8 @@ _FIRST_EVENT = r"""  reg \1  = 0;
 
 
 def to_verilog(component: wiring.Component, name: str) -> str:
-    """Verilog of ``component`` as module ``name`` with every module below it; clock ``clk``, synchronous reset ``rst``."""
+    """Verilog of ``component`` as module ``name`` with every module below it; clock ``clk``, synchronous reset
+    ``rst``."""
     texts: list[str] = []
     done: set[str] = set()
     pending: list[tuple[str, wiring.Component]] = [(name, component)]
@@ -57,7 +59,8 @@ def to_verilog(component: wiring.Component, name: str) -> str:
 
 @contextmanager
 def _memories_without_contents() -> Iterator[None]:
-    """Memories are SRAM: they start without contents. Amaranth writes zeros for them, bit by bit, which takes minutes for large
+    """Memories are SRAM: they start without contents. Amaranth writes zeros for them, bit by bit, which takes
+    minutes for large
     ones, and has no other way to leave them out."""
     emit = rtlil.ModuleEmitter.emit_memory
     rtlil.ModuleEmitter.emit_memory = lambda emitter, index, cell: None
@@ -70,7 +73,8 @@ def _memories_without_contents() -> Iterator[None]:
 def _simplify(module: str) -> str:
     """Says the same in the words that simulators are quick at; Amaranth has no other way to write them.
 
-    A word of a wide vector is selected, not shifted out; a sign is extended by replication, not bit by bit. Verilator checks
+    A word of a wide vector is selected, not shifted out; a sign is extended by replication, not bit by bit.
+    Verilator checks
     the range of every access, which copies whole words, unless the memory has an entry for every address: there it has.
     """
 

@@ -1,4 +1,5 @@
-"""Bit fields, once for both sides: ``pack`` makes the integer that goes into a memory, ``layout`` the gateware's view."""
+"""Bit fields, once for both sides: ``pack`` makes the integer that goes into a memory, ``layout`` the gateware's
+view."""
 
 from __future__ import annotations
 

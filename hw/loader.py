@@ -12,8 +12,10 @@ from skipstone.hw.pe import load_layout
 
 
 class Capture(wiring.Component):
-    """Decides where one column puts a word: ``slot = entry slot + tap_y[dy - origin_y] + tap_x[dx - origin_x]``, and whether
-    the column needs it at all. ``origin`` is the column's output pixel times the stride. Two cycles after ``dy``/``dx``,
+    """Decides where one column puts a word: ``slot = entry slot + tap_y[dy - origin_y] + tap_x[dx - origin_x]``, and
+    whether
+    the column needs it at all. ``origin`` is the column's output pixel times the stride. Two cycles after
+    ``dy``/``dx``,
     one word a cycle."""
 
     LATENCY = 2
@@ -66,14 +68,18 @@ class Capture(wiring.Component):
 class Loader(wiring.Component):
     """Walks the load list of a tile, for every tile of every pass; one word a cycle while a window is free.
 
-    A list entry taken in cycle u is read from activation memory in u + 1 (``read_address``), arrives in u + 2 and is written
+    A list entry taken in cycle u is read from activation memory in u + 1 (``read_address``), arrives in u + 2 and is
+    written
     into the windows at the end of u + 3; a row may issue an entry that reads it in u + ``LATENCY``. Words outside the
-    image become ``pad_value`` and cost the same cycle. ``begun``/``done`` pulse with the first and the last word of each
-    window; the first word of a window is taken only while ``may_begin``. Every window is waited for by some row, so that a layer
+    image become ``pad_value`` and cost the same cycle. ``begun``/``done`` pulse with the first and the last word of
+    each
+    window; the first word of a window is taken only while ``may_begin``. Every window is waited for by some row, so
+    that a layer
     cannot end while the loader still works for it.
 
     While the loader is ``ahead`` of the drain, it waits at the start of a tile: until the drain has written
-    ``config.wait_tiles`` tiles of its layer (``tiles_written``), and from the layer's tile ``config.free_tiles`` on for as
+    ``config.wait_tiles`` tiles of its layer (``tiles_written``), and from the layer's tile ``config.free_tiles`` on
+    for as
     long as it is ahead.
     """
 

@@ -1,6 +1,8 @@
-"""How the PEs multiply: for each kind, what a weight's code is, how wide the product is, and the gateware that makes it.
+"""How the PEs multiply: for each kind, what a weight's code is, how wide the product is, and the gateware that makes
+it.
 
-A design names its kind (``Design.multiplier``); rows, PEs, mapper and energy model ask the object that stands for it. Plain
+A design names its kind (``Design.multiplier``); rows, PEs, mapper and energy model ask the object that stands for
+it. Plain
 integers, except for ``product``, which alone imports Amaranth.
 """
 
@@ -17,9 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Multiplier(ABC):
-    """One kind. ``code_bits``: width of the code in a list entry; ``operand_bits``: of what a PE is given, which is the code
-    itself unless the row looks it up (``looked_up``); ``product_bits``: of the signed product. ``values`` are the integers
-    of the codes 0, 1, ... where the kind fixes them. Only a kind with ``zero_code`` can say 0, with the code 0: the entries of
+    """One kind. ``code_bits``: width of the code in a list entry; ``operand_bits``: of what a PE is given, which is
+    the code
+    itself unless the row looks it up (``looked_up``); ``product_bits``: of the signed product. ``values`` are the
+    integers
+    of the codes 0, 1, ... where the kind fixes them. Only a kind with ``zero_code`` can say 0, with the code 0: the
+    entries of
     the others have a bit that says that they are fillers. ``signed_code``: the code is a two's complement number.
     """
 
@@ -59,7 +64,8 @@ class Linear(Multiplier):
 
 
 class Codebook(Linear):
-    """The code is a place in the layer's codebook, which the row looks up once for all of its PEs; they multiply fully."""
+    """The code is a place in the layer's codebook, which the row looks up once for all of its PEs; they multiply
+    fully."""
 
     zero_code = False
     signed_code = False
@@ -67,7 +73,8 @@ class Codebook(Linear):
 
 
 class Shift(Multiplier):
-    """The code is a sign above an exponent, the weight ``+-2**exponent``: a PE negates and shifts, nothing multiplies."""
+    """The code is a sign above an exponent, the weight ``+-2**exponent``: a PE negates and shifts, nothing
+    multiplies."""
 
     @property
     def largest_exponent(self) -> int:
@@ -75,7 +82,8 @@ class Shift(Multiplier):
 
     @property
     def multiplexer_bits(self) -> int:
-        """Multiplexers of one bit in the shifter: a stage for each bit of the exponent, as wide as what it may have shifted."""
+        """Multiplexers of one bit in the shifter: a stage for each bit of the exponent, as wide as what it may have
+        shifted."""
         return sum(self.activation_bits + (2 << stage) for stage in range(self.code_bits - 1))
 
     @property
@@ -95,10 +103,12 @@ class Shift(Multiplier):
 
 
 class Additive(Multiplier):
-    """The code is a sign above ``terms`` fields of 2 bits, the weight plus or minus their sum: field t, counted from the lowest,
+    """The code is a sign above ``terms`` fields of 2 bits, the weight plus or minus their sum: field t, counted from
+    the lowest,
     is 0 or ``2**(t + terms * (field - 1))``. A PE negates, shifts once for each term, and adds.
 
-    The levels are those of Li, Dong, Wang, "Additive Powers-of-Two Quantization", 2020, with terms of 2 bits. The sign of
+    The levels are those of Li, Dong, Wang, "Additive Powers-of-Two Quantization", 2020, with terms of 2 bits. The
+    sign of
     0 has no meaning; the code 0 is the one that says 0.
     """
 
@@ -110,7 +120,8 @@ class Additive(Multiplier):
 
     @property
     def multiplexer_bits(self) -> int:
-        """Multiplexers of one bit for all terms: nothing or the activation, once or twice shifted, and one of the two."""
+        """Multiplexers of one bit for all terms: nothing or the activation, once or twice shifted, and one of the
+        two."""
         negated_bits = self.activation_bits + 1
         return self.terms * (negated_bits + (negated_bits + self.terms) + (negated_bits + 2 * self.terms))
 

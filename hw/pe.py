@@ -1,4 +1,5 @@
-"""The processing element: a window memory, a multiplier of any kind and two banks of accumulators. Its row controls it."""
+"""The processing element: a window memory, a multiplier of any kind and two banks of accumulators. Its row controls
+it."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
@@ -17,11 +18,14 @@ def load_layout(design: Design) -> data.StructLayout:
 
 
 class Pe(wiring.Component):
-    """``accumulator[a] = (first ? 0 : accumulator[a]) + weight * window[address][lane]``, or the maximum of the products.
+    """``accumulator[a] = (first ? 0 : accumulator[a]) + weight * window[address][lane]``, or the maximum of the
+    products.
 
     One entry a cycle, never refused. The control arrives in stages, each registered in the row: ``x`` reads the window,
-    ``m`` multiplies one cycle later, ``a`` accumulates one cycle after that. Counted from the row's issue, one cycle before
-    ``x``, the accumulator shows the result after ``LATENCY`` cycles. A loaded word is readable one cycle after ``load``.
+    ``m`` multiplies one cycle later, ``a`` accumulates one cycle after that. Counted from the row's issue, one cycle
+    before
+    ``x``, the accumulator shows the result after ``LATENCY`` cycles. A loaded word is readable one cycle after
+    ``load``.
     ``values`` are the accumulators from ``drain_address`` upward, read without delay.
     """
 
@@ -58,11 +62,13 @@ class Pe(wiring.Component):
         read = window.read_port(domain="comb")
         m.d.comb += read.addr.eq(self.x_address)
 
-        # Lanes a power of two of bits apart: to select one takes a shift, where any other distance takes a multiplication.
+        # Lanes a power of two of bits apart: to select one takes a shift, where any other distance takes a
+        # multiplication.
         bits = design.activation_bits
         stride = 1 << ceil_log2(bits)
         lanes = Cat(Cat(read.data.word_select(i, bits), Const(0, stride - bits)) for i in range(design.load_width))
-        # The row's valid bits say when these mean something; a reset of theirs would only cost wires (and simulation time).
+        # The row's valid bits say when these mean something; a reset of theirs would only cost wires (and simulation
+        # time).
         activation = Signal(signed(bits), reset_less=True)
         with m.If(self.x_valid):
             m.d.sync += activation.eq(lanes.word_select(self.x_lane, stride)[:bits].as_signed())

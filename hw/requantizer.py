@@ -6,8 +6,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from skipstone.hw.design import MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS, SHIFT_BITS, Design
+from skipstone.hw.design import Design
 from skipstone.hw.fields import width_of
+from skipstone.hw.numbers import MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS, SHIFT_BITS
 
 LATE = ("zero_point", "low", "high", "table", "use_table")
 
@@ -17,7 +18,8 @@ class Requantizer(wiring.Component):
     + (1 << (shift - 1))) >> shift, low, high)``, then ``q = tables[table][c + 2**(bits - 1)]`` with ``use_table``, else
     ``q = c``; one value a cycle, after ``LATENCY`` cycles.
 
-    All constants but ``other_zero_point`` belong to the value and come with it in ``parameter``. ``shift`` must be 1 to 47. With
+    All constants but ``other_zero_point`` belong to the value and come with it in ``parameter``. ``shift`` must be 1
+    to 47. With
     ``add_other`` low the second term is zero. A design without tables has a register in their place.
     """
 

@@ -20,14 +20,18 @@ class Row(wiring.Component):
 
     The weight memory holds, for each layer and pass in turn, the list of one tile; the list is replayed for every tile
     and the next list follows behind it, so the row needs no addresses. ``begin`` comes with the next layer's ``tiles``,
-    ``passes``, ``maximum`` and, where there are any, ``codebook``, which stay until the row has entered that layer: at once,
-    if it has no other, or right behind its last entry of the layer before. An entry says how many windows the row leaves
+    ``passes``, ``maximum`` and, where there are any, ``codebook``, which stay until the row has entered that layer:
+    at once,
+    if it has no other, or right behind its last entry of the layer before. An entry says how many windows the row
+    leaves
     behind it (``leave``) and whether the tile ends (``last``). A row's list always starts in the tile's first window; a
-    filler entry takes its cycle and changes no accumulator. The host writes codebooks with ``host_codebooks``, entries with
+    filler entry takes its cycle and changes no accumulator. The host writes codebooks with ``host_codebooks``,
+    entries with
     ``host_write``.
 
     ``held`` (signed) is the number of windows that the loader has begun and this row has not left; the loader may begin
-    another while it is below ``windows`` in every row. ``finished`` says that a tile waits for the drain; ``taken`` takes it,
+    another while it is below ``windows`` in every row. ``finished`` says that a tile waits for the drain; ``taken``
+    takes it,
     ``released`` gives its bank back. ``values`` are the drained accumulators of column ``drain_column``, zero where
     the tile had no entry for the accumulator; they come without delay.
     """
@@ -69,7 +73,8 @@ class Row(wiring.Component):
         design = self.design
         depth = design.bank_depth
 
-        # Weight memory. The entry on ``read.data`` is the one at ``address``; an entry that may not issue is read again.
+        # Weight memory. The entry on ``read.data`` is the one at ``address``; an entry that may not issue is read
+        # again.
         weights = Memory(shape=unsigned(design.weight_entry.width), depth=design.weight_entries, init=[])
         m.submodules.weights = weights
         host = weights.write_port()
@@ -143,7 +148,8 @@ class Row(wiring.Component):
         index = entry_index(m, design, entry, issue)
         m.d.comb += accumulator.eq(Mux(bank, depth, 0) + index.accumulator)
         touch = Signal(2 * depth)
-        # A filler only passes the time: it stands where a row has no nonzero but must leave a window, or has a long way to go.
+        # A filler only passes the time: it stands where a row has no nonzero but must leave a window, or has a long
+        # way to go.
         filler = entry.value == 0 if design.products.zero_code else entry.filler
         useful = Signal()
         m.d.comb += useful.eq(issue & ~filler)

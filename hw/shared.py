@@ -1,6 +1,7 @@
 """Modules that are compiled once: a parent instantiates a shared component by name instead of elaborating a copy.
 
-Amaranth writes one Verilog module per instance; 256 PEs would be 256 modules to write, lint and compile. ``Shared`` puts
+Amaranth writes one Verilog module per instance; 256 PEs would be 256 modules to write, lint and compile. ``Shared``
+puts
 an ``Instance`` of a named module in the parent, and ``skipstone.hw.export`` writes that module once.
 """
 

@@ -1,4 +1,5 @@
-"""The mapper's errors: a layer that the design cannot run, with the parameter to change and the value that would do; and
+"""The mapper's errors: a layer that the design cannot run, with the parameter to change and the value that would do;
+and
 numbers of a technology that are not there."""
 
 from skipstone.errors import SkipstoneError

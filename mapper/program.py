@@ -10,8 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.hw.design import Design
-from skipstone.mapper.lowering.windows import KernelSplit
-from skipstone.mapper.lowering.workload import Geometry
 from skipstone.models.quantization.network import HostProduct
 
 
@@ -51,7 +49,8 @@ class LayerSchedule:
     cover the ``out_height`` x ``out_width`` output; ``steps`` are the drain steps of one pixel in one pass.
 
     The loader may begin the layer while the last ``unneeded_tiles`` tiles of the layer before are not yet written, and take the
-    first ``free_tiles`` tiles' words before all of them are (``skipstone.hw.design.ALL_TILES_FREE``: it need not wait for that layer at
+    first ``free_tiles`` tiles' words before all of them are (``skipstone.hw.design.ALL_TILES_FREE``: it need not
+    wait for that layer at
     all). After a layer with ``pause`` the array waits for the host.
     """
 
@@ -216,3 +215,34 @@ class Program:
         for row in range(self.design.rows):
             images[f"weights{row}"] = [int(word) for layer in self.layers for word in layer.weights[row]]
         return images
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """How windows slide over the input. ``padding``: rows and columns before the image (negative: cropped). ``low`` and ``high``
+    are the first and last input row and column that the output pixel (0, 0) reads."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+
+    @property
+    def low(self) -> tuple[int, int]:
+        return -self.padding[0], -self.padding[1]
+
+    @property
+    def high(self) -> tuple[int, int]:
+        return (
+            (self.kernel[0] - 1) * self.dilation[0] - self.padding[0],
+            (self.kernel[1] - 1) * self.dilation[1] - self.padding[1],
+        )
+
+
+@dataclass(frozen=True)
+class KernelSplit:
+    """The rectangle of taps one window holds (``height`` x ``width``) and how many channel groups fit beside each other."""
+
+    height: int
+    width: int
+    groups: int

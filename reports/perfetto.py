@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from skipstone.mapper.timing.timeline import (
+from skipstone.mapper.results.timeline import (
     DRAIN,
     DRAINS,
     HELD,

@@ -1,83 +1,36 @@
 """Counts what the hardware does for a layer: the same events as in the cycle model, times how often they happen.
 
-Every count but two is exact for the RTL as it stands (``activation_bits`` is a mean over images, and ``exposed_entries`` takes
-accumulators to have equal shares of the entries): columns outside the image still multiply, words outside the image still
+Every count but two is exact for the RTL as it stands (``activation_bits`` is a mean over images, and
+``exposed_entries`` takes
+accumulators to have equal shares of the entries): columns outside the image still multiply, words outside the image
+still
 pass the
-loader, and every PE drives its drained accumulators, asked or not. No count depends on the sizes of the design's memories.
+loader, and every PE drives its drained accumulators, asked or not. No count depends on the sizes of the design's
+memories.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from skipstone.hw.design import Design
+from skipstone.mapper.counters import Actions
 from skipstone.mapper.energy.activity import awake_macs, exposed_entries
 from skipstone.mapper.energy.traffic import traffic
 from skipstone.mapper.program import LayerProgram, Program
-from skipstone.mapper.timing.cycles import LayerCycles
+from skipstone.mapper.results.layer_cycles import LayerCycles
 
 if TYPE_CHECKING:
     from skipstone.mapper.energy.operands import Operands
 
 
-@dataclass(frozen=True)
-class Actions:
-    """Actions of one layer for one input.
-
-    ``macs``: multiply-accumulates done by PEs, idle columns included. ``useful_macs``: those whose pixel is in the image and
-    whose weight is not zero; ``awake_macs``: those in columns that read the image at all; ``activation_bits``: bits of
-    what they are given (``skipstone.mapper.energy.operands``). ``window_reads``: activations that windows give to PEs, one for each entry of
-    the PE's row, fillers
-    included; ``window_writes``: words written into windows of PEs. ``accumulator_reads``: old sums read, one for each entry of
-    the PE's row, fillers included; ``accumulator_writes``: sums written; ``drain_reads``: accumulators that PEs put before the
-    drain, those of all PEs whenever the drain's address moves. ``weight_reads``: entries that rows issue;
-    ``exposed_entries``: those whose accumulator the drain sees before it begins. ``load_list_reads``:
-    entries of the load list that the loader takes. ``activation_reads``/``activation_writes``: words (``load_width``
-    activations) read for the loader and for residual Adds, and parts of words (``requantizer_lanes`` activations) written to
-    activation memory. ``parameter_reads``: requantization words, one a drain step. ``requantizations``: lanes times steps.
-    ``table_reads``: reads of lanes' tables, in every cycle of a layer that looks one up. ``cycles``: of the layer; ports
-    without an enable read in each. ``off_chip_read_bits``/``off_chip_write_bits``: of the network's input and outputs, and
-    ``host_writes``/``host_reads``: words of activation memory that the host port moves for them; the first layer has the
-    input's, the last one the outputs'.
-    """
-
-    macs: int
-    useful_macs: int
-    window_reads: int
-    window_writes: int
-    accumulator_reads: int
-    accumulator_writes: int
-    drain_reads: int
-    weight_reads: int
-    load_list_reads: int
-    activation_reads: int
-    activation_writes: int
-    parameter_reads: int
-    requantizations: int
-    table_reads: int
-    cycles: int
-    awake_macs: int = 0
-    exposed_entries: int = 0
-    activation_bits: int = 0
-    off_chip_read_bits: int = 0
-    off_chip_write_bits: int = 0
-    host_writes: int = 0
-    host_reads: int = 0
-
-    def __add__(self, other: Actions) -> Actions:
-        return Actions(*(a + b for a, b in zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)))
-
-
-COUNTERS = tuple(field.name for field in dataclasses.fields(Actions))
-
-
 def network_actions(
     program: Program, cycles: Sequence[LayerCycles], operands: Operands | None = None
 ) -> tuple[Actions, ...]:
-    """Actions of every layer, with what crosses the chip's edge. Without ``operands`` activations have the mean size that the
+    """Actions of every layer, with what crosses the chip's edge. Without ``operands`` activations have the mean size
+    that the
     gateware was calibrated with."""
     actions = []
     for layer, cost in zip(program.layers, cycles, strict=True):
@@ -104,7 +57,8 @@ def count_actions(layer: LayerProgram, design: Design, cycles: int) -> Actions:
     steps = pixels * schedule.steps * schedule.passes
     # A filler moves the addresses of its row's PEs like any entry; where the accumulator stays, its new sum is read.
     entries = issued * design.cols
-    # The drain's address goes through a pixel's accumulators; a pixel with one only leaves it where it is until the tile ends.
+    # The drain's address goes through a pixel's accumulators; a pixel with one only leaves it where it is until the
+    # tile ends.
     addresses = -(-schedule.steps // design.steps_per_accumulator)
     moves = (pixels * addresses if addresses > 1 else tiles) * schedule.passes
     return Actions(

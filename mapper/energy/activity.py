@@ -1,7 +1,9 @@
-"""Counts that energy depends on beside ``skipstone.mapper.energy.actions``: which multiply-accumulates see the image, which entries the drain
+"""Counts that energy depends on beside ``skipstone.mapper.energy.actions``: which multiply-accumulates see the
+image, which entries the drain
 sees, and how large the activations are that the multipliers are given.
 
-The first two follow from the program alone. The third needs data: after a ReLU half of the activations and more are the zero
+The first two follow from the program alone. The third needs data: after a ReLU half of the activations and more are
+the zero
 point, and a multiplier whose operand stands still switches little.
 """
 
@@ -20,7 +22,8 @@ from skipstone.models.quantization.network import QuantizedLayer, QuantizedNetwo
 
 
 def awake_macs(layer: LayerProgram) -> int:
-    """Multiply-accumulates of columns whose pixel reads the image at all, whether the pixel is part of the output or beyond its
+    """Multiply-accumulates of columns whose pixel reads the image at all, whether the pixel is part of the output or
+    beyond its
     edge. The others multiply zero points in every cycle."""
     schedule, geometry = layer.schedule, layer.geometry
     pixels = 1
@@ -32,7 +35,8 @@ def awake_macs(layer: LayerProgram) -> int:
 
 
 def exposed_entries(layer: LayerProgram, design: Design) -> int:
-    """Entries, fillers included, whose accumulator is the one that the drain will take first: before it begins, it and the
+    """Entries, fillers included, whose accumulator is the one that the drain will take first: before it begins, it
+    and the
     requantizers follow what they see of it. Accumulators are taken to have equal shares of the entries."""
     schedule = layer.schedule
     issued = sum(int(counts.sum()) for counts in schedule.counts) * schedule.tiles
@@ -42,7 +46,8 @@ def exposed_entries(layer: LayerProgram, design: Design) -> int:
 def activation_bits(
     network: QuantizedNetwork, layer: QuantizedLayer, program: LayerProgram, x: NDArray[np.int64]
 ) -> int:
-    """Bits of the activations' distances from their zero point, summed over the multiply-accumulates that ``layer``'s part of
+    """Bits of the activations' distances from their zero point, summed over the multiply-accumulates that
+    ``layer``'s part of
     ``program`` does for one image on average; ``x`` (images x channels x height x width) is the layer's input. Columns
     beyond the output's edge count, as far as what they read lies in the image."""
     zero_point = network.tensors[layer.input].zero_point

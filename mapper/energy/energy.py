@@ -1,14 +1,22 @@
-"""Energy of a layer: counts of actions times the energy of each, with component and source; and all energy of a network.
+"""Energy of a layer: counts of actions times the energy of each, with component and source; and all energy of a
+network.
 
-Takes what ``skipstone.mapper.energy.actions`` counts, what ``skipstone.mapper.technology.technology`` knows of memories and DRAM, and what ``skipstone.mapper.technology.logic_cells``
-measured of our own logic. Every count is a counter of ``Actions`` times a constant of the design, so that a network's energy is
+Takes what ``skipstone.mapper.energy.actions`` counts, what ``skipstone.mapper.technology.technology`` knows of
+memories and DRAM, and what ``skipstone.mapper.technology.logic_cells``
+measured of our own logic. Every count is a counter of ``Actions`` times a constant of the design, so that a
+network's energy is
 one sum of products; ``layer_terms`` spells it out.
 
-Counted: the switching of all gateware, by action; clock tree and clock pins in every cycle, idle or not; reads of every port
-without an enable in every cycle, needed or not; leakage of memories and logic; input and outputs from and to DRAM. Not counted:
-wires between blocks and between the banks of a memory, pads and the pins' drivers, the clock's generator, DRAM's refresh and
-idle time, what the host computes, cycles in which the host moves data, and the area and energy that a memory's second and third
-port cost (each port is charged as that of a memory with one). A read costs the same whether the address moved or not, so idle
+Counted: the switching of all gateware, by action; clock tree and clock pins in every cycle, idle or not; reads of
+every port
+without an enable in every cycle, needed or not; leakage of memories and logic; input and outputs from and to DRAM.
+Not counted:
+wires between blocks and between the banks of a memory, pads and the pins' drivers, the clock's generator, DRAM's
+refresh and
+idle time, what the host computes, cycles in which the host moves data, and the area and energy that a memory's
+second and third
+port cost (each port is charged as that of a memory with one). A read costs the same whether the address moved or
+not, so idle
 reads are an upper bound.
 """
 
@@ -22,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.hw.design import Design
-from skipstone.mapper.energy.actions import COUNTERS, Actions
+from skipstone.mapper.counters import COUNTERS, Actions
 from skipstone.mapper.energy.ports import Memory, memories
 from skipstone.mapper.errors import TechnologyError
 from skipstone.mapper.results.network import EnergyTerm
@@ -42,9 +50,11 @@ PARTS = (
     "leakage",
     "off_chip",
 )
-"""What energy is for. ``pe``, ``rows``, ``loader``: switching of that logic, of the loader with its load lists; ``requantize``:
+"""What energy is for. ``pe``, ``rows``, ``loader``: switching of that logic, of the loader with its load lists;
+``requantize``:
 drain and requantizer lanes, with parameters and tables; ``control``: the controller and descriptors; ``windows``,
-``accumulators``, ``weights`` (with codebooks), ``activations``: those memories; ``clock``: clock tree and clock pins of all
+``accumulators``, ``weights`` (with codebooks), ``activations``: those memories; ``clock``: clock tree and clock pins
+of all
 logic; ``leakage``: memories and logic; ``off_chip``: the network's input and outputs from and to DRAM."""
 
 LOGIC_PARTS = {
@@ -84,7 +94,8 @@ class Rate:
 
 
 def layer_terms(actions: Actions, design: Design, technology: Technology) -> tuple[EnergyTerm, ...]:
-    """Every product of counts and energies that a layer's energy is the sum of; actions that never happened are left out."""
+    """Every product of counts and energies that a layer's energy is the sum of; actions that never happened are left
+    out."""
     return tuple(
         EnergyTerm(rate.part, rate.component, rate.action, count, rate.pj, rate.source)
         for rate in rates(design, technology)
@@ -112,7 +123,8 @@ def energy_sources(technology: Technology) -> list[tuple[str, str]]:
 
 @lru_cache(maxsize=4096)
 def rates(design: Design, technology: Technology) -> tuple[Rate, ...]:
-    """Every action of the design with its energy. Raises TechnologyError where a technology's own numbers are for an action or
+    """Every action of the design with its energy. Raises TechnologyError where a technology's own numbers are for an
+    action or
     a component that there isn't."""
     found = [*_logic_rates(design, technology), *_memory_rates(design, technology), *_off_chip_rates(technology)]
     _check_own(found, technology)
@@ -186,10 +198,12 @@ def _memory_rates(design: Design, technology: Technology) -> list[Rate]:
 def _accesses(memory: Memory, design: Design, technology: Technology) -> list[tuple[str, str, float, float]]:
     """Action, counter, times and pJ of each kind of access.
 
-    - Windows: a read fetches one activation, as from a memory of the same capacity with one activation a word (the rest of the
+    - Windows: a read fetches one activation, as from a memory of the same capacity with one activation a word (the
+    rest of the
       word is not charged: optimistic where the window is read word by word); a write writes a whole word.
     - Accumulators: a read of the old sum, a write of the new one, and reads for the drain.
-    - Activations: two ports read whole words in every cycle; a write writes ``requantizer_lanes`` activations, as into a
+    - Activations: two ports read whole words in every cycle; a write writes ``requantizer_lanes`` activations, as
+    into a
       memory of the same capacity with words of that width; the host writes and reads whole words.
     - All others are read by their ports in every cycle, and tables in every cycle of a layer that uses one.
     """

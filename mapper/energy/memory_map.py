@@ -1,6 +1,7 @@
 """What a program takes of each memory, and where each tensor lies in activation memory for how long.
 
-For reports: everything is read from the finished program, none of it decides anything. A tensor is held from the layer that
+For reports: everything is read from the finished program, none of it decides anything. A tensor is held from the
+layer that
 writes it to the last one that reads it; two that are held at once never share a word.
 """
 
@@ -20,7 +21,8 @@ SHOWN_WINDOWS = 96
 
 
 def memory_uses(program: Program) -> tuple[MemoryUse, ...]:
-    """The memories that hold the program and its tensors; windows and accumulators, which every tile fills anew, are not
+    """The memories that hold the program and its tensors; windows and accumulators, which every tile fills anew, are
+    not
     among them. Of the rows' weight memories and codebooks the fullest counts."""
     design = program.design
     used = {
@@ -52,7 +54,8 @@ def row_entries(counts: tuple[NDArray[np.int64], ...], shown: int = SHOWN_WINDOW
 def tensor_places(program: Program) -> tuple[TensorPlace, ...]:
     """All tensors in activation memory, in the order in which they are written, then by address.
 
-    Tensors that lie side by side in the same words are one place, named ``a+b``. What the host reads after the last layer is
+    Tensors that lie side by side in the same words are one place, named ``a+b``. What the host reads after the last
+    layer is
     held until then: ``last_read`` is the number of layers.
     """
     end = len(program.layers)
@@ -96,7 +99,8 @@ class _Places:
         self.place_of.setdefault(name, name)
 
     def read(self, placement: Placement, step: int) -> None:
-        """Finds what was written there last, until every channel of ``placement`` is found: a concatenation has several."""
+        """Finds what was written there last, until every channel of ``placement`` is found: a concatenation has
+        several."""
         missing = set(placement.positions.tolist())
         first = None
         for name in sorted(self.written, key=lambda name: -self.written[name]):

@@ -1,6 +1,7 @@
 """The program's way onto the chip: once, from off-chip memory into the memories, before the first inference.
 
-Weights are resident, so that no inference pays for it; what each inference moves is ``skipstone.mapper.energy.traffic``'s.
+Weights are resident, so that no inference pays for it; what each inference moves is
+``skipstone.mapper.energy.traffic``'s.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ from skipstone.mapper.technology.technology import Technology
 
 @dataclass(frozen=True)
 class Loading:
-    """Once, before the first inference: ``bits`` of the program read from off-chip memory and written into the memories."""
+    """Once, before the first inference: ``bits`` of the program read from off-chip memory and written into the
+    memories."""
 
     bits: int
     energy_pj: float
 
 
 def loading(program: Program, design: Design, technology: Technology) -> Loading:
-    """Of the program: every word of every memory image once. Tables go to all lanes and codebooks to all rows at once."""
+    """Of the program: every word of every memory image once. Tables go to all lanes and codebooks to all rows at
+    once."""
     images = program.memory_images()
     sizes = {memory.name: memory for memory in memories(design)}
     bits, energy = 0, 0.0

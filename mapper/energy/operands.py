@@ -1,6 +1,7 @@
 """How large the activations are that a program's multipliers are given, on a network's own images.
 
-A multiplier whose operand stands still switches little, and after a ReLU half of the activations and more are the zero point. So
+A multiplier whose operand stands still switches little, and after a ReLU half of the activations and more are the
+zero point. So
 energy depends on data; cycles do not. ``skipstone.mapper.energy.actions`` takes the counts from here.
 """
 
@@ -23,8 +24,10 @@ MACS = 1e9
 
 
 class Operands:
-    """Bits of the activations' distances from their zero points, summed over multiply-accumulates: the mean of ``images`` (N x
-    channels x height x width, quantized), of which the first few are run. Layers with the same extent are counted once."""
+    """Bits of the activations' distances from their zero points, summed over multiply-accumulates: the mean of
+    ``images`` (N x
+    channels x height x width, quantized), of which the first few are run. Layers with the same extent are counted
+    once."""
 
     def __init__(self, network: QuantizedNetwork, images: NDArray[np.int64]) -> None:
         self._network = network

@@ -1,4 +1,5 @@
-"""The memories of a design, sized as the gateware sizes them, and how its ports use them when nothing is asked of them."""
+"""The memories of a design, sized as the gateware sizes them, and how its ports use them when nothing is asked of
+them."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ from skipstone.hw.design import Design
 
 @dataclass(frozen=True)
 class Memory:
-    """One kind of memory of a design: ``count`` copies of ``words`` words of ``bits`` bits. ``always_read``: read ports of each
+    """One kind of memory of a design: ``count`` copies of ``words`` words of ``bits`` bits. ``always_read``: read
+    ports of each
     copy that have no enable, and so read a word in every cycle, needed or not."""
 
     name: str
@@ -20,8 +22,10 @@ class Memory:
 
 
 def memories(design: Design) -> tuple[Memory, ...]:
-    """All memories of the gateware. Windows and accumulators are read without a clock: their outputs follow the address. All
-    others have clocked ports; those of the weights, codebooks, activations (two), parameters, load lists and descriptors have no
+    """All memories of the gateware. Windows and accumulators are read without a clock: their outputs follow the
+    address. All
+    others have clocked ports; those of the weights, codebooks, activations (two), parameters, load lists and
+    descriptors have no
     enable (``hw``: ``read_port(domain="sync")`` with ``en`` left at 1), those of the tables have one."""
     lookups = []
     if design.codebook_words:

@@ -1,4 +1,5 @@
-"""What crosses the chip's edge in an inference: the input and the outputs. Weights are resident (``skipstone.mapper.energy.offchip``).
+"""What crosses the chip's edge in an inference: the input and the outputs. Weights are resident
+(``skipstone.mapper.energy.offchip``).
 
 What the host does between layers (``HostStep``), and what it converts, is the host's.
 """
@@ -13,7 +14,8 @@ from skipstone.mapper.program import Placement, Program
 
 @dataclass(frozen=True)
 class Traffic:
-    """Bits read from and written to off-chip memory, and words of activation memory that the host port writes and reads for
+    """Bits read from and written to off-chip memory, and words of activation memory that the host port writes and
+    reads for
     them (whole words, padded lanes included)."""
 
     read_bits: int

@@ -1,7 +1,10 @@
-"""What the array's blocks have in registers and in logic, counted from the design's parameters as the gateware declares them.
+"""What the array's blocks have in registers and in logic, counted from the design's parameters as the gateware
+declares them.
 
-``blocks`` gives, for every kind of block, how many there are, its flip-flops and the sizes (in bits) of what its logic does:
-words selected, sums, comparisons. ``skipstone.mapper.fpga.resources`` multiplies the sizes by look-up tables a bit, fitted to Yosys.
+``blocks`` gives, for every kind of block, how many there are, its flip-flops and the sizes (in bits) of what its
+logic does:
+words selected, sums, comparisons. ``skipstone.mapper.fpga.resources`` multiplies the sizes by look-up tables a bit,
+fitted to Yosys.
 """
 
 from __future__ import annotations
@@ -9,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from skipstone.hw.design import FREE_TILES_BITS, MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS, SHIFT_BITS, Design
+from skipstone.hw.design import FREE_TILES_BITS, Design
 from skipstone.hw.fields import width_of
+from skipstone.hw.numbers import MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS, SHIFT_BITS
 from skipstone.mapper.fpga.memories import Memory, mapped, memories
 
 PASS_BITS = 16
@@ -23,7 +27,8 @@ BLOCK_OF = {
 
 @dataclass(frozen=True)
 class Block:
-    """``count`` equal blocks, each with ``flip_flops`` registers of its own and logic of the sizes ``logic`` (name to bits)."""
+    """``count`` equal blocks, each with ``flip_flops`` registers of its own and logic of the sizes ``logic`` (name
+    to bits)."""
 
     name: str
     count: int
@@ -32,7 +37,8 @@ class Block:
 
 
 def memory_flip_flops(memory: Memory, device: str) -> int:
-    """Registers that Yosys adds to one memory: its output where it is LUT RAM; the delayed write and the word read past it where
+    """Registers that Yosys adds to one memory: its output where it is LUT RAM; the delayed write and the word read
+    past it where
     it is block RAM; the memory itself where it is neither."""
     found = mapped(memory.words, memory.bits, memory.reads, memory.synchronous, memory.enables, device)
     if found.read_first:
@@ -174,7 +180,8 @@ def _blocks(design: Design) -> Iterator[tuple[str, int, int, dict[str, float]]]:
 
 
 def shared_flip_flops(design: Design, device: str) -> int:
-    """Registers that blocks have by themselves and the whole array does not: fields of the descriptor that only the loader and
+    """Registers that blocks have by themselves and the whole array does not: fields of the descriptor that only the
+    loader and
     the rows read are not kept for the drain, and all memories that the host alone writes share one delayed write."""
     names = [field.name for field in design.descriptor.fields]
     unread = {"maximum", "codebook", "tile_shape", "tiles"} | set(

@@ -1,6 +1,7 @@
 """How Yosys maps one memory of the gateware to block RAMs, to LUT RAMs or to flip-flops.
 
-``mapped`` follows the costs that Yosys' pass ``memory_libmap`` minimizes, with the sizes and costs of its library files, so that
+``mapped`` follows the costs that Yosys' pass ``memory_libmap`` minimizes, with the sizes and costs of its library
+files, so that
 counts of block RAMs come out as Yosys reports them. ``memories`` lists the memories of a design, each with its ports.
 """
 
@@ -15,7 +16,8 @@ from skipstone.hw.design import Design
 
 @dataclass(frozen=True)
 class Memory:
-    """``count`` equal memories of ``words`` words of ``bits``, each with one write port and ``reads`` read ports; ``enables``
+    """``count`` equal memories of ``words`` words of ``bits``, each with one write port and ``reads`` read ports;
+    ``enables``
     parts of a word are written each by itself. ``synchronous``: what is read comes a cycle later."""
 
     name: str
@@ -29,9 +31,12 @@ class Memory:
 
 @dataclass(frozen=True)
 class RamKind:
-    """A kind of RAM cell of a device: ``1 << address_bits`` bits (LUT RAMs: words), in one of ``widths``, of which the write port
-    takes at least ``least_write``. ``byte``: bits that are written together. ``block_rams``: block RAMs that it takes, ``luts``:
-    look-up tables. ``cost`` and ``shared_cost`` (the part that unused bits do not cost) are those of the library file."""
+    """A kind of RAM cell of a device: ``1 << address_bits`` bits (LUT RAMs: words), in one of ``widths``, of which
+    the write port
+    takes at least ``least_write``. ``byte``: bits that are written together. ``block_rams``: block RAMs that it
+    takes, ``luts``:
+    look-up tables. ``cost`` and ``shared_cost`` (the part that unused bits do not cost) are those of the library
+    file."""
 
     name: str
     address_bits: int
@@ -50,7 +55,8 @@ class RamKind:
 class MappedMemory:
     """One memory: ``block_rams`` of the device, ``luts`` of LUT RAM, ``flip_flops`` of memory bits.
 
-    ``multiplexed_bits`` are chosen between RAMs one above the other, by ``select_bits`` of the address. ``read_first``: logic
+    ``multiplexed_bits`` are chosen between RAMs one above the other, by ``select_bits`` of the address.
+    ``read_first``: logic
     has to delay writes so that a read sees the old word.
     """
 
@@ -105,7 +111,8 @@ def mapped(words: int, bits: int, reads: int, synchronous: bool, enables: int, d
         if not synchronous and kind.synchronous:
             continue
         copies = -(-reads // kind.spare_reads)
-        # A block RAM does not promise the old word where the word being written is read: writes are delayed and compared.
+        # A block RAM does not promise the old word where the word being written is read: writes are delayed and
+        # compared.
         read_first = kind.synchronous
         emulation = reads * (4 if read_first else 1) + (3 if read_first else 0)
         for place, width in enumerate(kind.widths):
@@ -127,7 +134,8 @@ def mapped(words: int, bits: int, reads: int, synchronous: bool, enables: int, d
             if cost < best_cost:
                 best_cost = cost
                 best = MappedMemory(
-                    kind.name, cells * copies, cells * copies * kind.block_rams, cells * copies * kind.luts, 0, multiplexed,
+                    kind.name, cells * copies, cells * copies * kind.block_rams, cells * copies * kind.luts, 0,
+                    multiplexed,
                     (above - 1).bit_length(), read_first,
                 )  # fmt: skip
     return best

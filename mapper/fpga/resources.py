@@ -1,8 +1,12 @@
-"""FPGA resources of a design, without a synthesis: DSPs, block RAMs, look-up tables and flip-flops, as Yosys would report them.
+"""FPGA resources of a design, without a synthesis: DSPs, block RAMs, look-up tables and flip-flops, as Yosys would
+report them.
 
-Block RAMs, DSPs and flip-flops are counted from the parameters (``skipstone.mapper.fpga.memories``, ``skipstone.mapper.fpga.blocks``); look-up tables
-are counted bits of logic times coefficients fitted to Yosys. ``skipstone.characterize.fpga`` fits them and measures all four on
-designs that the fit never saw; ``errors`` says how far off they were there. Fast enough for every point of an exploration.
+Block RAMs, DSPs and flip-flops are counted from the parameters (``skipstone.mapper.fpga.memories``,
+``skipstone.mapper.fpga.blocks``); look-up tables
+are counted bits of logic times coefficients fitted to Yosys. ``skipstone.characterize.fpga`` fits them and measures
+all four on
+designs that the fit never saw; ``errors`` says how far off they were there. Fast enough for every point of an
+exploration.
 """
 
 from __future__ import annotations
@@ -16,7 +20,8 @@ from statistics import fmean
 from types import MappingProxyType
 from typing import Any
 
-from skipstone.hw.design import MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS, Design
+from skipstone.hw.design import Design
+from skipstone.hw.numbers import MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS
 from skipstone.mapper.errors import MappingError
 from skipstone.mapper.fpga.blocks import Block, blocks, shared_flip_flops
 from skipstone.mapper.fpga.memories import KINDS, mapped, memories
@@ -28,7 +33,8 @@ DSP_BITS = 18
 
 @dataclass(frozen=True)
 class FpgaResources:
-    """``dsps``: 18x18 multipliers (MULT18X18D); ``block_rams``: of 18 kbit (DP16KD); ``luts``: 4-input look-up tables, those
+    """``dsps``: 18x18 multipliers (MULT18X18D); ``block_rams``: of 18 kbit (DP16KD); ``luts``: 4-input look-up
+    tables, those
     of carry chains and of LUT RAM included; ``flip_flops``. Whole numbers, fitted ones rounded."""
 
     dsps: int
@@ -39,7 +45,8 @@ class FpgaResources:
 
 @dataclass(frozen=True)
 class Error:
-    """Relative error of a resource over the designs that the fit never saw, 0.05 for 5%: ``mean`` of the absolute values, and
+    """Relative error of a resource over the designs that the fit never saw, 0.05 for 5%: ``mean`` of the absolute
+    values, and
     the ``largest``."""
 
     mean: float
@@ -98,7 +105,8 @@ def source(device: str = "ecp5") -> str:
 def with_coefficients(
     design: Design, device: str, luts_per_bit: Mapping[str, float], kept_in_whole: Mapping[str, float]
 ) -> FpgaResources:
-    """``resources`` by other coefficients than the carried ones: ``luts_per_bit`` by size of logic, and ``kept_in_whole``, the
+    """``resources`` by other coefficients than the carried ones: ``luts_per_bit`` by size of logic, and
+    ``kept_in_whole``, the
     part of a block's look-up tables that is left when Yosys optimizes across blocks."""
     block_rams, luts = 0, 0.0
     for one in memories(design):
@@ -123,7 +131,8 @@ def _luts(block: Block, luts_per_bit: Mapping[str, float]) -> float:
 
 
 def dsps(design: Design) -> int:
-    """Multipliers: one product a PE where it multiplies fully, two a requantizer, and the loader's column offsets (stride times
+    """Multipliers: one product a PE where it multiplies fully, two a requantizer, and the loader's column offsets
+    (stride times
     a constant, shared by the tile shapes)."""
     kind = design.products
     full = (kind.zero_code and kind.signed_code) or kind.looked_up

@@ -1,6 +1,7 @@
 """Gives every output channel a pass, a row and an accumulator, so that the rows of the array are equally busy.
 
-Channel order is free: the next layer's weights are indexed in whatever order the channels come out. Layers whose outputs
+Channel order is free: the next layer's weights are indexed in whatever order the channels come out. Layers whose
+outputs
 meet in an Add share one assignment, found for all of them together.
 """
 
@@ -25,7 +26,8 @@ MOST_REFINED = 1 << 16
 @dataclass(frozen=True, eq=False)
 class Assignment:
     """Per output channel: ``channel_pass``, ``row``, ``accumulator`` and ``position`` (among the tensor's activations).
-    ``passes`` passes of ``depth`` accumulators, which take ``steps`` drain steps a pixel; ``groups`` words hold one pixel."""
+    ``passes`` passes of ``depth`` accumulators, which take ``steps`` drain steps a pixel; ``groups`` words hold one
+    pixel."""
 
     channel_pass: Ints
     row: Ints
@@ -40,7 +42,8 @@ class Assignment:
 def assign_channels(design: Design, load: NDArray[np.float64], order_key: Ints | None = None) -> Assignment:
     """Assigns ``load.shape[0]`` channels; ``load`` (channels x features) is the work of each channel in each window.
 
-    Rows are made equal window by window, and not only in total (see ``_balanced``). ``order_key`` (channels), where given,
+    Rows are made equal window by window, and not only in total (see ``_balanced``). ``order_key`` (channels), where
+    given,
     decides which channels share a pass (grouped layers read fewer words if channels of one input group stay together);
     otherwise channels of like weight do.
     """
@@ -72,12 +75,15 @@ def assign_channels(design: Design, load: NDArray[np.float64], order_key: Ints |
 
 
 def _balanced(load: NDArray[np.float64], rows: int, depth: int) -> Ints:
-    """The row of each channel, no more than ``depth`` in any: heaviest channels (they come first) are each put where they add
-    least to the sum of squared loads; then, again and again, one channel is taken from every row, and the rows are given
+    """The row of each channel, no more than ``depth`` in any: heaviest channels (they come first) are each put where
+    they add
+    least to the sum of squared loads; then, again and again, one channel is taken from every row, and the rows are
+    given
     them anew by the assignment that adds least. Of both, the one with the lesser window maxima."""
     channels = len(load)
     row = np.zeros(channels, np.int64)
-    # What a channel would add to the sum of squares is its product with a row's load: those of rows add up from those of
+    # What a channel would add to the sum of squares is its product with a row's load: those of rows add up from
+    # those of
     # channels. Loads are integers, so that all sums are exact in any order.
     products = load @ load.T
     cost = np.zeros((rows, channels))

@@ -1,4 +1,5 @@
-"""What a nonzero weight takes in a row's weight memory: absolute indices, deltas of several widths, and the least there is.
+"""What a nonzero weight takes in a row's weight memory: absolute indices, deltas of several widths, and the least
+there is.
 
 Masks are random and really encoded, fillers and escapes included; nothing is estimated but the bound.
 """

@@ -1,7 +1,8 @@
 """Compiles a quantized network to a program for one design.
 
 Layers are folded and merged into workloads, mapped in execution order (a layer's windows follow from the order of its
-input's channels), let run ahead as far as their data allow, and linked. What does not fit the design is refused with the
+input's channels), let run ahead as far as their data allow, and linked. What does not fit the design is refused with
+the
 parameter to raise.
 """
 
@@ -26,9 +27,11 @@ from skipstone.models.quantization.network import HostProduct, QuantizedNetwork
 
 
 def compile_network(network: QuantizedNetwork, design: Design) -> Program:
-    """Maps every layer of ``network``; deterministic. Raises MappingError with what to change where something does not fit.
+    """Maps every layer of ``network``; deterministic. Raises MappingError with what to change where something does
+    not fit.
 
-    Of the plain network and the one with folded tensors and merged layers, the one with fewer cycles is taken; the plain
+    Of the plain network and the one with folded tensors and merged layers, the one with fewer cycles is taken; the
+    plain
     one also where only it fits the memories.
     """
     check_widths(network, design)

@@ -24,7 +24,8 @@ WORDS_FILLED = 2
 
 @dataclass
 class FoldSearch:
-    """Local search over the folds of tensors: one move sets a fold for a run of neighbouring tensors, until none pays."""
+    """Local search over the folds of tensors: one move sets a fold for a run of neighbouring tensors, until none
+    pays."""
 
     network: QuantizedNetwork
     design: Design
@@ -86,7 +87,8 @@ class FoldSearch:
         }
 
     def _best_run(self, folds: list[Fold], first: int, option: Fold) -> tuple[float, list[Fold]] | None:
-        """The gain of folding the tensors from ``first`` to the one where that gains most, and the folds then; None where
+        """The gain of folding the tensors from ``first`` to the one where that gains most, and the folds then; None
+        where
         nothing is gained."""
         trial = list(folds)
         gains: dict[str, float] = {}
@@ -118,7 +120,8 @@ class FoldSearch:
 
 
 def bound(network: QuantizedNetwork, layer: QuantizedLayer, design: Design, source: Fold, target: Fold) -> float:
-    """The least, over tile shapes, of the largest of compute, load and drain cycles of a layer; infinite where it can't be.
+    """The least, over tile shapes, of the largest of compute, load and drain cycles of a layer; infinite where it
+    can't be.
 
     Only zeros of whole input channels are seen in the load.
     """
@@ -159,14 +162,16 @@ def bound(network: QuantizedNetwork, layer: QuantizedLayer, design: Design, sour
 
 
 def choose_folds(network: QuantizedNetwork, design: Design) -> tuple[dict[str, Fold], int]:
-    """The fold of every tensor that is better folded, and how many foldings were looked at. Deterministic; a network without
+    """The fold of every tensor that is better folded, and how many foldings were looked at. Deterministic; a network
+    without
     small tensors is left as it is."""
     search = FoldSearch(network, design)
     return search.search(), search.trials
 
 
 def merge_candidates(network: QuantizedNetwork, design: Design, folds: dict[str, Fold]) -> dict[str, str]:
-    """Layers that can run in one pass with an earlier one, by name: both read one tensor alike, and what the later one adds is
+    """Layers that can run in one pass with an earlier one, by name: both read one tensor alike, and what the later
+    one adds is
     there in time."""
     parts = {leaf for leaves in network.concats.values() for leaf in leaves}
     written: dict[str, int] = {network.input: -1}

@@ -1,7 +1,9 @@
 """How tensors lie in activation memory: the order of their channels, and which tensors share one pixel's words.
 
-Channel order is free, so that rows can be balanced; tensors that meet in an Add share one order. A *store* is a place in
-memory whose pixels hold one tensor, or several side by side: the parts of a concatenation, or what one pass computes together.
+Channel order is free, so that rows can be balanced; tensors that meet in an Add share one order. A *store* is a
+place in
+memory whose pixels hold one tensor, or several side by side: the parts of a concatenation, or what one pass computes
+together.
 """
 
 from __future__ import annotations
@@ -59,7 +61,8 @@ class Layout:
                 )
         self._stores: dict[str, tuple[str, ...]] = {}
         self._offsets: dict[str, int] = {}
-        # Wholes are stores of all their leaves; so are tensors that one workload writes together. In a store they stand in the
+        # Wholes are stores of all their leaves; so are tensors that one workload writes together. In a store they
+        # stand in the
         # order in which they are written: what is written knows where it stands.
         written = {self.network.input: -1}
         for step, layer in enumerate(self.network.layers):
@@ -95,7 +98,8 @@ class Layout:
             self.assign(name, None)
 
     def assign(self, name: str, workload: Workload | None) -> Assignment:
-        """The channel order of ``name``, which ``workload`` writes (None: the host), found for all tensors tied to it."""
+        """The channel order of ``name``, which ``workload`` writes (None: the host), found for all tensors tied to
+        it."""
         if name in self.assignments:
             return self.assignments[name]
         tied = self._partners[name]
@@ -136,7 +140,8 @@ class Layout:
         return np.asarray(load.reshape(part.channels, plan.windows) * pixels)
 
     def _known(self, name: str) -> bool:
-        """Whether the places of the tensor's channels are: its own order, and all that stands before it in its store."""
+        """Whether the places of the tensor's channels are: its own order, and all that stands before it in its
+        store."""
         leaves = self._stores[self._store_of[name]]
         last = max(leaves.index(leaf) for leaf in self.network.leaves(name))
         return all(leaf in self.assignments for leaf in leaves[: last + 1])

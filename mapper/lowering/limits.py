@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from skipstone.hw.design import MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS, Design
+from skipstone.hw.design import Design
+from skipstone.hw.numbers import MAX_SHIFT, MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS
 from skipstone.mapper.errors import MappingError
 from skipstone.mapper.lowering.lookups import signed_bits
 from skipstone.mapper.lowering.tiling import MappedWorkload
 from skipstone.mapper.lowering.workload import Workload
-from skipstone.models.quantization.network import MAX_SHIFT, QuantizedLayer, QuantizedNetwork
+from skipstone.models.quantization.network import QuantizedLayer, QuantizedNetwork
 
 
 def check_widths(network: QuantizedNetwork, design: Design) -> None:

@@ -28,7 +28,8 @@ def link(
     complete: tuple[str, ...],
     last: bool,
 ) -> LayerProgram:
-    """The program of one workload; ``before`` runs ahead of it, ``complete`` are the tensors that are whole after it."""
+    """The program of one workload; ``before`` runs ahead of it, ``complete`` are the tensors that are whole after
+    it."""
     workload, schedule = one.workload, one.schedule
     layer, geometry = workload.layer, workload.geometry
     source, target = placements[layer.input], placements[layer.output]
@@ -146,7 +147,8 @@ def _walk(
     design: Design,
     beside: str | None = None,
 ) -> dict[str, int]:
-    """Addresses of the pixels that the drain visits in ``placed``. ``beside``: the output to whose words it adds them; these
+    """Addresses of the pixels that the drain visits in ``placed``. ``beside``: the output to whose words it adds
+    them; these
     begin somewhere behind the workload's first word."""
     space = 1 << design.address_bits
     tile = one.schedule.tile

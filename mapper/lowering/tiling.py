@@ -12,10 +12,10 @@ from skipstone.hw.design import Design
 from skipstone.mapper.lowering.encode import EncodedPass, encode_pass
 from skipstone.mapper.lowering.layout import Layout
 from skipstone.mapper.lowering.lookups import Lookups
-from skipstone.mapper.lowering.windows import KernelSplit, WindowPlan, Words, list_words, plan_windows, split_kernel
+from skipstone.mapper.lowering.windows import WindowPlan, Words, list_words, plan_windows, split_kernel
 from skipstone.mapper.lowering.word_counts import WordCounts
 from skipstone.mapper.lowering.workload import Workload
-from skipstone.mapper.program import LayerSchedule
+from skipstone.mapper.program import KernelSplit, LayerSchedule
 from skipstone.mapper.timing.cycles import layer_cycles
 
 TILES_TRIED = 3

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.hw.design import Design
+from skipstone.mapper.program import KernelSplit
 
 Ints = NDArray[np.int64]
 
@@ -33,15 +34,6 @@ class Nonzeros:
     def at(self, positions: Ints) -> Nonzeros:
         """The same with ``positions[channel]`` in place of the input's channel."""
         return Nonzeros(self.channel, positions[self.position], self.ky, self.kx, self.value)
-
-
-@dataclass(frozen=True)
-class KernelSplit:
-    """The rectangle of taps one window holds (``height`` x ``width``) and how many channel groups fit beside each other."""
-
-    height: int
-    width: int
-    groups: int
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from skipstone.mapper.lowering.windows import KernelSplit, WindowPlan
+from skipstone.mapper.lowering.windows import WindowPlan
+from skipstone.mapper.program import KernelSplit
 
 Ints = NDArray[np.int64]
 _CODE_BITS = 62

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.mapper.lowering.windows import Nonzeros
+from skipstone.mapper.program import Geometry
 from skipstone.models.quantization.network import QuantizedLayer, QuantizedNetwork
 
 Ints = NDArray[np.int64]
@@ -35,28 +36,6 @@ class Part:
     def of_layer(self) -> Ints:
         """For each of the part's channels, the layer's own output channel."""
         return np.arange(self.channels, dtype=np.int64) // (self.fold[0] * self.fold[1])
-
-
-@dataclass(frozen=True, eq=False)
-class Geometry:
-    """How windows slide over the input. ``padding``: rows and columns before the image (negative: cropped). ``low`` and ``high``
-    are the first and last input row and column that the output pixel (0, 0) reads."""
-
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    dilation: tuple[int, int]
-
-    @property
-    def low(self) -> tuple[int, int]:
-        return -self.padding[0], -self.padding[1]
-
-    @property
-    def high(self) -> tuple[int, int]:
-        return (
-            (self.kernel[0] - 1) * self.dilation[0] - self.padding[0],
-            (self.kernel[1] - 1) * self.dilation[1] - self.padding[1],
-        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
+from skipstone.mapper.pruning.sensitivity import PruneLayer
 from skipstone.models.data.float_execution import float_accuracy, float_scores
 from skipstone.models.data.images import Images, Labels
-from skipstone.models.graph.graph import Conv, Graph
-from skipstone.models.pruning.sensitivity import PruneLayer
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Conv
 
 Loss = Callable[[Graph], float]
 Scores = Mapping[str, NDArray[np.floating]]

@@ -16,7 +16,8 @@ from skipstone.hw.design import Design
 from skipstone.mapper.lowering.windows import Nonzeros
 from skipstone.mapper.lowering.workload import lower, merge
 from skipstone.mapper.program import LayerProgram, Placement
-from skipstone.models.graph.graph import Conv, ConvTranspose, Graph
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Conv, ConvTranspose
 from skipstone.models.quantization.network import QuantizedNetwork
 
 Ints = NDArray[np.int64]

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
 from skipstone.mapper.pruning.losses import Loss
+from skipstone.mapper.pruning.sensitivity import PruneLayer, magnitude
 from skipstone.mapper.pruning.target import Costed, Target
 from skipstone.models.graph.graph import Graph
-from skipstone.models.pruning.sensitivity import PruneLayer, magnitude
 
 AMOUNTS = tuple(round(0.05 * step, 2) for step in range(20))
 """Shares of zeros that a layer may have: 0 to 0.95."""
@@ -92,7 +92,8 @@ def fewest_cycles(
     The best of all networks that were measured is returned; those with one amount for all layers are among them.
 
     ``prune_layer`` (magnitude) must change the named layer alone, more weights for a higher amount; ``loss`` may be one of
-    ``skipstone.mapper.pruning.losses``; ``cost`` replaces cycles (``target.energy_pj``); ``layers`` are those that may change (all).
+    ``skipstone.mapper.pruning.losses``; ``cost`` replaces cycles (``target.energy_pj``); ``layers`` are those that
+    may change (all).
     SkipstoneError where ``graph`` itself is over the budget.
     """
     search = _Search(graph, target, loss, cost or target.cycles, prune_layer, amounts, layers, progress)

@@ -20,11 +20,13 @@ from skipstone.mapper.errors import MappingError
 from skipstone.mapper.lowering.compile import compile_network
 from skipstone.mapper.lowering.memory_fit import ROOMY
 from skipstone.mapper.program import Program
+from skipstone.mapper.results.layer_cycles import LayerCycles
 from skipstone.mapper.technology.technology import load_technology
 from skipstone.mapper.timing.causes import bound_of, cycles_by_cause
-from skipstone.mapper.timing.cycles import LayerCycles, network_cycles
+from skipstone.mapper.timing.cycles import network_cycles
 from skipstone.models.graph.graph import Graph
-from skipstone.models.quantization.network import QuantizedNetwork, WeightCode
+from skipstone.models.graph.grids import WeightCode
+from skipstone.models.quantization.network import QuantizedNetwork
 from skipstone.models.quantization.quantize import quantize
 from skipstone.models.quantization.ranges import Ranges, calibrate
 
@@ -82,7 +84,8 @@ class Target:
         return self.cost(graph).cycles
 
     def energy_pj(self, graph: Graph) -> float:
-        """Energy of one inference: counts of actions times the energy of each (``skipstone.mapper.energy.energy``), for activations of the mean
+        """Energy of one inference: counts of actions times the energy of each (``skipstone.mapper.energy.energy``),
+        for activations of the mean
         size that the gateware was calibrated with: here there are no images."""
         costed = self.cost(graph)
         technology = clocked(self.design, load_technology())
@@ -115,7 +118,8 @@ def target_for(
     ranges: Ranges | None = None,
 ) -> Target:
     """A target that quantizes with ``ranges``, or with those of ``graph`` on ``images``; the other arguments are those of
-    ``skipstone.models.quantization.quantize.quantize``. Cycles don't depend on activation ranges, so that those of the unpruned graph do for all that
+    ``skipstone.models.quantization.quantize.quantize``. Cycles don't depend on activation ranges, so that those of
+    the unpruned graph do for all that
     is pruned of it."""
     found = ranges if ranges is not None else calibrate(graph, images)
     return Target(

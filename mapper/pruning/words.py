@@ -19,7 +19,8 @@ from skipstone.mapper.program import LayerProgram
 from skipstone.mapper.pruning.losses import Scores
 from skipstone.mapper.pruning.places import Places, trained, weight_places, weights_of
 from skipstone.mapper.pruning.target import Costed, Target, loaded_words
-from skipstone.mapper.timing.cycles import LayerCycles, layer_cycles
+from skipstone.mapper.results.layer_cycles import LayerCycles
+from skipstone.mapper.timing.cycles import layer_cycles
 from skipstone.models.graph.graph import Graph
 
 BATCHES = (1.0, 0.5, 0.25, 0.1, 0.0)

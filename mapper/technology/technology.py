@@ -1,7 +1,10 @@
-"""Energy, area, delay and leakage at one node, each with its source: what ``skipstone.mapper.energy.energy`` multiplies its counts by.
+"""Energy, area, delay and leakage at one node, each with its source: what ``skipstone.mapper.energy.energy``
+multiplies its counts by.
 
-A technology is made of a file (``skipstone.mapper.technology.files``): memories by a CACTI table (``skipstone.mapper.technology.sram``), our own logic by factors
-from 130 nm to the node (``skipstone.mapper.technology.scaling``), DRAM by a device's energy for a bit. The carried files are in ``mapper/technology/data``.
+A technology is made of a file (``skipstone.mapper.technology.files``): memories by a CACTI table
+(``skipstone.mapper.technology.sram``), our own logic by factors
+from 130 nm to the node (``skipstone.mapper.technology.scaling``), DRAM by a device's energy for a bit. The carried
+files are in ``mapper/technology/data``.
 """
 
 from __future__ import annotations
@@ -184,7 +187,9 @@ def _sram_table(file: TechnologyFile, process: Process, folder: Path | None) -> 
     except TechnologyError:
         raise
     except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-        raise TechnologyError(f"'{memory.table}' is no memory table as python -m skipstone.mapper.technology.sram_table writes it") from None
+        raise TechnologyError(
+            f"'{memory.table}' is no memory table as python -m skipstone.mapper.technology.sram_table writes it"
+        ) from None
 
 
 def _gateware(logic: Logic, folder: Path | None) -> Gateware:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from skipstone.hw.design import Design
 from skipstone.mapper.program import LayerProgram
+from skipstone.mapper.results.layer_cycles import LayerCycles
 from skipstone.mapper.results.network import CAUSES
-from skipstone.mapper.timing.cycles import LayerCycles
 
 BOUNDS = {
     "compute": ("compute", "filler", "balance"),

@@ -18,7 +18,8 @@ step:
 
 Tiles repeat, so the state at the start of a tile, taken relative to the loader, soon returns: from then on whole periods
 are added at once, over the tiles of an image row and again over the rows of tiles. Rows are few and times are small
-numbers: plain Python integers are quicker here than arrays. Whoever wants to see single events (``skipstone.mapper.timing.timeline``) passes
+numbers: plain Python integers are quicker here than arrays. Whoever wants to see single events
+(``skipstone.mapper.timing.timeline``) passes
 a ``Watch``; what it watches is walked tile by tile.
 """
 
@@ -32,25 +33,7 @@ from typing import Protocol
 from skipstone.hw import timing
 from skipstone.hw.design import ALL_TILES_FREE, Design
 from skipstone.mapper.program import LayerSchedule, Program
-
-
-@dataclass(frozen=True)
-class LayerCycles:
-    """Cycles of one layer, from the cycle that writes the last result of the layer before to the one that writes its own last,
-    and where the cycles of its rows went (``rows * cycles`` row cycles in all).
-
-    ``issue``: entries issued, fillers among them; ``load_wait``: a row waited for the loader; ``balance_wait``: it waited for
-    a window that the loader could not begin because a slower row still held the slot; ``drain_wait``: it waited for a bank
-    of accumulators; ``fill``: the rest, from the layer's start to its first entries and from its last entries to its last
-    result. ``fill`` is negative where a layer did part of its work before the layer before it had ended.
-    """
-
-    cycles: int
-    issue_row_cycles: int
-    load_wait_row_cycles: int
-    balance_wait_row_cycles: int
-    drain_wait_row_cycles: int
-    fill_row_cycles: int
+from skipstone.mapper.results.layer_cycles import LayerCycles
 
 
 class Watch(Protocol):

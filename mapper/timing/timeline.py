@@ -1,5 +1,6 @@
 """The exact schedule of a program as events: which window the loader fills when, when each row issues and why it waits, when
-the drain steps. The events are those behind the sums of ``skipstone.mapper.timing.cycles``, seen in the same walk, and equal the RTL's
+the drain steps. The events are those behind the sums of ``skipstone.mapper.timing.cycles``, seen in the same walk,
+and equal the RTL's
 signals cycle for cycle (``loader.take``, each row's ``issue``, the drain's steps).
 
 Cycle 0 is the one in which ``start`` is seen. An event takes the cycles ``begin`` to ``end - 1``.
@@ -8,138 +9,35 @@ Cycle 0 is the one in which ``start`` is seen. An event takes the cycles ``begin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 from skipstone.hw import timing
 from skipstone.hw.design import Design
 from skipstone.mapper.errors import MappingError
 from skipstone.mapper.program import LayerSchedule, Program
-from skipstone.mapper.results.notebook import frame
-from skipstone.mapper.timing.cycles import LayerCycles, schedule_cycles
-
-LOADER, DRAIN, SLOTS = -1, -2, -3
-"""Units of events; window slot k is ``SLOTS - k``, and row r is r."""
-
-LOAD, ISSUE, DRAINS, HELD = "load", "issue", "drain", "held"
-LOAD_WAIT, BALANCE_WAIT, DRAIN_WAIT, START_WAIT = "load_wait", "balance_wait", "drain_wait", "start_wait"
-SLOT_WAIT, INPUT_WAIT, SETUP = "slot_wait", "input_wait", "setup"
-LEFT_OUT = "left_out"
-
-KINDS = {
-    LOAD: "the loader takes a window's words, one a cycle",
-    SLOT_WAIT: "the loader waits until the slowest row has left the window in the slot that is next",
-    INPUT_WAIT: "the loader waits for results of the layers before",
-    SETUP: "the loader turns to the next layer's descriptor",
-    HELD: "a window's slot is taken, from the window's first word until its last row leaves it",
-    ISSUE: "a row issues entries, one a cycle",
-    LOAD_WAIT: "a row waits for the loader",
-    BALANCE_WAIT: "a row waits for a window that a slower row kept the loader from beginning",
-    DRAIN_WAIT: "a row waits for a bank of accumulators that is still drained",
-    START_WAIT: "a row waits for the layer's first window",
-    DRAINS: "the drain takes a tile's results, one step a cycle",
-    LEFT_OUT: "not recorded: the limit of events was reached",
-}
-"""What each kind of event says."""
+from skipstone.mapper.results.layer_cycles import LayerCycles
+from skipstone.mapper.results.timeline import (
+    BALANCE_WAIT,
+    DRAIN,
+    DRAIN_WAIT,
+    DRAINS,
+    HELD,
+    INPUT_WAIT,
+    ISSUE,
+    LEFT_OUT,
+    LOAD,
+    LOAD_WAIT,
+    LOADER,
+    SETUP,
+    SLOT_WAIT,
+    SLOTS,
+    START_WAIT,
+    Event,
+    LayerSpan,
+    Timeline,
+)
+from skipstone.mapper.timing.cycles import schedule_cycles
 
 NEVER = 1 << 60
-
-ROW_WAITS = (BALANCE_WAIT, LOAD_WAIT, DRAIN_WAIT, START_WAIT)
-
-
-class Event(NamedTuple):
-    """What ``unit`` does in the cycles ``begin`` to ``end - 1``, for window ``window`` (of its pass; -1: none) of tile ``tile``
-    (of its layer: pass after pass, row after row) of layer ``layer``. ``amount``: words of a load or a held window, entries of
-    an issue, steps of a drain, tiles of what is left out."""
-
-    unit: int
-    kind: str
-    begin: int
-    end: int
-    layer: int
-    tile: int
-    window: int
-    amount: int
-
-
-@dataclass(frozen=True)
-class LayerSpan:
-    """When a layer ran: its loads, its issues and its drain steps take the cycles ``..._begin`` to ``..._end - 1``; its last
-    result is written in cycle ``written``. Layers overlap; ``cycles`` counts from the cycle that wrote the last result of the
-    layer before. ``segment`` counts the starts: after a pause for the host there is a new one, whose cycle 0 is
-    ``segment_begin`` here (the host's own time is not in the timeline). Of ``tiles`` in all passes, the first ``recorded``
-    have events."""
-
-    name: str
-    segment: int
-    segment_begin: int
-    load_begin: int
-    load_end: int
-    issue_begin: int
-    issue_end: int
-    drain_begin: int
-    drain_end: int
-    written: int
-    cycles: LayerCycles
-    passes: int
-    tiles_y: int
-    tiles_x: int
-    recorded: int
-
-    @property
-    def tiles(self) -> int:
-        return self.passes * self.tiles_y * self.tiles_x
-
-    def place(self, tile: int) -> tuple[int, int, int]:
-        """Pass, tile row and tile column of tile number ``tile``."""
-        one_pass, rest = divmod(tile, self.tiles_y * self.tiles_x)
-        return one_pass, *divmod(rest, self.tiles_x)
-
-
-@dataclass(frozen=True, eq=False)
-class Timeline:
-    """``events`` of each unit are in the order of their time and do not overlap. ``chosen`` are the numbers of the layers that
-    were asked for; others have only their span."""
-
-    network: str
-    design: Design
-    layers: tuple[LayerSpan, ...]
-    chosen: tuple[int, ...]
-    events: tuple[Event, ...]
-
-    @property
-    def end(self) -> int:
-        """The cycle after the one that writes the last result."""
-        return self.layers[-1].written + 1
-
-    @property
-    def units(self) -> tuple[int, ...]:
-        """All units: the loader, the windows' slots, the rows, the drain."""
-        slots = tuple(SLOTS - slot for slot in range(self.design.windows))
-        return (LOADER, *slots, *range(self.design.rows), DRAIN)
-
-    def to_frame(self) -> Any:
-        """The events as a pandas frame, one a row; cycles from ``start``. Needs pandas (the extra ``notebook``)."""
-        return frame(
-            [
-                {**event._asdict(), "unit": unit_name(event.unit), "layer": self.layers[event.layer].name}
-                for event in self.events
-            ]
-        )
-
-    @property
-    def cut(self) -> tuple[LayerSpan, ...]:
-        """The chosen layers of which only the first tiles have events."""
-        return tuple(
-            self.layers[index] for index in self.chosen if self.layers[index].recorded < self.layers[index].tiles
-        )
-
-
-def unit_name(unit: int) -> str:
-    """What people call a unit."""
-    if unit >= 0:
-        return f"row {unit}"
-    return {LOADER: "loader", DRAIN: "drain"}.get(unit, f"window slot {SLOTS - unit}")
 
 
 def network_timeline(program: Program, layers: Sequence[int] | None = None, limit: int | None = None) -> Timeline:
@@ -173,7 +71,8 @@ def schedule_timeline(
 
 
 class _Recorder:
-    """The watch that keeps events: ``skipstone.mapper.timing.cycles`` calls its methods in the order of the walk, with times from the last start;
+    """The watch that keeps events: ``skipstone.mapper.timing.cycles`` calls its methods in the order of the walk,
+    with times from the last start;
     events have times from the first one."""
 
     def __init__(

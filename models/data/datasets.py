@@ -32,7 +32,7 @@ from skipstone.models.data.images import (
     read_arrays,
 )
 from skipstone.models.data.zoo import carried_networks
-from skipstone.models.graph.graph import Shape
+from skipstone.models.graph.layers import Shape
 
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 CALIBRATION_IMAGES = 512

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import Graph, Shape
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Shape
 
 Images = NDArray[np.float32]
 Labels = NDArray[np.int64]

@@ -13,7 +13,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from skipstone.models.graph.graph import (
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import (
     Add,
     Affine,
     AveragePool,
@@ -21,7 +22,6 @@ from skipstone.models.graph.graph import (
     Conv,
     ConvTranspose,
     Copy,
-    Graph,
     Layer,
     MaxPool,
     Pointwise,

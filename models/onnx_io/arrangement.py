@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from skipstone.models.graph.graph import Shape
+from skipstone.models.graph.layers import Shape
 
 
 @dataclass(frozen=True, eq=False)

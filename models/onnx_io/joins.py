@@ -8,7 +8,7 @@ from math import ceil, floor
 import numpy as np
 import onnx
 
-from skipstone.models.graph.graph import Concat, ConvTranspose, Product, Upsample
+from skipstone.models.graph.layers import Concat, ConvTranspose, Product, Upsample
 from skipstone.models.onnx_io.arrangement import View, image_index
 from skipstone.models.onnx_io.nodes import Attributes, Converters, NodeConverter, UnsupportedError
 from skipstone.models.onnx_io.pools import pads_of, pair

@@ -1,5 +1,6 @@
 """Turns ONNX nodes into layers: what every operator's converter uses. The converters themselves are in
-:mod:`skipstone.models.onnx_io.operators` and :mod:`skipstone.models.onnx_io.rearrange`; :mod:`skipstone.models.onnx_io.reader` walks a file's nodes through.
+:mod:`skipstone.models.onnx_io.operators` and :mod:`skipstone.models.onnx_io.rearrange`;
+:mod:`skipstone.models.onnx_io.reader` walks a file's nodes through.
 
 A node either makes a layer, is absorbed by the layer whose output it alone reads (bias, batch normalization, clamp), or
 only rearranges. What can't be done is collected, so that one error names all of it.
@@ -17,7 +18,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from skipstone.models.graph.graph import ActivationGrid, Concat, Layer, Shape, Softmax
+from skipstone.models.graph.grids import ActivationGrid
+from skipstone.models.graph.layers import Concat, Layer, Shape, Softmax
 from skipstone.models.onnx_io.arrangement import View
 
 MAX_NAME = 24

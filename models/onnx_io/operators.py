@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from skipstone.models.graph.graph import Add, Affine, Clamp, ClampLayer, Conv, Shape, Softmax
+from skipstone.models.graph.layers import Add, Affine, Clamp, ClampLayer, Conv, Shape, Softmax
 from skipstone.models.onnx_io.arrangement import View, image_index, rows_index
 from skipstone.models.onnx_io.joins import product
 from skipstone.models.onnx_io.nodes import Attributes, Converters, NodeConverter, UnsupportedError

@@ -2,7 +2,8 @@
 
 A region is a set of nodes that together compute a function of one tensor, element by element, and of whose tensors nobody
 else reads any but the last. So Gelu by Erf, ``x * Sigmoid(x)``, ``x * Clip(x + 3, 0, 6) / 6`` and any other spelling
-become one :class:`skipstone.models.graph.function.Function`; no list of spellings is kept. What is linear, or only a clamp, is left to the
+become one :class:`skipstone.models.graph.function.Function`; no list of spellings is kept. What is linear, or only a
+clamp, is left to the
 layers that can absorb it.
 """
 
@@ -16,7 +17,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from skipstone.models.graph.function import Function, Step, Value
-from skipstone.models.graph.graph import Pointwise
+from skipstone.models.graph.layers import Pointwise
 from skipstone.models.onnx_io.nodes import (
     Attributes,
     Constant,

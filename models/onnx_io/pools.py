@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from skipstone.models.graph.graph import AveragePool, MaxPool, Padding, Pair, Shape
+from skipstone.models.graph.layers import AveragePool, MaxPool, Padding, Pair, Shape
 from skipstone.models.onnx_io.arrangement import View, image_index
 from skipstone.models.onnx_io.nodes import Attributes, Converters, NodeConverter, UnsupportedError
 

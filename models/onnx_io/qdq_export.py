@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import AveragePool, ConvTranspose, Layer, Pointwise
+from skipstone.models.graph.layers import AveragePool, ConvTranspose, Layer, Pointwise
 from skipstone.models.graph.to_onnx import (
     RESIZE,
     Attributes,

@@ -1,8 +1,10 @@
 """What a quantized ONNX file in QDQ form says beyond its float network: the integers of weights and the grids of tensors.
 
-:func:`unwrap` goes over the model before :mod:`skipstone.models.onnx_io.reader` simplifies it: dequantized constants become float ones,
+:func:`unwrap` goes over the model before :mod:`skipstone.models.onnx_io.reader` simplifies it: dequantized constants
+become float ones,
 and each tensor's pair of QuantizeLinear and DequantizeLinear stays, once, as a mark that the converters here read.
-:meth:`Stored.attach` then gives the graph its grids. Files of :mod:`skipstone.models.onnx_io.qdq_export` come back as they were, bit for bit; in
+:meth:`Stored.attach` then gives the graph its grids. Files of :mod:`skipstone.models.onnx_io.qdq_export` come back
+as they were, bit for bit; in
 those of others a tensor that our array does not round (what an Add's own layer makes) keeps more digits than in the file.
 """
 
@@ -20,18 +22,9 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import (
-    ActivationGrid,
-    Affine,
-    AveragePool,
-    Conv,
-    Copy,
-    Graph,
-    Layer,
-    Padding,
-    Softmax,
-    WeightGrid,
-)
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.grids import ActivationGrid, WeightCode, WeightGrid
+from skipstone.models.graph.layers import Affine, AveragePool, Conv, Copy, Layer, Padding, Softmax
 from skipstone.models.onnx_io.arrangement import image_index
 from skipstone.models.onnx_io.nodes import (
     Attributes,
@@ -44,7 +37,6 @@ from skipstone.models.onnx_io.nodes import (
 from skipstone.models.onnx_io.operators import COMPUTING
 from skipstone.models.onnx_io.pools import POOLING, pads_of, pair
 from skipstone.models.onnx_io.qdq_export import METADATA
-from skipstone.models.quantization.network import WeightCode
 from skipstone.models.quantization.quantize import materialized
 
 _log = logging.getLogger(__name__)

@@ -17,7 +17,8 @@ from onnx import TensorProto
 
 from skipstone.errors import SkipstoneError
 from skipstone.models.data.zoo import find
-from skipstone.models.graph.graph import Affine, Conv, Graph, Shape
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Affine, Conv, Shape
 from skipstone.models.onnx_io.arrangement import View, image_index, rows_index
 from skipstone.models.onnx_io.joins import JOINING
 from skipstone.models.onnx_io.nodes import NodeConverter, readable

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
 from skipstone.models.data.images import Images
-from skipstone.models.graph.graph import Conv, Graph
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Conv
 from skipstone.models.pruning.statistics import Moments, Real, input_moments
 
 Solve = Callable[[Conv, "Problem"], NDArray[np.float64] | None]

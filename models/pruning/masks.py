@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import Conv, Graph
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Conv
 from skipstone.models.pruning.criteria import Evidence, check_criterion, reduce, saliency
 from skipstone.models.pruning.structures import (
     GRANULARITIES,

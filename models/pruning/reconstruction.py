@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
 from skipstone.models.data.images import Images
-from skipstone.models.graph.graph import Conv, Graph
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Conv
 from skipstone.models.pruning.layerwise import Problem, layer_by_layer
 from skipstone.models.pruning.masks import Pruned, Pruning, check_names
 from skipstone.models.pruning.solvers import refit
@@ -35,7 +36,8 @@ def reconstruct(
 
     Layers go in execution order, each on what the pruned ones before it give. ``refit_by`` says how the other weights make
     up for it: not at all, by a factor for each input channel (``scale``, least squares as in ThiNet), or all by least squares
-    (``weights``, as in He et al., Channel Pruning, 2017). The rest is as in :func:`skipstone.models.pruning.second_order.second_order`.
+    (``weights``, as in He et al., Channel Pruning, 2017). The rest is as in
+    :func:`skipstone.models.pruning.second_order.second_order`.
     A layer keeps one channel, with a note.
     """
     if pruning.granularity != "input_channel" or pruning.scope != "layer" or pruning.criterion != "l1":

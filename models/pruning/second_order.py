@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from skipstone.errors import SkipstoneError
 from skipstone.models.data.images import Images
-from skipstone.models.graph.graph import Conv, Graph
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Conv
 from skipstone.models.pruning.layerwise import Problem, layer_by_layer
 from skipstone.models.pruning.masks import Pruned, Pruning, check_names, remainder
 from skipstone.models.pruning.solvers import admm, greedy_obs, refit
@@ -28,9 +29,11 @@ def second_order(
 ) -> Pruned:
     """Single weights or N:M (``pruning``, of scope layer or output), chosen and made up for by Optimal Brain Surgeon.
 
-    Counts are those of :func:`skipstone.models.pruning.masks.prune`. Layers go in execution order; each sees what the pruned ones before
+    Counts are those of :func:`skipstone.models.pruning.masks.prune`. Layers go in execution order; each sees what
+    the pruned ones before
     it give, and makes up for ``correction`` (0 to 1) of what they lost. Filters of more than ``exact_inputs`` weights take
-    ADMM instead (:mod:`skipstone.models.pruning.solvers`), with a note. ``damping`` is in units of the mean square input. The bias takes
+    ADMM instead (:mod:`skipstone.models.pruning.solvers`), with a note. ``damping`` is in units of the mean square
+    input. The bias takes
     over the mean of what goes, unless ``bias_correction`` is off.
     """
     if pruning.granularity not in ("weight", "nm") or pruning.scope == "network" or pruning.criterion != "l1":

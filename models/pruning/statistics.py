@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from skipstone.errors import SkipstoneError
 from skipstone.models.data.float_execution import run_onnx
 from skipstone.models.data.images import Images, fit_images
-from skipstone.models.graph.graph import Add, ClampLayer, Conv, ConvTranspose, Graph, Layer
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Add, ClampLayer, Conv, ConvTranspose, Layer
 from skipstone.models.graph.to_onnx import to_onnx
 
 BATCH = 16

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
 from skipstone.models.data.images import Images, fit_images
-from skipstone.models.graph.graph import Conv, Graph, WeightGrid
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.grids import WeightGrid
+from skipstone.models.graph.layers import Conv
 from skipstone.models.ptq.activations import QuantizedInputs, float_tensors
 from skipstone.models.ptq.chosen import Bits, bits_of, chosen_layers
 from skipstone.models.ptq.taps import sampled_taps

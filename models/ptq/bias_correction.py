@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
 from skipstone.models.data.images import Images, fit_images
-from skipstone.models.graph.graph import Clamp, Conv, Graph
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Clamp, Conv
 from skipstone.models.ptq.activations import QuantizedInputs, float_tensors
 from skipstone.models.ptq.taps import mean_taps
 from skipstone.models.quantization.ranges import Ranges

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import Conv, Graph
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Conv
 
 Bits = int | Mapping[str, int]
 """Weight bits, 2 to 16: the same for all layers, or by layer name."""

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from skipstone.models.graph.graph import Graph, WeightGrid
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.grids import WeightCode, WeightGrid
 from skipstone.models.ptq.chosen import Bits, bits_of, chosen_layers
 from skipstone.models.ptq.weight_range import weight_scales
-from skipstone.models.quantization.network import WeightCode
 from skipstone.models.quantization.weight_codes import check_code, code_weights
 
 
@@ -21,7 +21,8 @@ def coded(
 ) -> Graph:
     """``graph`` with the weights of ``layers`` (default: all that have some and no grid) in ``code`` of ``bits``.
 
-    Scales and integers are those of :func:`skipstone.models.quantization.weight_codes.code_weights`; ``entries`` counts a codebook's nonzero
+    Scales and integers are those of :func:`skipstone.models.quantization.weight_codes.code_weights`; ``entries``
+    counts a codebook's nonzero
     values. Pruned weights stay 0. A channel without weights has the median of the others' scales.
     """
     check_code(code, entries)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from skipstone.models.graph.graph import AveragePool, ClampLayer, Conv, Copy, Graph, Layer, MaxPool, Upsample
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import AveragePool, ClampLayer, Conv, Copy, Layer, MaxPool, Upsample
 
 _ITERATIONS = 100
 _TOLERANCE = 1e-3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from skipstone.models.graph.graph import Conv, ConvTranspose, Padding
+from skipstone.models.graph.layers import Conv, ConvTranspose, Padding
 
 Floats = NDArray[np.float32]
 

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import Conv, Graph, WeightGrid
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.grids import WeightGrid
+from skipstone.models.graph.layers import Conv
 from skipstone.models.ptq.chosen import Bits, bits_of, chosen_layers
 
 WeightRange = Literal["max", "mse"]

@@ -12,7 +12,9 @@ from dataclasses import replace
 import networkx as nx
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import ActivationGrid, Add, Concat, Copy, Graph, Layer, MaxPool, Upsample
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.grids import ActivationGrid
+from skipstone.models.graph.layers import Add, Concat, Copy, Layer, MaxPool, Upsample
 from skipstone.models.quantization.ranges import Ranges
 
 

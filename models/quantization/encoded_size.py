@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from skipstone.models.quantization.network import WeightCode
+from skipstone.models.graph.grids import WeightCode
 
 
 def value_code_bits(code: WeightCode, bits: int, entries: int) -> int:

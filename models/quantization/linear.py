@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import (
+from skipstone.models.graph.grids import WeightCode, WeightGrid
+from skipstone.models.graph.layers import (
     Affine,
     AveragePool,
     Conv,
@@ -20,10 +21,9 @@ from skipstone.models.graph.graph import (
     Pair,
     Shape,
     Upsample,
-    WeightGrid,
 )
 from skipstone.models.quantization.lattices import Run, average_runs, transposed_runs
-from skipstone.models.quantization.network import Lattice, Operation, QuantizedTensor, WeightCode
+from skipstone.models.quantization.network import Lattice, Operation, QuantizedTensor
 from skipstone.models.quantization.weight_codes import code_weights, value_bits
 
 _BIAS_ROOM_BITS = 4

@@ -13,23 +13,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from skipstone.models.graph.grids import WeightCode
+
 if TYPE_CHECKING:
     from skipstone.models.graph.graph import Graph
 
 Operation = Literal["multiply_add", "max"]
-
-WeightCode = Literal["linear", "power_of_two", "additive_power_of_two", "ternary", "binary", "codebook"]
-"""How a network's weights are coded: any integer, plus or minus a power of two, plus or minus a sum of them, plus or minus one
-where small weights are zero, plus or minus one for every weight, or one of a few values per layer. A pruned weight is zero in
-all of them. ``weights`` always holds the integers that the code stands for."""
-
-MULTIPLIER_BITS = 16
-"""Bits of the unsigned requantization multiplier; the relative rounding error of a scale is at most 2**-16."""
-OTHER_MULTIPLIER_BITS = 32
-"""Bits of the unsigned multiplier of the tensor that is added in the drain."""
-SHIFT_BITS = 6
-"""Bits of the requantization shift; legal shifts are 1 to 47."""
-MAX_SHIFT = 47
 
 
 @dataclass(frozen=True)
@@ -187,11 +176,6 @@ class QuantizedNetwork:
             return layer.lattice.size
         _, height, width = self.tensors[layer.output].shape
         return height, width
-
-
-def output_size(size: int, kernel: int, stride: int, before: int, after: int, dilation: int) -> int:
-    """Output pixels along one axis, ``floor((size + before + after - dilation * (kernel - 1) - 1) / stride) + 1``."""
-    return (size + before + after - dilation * (kernel - 1) - 1) // stride + 1
 
 
 def requantize(

@@ -17,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import (
-    ActivationGrid,
+from skipstone.hw.numbers import MAX_SHIFT, MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.grids import ActivationGrid, WeightCode
+from skipstone.models.graph.layers import (
     Add,
     Affine,
     AveragePool,
@@ -27,7 +29,6 @@ from skipstone.models.graph.graph import (
     Concat,
     Conv,
     ConvTranspose,
-    Graph,
     Layer,
     Pointwise,
     Product,
@@ -36,15 +37,11 @@ from skipstone.models.graph.graph import (
 from skipstone.models.quantization.concatenation import shared_grids, with_copies
 from skipstone.models.quantization.linear import Coding, Linear, linear_layers, writes_alone
 from skipstone.models.quantization.network import (
-    MAX_SHIFT,
-    MULTIPLIER_BITS,
-    OTHER_MULTIPLIER_BITS,
     HostLayer,
     HostProduct,
     QuantizedLayer,
     QuantizedNetwork,
     QuantizedTensor,
-    WeightCode,
 )
 from skipstone.models.quantization.ranges import Ranges
 from skipstone.models.quantization.tables import lookup_table
@@ -68,7 +65,8 @@ def quantize(
 ) -> QuantizedNetwork:
     """The network in integers; ``ranges`` come from :func:`skipstone.models.quantization.ranges.calibrate` on the same graph.
 
-    ``weight_code`` is explained at :func:`skipstone.models.quantization.weight_codes.code_weights`, ``codebook_entries`` counts a codebook's
+    ``weight_code`` is explained at :func:`skipstone.models.quantization.weight_codes.code_weights`,
+    ``codebook_entries`` counts a codebook's
     nonzero values. ``layer_bits`` and ``layer_codes`` are those of single layers (mixed precision). ``symmetric`` gives
     activations the zero point 0, ``per_tensor`` all weights of a layer one scale.
 

@@ -16,13 +16,13 @@ from threadpoolctl import threadpool_limits
 
 from skipstone.errors import SkipstoneError
 from skipstone.models.data.images import Labels, check_labels
+from skipstone.models.graph.layers import output_size
 from skipstone.models.quantization.network import (
     HostProduct,
     Lattice,
     QuantizedLayer,
     QuantizedNetwork,
     QuantizedTensor,
-    output_size,
     requantize,
 )
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.quantization.network import WeightCode
+from skipstone.models.graph.grids import WeightCode
 
 MAX_EXPONENT = 14
 """The largest power of two that a weight may be."""
@@ -174,3 +174,17 @@ def _from_codebook(steps: Real, limit: int, entries: int) -> Integers:
     bounds = (book[1:] + book[:-1]) / 2
     nearest: Integers = book[np.searchsorted(bounds, steps)].astype(np.int64)
     return nearest
+
+
+def parse_weight_code(text: str) -> tuple[WeightCode, int]:
+    """The code and, of a codebook, how many values it has."""
+    name, colon, entries = text.partition(":")
+    codes = {code: code for code in get_args(WeightCode)}
+    if name not in codes or (colon and name != "codebook"):
+        plain = ", ".join(code for code in codes if code != "codebook")
+        raise SkipstoneError(f"the weight code must be {plain}, or codebook:N, not '{text}'")
+    if name != "codebook":
+        return codes[name], 16
+    if not entries.isdigit() or not 4 <= int(entries) <= 256:
+        raise SkipstoneError(f"the weight code codebook:N needs N from 4 to 256, not '{text}'")
+    return codes[name], int(entries)

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import Add, Clamp, ClampLayer, Conv, Graph, Layer
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Add, Clamp, ClampLayer, Conv, Layer
 from skipstone.models.surgery.result import LayerChange, Surgery
 
 

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import Clamp, Conv, ConvTranspose, Graph, Layer, Padding, Pair
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Clamp, Conv, ConvTranspose, Layer, Padding, Pair
 from skipstone.models.surgery.result import LayerChange, Surgery
 
 Weights = NDArray[np.float64]

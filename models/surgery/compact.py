@@ -12,7 +12,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import Clamp, Conv, Graph
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Clamp, Conv
 from skipstone.models.surgery.chains import Chain, Link, Refusal, replace_layers
 from skipstone.models.surgery.factorize import refuse_window, tucker_chain
 from skipstone.models.surgery.result import Surgery

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from skipstone.models.graph.graph import (
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import (
     Add,
     Affine,
     AveragePool,
     Concat,
     Conv,
     ConvTranspose,
-    Graph,
     Layer,
     Pointwise,
     Product,

@@ -17,7 +17,8 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from skipstone.models.graph.graph import Concat, Conv, Graph, Softmax
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Concat, Conv, Softmax
 
 Channel = tuple[str, int]
 """(tensor, channel)."""

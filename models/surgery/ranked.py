@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import Conv, Graph
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Conv
 from skipstone.models.surgery.constants import Mask
 from skipstone.models.surgery.coupling import Coupling, coupled_channels, is_depthwise
 from skipstone.models.surgery.result import Surgery

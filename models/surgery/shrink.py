@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import Affine, Conv, Graph, Layer, WeightGrid
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.grids import WeightGrid
+from skipstone.models.graph.layers import Affine, Conv, Layer
 from skipstone.models.surgery.constants import Constants, Mask, constants, inputs_of, needed, responses
 from skipstone.models.surgery.coupling import Coupling, coupled_channels, is_depthwise
 from skipstone.models.surgery.result import Surgery, channel_changes
@@ -25,7 +27,8 @@ from skipstone.models.surgery.result import Surgery, channel_changes
 def remove_filters(graph: Graph, keep: Mapping[str, NDArray[np.bool_]]) -> Surgery:
     """``graph`` without the output channels whose entry in ``keep`` (K booleans of each named layer) is false.
 
-    A channel goes only where all filters coupled with it (:func:`~skipstone.models.surgery.coupling.coupled_channels`) are to go and
+    A channel goes only where all filters coupled with it
+    (:func:`~skipstone.models.surgery.coupling.coupled_channels`) are to go and
     it is no input or output of the network; depthwise filters go with their input channel and need not be named. Other
     filters stay as they are, with a note. At least one channel of every tensor stays.
     """

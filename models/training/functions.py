@@ -1,4 +1,5 @@
-"""Pointwise functions of the graph (``skipstone.models.graph.function``) in PyTorch, operator by operator as ONNX defines them."""
+"""Pointwise functions of the graph (``skipstone.models.graph.function``) in PyTorch, operator by operator as ONNX
+defines them."""
 
 from __future__ import annotations
 

@@ -19,8 +19,9 @@ from torch import nn
 from torch.nn import functional
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import (
-    ActivationGrid,
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.grids import ActivationGrid, WeightGrid
+from skipstone.models.graph.layers import (
     Add,
     Affine,
     AveragePool,
@@ -30,7 +31,6 @@ from skipstone.models.graph.graph import (
     Conv,
     ConvTranspose,
     Copy,
-    Graph,
     Layer,
     MaxPool,
     Padding,
@@ -38,7 +38,6 @@ from skipstone.models.graph.graph import (
     Product,
     Softmax,
     Upsample,
-    WeightGrid,
 )
 from skipstone.models.training.functions import apply_function
 

@@ -1,7 +1,8 @@
 """Quantization-aware training: a float graph learns with the rounding that the array will do, and comes back quantized.
 
 :func:`quantization_aware` hangs quantizers of weights (``qat_weights``) and activations (``qat_activations``) into the module,
-trains it in the one loop, and gives a graph whose weights and tensors have grids; ``skipstone.models.quantization.quantize`` uses those as they are.
+trains it in the one loop, and gives a graph whose weights and tensors have grids;
+``skipstone.models.quantization.quantize`` uses those as they are.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import ActivationGrid, Graph
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.grids import ActivationGrid, WeightCode
 from skipstone.models.quantization.concatenation import scale_groups, shared_grids, with_copies
-from skipstone.models.quantization.network import WeightCode
 from skipstone.models.quantization.quantize import activation_scale, materialized
 from skipstone.models.quantization.ranges import Ranges, calibrate
 from skipstone.models.training.loop import TrainingOptions, module_for, train
@@ -37,7 +38,8 @@ class QatOptions:
 
     Weights are ``weight_code`` of ``weight_bits``, in every layer; ``layer_bits`` are other bits for single layers, and
     ``first_last_bits`` (0: none) for the first and the last one, which only linear weights allow. ``estimator`` says where a
-    scale comes from, ``ranges`` where that of activations does, from ``calibration`` (as ``skipstone.models.quantization.ranges.calibrate``'s
+    scale comes from, ``ranges`` where that of activations does, from ``calibration`` (as
+    ``skipstone.models.quantization.ranges.calibrate``'s
     method) on. ``statistics``: images on which batch normalization is measured again after training (0: none).
     """
 

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import WeightGrid
-from skipstone.models.quantization.network import WeightCode
+from skipstone.models.graph.grids import WeightCode, WeightGrid
 from skipstone.models.quantization.weight_codes import check_code, code_weights, weight_levels
 from skipstone.models.training.network import WeightQuantizer
 
@@ -109,7 +108,8 @@ class LinearWeights(WeightQuantizer):
 
 
 class CodedWeights(WeightQuantizer):
-    """The integers and scales of :func:`skipstone.models.quantization.weight_codes.code_weights`, with the gradient of the identity: powers of two,
+    """The integers and scales of :func:`skipstone.models.quantization.weight_codes.code_weights`, with the gradient
+    of the identity: powers of two,
     additive powers of two, ternary (Li, Zhang, Liu, 2016) and binary (Rastegari et al., 2016).
 
     Where that function tries several scales, training lets it do so in every :data:`SCALE_STEPS`-th step; between, a channel's
@@ -151,7 +151,8 @@ class CodedWeights(WeightQuantizer):
 
 class CodebookWeights(WeightQuantizer):
     """A few integers for the whole layer, which k-means finds anew every :data:`CODEBOOK_STEPS` training steps
-    (:func:`skipstone.models.quantization.weight_codes.code_weights`; Han, Mao, Dally, "Deep Compression", 2016); between, weights move from one to
+    (:func:`skipstone.models.quantization.weight_codes.code_weights`; Han, Mao, Dally, "Deep Compression", 2016);
+    between, weights move from one to
     another."""
 
     def __init__(self, bits: int, entries: int) -> None:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
 from skipstone.models.graph.files import pack_graph, unpack_graph
-from skipstone.models.graph.graph import Conv, Graph
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Conv
 from skipstone.models.pruning.criteria import Evidence
 from skipstone.models.pruning.masks import Pruned, Pruning, prune
 from skipstone.models.training.loop import Hook, TrainingOptions, fine_tune

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from skipstone.models.graph.graph import Conv, Graph
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Conv
 
 
 def reinitialized(graph: Graph, seed: int) -> Graph:

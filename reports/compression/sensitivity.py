@@ -9,7 +9,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from skipstone.models.pruning.sensitivity import SensitivityPoint, SensitivityResult, What
+from skipstone.mapper.results.sensitivity import SensitivityPoint, SensitivityResult, What
 from skipstone.reports.network.summary import NONE, count, percent
 from skipstone.reports.network.tables import cell
 from skipstone.reports.web.figures import COLOURS, Figure, Grid, Key, Numbers

@@ -1,6 +1,7 @@
 """What every number of a report is and how it is computed, for headings and lists: names to words with formulas.
 
-The formulas are those of ``mapper`` (cycles, causes, actions, energy) and of ``skipstone.reports.network.summary``, said for a reader.
+The formulas are those of ``mapper`` (cycles, causes, actions, energy) and of ``skipstone.reports.network.summary``,
+said for a reader.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """The plots of the array's schedule over time: the whole network with its overlapping layers, and one layer with the causes of
-its rows' waits. Drawn from ``skipstone.mapper.timing.timeline``, whose times are exact; what is drawn together or left out is said."""
+its rows' waits. Drawn from ``skipstone.mapper.timing.timeline``, whose times are exact; what is drawn together or
+left out is said."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skipstone.mapper.results.network import CAUSES, NetworkResult
-from skipstone.mapper.timing.timeline import (
+from skipstone.mapper.results.timeline import (
     BALANCE_WAIT,
     DRAIN,
     DRAIN_WAIT,

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from skipstone.flow.prepare import CompressionOptions, PreparedNetwork, prepare_network, sample_inputs
 from skipstone.hw.design import Design
+from skipstone.models.graph.layers import output_size
 from skipstone.models.quantization import reference
-from skipstone.models.quantization.network import QuantizedNetwork, output_size
+from skipstone.models.quantization.network import QuantizedNetwork
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def compression_options(
     """The options as the library takes them; SkipstoneError where one is out of range."""
     from skipstone.errors import SkipstoneError
     from skipstone.flow.prepare import CompressionOptions
-    from skipstone.models.quantization.weight_codes import check_code
+    from skipstone.models.quantization.weight_codes import check_code, parse_weight_code
 
     for name, bits in (("--weight-bits", weight_bits), ("--activation-bits", activation_bits)):
         if not 2 <= bits <= 16:
@@ -129,21 +129,6 @@ def numbers(option: str, text: str, kind: Callable[[str], Any], form: str, count
     if not found or (count is not None and len(found) != count):
         raise SkipstoneError(f"{option} must be {form}, not '{text}'")
     return found
-
-
-def parse_weight_code(text: str) -> tuple[Any, int]:
-    """The code and, of a codebook, how many values it has."""
-    from skipstone.errors import SkipstoneError
-
-    name, colon, entries = text.partition(":")
-    words = ("linear", "power_of_two", "additive_power_of_two", "ternary", "binary")
-    if name not in (*words, "codebook") or (colon and name != "codebook"):
-        raise SkipstoneError(f"--weight-code must be {', '.join(words)}, or codebook:N, not '{text}'")
-    if name != "codebook":
-        return name, 16
-    if not entries.isdigit() or not 4 <= int(entries) <= 256:
-        raise SkipstoneError(f"--weight-code codebook:N needs N from 4 to 256, not '{text}'")
-    return name, int(entries)
 
 
 def chosen_design(name: str, network: str, options: CompressionOptions) -> Design:

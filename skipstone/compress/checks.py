@@ -20,7 +20,8 @@ from skipstone.compress.step_keys import (
 from skipstone.compress.steps import NEEDS_DESIGN, RENAMES
 from skipstone.compress.steps.extra import training_module
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import Affine, Conv, Graph
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Affine, Conv
 from skipstone.models.pruning.criteria import CRITERIA
 from skipstone.models.surgery.blocks import remove_blocks
 

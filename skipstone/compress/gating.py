@@ -1,4 +1,5 @@
-"""What channel gating (``skipstone.models.pruning.gating``) would save the loader of a compiled program, were it able to skip words.
+"""What channel gating (``skipstone.models.pruning.gating``) would save the loader of a compiled program, were it
+able to skip words.
 
 It is not: a load list is fixed when the network is compiled, and the array takes every word of it for every image. The
 figures say what it would be worth to change that.

@@ -16,19 +16,13 @@ from skipstone.compress.run import dataset_for
 from skipstone.errors import SkipstoneError
 from skipstone.flow.prepare import Progress, short_name
 from skipstone.hw.design import Design
+from skipstone.mapper.pruning.sensitivity import PruneLayer, magnitude, measure
 from skipstone.mapper.pruning.target import target_for
+from skipstone.mapper.results.sensitivity import SensitivityLayer, SensitivityPoint, SensitivityResult
 from skipstone.models.data import zoo
 from skipstone.models.data.images import Images, Labels, check_labels, fit_images
 from skipstone.models.graph.graph import Graph
 from skipstone.models.onnx_io import reader as onnx_import
-from skipstone.models.pruning.sensitivity import (
-    PruneLayer,
-    SensitivityLayer,
-    SensitivityPoint,
-    SensitivityResult,
-    magnitude,
-    measure,
-)
 from skipstone.reports.compression.sensitivity import sensitivity_html
 
 RANGE_IMAGES = 64

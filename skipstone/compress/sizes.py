@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from skipstone.mapper.results.compression import LayerSize
-from skipstone.models.graph.graph import Affine, Graph
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Affine
 from skipstone.models.quantization.encoded_size import encoded_bytes, value_code_bits
 from skipstone.models.quantization.network import QuantizedLayer, QuantizedNetwork
 

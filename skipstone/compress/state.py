@@ -11,7 +11,8 @@ from typing import Any
 from skipstone.hw.design import Design
 from skipstone.models.data.datasets import Dataset
 from skipstone.models.graph.graph import Graph
-from skipstone.models.quantization.network import QuantizedNetwork, WeightCode
+from skipstone.models.graph.grids import WeightCode
+from skipstone.models.quantization.network import QuantizedNetwork
 from skipstone.models.quantization.quantize import quantize
 from skipstone.models.quantization.ranges import Ranges, calibrate
 
@@ -20,7 +21,8 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Scheme:
-    """How a network is quantized where its own grids don't say: the arguments of ``skipstone.models.quantization.quantize.quantize`` and of
+    """How a network is quantized where its own grids don't say: the arguments of
+    ``skipstone.models.quantization.quantize.quantize`` and of
     ``skipstone.models.quantization.ranges.calibrate``."""
 
     weight_bits: int = 8

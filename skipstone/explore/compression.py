@@ -2,7 +2,8 @@
 
 ``criterion`` says by what ``unstructured`` and N:M pruning choose. Second order solves every layer on the inputs that it has in
 the *dense* network, so that what becomes of a layer does not depend on what is chosen for the others; sequential pruning
-(``skipstone.models.pruning.second_order`` on a whole network), where each layer makes up for what those before it lost, keeps more
+(``skipstone.models.pruning.second_order`` on a whole network), where each layer makes up for what those before it
+lost, keeps more
 accuracy at large amounts.
 """
 
@@ -16,20 +17,22 @@ from typing import Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from skipstone.cli.options import parse_weight_code
 from skipstone.errors import SkipstoneError
 from skipstone.explore.identity import code_digest
 from skipstone.explore.space import GIVEN, LAYER, Choice
 from skipstone.explore.store import Store, digest
 from skipstone.flow.prepare import CompressionOptions, PreparedNetwork, in_integers, prepare_network
 from skipstone.models.graph.files import graph_fingerprint
-from skipstone.models.graph.graph import Conv, Graph
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.grids import WeightCode
+from skipstone.models.graph.layers import Conv
 from skipstone.models.pruning import masks, spec
 from skipstone.models.pruning.criteria import CRITERIA, Evidence
 from skipstone.models.pruning.masks import Pruning
 from skipstone.models.pruning.second_order import second_order
 from skipstone.models.pruning.statistics import LayerStatistics, measure
-from skipstone.models.quantization.network import QuantizedNetwork, WeightCode
+from skipstone.models.quantization.network import QuantizedNetwork
+from skipstone.models.quantization.weight_codes import parse_weight_code
 
 Criterion = Literal["auto", "second_order", "magnitude"]
 
@@ -61,7 +64,7 @@ class Compression:
             layers=tuple(
                 sorted((name[len(LAYER) :], str(value)) for name, value in choice.items() if name.startswith(LAYER))
             ),
-            criterion=cast(Criterion, choice.get("criterion", "auto")),
+            criterion=cast("Criterion", choice.get("criterion", "auto")),
             weight_bits=int(choice.get("weight_bits", options.weight_bits)),
             activation_bits=int(choice.get("activation_bits", options.activation_bits)),
             weight_code=code,

@@ -1,7 +1,8 @@
 """What an exploration is asked for, as text: metrics to make small or large, and limits on metrics.
 
 The command line says both; the search, its result and its reports take the ``Objective`` and ``Constraint`` that come of
-them, in the units of ``skipstone.mapper.results.exploration.METRICS``. A text that can't be meant is refused before anything is computed.
+them, in the units of ``skipstone.mapper.results.exploration.METRICS``. A text that can't be meant is refused before
+anything is computed.
 """
 
 from __future__ import annotations

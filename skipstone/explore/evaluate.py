@@ -19,7 +19,8 @@ from skipstone.explore.store import Store
 from skipstone.flow.designs import fitted
 from skipstone.flow.prepare import CompressionOptions, sample_inputs
 from skipstone.hw.design import MAX_TABLE_BITS, Design
-from skipstone.mapper.energy.actions import Actions, network_actions
+from skipstone.mapper.counters import Actions
+from skipstone.mapper.energy.actions import network_actions
 from skipstone.mapper.energy.area import area_um2
 from skipstone.mapper.energy.clock import clocked
 from skipstone.mapper.energy.energy import network_energy

@@ -17,10 +17,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from skipstone.cli.options import parse_weight_code
 from skipstone.errors import SkipstoneError
 from skipstone.hw.design import CHOICES, RANGES
 from skipstone.models.pruning import spec
+from skipstone.models.quantization.weight_codes import parse_weight_code
 
 FOLDER = Path(__file__).parent / "spaces"
 DEFAULT = "default"

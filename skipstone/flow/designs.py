@@ -7,7 +7,8 @@ from typing import Any
 
 from skipstone.hw.design import MAX_ACCUMULATOR_BITS, Design
 from skipstone.hw.multipliers import SHIFT_WEIGHT_BITS
-from skipstone.models.quantization.network import QuantizedNetwork, WeightCode
+from skipstone.models.graph.grids import WeightCode
+from skipstone.models.quantization.network import QuantizedNetwork
 
 CODEBOOKS = 64
 """Codebooks of a design that gets the codebook multiplier here: one a layer, for all networks but the deepest."""

@@ -15,7 +15,8 @@ from skipstone.flow.prepare import (
     short_name,
 )
 from skipstone.hw.design import MAX_ACCUMULATOR_BITS, Design
-from skipstone.mapper.energy.actions import Actions, network_actions
+from skipstone.mapper.counters import Actions
+from skipstone.mapper.energy.actions import network_actions
 from skipstone.mapper.energy.area import area_terms
 from skipstone.mapper.energy.clock import clocked, timing
 from skipstone.mapper.energy.energy import energy_by_part, energy_sources, layer_terms
@@ -26,10 +27,11 @@ from skipstone.mapper.errors import MappingError
 from skipstone.mapper.lowering.compile import compile_network
 from skipstone.mapper.lowering.memory_fit import ROOMY, with_memories_for
 from skipstone.mapper.program import LayerProgram, Program
+from skipstone.mapper.results.layer_cycles import LayerCycles
 from skipstone.mapper.results.network import STALLS, Accuracy, LayerResult, NetworkResult
 from skipstone.mapper.technology.technology import Technology, load_technology
 from skipstone.mapper.timing.causes import bound_of, cycles_by_cause
-from skipstone.mapper.timing.cycles import LayerCycles, network_cycles
+from skipstone.mapper.timing.cycles import network_cycles
 from skipstone.mapper.timing.skipped import dense_words
 from skipstone.models.quantization import reference
 from skipstone.models.quantization.network import HostProduct

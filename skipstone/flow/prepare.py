@@ -16,12 +16,13 @@ from skipstone.models.data import zoo
 from skipstone.models.data.float_execution import float_accuracy
 from skipstone.models.data.images import fit_images, load_images
 from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.grids import WeightCode
 from skipstone.models.onnx_io import reader as onnx_import
 from skipstone.models.pruning import spec
 from skipstone.models.pruning.masks import density
 from skipstone.models.quantization import ranges as calibrate
 from skipstone.models.quantization import reference
-from skipstone.models.quantization.network import QuantizedNetwork, WeightCode
+from skipstone.models.quantization.network import QuantizedNetwork
 from skipstone.models.quantization.quantize import materialized, quantize
 
 Progress = Callable[[str], None]
@@ -32,7 +33,8 @@ class CompressionOptions:
     """How a network is compressed and with which data.
 
     ``prune`` is METHOD:AMOUNT (see ``skipstone.models.pruning.spec``), ``weight_code`` how weights are quantized
-    (``skipstone.models.quantization.weight_codes``), with ``codebook_entries`` values a layer for ``codebook``. Without ``calibration`` (a path), a
+    (``skipstone.models.quantization.weight_codes``), with ``codebook_entries`` values a layer for ``codebook``.
+    Without ``calibration`` (a path), a
     carried network uses the images carried with it, any other one seeded random input in ``input_range``; the same holds for
     ``evaluation``, without which a network that is not carried has no accuracy. ``calibration_method`` is ``minmax`` or
     ``percentile:P``.

@@ -11,7 +11,8 @@ from skipstone.hw.design import Design
 from skipstone.mapper.lowering.compile import compile_network
 from skipstone.mapper.lowering.memory_fit import with_memories_for
 from skipstone.mapper.program import Program
-from skipstone.mapper.timing.timeline import Timeline, network_timeline
+from skipstone.mapper.results.timeline import Timeline
+from skipstone.mapper.timing.timeline import network_timeline
 from skipstone.models.quantization import reference
 from skipstone.reports.perfetto import WaveTime, write_trace
 from skipstone.sim.jobs import PERIOD_NS

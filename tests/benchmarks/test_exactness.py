@@ -12,8 +12,8 @@ from skipstone.flow.verify import verify_network
 from skipstone.hw.design import CHOICES, load_design
 from skipstone.mapper.lowering.compile import compile_network
 from skipstone.models.graph import graph as layers
+from skipstone.models.graph.grids import WeightCode
 from skipstone.models.quantization import reference
-from skipstone.models.quantization.network import WeightCode
 
 
 def test_the_network_has_every_kind_of_layer():

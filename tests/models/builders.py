@@ -12,7 +12,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from skipstone.models.graph.graph import Conv, Graph, Layer, Shape
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Conv, Layer, Shape
 from skipstone.models.graph.to_onnx import to_onnx
 from skipstone.models.onnx_io.reader import load
 from skipstone.models.quantization.network import HostProduct, QuantizedLayer, QuantizedNetwork, QuantizedTensor

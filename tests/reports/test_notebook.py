@@ -11,7 +11,7 @@ import pytest
 from skipstone.flow.verify import Difference, Verification
 from skipstone.mapper.results.compression import CompressionResult, LayerSize, StepResult
 from skipstone.mapper.results.network import CAUSES
-from skipstone.models.pruning.sensitivity import SensitivityLayer, SensitivityPoint, SensitivityResult
+from skipstone.mapper.results.sensitivity import SensitivityLayer, SensitivityPoint, SensitivityResult
 from tests.reports.explorations import exploration, impossible, without_accuracy
 from tests.reports.networks import host_layer, layer, network, resnet8
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skipstone.mapper.timing.timeline import DRAIN, HELD, ISSUE, LEFT_OUT, LOAD, LOADER, SLOTS, Timeline
+from skipstone.mapper.results.timeline import DRAIN, HELD, ISSUE, LEFT_OUT, LOAD, LOADER, SLOTS, Timeline
 from skipstone.reports import perfetto
 from skipstone.reports.perfetto import WaveTime, microseconds, place_of, trace_events, trace_metadata, write_trace
 from tests.reports.timelines import NAMES, three_layers

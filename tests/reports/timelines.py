@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from skipstone.hw.design import ALL_TILES_FREE, Design
-from skipstone.mapper.timing.timeline import Timeline, schedule_timeline
+from skipstone.mapper.results.timeline import Timeline
+from skipstone.mapper.timing.timeline import schedule_timeline
 from tests.mapper.timing.test_cycles import schedule
 
 NAMES = ("first", "<b>second</b>", "third")

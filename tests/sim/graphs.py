@@ -12,7 +12,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from skipstone.hw.design import Design
-from skipstone.models.quantization.network import HostProduct, Lattice, QuantizedLayer, QuantizedNetwork, output_size
+from skipstone.models.graph.layers import output_size
+from skipstone.models.quantization.network import HostProduct, Lattice, QuantizedLayer, QuantizedNetwork
 from tests.sim.networks import layer, tensor, weight_arrays
 
 

@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from skipstone.hw.design import Design
-from skipstone.models.quantization.network import QuantizedLayer, QuantizedNetwork, QuantizedTensor, output_size
+from skipstone.models.graph.layers import output_size
+from skipstone.models.quantization.network import QuantizedLayer, QuantizedNetwork, QuantizedTensor
 
 
 def tensor(name: str, shape: tuple[int, int, int], bits: int) -> QuantizedTensor:

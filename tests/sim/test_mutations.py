@@ -124,49 +124,62 @@ def test_skipped_pipeline_stage_in_the_model_is_noticed(monkeypatch, constant):
 
 GATEWARE_BREAKS = [
     pytest.param(
-        "skipstone.hw.loader", "x1.eq(x + entry.x)", "x1.eq(x + entry.x + 1)", ("skipstone.hw.array.Loader",),
+        "skipstone.hw.loader", "x1.eq(x + entry.x)", "x1.eq(x + entry.x + 1)",
+        ("skipstone.hw.array.Loader",),
         id="loader is off by one column",
     ),
     pytest.param(
-        "skipstone.hw.requantizer", "half2.eq((1 << shift1) >> 1)", "half2.eq((1 << shift1) >> 2)", ("skipstone.hw.drain.Requantizer",),
+        "skipstone.hw.requantizer", "half2.eq((1 << shift1) >> 1)", "half2.eq((1 << shift1) >> 2)",
+        ("skipstone.hw.drain.Requantizer",),
         id="requantizer rounds by a quarter",
     ),
     pytest.param(
-        "skipstone.hw.array", "row.held < design.windows", "row.held < design.windows - 1", ("skipstone.hw.export.SkipstoneArray",),
+        "skipstone.hw.array", "row.held < design.windows", "row.held < design.windows - 1",
+        ("skipstone.hw.export.SkipstoneArray",),
         id="one window slot is lost",
     ),
     pytest.param(
-        "skipstone.hw.array", "row.held < design.windows", "row.held <= design.windows", ("skipstone.hw.export.SkipstoneArray",),
+        "skipstone.hw.array", "row.held < design.windows", "row.held <= design.windows",
+        ("skipstone.hw.export.SkipstoneArray",),
         id="one window slot too many",
     ),
     pytest.param(
-        "skipstone.hw.row", "(~tile_start | (open_tiles < 2))", "(~tile_start | (open_tiles < 3))", ("skipstone.hw.array.Row",),
+        "skipstone.hw.row", "(~tile_start | (open_tiles < 2))", "(~tile_start | (open_tiles < 3))",
+        ("skipstone.hw.array.Row",),
         id="a bank is used before it is drained",
     ),
     pytest.param(
-        "skipstone.hw.loader", "self.tiles_written >= config.wait_tiles", "self.tiles_written >= 0", ("skipstone.hw.array.Loader",),
+        "skipstone.hw.loader", "self.tiles_written >= config.wait_tiles", "self.tiles_written >= 0",
+        ("skipstone.hw.array.Loader",),
         id="loader does not wait for the first tiles it needs",
     ),
     pytest.param(
-        "skipstone.hw.loader", "(first_written & (free_left != 0))", "first_written", ("skipstone.hw.array.Loader",),
+        "skipstone.hw.loader", "(first_written & (free_left != 0))", "first_written",
+        ("skipstone.hw.array.Loader",),
         id="loader does not wait for the last tiles it needs",
     ),
     pytest.param(
-        "skipstone.hw.row", "list_start.eq(address + 1), tiles_left.eq(tiles)", "list_start.eq(address + 1), tiles_left.eq(self.tiles)",
+        "skipstone.hw.row",
+        "list_start.eq(address + 1), tiles_left.eq(tiles)",
+        "list_start.eq(address + 1), tiles_left.eq(self.tiles)",
         ("skipstone.hw.array.Row",),
         id="row takes its number of tiles from the layer that the loader is at",
     ),
     pytest.param(
-        "skipstone.hw.row", "x_maximum.eq(maximum)", "x_maximum.eq(self.maximum)", ("skipstone.hw.array.Row",),
+        "skipstone.hw.row", "x_maximum.eq(maximum)", "x_maximum.eq(self.maximum)",
+        ("skipstone.hw.array.Row",),
         id="row takes its operation from the layer that the loader is at",
     ),
     pytest.param(
-        "skipstone.hw.drain", 'walker.base.eq(config[f"{name}_base"])', 'walker.base.eq(config[f"{name}_base"] + (name == "other"))',
+        "skipstone.hw.drain",
+        'walker.base.eq(config[f"{name}_base"])',
+        'walker.base.eq(config[f"{name}_base"] + (name == "other"))',
         ("skipstone.hw.array.Drain",),
         id="drain adds the word beside",
     ),
     pytest.param(
-        "skipstone.hw.controller", "self.begin | self.ahead | stops", "self.begin | stops", ("skipstone.hw.array.Controller",),
+        "skipstone.hw.controller", "self.begin | self.ahead | stops", "self.begin | stops",
+        ("skipstone.hw.array.Controller",),
         id="loader runs two layers ahead",
     ),
 ]  # fmt: skip

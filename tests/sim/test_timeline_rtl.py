@@ -13,7 +13,7 @@ import pytest
 from skipstone.hw.design import Design
 from skipstone.mapper.lowering.compile import compile_network
 from skipstone.mapper.program import Program
-from skipstone.mapper.timing.timeline import (
+from skipstone.mapper.results.timeline import (
     BALANCE_WAIT,
     DRAIN,
     DRAIN_WAIT,
@@ -29,8 +29,8 @@ from skipstone.mapper.timing.timeline import (
     START_WAIT,
     Event,
     Timeline,
-    network_timeline,
 )
+from skipstone.mapper.timing.timeline import network_timeline
 from skipstone.models.quantization.network import HostProduct, QuantizedNetwork
 from skipstone.reports.perfetto import WaveTime, trace_events, write_trace
 from skipstone.sim.jobs import PERIOD_NS

@@ -31,7 +31,9 @@ HAND = {
 @pytest.mark.parametrize("name", ["two_bits", "odd3x6", "broad2x12", "sign4x4", "codebook2x7"])
 def test_requantizer(name):
     """2, 8 and 16 bits; 4 bits with two tables, 8 bits with three."""
-    run_bench(Requantizer(POOL[name]), "requantizer", "tests.sim.benches.requantizer", 3, design_environment(POOL[name]))
+    run_bench(
+        Requantizer(POOL[name]), "requantizer", "tests.sim.benches.requantizer", 3, design_environment(POOL[name])
+    )
 
 
 @pytest.mark.rtl

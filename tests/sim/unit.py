@@ -1,4 +1,5 @@
-"""Runs one unit bench: a component alone, as Verilog, in the simulator, with the tests of one module of ``skipstone.sim.benches``.
+"""Runs one unit bench: a component alone, as Verilog, in the simulator, with the tests of one module of
+``skipstone.sim.benches``.
 
 The verdict is read from the results file: cocotb's runner returns normally although a test failed, and zero tests pass.
 """

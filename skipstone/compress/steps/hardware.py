@@ -13,12 +13,13 @@ from skipstone.compress.state import Context, Scheme, State, activation_ranges
 from skipstone.compress.step_keys import BalanceRows, CycleAwarePrune, PruneWords
 from skipstone.errors import SkipstoneError
 from skipstone.hw.design import Design
+from skipstone.mapper.pruning.sensitivity import PruneLayer, magnitude
 from skipstone.mapper.pruning.target import Target, target_for
 from skipstone.models.data.images import Images
 from skipstone.models.graph.files import graph_fingerprint
-from skipstone.models.graph.graph import Affine, Conv, Graph
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Affine, Conv
 from skipstone.models.pruning.masks import Pruning
-from skipstone.models.pruning.sensitivity import PruneLayer, magnitude
 
 
 def target_of(state: State, context: Context) -> Target:

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 
 from skipstone.hw.design import Design
-from skipstone.mapper.energy.actions import COUNTERS, Actions, count_actions, network_actions
+from skipstone.mapper.counters import COUNTERS, Actions
+from skipstone.mapper.energy.actions import count_actions, network_actions
 from skipstone.mapper.lowering.compile import compile_network
 from skipstone.mapper.timing.cycles import network_cycles
 from skipstone.models.quantization.network import QuantizedNetwork

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from skipstone.hw.design import Design, built_in_designs
-from skipstone.mapper.energy.actions import COUNTERS, Actions
+from skipstone.mapper.counters import COUNTERS, Actions
 from skipstone.mapper.energy.energy import PARTS, energy_by_part, energy_sources, layer_terms, network_energy, rates
 from skipstone.mapper.energy.ports import memories
 from skipstone.mapper.errors import TechnologyError

@@ -129,7 +129,8 @@ def test_a_fold_that_does_not_pay_is_not_taken(monkeypatch):
     plain = cycles_of(network, DESIGN)
     for fold in ((2, 2), (1, 2), (4, 2)):
         monkeypatch.setattr(
-            "skipstone.mapper.lowering.compile.choose_folds", lambda *_, fold=fold: ({"t0": fold, "t1": fold, "t2": fold}, 0)
+            "skipstone.mapper.lowering.compile.choose_folds",
+            lambda *_, fold=fold: ({"t0": fold, "t1": fold, "t2": fold}, 0),
         )
         assert cycles_of(network, DESIGN) <= plain
 

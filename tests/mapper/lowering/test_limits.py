@@ -13,7 +13,8 @@ from skipstone.hw.design import Design
 from skipstone.mapper.errors import MappingError
 from skipstone.mapper.lowering.compile import compile_network
 from skipstone.mapper.lowering.limits import accumulator_range, check_geometry, check_numbers, check_widths
-from skipstone.mapper.lowering.workload import Geometry, lower
+from skipstone.mapper.lowering.workload import lower
+from skipstone.mapper.program import Geometry
 from skipstone.models.quantization import reference
 from skipstone.models.quantization.network import QuantizedLayer, QuantizedNetwork
 from tests.sim.networks import layer, tensor

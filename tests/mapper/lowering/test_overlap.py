@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from skipstone.hw.design import ALL_TILES_FREE
 from skipstone.mapper.lowering.overlap import NOTHING, Footprint, Overlap, overlap
-from skipstone.mapper.lowering.workload import Geometry
-from skipstone.mapper.program import LayerSchedule
+from skipstone.mapper.program import Geometry, LayerSchedule
 
 FOOTPRINT_1X1 = Footprint((1, 1), (0, 0), (0, 0))
 

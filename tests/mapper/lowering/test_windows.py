@@ -6,14 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skipstone.hw.design import Design
-from skipstone.mapper.lowering.windows import (
-    KernelSplit,
-    Nonzeros,
-    count_words,
-    list_words,
-    plan_windows,
-    split_kernel,
-)
+from skipstone.mapper.lowering.windows import Nonzeros, count_words, list_words, plan_windows, split_kernel
+from skipstone.mapper.program import KernelSplit
 
 DESIGN = Design("test", 2, 6, 24, 2, 2, 4, 2, reach=4)
 

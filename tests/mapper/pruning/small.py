@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from skipstone.hw.design import Design
 from skipstone.mapper.pruning.target import Target, target_for
-from skipstone.models.graph.graph import Add, AveragePool, Graph
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Add, AveragePool
 from tests.models.builders import conv_layer, graph_of, random_images
 from tests.sim.designs import POOL
 

@@ -5,7 +5,7 @@ import pytest
 
 from skipstone.errors import SkipstoneError
 from skipstone.mapper.pruning.losses import accuracy_drop, divergence, output_error, prune_by, score_loss
-from skipstone.models.pruning.sensitivity import magnitude
+from skipstone.mapper.pruning.sensitivity import magnitude
 from tests.models.builders import conv_layer, graph_of, random_images
 
 GRAPH = graph_of(

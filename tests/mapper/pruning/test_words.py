@@ -71,7 +71,7 @@ def test_a_layer_that_computes_keeps_all_its_weights():
 
 
 def test_a_pool_that_waits_for_its_loads_is_named():
-    from skipstone.models.graph.graph import AveragePool
+    from skipstone.models.graph.layers import AveragePool
 
     graph = graph_of(
         conv_layer("a", "x", (3, 3, 1, 1)),

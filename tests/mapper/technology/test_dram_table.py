@@ -9,7 +9,9 @@ import pytest
 
 from skipstone.mapper.technology.dram_table import CURRENTS, DEVICES
 
-CARRIED = json.loads((resources.files("skipstone.mapper.technology") / "data" / "dram_energydram.json").read_text())["devices"]
+CARRIED = json.loads((resources.files("skipstone.mapper.technology") / "data" / "dram_energydram.json").read_text())[
+    "devices"
+]
 
 
 @pytest.mark.parametrize("name", list(DEVICES))

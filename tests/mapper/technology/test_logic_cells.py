@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skipstone.hw.design import Design, built_in_designs, load_design
-from skipstone.mapper.energy.actions import Actions
+from skipstone.mapper.counters import Actions
 from skipstone.mapper.errors import MappingError
 from skipstone.mapper.technology.logic_cells import COMPONENTS, load_gateware
 

@@ -19,7 +19,9 @@ from skipstone.mapper.technology.sram import Curve, SramTable
 from skipstone.mapper.technology.technology import load_technology
 
 TECHNOLOGY = load_technology()
-TABLE: dict[str, Any] = json.loads((resources.files("skipstone.mapper.technology") / "data" / "sram_cacti7.json").read_text())
+TABLE: dict[str, Any] = json.loads(
+    (resources.files("skipstone.mapper.technology") / "data" / "sram_cacti7.json").read_text()
+)
 ROWS = TABLE["memories"]["45"]["itrs-lstp"]
 ROUNDING = 1e-12  # logarithm and back
 

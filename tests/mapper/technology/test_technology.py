@@ -138,7 +138,10 @@ def test_a_memory_table_beside_the_file(tmp_path: Path) -> None:
     text = TEXT.replace("sram_cacti7.json", "mine.json", 1)
     assert load_technology(own(tmp_path, text)).sram(512, 16) == load_technology(45).sram(512, 16)
     (tmp_path / "mine.json").write_text('{"memories": []}')
-    with pytest.raises(TechnologyError, match=r"^'mine.json' is no memory table as python -m skipstone.mapper.technology.sram_table writes"):
+    with pytest.raises(
+        TechnologyError,
+        match=r"^'mine.json' is no memory table as python -m skipstone.mapper.technology.sram_table writes",
+    ):
         load_technology(own(tmp_path, text))
 
 

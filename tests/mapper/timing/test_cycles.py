@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from skipstone.hw import timing
 from skipstone.hw.design import ALL_TILES_FREE, Design
 from skipstone.mapper.program import LayerSchedule
+from skipstone.mapper.results.layer_cycles import LayerCycles
 from skipstone.mapper.timing import cycles
-from skipstone.mapper.timing.cycles import LayerCycles, history, layer_cycles, schedule_cycles
+from skipstone.mapper.timing.cycles import history, layer_cycles, schedule_cycles
 
 
 def schedule(counts, words, tile=(1, 4), tiles=(1, 1), out=None, steps=1) -> LayerSchedule:

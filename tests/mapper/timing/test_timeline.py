@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from skipstone.hw.design import ALL_TILES_FREE, Design
 from skipstone.mapper.errors import MappingError
-from skipstone.mapper.timing import cycles
-from skipstone.mapper.timing.cycles import LayerCycles, schedule_cycles
-from skipstone.mapper.timing.timeline import (
+from skipstone.mapper.results.layer_cycles import LayerCycles
+from skipstone.mapper.results.timeline import (
     BALANCE_WAIT,
     DRAIN,
     DRAIN_WAIT,
@@ -29,9 +28,11 @@ from skipstone.mapper.timing.timeline import (
     SLOTS,
     START_WAIT,
     Timeline,
-    schedule_timeline,
     unit_name,
 )
+from skipstone.mapper.timing import cycles
+from skipstone.mapper.timing.cycles import schedule_cycles
+from skipstone.mapper.timing.timeline import schedule_timeline
 from tests.mapper.timing.test_cycles import Walk, designs, overlapping, schedule
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from skipstone.errors import SkipstoneError
 from skipstone.models.data.float_execution import float_accuracy, float_scores
-from skipstone.models.graph.graph import Conv
+from skipstone.models.graph.layers import Conv
 from skipstone.models.pruning.spec import prune_as
 from tests.models.builders import conv_layer, floats, graph_of, random_images
 

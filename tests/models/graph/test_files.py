@@ -21,8 +21,9 @@ from skipstone.models.data.zoo import carried_networks
 from skipstone.models.graph import graph as graph_module
 from skipstone.models.graph.files import graph_fingerprint, pack_graph, unpack_graph
 from skipstone.models.graph.function import Function, Step, function
-from skipstone.models.graph.graph import (
-    ActivationGrid,
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.grids import ActivationGrid, WeightGrid
+from skipstone.models.graph.layers import (
     Add,
     Affine,
     AveragePool,
@@ -31,14 +32,12 @@ from skipstone.models.graph.graph import (
     Conv,
     ConvTranspose,
     Copy,
-    Graph,
     Layer,
     MaxPool,
     Pointwise,
     Product,
     Softmax,
     Upsample,
-    WeightGrid,
 )
 from skipstone.models.onnx_io.reader import load
 from tests.models.builders import conv_layer, graph_of

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import (
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import (
     Add,
     AveragePool,
     ClampLayer,
     Concat,
     ConvTranspose,
-    Graph,
     MaxPool,
     Product,
     Upsample,

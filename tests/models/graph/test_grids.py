@@ -11,18 +11,10 @@ from hypothesis import strategies as st
 
 from skipstone.errors import SkipstoneError
 from skipstone.models.graph.function import function
-from skipstone.models.graph.graph import (
-    ActivationGrid,
-    Add,
-    Affine,
-    Concat,
-    Conv,
-    Graph,
-    MaxPool,
-    Pointwise,
-    WeightGrid,
-)
-from skipstone.models.quantization.network import QuantizedNetwork, WeightCode
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.grids import ActivationGrid, WeightCode, WeightGrid
+from skipstone.models.graph.layers import Add, Affine, Concat, Conv, MaxPool, Pointwise
+from skipstone.models.quantization.network import QuantizedNetwork
 from skipstone.models.quantization.quantize import activation_scale, materialized, quantize
 from skipstone.models.quantization.ranges import Ranges, calibrate
 from tests.models.builders import conv_layer, graph_of, random_images

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import Concat, Conv, ConvTranspose, Product, Upsample
+from skipstone.models.graph.layers import Concat, Conv, ConvTranspose, Product, Upsample
 from skipstone.models.onnx_io.reader import load
 from tests.models.builders import Array, assert_import_is_faithful, floats, node, onnx_model, run_ort, save
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skipstone.models.graph.graph import Affine, ClampLayer, Conv
+from skipstone.models.graph.layers import Affine, ClampLayer, Conv
 from skipstone.models.onnx_io.reader import load
 from tests.models.builders import Array, assert_import_is_faithful, floats, node, onnx_model, save
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from skipstone.models.graph.graph import AveragePool
+from skipstone.models.graph.layers import AveragePool
 from tests.models.builders import Array, assert_import_is_faithful, floats, node, onnx_model
 
 IMAGE = (1, 4, 9, 8)

@@ -12,7 +12,8 @@ from onnx import TensorProto, numpy_helper
 
 from skipstone.errors import SkipstoneError
 from skipstone.models.data.float_execution import run_onnx
-from skipstone.models.graph.graph import Add, Graph, Softmax
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Add, Softmax
 from skipstone.models.onnx_io.qdq_export import layer_to_qdq, to_qdq
 from skipstone.models.quantization import reference
 from skipstone.models.quantization.quantize import quantize

@@ -22,7 +22,9 @@ from skipstone.mapper.lowering.compile import compile_network
 from skipstone.mapper.lowering.memory_fit import with_memories_for
 from skipstone.models.data.float_execution import run_onnx
 from skipstone.models.graph.function import Function, Step, function
-from skipstone.models.graph.graph import (
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.grids import WeightCode
+from skipstone.models.graph.layers import (
     Add,
     Affine,
     AveragePool,
@@ -30,7 +32,6 @@ from skipstone.models.graph.graph import (
     Concat,
     Conv,
     ConvTranspose,
-    Graph,
     Layer,
     MaxPool,
     Pointwise,
@@ -43,7 +44,7 @@ from skipstone.models.onnx_io.qdq_export import to_qdq
 from skipstone.models.onnx_io.reader import is_quantized, load
 from skipstone.models.pruning.spec import prune_as
 from skipstone.models.quantization import reference
-from skipstone.models.quantization.network import QuantizedNetwork, WeightCode
+from skipstone.models.quantization.network import QuantizedNetwork
 from skipstone.models.quantization.quantize import materialized, quantize
 from skipstone.models.quantization.ranges import calibrate
 from tests.models.builders import random_images

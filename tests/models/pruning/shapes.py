@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from skipstone.models.graph.graph import Conv
+from skipstone.models.graph.layers import Conv
 
 
 @st.composite

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import Add, Conv
+from skipstone.models.graph.layers import Add, Conv
 from skipstone.models.pruning.criteria import CRITERIA, Evidence, by_weight, reduce, saliency, scores
 from skipstone.models.pruning.statistics import measure
 from skipstone.models.pruning.structures import group_ids

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from skipstone.errors import SkipstoneError
 from skipstone.models.data.zoo import carried_networks
-from skipstone.models.graph.graph import Add, AveragePool, Concat, ConvTranspose, Graph
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Add, AveragePool, Concat, ConvTranspose
 from skipstone.models.pruning.gating import GatingResult, gate, gated_layers, run_gated, typical_means
 from skipstone.models.quantization import reference
 from skipstone.models.quantization.network import QuantizedLayer, QuantizedNetwork

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import Conv, Graph, Softmax
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Conv, Softmax
 from skipstone.models.pruning.criteria import Evidence
 from skipstone.models.pruning.masks import Pruning, density, output_layers, prune
 from skipstone.models.pruning.statistics import measure

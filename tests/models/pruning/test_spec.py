@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import AveragePool, Graph
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import AveragePool
 from skipstone.models.pruning.masks import Pruning, density
 from skipstone.models.pruning.spec import METHODS, describe, parse, prune_as
 from tests.models.builders import conv_layer, graph_of

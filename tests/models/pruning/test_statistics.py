@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skipstone.models.data.float_execution import run_onnx
-from skipstone.models.graph.graph import AveragePool, Conv, ConvTranspose
+from skipstone.models.graph.layers import AveragePool, Conv, ConvTranspose
 from skipstone.models.graph.to_onnx import to_onnx
 from skipstone.models.pruning.statistics import BATCH, columns_of, input_moments, measure
 from tests.models.builders import conv_layer, floats, graph_of, random_images

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import Conv
+from skipstone.models.graph.layers import Conv
 from skipstone.models.pruning.structures import (
     GRANULARITIES,
     Granularity,

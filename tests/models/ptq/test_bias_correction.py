@@ -12,7 +12,8 @@ from skipstone.errors import SkipstoneError
 from skipstone.models.data.float_execution import float_accuracy, float_scores
 from skipstone.models.data.images import load_images
 from skipstone.models.data.zoo import carried_networks
-from skipstone.models.graph.graph import Add, ConvTranspose, Graph
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Add, ConvTranspose
 from skipstone.models.onnx_io.reader import load
 from skipstone.models.ptq.activations import QuantizedInputs, float_tensors
 from skipstone.models.ptq.bias_correction import correct_biases, mean_outputs, unclamped

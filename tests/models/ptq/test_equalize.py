@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skipstone.models.data.float_execution import float_scores
-from skipstone.models.graph.graph import AveragePool, ClampLayer, ConvTranspose, Graph, Layer, MaxPool, Upsample
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import AveragePool, ClampLayer, ConvTranspose, Layer, MaxPool, Upsample
 from skipstone.models.ptq.equalize import equalize
 from skipstone.models.ptq.weight_range import with_weight_range
 from tests.models.builders import conv_layer, floats, graph_of, random_images

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from skipstone.errors import SkipstoneError
 from skipstone.models.data.float_execution import float_scores
-from skipstone.models.graph.graph import Softmax
+from skipstone.models.graph.layers import Softmax
 from skipstone.models.ptq import mixed_precision
 from skipstone.models.ptq.mixed_precision import choose_bits, sensitivities, weight_sizes
 from skipstone.models.ptq.weight_range import with_weight_range

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from skipstone.models.graph.graph import ActivationGrid, Add, Concat, Graph, MaxPool, Upsample
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.grids import ActivationGrid
+from skipstone.models.graph.layers import Add, Concat, MaxPool, Upsample
 from skipstone.models.quantization import reference
 from skipstone.models.quantization.concatenation import shared_grids, with_copies
 from skipstone.models.quantization.quantize import quantize

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skipstone.models.quantization.network import output_size, requantize
+from skipstone.models.graph.layers import output_size
+from skipstone.models.quantization.network import requantize
 
 
 def one(value: int) -> np.ndarray:

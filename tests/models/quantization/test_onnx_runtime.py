@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from skipstone.models.data.images import load_images
 from skipstone.models.data.zoo import carried_networks
 from skipstone.models.graph.function import Function, Step, function
-from skipstone.models.graph.graph import (
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import (
     Add,
     AveragePool,
     Concat,
     ConvTranspose,
-    Graph,
     MaxPool,
     Pointwise,
     Product,

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from skipstone.errors import SkipstoneError
 from skipstone.models.data.float_execution import run_onnx
 from skipstone.models.graph.function import function
-from skipstone.models.graph.graph import (
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import (
     Add,
     Affine,
     AveragePool,
     ClampLayer,
     Conv,
     ConvTranspose,
-    Graph,
     Layer,
     MaxPool,
     Pointwise,

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import Affine, Graph
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Affine
 from skipstone.models.graph.to_onnx import to_onnx
 from skipstone.models.quantization.quantize import activation_scale
 from skipstone.models.quantization.range_methods import (

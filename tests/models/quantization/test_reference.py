@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import Add, AveragePool, Layer, MaxPool
+from skipstone.models.graph.layers import Add, AveragePool, Layer, MaxPool
 from skipstone.models.quantization import reference
 from skipstone.models.quantization.network import HostProduct, Lattice, QuantizedTensor
 from tests.models.builders import (

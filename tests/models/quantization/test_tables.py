@@ -9,7 +9,7 @@ import pytest
 
 from skipstone.errors import SkipstoneError
 from skipstone.models.graph.function import Function, Step, function
-from skipstone.models.graph.graph import Pointwise
+from skipstone.models.graph.layers import Pointwise
 from skipstone.models.quantization.network import QuantizedTensor
 from skipstone.models.quantization.quantize import quantize
 from skipstone.models.quantization.ranges import Ranges

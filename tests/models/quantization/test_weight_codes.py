@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skipstone.errors import SkipstoneError
+from skipstone.models.graph.grids import WeightCode
 from skipstone.models.quantization import reference
-from skipstone.models.quantization.network import WeightCode
 from skipstone.models.quantization.quantize import quantize
 from skipstone.models.quantization.ranges import calibrate
 from skipstone.models.quantization.weight_codes import check_code, code_weights, value_bits, weight_levels

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from skipstone.models.data.float_execution import run_onnx
 from skipstone.models.graph.function import function
-from skipstone.models.graph.graph import (
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import (
     Add,
     Affine,
     AveragePool,
@@ -19,7 +20,6 @@ from skipstone.models.graph.graph import (
     Concat,
     Conv,
     ConvTranspose,
-    Graph,
     Layer,
     MaxPool,
     Pointwise,

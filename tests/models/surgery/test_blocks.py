@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import ActivationGrid, Add, ClampLayer, Conv, Graph
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.grids import ActivationGrid
+from skipstone.models.graph.layers import Add, ClampLayer, Conv
 from skipstone.models.onnx_io.reader import load
 from skipstone.models.surgery.blocks import removable_blocks, remove_blocks
 from tests.models.builders import conv_layer, graph_of

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import Conv, Graph
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Conv
 from skipstone.models.onnx_io.reader import load
 from skipstone.models.surgery.compact import bottleneck, depthwise_separable
 from tests.models.builders import conv_layer, floats, graph_of

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skipstone.models.data.float_execution import run_onnx
-from skipstone.models.graph.graph import AveragePool, ConvTranspose, Graph, Layer
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import AveragePool, ConvTranspose, Layer
 from skipstone.models.graph.to_onnx import to_onnx
 from skipstone.models.surgery.constants import constants, needed
 from tests.models.builders import conv_layer, floats, graph_of, random_images

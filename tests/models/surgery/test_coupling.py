@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from skipstone.models.graph.graph import Add, Affine, AveragePool, Concat, Graph, MaxPool, Product, Softmax
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Add, Affine, AveragePool, Concat, MaxPool, Product, Softmax
 from skipstone.models.onnx_io.reader import load
 from skipstone.models.surgery.coupling import Channel, coupled_channels, is_depthwise
 from tests.models.builders import conv_layer, graph_of

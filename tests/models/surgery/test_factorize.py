@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import Conv, ConvTranspose, Graph
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Conv, ConvTranspose
 from skipstone.models.onnx_io.reader import load
 from skipstone.models.surgery.factorize import cp, svd, tucker, tucker_ranks
 from skipstone.models.surgery.result import Surgery

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import Add, Graph
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Add
 from skipstone.models.onnx_io.reader import load
 from skipstone.models.surgery.coupling import coupled_channels
 from skipstone.models.surgery.ranked import group_scores, macs_left, shrink_by

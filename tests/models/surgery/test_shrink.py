@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import Add, ClampLayer, Conv, Graph, WeightGrid
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.grids import WeightGrid
+from skipstone.models.graph.layers import Add, ClampLayer, Conv
 from skipstone.models.surgery.coupling import coupled_channels, is_depthwise
 from skipstone.models.surgery.shrink import remove_filters, remove_zero_channels
 from tests.models.builders import conv_layer, floats, graph_of

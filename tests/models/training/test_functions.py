@@ -8,14 +8,14 @@ import pytest
 from skipstone.errors import SkipstoneError
 from skipstone.models.data.float_execution import run_onnx
 from skipstone.models.graph.function import Function, Step, function
-from skipstone.models.graph.graph import Pointwise
+from skipstone.models.graph.layers import Pointwise
 from skipstone.models.graph.to_onnx import to_onnx
 from skipstone.models.onnx_io.pointwise import POINTWISE
 from tests.models.builders import graph_of
 
 torch = pytest.importorskip("torch")
 
-from skipstone.models.training.functions import _OPERATORS, apply_function  # noqa: E402
+from skipstone.models.training.functions import _OPERATORS, apply_function
 
 FUNCTIONS = [
     *(function(name) for name in ("Relu", "LeakyRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Elu", "Selu")),

@@ -12,8 +12,8 @@ from tests.models.builders import conv_layer, graph_of, random_images
 
 torch = pytest.importorskip("torch")
 
-from skipstone.models.training.gradients import squared_gradients, weight_gradients  # noqa: E402
-from skipstone.models.training.network import GraphModule  # noqa: E402
+from skipstone.models.training.gradients import squared_gradients, weight_gradients
+from skipstone.models.training.network import GraphModule
 
 
 def tiny() -> Graph:

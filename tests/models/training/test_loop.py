@@ -15,15 +15,16 @@ import pytest
 
 from skipstone.errors import SkipstoneError
 from skipstone.models.data.float_execution import float_accuracy, float_scores
-from skipstone.models.graph.graph import AveragePool, Graph
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import AveragePool
 from skipstone.models.pruning.masks import Pruning, prune
 from tests.models.builders import conv_layer, floats, graph_of
 
 torch = pytest.importorskip("torch")
 
-from skipstone.models.training import loop  # noqa: E402
-from skipstone.models.training.loop import Epoch, Hook, TrainingOptions, fine_tune, module_for, train  # noqa: E402
-from skipstone.models.training.sparsity import GradualPruning, RigL  # noqa: E402
+from skipstone.models.training import loop
+from skipstone.models.training.loop import Epoch, Hook, TrainingOptions, fine_tune, module_for, train
+from skipstone.models.training.sparsity import GradualPruning, RigL
 
 RELU = (0.0, math.inf)
 OPTIONS = TrainingOptions(epochs=3, learning_rate=0.05, batch=16, shift=1, seed=4)

@@ -13,20 +13,20 @@ from hypothesis import strategies as st
 
 from skipstone.errors import SkipstoneError
 from skipstone.models.data.float_execution import float_scores, run_onnx
-from skipstone.models.graph.graph import (
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.grids import WeightGrid
+from skipstone.models.graph.layers import (
     Add,
     Affine,
     AveragePool,
     Concat,
     Conv,
     ConvTranspose,
-    Graph,
     Layer,
     MaxPool,
     Product,
     Softmax,
     Upsample,
-    WeightGrid,
 )
 from skipstone.models.graph.to_onnx import to_onnx
 from skipstone.models.onnx_io.reader import load
@@ -35,7 +35,7 @@ from tests.models.onnx_io.test_qdq_import import float_graphs
 
 torch = pytest.importorskip("torch")
 
-from skipstone.models.training.network import ConvModule, GraphModule, Normalization, WeightQuantizer  # noqa: E402
+from skipstone.models.training.network import ConvModule, GraphModule, Normalization, WeightQuantizer
 
 RELU = (0.0, math.inf)
 

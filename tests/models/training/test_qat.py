@@ -10,11 +10,12 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("brevitas")
 
-from skipstone.errors import SkipstoneError  # noqa: E402
-from skipstone.models.graph.graph import Add, AveragePool, Concat, Graph, MaxPool  # noqa: E402
-from skipstone.models.quantization import reference  # noqa: E402
-from skipstone.models.quantization.quantize import materialized, quantize  # noqa: E402
-from skipstone.models.training.loop import TrainingOptions, train  # noqa: E402
+from skipstone.errors import SkipstoneError
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Add, AveragePool, Concat, MaxPool
+from skipstone.models.quantization import reference
+from skipstone.models.quantization.quantize import materialized, quantize
+from skipstone.models.training.loop import TrainingOptions, train
 from skipstone.models.training.qat import (
     QatOptions,
     measure_statistics,
@@ -22,7 +23,7 @@ from skipstone.models.training.qat import (
     quantized_module,
     weight_bits,
 )
-from tests.models.builders import conv_layer, graph_of  # noqa: E402
+from tests.models.builders import conv_layer, graph_of
 
 RELU = (0.0, np.inf)
 OPTIONS = TrainingOptions(epochs=2, learning_rate=0.02, batch=32, shift=0, seed=1)

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from skipstone.models.quantization.network import QuantizedTensor  # noqa: E402
-from skipstone.models.quantization.quantize import activation_scale  # noqa: E402
-from skipstone.models.quantization.reference import quantize_tensor  # noqa: E402
-from skipstone.models.training.qat_activations import MOVING_SHARE, MOVING_STEPS, AffineActivations, TensorRange  # noqa: E402
+from skipstone.models.quantization.network import QuantizedTensor
+from skipstone.models.quantization.quantize import activation_scale
+from skipstone.models.quantization.reference import quantize_tensor
+from skipstone.models.training.qat_activations import MOVING_SHARE, MOVING_STEPS, AffineActivations, TensorRange
 
 
 @pytest.mark.parametrize("kind", ["fixed", "moving", "learned"])

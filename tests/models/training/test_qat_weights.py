@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 pytest.importorskip("brevitas")
 
-from skipstone.errors import SkipstoneError  # noqa: E402
-from skipstone.models.quantization.weight_codes import code_weights  # noqa: E402
-from skipstone.models.training.qat_weights import CODEBOOK_STEPS, SCALE_STEPS, code_levels, weight_quantizer  # noqa: E402
+from skipstone.errors import SkipstoneError
+from skipstone.models.quantization.weight_codes import code_weights
+from skipstone.models.training.qat_weights import CODEBOOK_STEPS, SCALE_STEPS, code_levels, weight_quantizer
 
 CASES = [
     ("linear", 2, "straight_through"),

@@ -12,14 +12,14 @@ from skipstone import models
 from skipstone.errors import SkipstoneError
 from skipstone.models.data.float_execution import float_accuracy, float_scores
 from skipstone.models.data.images import load_images
-from skipstone.models.graph.graph import Affine
+from skipstone.models.graph.layers import Affine
 from skipstone.models.onnx_io.reader import load
 from tests.models.builders import conv_layer, floats, graph_of
 
 torch = pytest.importorskip("torch")
 
-from skipstone.models.training.robust import attacked  # noqa: E402
-from skipstone.models.training.start import reinitialized  # noqa: E402
+from skipstone.models.training.robust import attacked
+from skipstone.models.training.start import reinitialized
 
 
 def data(count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -15,12 +15,12 @@ from skipstone.models.pruning.masks import Pruning
 
 torch = pytest.importorskip("torch")
 
-from skipstone.models.training import schedules  # noqa: E402
-from skipstone.models.training.gradients import weight_gradients  # noqa: E402
-from skipstone.models.training.loop import Hook, TrainingOptions, fine_tune  # noqa: E402
-from skipstone.models.training.schedules import amounts, iterative, lottery  # noqa: E402
-from skipstone.models.training.start import reinitialized  # noqa: E402
-from tests.models.training.test_loop import InterruptedTrainingError, assert_equal_weights, problem, tiny  # noqa: E402
+from skipstone.models.training import schedules
+from skipstone.models.training.gradients import weight_gradients
+from skipstone.models.training.loop import Hook, TrainingOptions, fine_tune
+from skipstone.models.training.schedules import amounts, iterative, lottery
+from skipstone.models.training.start import reinitialized
+from tests.models.training.test_loop import InterruptedTrainingError, assert_equal_weights, problem, tiny
 
 OPTIONS = TrainingOptions(epochs=1, learning_rate=0.05, batch=16, shift=0, seed=3)
 

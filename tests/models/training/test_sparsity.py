@@ -19,9 +19,9 @@ from tests.models.builders import conv_layer, graph_of, random_images
 
 torch = pytest.importorskip("torch")
 
-from skipstone.models.training.loop import Hook, TrainingOptions, fine_tune, module_for, train  # noqa: E402
-from skipstone.models.training.network import GraphModule  # noqa: E402
-from skipstone.models.training.sparsity import GradualPruning, Regularization, RigL, current, scaled, set_masks  # noqa: E402
+from skipstone.models.training.loop import Hook, TrainingOptions, fine_tune, module_for, train
+from skipstone.models.training.network import GraphModule
+from skipstone.models.training.sparsity import GradualPruning, Regularization, RigL, current, scaled, set_masks
 
 RELU = (0.0, math.inf)
 OPTIONS = TrainingOptions(epochs=5, learning_rate=0.05, batch=8, shift=0, seed=2)

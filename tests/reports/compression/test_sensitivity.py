@@ -4,7 +4,7 @@ from io import StringIO
 
 from rich.console import Console
 
-from skipstone.models.pruning.sensitivity import SensitivityLayer, SensitivityPoint, SensitivityResult
+from skipstone.mapper.results.sensitivity import SensitivityLayer, SensitivityPoint, SensitivityResult
 from skipstone.reports.compression.sensitivity import sensitivity_figures, sensitivity_table, write_sensitivity
 from skipstone.reports.network.summary import NONE
 from tests.reports.pages import Page

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skipstone.mapper.timing.timeline import DRAINS, ISSUE, LEFT_OUT, LOAD, schedule_timeline, unit_name
+from skipstone.mapper.results.timeline import DRAINS, ISSUE, LEFT_OUT, LOAD, unit_name
+from skipstone.mapper.timing.timeline import schedule_timeline
 from skipstone.reports.network import timeline as plots
 from skipstone.reports.network.timeline import layer_figure, schedule_figure, timeline_figures
 from skipstone.reports.web.csv_files import csv_text

@@ -1,6 +1,7 @@
 """The requantizer's bench: every legal edge of every operand and random ones, one a cycle, against plain integers.
 
-Two models answer: ``skipstone.models.quantization.network.requantize``, which is what the rest of the project computes with, and the class's
+Two models answer: ``skipstone.models.quantization.network.requantize``, which is what the rest of the project
+computes with, and the class's
 formula in unbounded integers. They must agree with each other and with the RTL. Tables hold random numbers.
 """
 
@@ -12,7 +13,8 @@ import cocotb
 import numpy as np
 
 from skipstone.hw import timing
-from skipstone.models.quantization.network import MAX_SHIFT, requantize
+from skipstone.hw.numbers import MAX_SHIFT
+from skipstone.models.quantization.network import requantize
 from tests.sim.benches.ports import Ports, design_of_bench
 
 INPUTS = ("accumulator", "parameter", "other", "add_other", "other_zero_point")

@@ -321,7 +321,7 @@ def test_the_design_gets_the_multiplier_of_additive_powers_of_two(place, bits):
         ),
         (
             ("--weight-code", "additive"),
-            "--weight-code must be linear, power_of_two, additive_power_of_two, ternary, binary, or codebook:N, not 'additive'",
+            "the weight code must be linear, power_of_two, additive_power_of_two, ternary, binary, or codebook:N, not 'additive'",
         ),
         (("--input-range", "1,0"), "--input-range must be LOW,HIGH with LOW below HIGH, both within 1e30, not 1,0"),
         (("--input-range", "0,inf"), "--input-range must be LOW,HIGH with LOW below HIGH, both within 1e30, not 0,inf"),

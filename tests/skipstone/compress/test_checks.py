@@ -10,7 +10,7 @@ from skipstone.compress.recipe import parse_recipe
 from skipstone.compress.run import compress
 from skipstone.compress.state import Context
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.graph import Affine
+from skipstone.models.graph.layers import Affine
 from tests.models.builders import conv_layer, graph_of
 from tests.skipstone.compress.small import dataset, labelled_data, run, small_place
 

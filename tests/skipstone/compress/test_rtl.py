@@ -15,7 +15,8 @@ from skipstone.compress.state import Context, State, quantized
 from skipstone.mapper.lowering.compile import compile_network
 from skipstone.mapper.timing.cycles import network_cycles
 from skipstone.models.data.datasets import Dataset
-from skipstone.models.graph.graph import Add, AveragePool, Graph
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Add, AveragePool
 from skipstone.models.quantization import reference
 from skipstone.models.quantization.network import QuantizedNetwork
 from skipstone.sim.session import RtlSession

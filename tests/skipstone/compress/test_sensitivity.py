@@ -9,11 +9,11 @@ import pytest
 from skipstone.compress.sensitivity import FILES, run_sensitivity
 from skipstone.errors import SkipstoneError
 from skipstone.hw.design import parse_design
+from skipstone.mapper.pruning.sensitivity import magnitude
 from skipstone.mapper.pruning.target import target_for
 from skipstone.models.data.datasets import load_dataset
 from skipstone.models.onnx_io.qdq_export import to_qdq
 from skipstone.models.onnx_io.reader import load
-from skipstone.models.pruning.sensitivity import magnitude
 from skipstone.models.quantization.quantize import quantize
 from skipstone.models.quantization.ranges import calibrate
 from tests.reports.pages import Page

@@ -14,8 +14,9 @@ from skipstone.errors import SkipstoneError
 from skipstone.flow.prepare import CompressionOptions, measure_accuracy, prepare_network, stored_options
 from skipstone.mapper.lowering.compile import compile_network
 from skipstone.mapper.timing.cycles import network_cycles
+from skipstone.models.graph.grids import WeightCode
 from skipstone.models.onnx_io.qdq_export import to_qdq
-from skipstone.models.quantization.network import QuantizedNetwork, WeightCode
+from skipstone.models.quantization.network import QuantizedNetwork
 from skipstone.models.quantization.quantize import quantize
 from skipstone.models.quantization.ranges import calibrate
 from tests.models.builders import random_images

@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 
-from skipstone.mapper.timing.timeline import ISSUE, LOAD
+from skipstone.mapper.results.timeline import ISSUE, LOAD
 from skipstone.sim.jobs import PERIOD_NS
 from tests.sim.waves import read_signals
 from tests.skipstone.cli.test_main import invoke, place

@@ -6,102 +6,21 @@ back into floats; activations stay float. The same points carry cycles, which ``
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
 
 from skipstone.errors import SkipstoneError
-from skipstone.mapper.results import notebook
+from skipstone.mapper.results.sensitivity import SensitivityPoint, What
 from skipstone.models.data.float_execution import float_accuracy
 from skipstone.models.data.images import Images, Labels
-from skipstone.models.graph.graph import Conv, Graph
+from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Conv
 from skipstone.models.quantization.weight_codes import code_weights
 
 PruneLayer = Callable[[Graph, str, float], Graph]
 """``(graph, layer, amount)``: the graph with ``round(amount * size)`` weights of one layer zero."""
 Progress = Callable[[str], None]
-What = Literal["sparsity", "bits"]
-
-
-@dataclass(frozen=True)
-class SensitivityPoint:
-    """One layer compressed, the others as they were: to a ``value`` of sparsity (0 to 1) or of bits. ``density``: nonzeros over
-    weights of the layer. ``cycles`` and ``cycles_saved``: of the whole network; None where no design was asked."""
-
-    layer: str
-    what: What
-    value: float
-    density: float
-    accuracy: float
-    accuracy_lost: float
-    cycles: int | None = None
-    cycles_saved: int | None = None
-
-
-@dataclass(frozen=True)
-class SensitivityLayer:
-    """A layer as it is: its kind, weights, multiply-accumulates, and on the design what bounds it."""
-
-    name: str
-    kind: str
-    weights: int
-    macs: int
-    bound: str = ""
-
-
-@dataclass(frozen=True)
-class SensitivityResult:
-    """``accuracy`` (0 to 1, of ``images``) and ``cycles`` are the network's before anything is compressed; ``method`` names the
-    pruning."""
-
-    network: str
-    design: str
-    method: str
-    images: int
-    accuracy: float
-    cycles: int | None
-    layers: tuple[SensitivityLayer, ...]
-    points: tuple[SensitivityPoint, ...]
-    notes: tuple[str, ...]
-
-    def of(self, layer: str, what: What) -> tuple[SensitivityPoint, ...]:
-        """A layer's points, in the order in which they were asked for."""
-        return tuple(point for point in self.points if point.layer == layer and point.what == what)
-
-    def values(self, what: What) -> tuple[float, ...]:
-        """The sparsities, or the bits."""
-        return tuple(dict.fromkeys(point.value for point in self.points if point.what == what))
-
-    def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    def to_frame(self) -> Any:
-        """A ``pandas.DataFrame`` with a row for each point."""
-        return notebook.frame([dataclasses.asdict(point) for point in self.points])
-
-    def _repr_html_(self) -> str:
-        figures = [
-            ("accuracy", notebook.share(self.accuracy, 2)),
-            ("cycles", notebook.whole(self.cycles)),
-            ("images", notebook.whole(self.images)),
-        ]
-        rows = [
-            (
-                point.layer,
-                point.what,
-                notebook.digits(point.value),
-                notebook.share(point.accuracy, 2),
-                f"{100 * point.accuracy_lost:.2f}",
-                notebook.whole(point.cycles_saved),
-            )
-            for point in self.points
-        ]
-        header = ("layer", "what", "value", "accuracy", "points lost", "cycles saved")
-        title = f"Sensitivity of {self.network} on {self.design}, each layer alone"
-        return notebook.result_html(title, figures, header, rows, "; ".join(self.notes))
 
 
 def magnitude(graph: Graph, layer: str, amount: float) -> Graph:

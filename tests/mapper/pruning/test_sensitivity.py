@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from skipstone.errors import SkipstoneError
+from skipstone.mapper.pruning.sensitivity import compressed_layers, magnitude, measure, with_bits
 from skipstone.models.data.float_execution import float_accuracy
-from skipstone.models.pruning.sensitivity import compressed_layers, magnitude, measure, with_bits
 from tests.models.builders import conv_layer, graph_of, quantized, random_images
 
 GRAPH = graph_of(
