@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph import function, graph
+from skipstone.models.graph import function, graph, grids, layers
 from skipstone.models.graph.graph import Graph
 
 VERSION = 1
@@ -31,7 +31,7 @@ DESCRIPTION = "graph"
 
 _CLASSES: dict[str, type] = {
     name: kind
-    for module in (graph, function)
+    for module in (graph, layers, grids, function)
     for name, kind in vars(module).items()
     if isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind.__module__ == module.__name__
 }

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from skipstone.errors import SkipstoneError
 from skipstone.models.data.zoo import carried_networks
-from skipstone.models.graph import graph as graph_module
+from skipstone.models.graph import layers as layers_module
 from skipstone.models.graph.files import graph_fingerprint, pack_graph, unpack_graph
 from skipstone.models.graph.function import Function, Step, function
 from skipstone.models.graph.graph import Graph
@@ -158,7 +158,7 @@ def test_round_trip(graph: Graph) -> None:
 def test_every_kind_of_layer_is_tried() -> None:
     """A new kind belongs into ``layers`` above."""
     kinds = {
-        kind.__name__ for kind in vars(graph_module).values() if isinstance(kind, type) and issubclass(kind, Layer)
+        kind.__name__ for kind in vars(layers_module).values() if isinstance(kind, type) and issubclass(kind, Layer)
     }
     assert kinds == {
         "Layer", "_Pool", "Conv", "ConvTranspose", "AveragePool", "MaxPool", "Add", "Product", "Concat", "Upsample",
