@@ -80,7 +80,7 @@ def arrays(draw: st.DrawFn, *shape: int) -> np.ndarray:
 
 
 @st.composite
-def layers(draw: st.DrawFn, name: str, tensors: dict[str, graph_module.Shape]) -> Layer:
+def layers(draw: st.DrawFn, name: str, tensors: dict[str, layers_module.Shape]) -> Layer:
     """A layer of any kind that can read some of ``tensors``."""
     source = draw(st.sampled_from(sorted(tensors)))
     channels, height, width = tensors[source]
