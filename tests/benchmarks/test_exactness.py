@@ -11,7 +11,7 @@ from skipstone.flow.prepare import CompressionOptions, prepare_network
 from skipstone.flow.verify import verify_network
 from skipstone.hw.design import CHOICES, load_design
 from skipstone.mapper.lowering.compile import compile_network
-from skipstone.models.graph import graph as layers
+from skipstone.models.graph import layers
 from skipstone.models.graph.grids import WeightCode
 from skipstone.models.quantization import reference
 

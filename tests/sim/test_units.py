@@ -89,12 +89,12 @@ def test_array(name):
 @pytest.mark.parametrize(
     ("tests", "env", "text"),
     [
-        (4, {}, r"^sim\.benches\.requantizer ran 3 tests, not 4: corners, random_operands, latency$"),
-        (1, {"COCOTB_TEST_FILTER": "no_such_test"}, r"^sim\.benches\.requantizer ran 0 tests, not 1: none$"),
+        (4, {}, r"^tests\.sim\.benches\.requantizer ran 3 tests, not 4: corners, random_operands, latency$"),
+        (1, {"COCOTB_TEST_FILTER": "no_such_test"}, r"^tests\.sim\.benches\.requantizer ran 0 tests, not 1: none$"),
         (
             3,
             {"SKIPSTONE_BENCH_DESIGN": "{}"},
-            r"^3 of 3 tests of sim\.benches\.requantizer failed:\ncorners \(failure\): ",
+            r"^3 of 3 tests of tests\.sim\.benches\.requantizer failed:\ncorners \(failure\): ",
         ),
     ],
 )

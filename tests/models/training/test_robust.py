@@ -23,7 +23,7 @@ from skipstone.models.training.start import reinitialized
 
 
 def data(count: int) -> tuple[np.ndarray, np.ndarray]:
-    carried = Path(models.__file__).parent / "carried"
+    carried = Path(models.__file__).parent / "data" / "carried"
     images, labels = load_images(carried / "resnet8_fashion_evaluation.npz")
     assert labels is not None
     return images[:count], labels[:count]
