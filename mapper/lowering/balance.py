@@ -113,7 +113,7 @@ def _balanced(load: NDArray[np.float64], rows: int, depth: int) -> Ints:
             _, to = linear_sum_assignment(cost[np.ix_(of, members)])
             refined[members[to]] = of
             cost[of] += products[members[to]]
-    return min(row, refined, key=lambda found: _maxima(_row_load(load, found, rows)))
+    return min(row, refined, key=lambda candidate: _maxima(_row_load(load, candidate, rows)))
 
 
 def _row_load(load: NDArray[np.float64], row: Ints, rows: int) -> NDArray[np.float64]:

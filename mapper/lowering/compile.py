@@ -52,9 +52,9 @@ def compile_network(network: QuantizedNetwork, design: Design) -> Program:
         if reshaped is None:
             raise
         plain = None
-    found = [program for program in (plain, reshaped) if program is not None]
-    search = Search(foldings, sum(program.search.schedules for program in found), len(found))
-    return replace(min(found, key=_total), search=search)
+    programs = [program for program in (plain, reshaped) if program is not None]
+    search = Search(foldings, sum(program.search.schedules for program in programs), len(programs))
+    return replace(min(programs, key=_total), search=search)
 
 
 def _total(program: Program) -> int:
@@ -87,7 +87,7 @@ def _compile(
     complete = _completed(network, mapped)
     layers = tuple(
         link(
-            one,
+            workload,
             layout,
             lookups,
             placements,
@@ -96,7 +96,7 @@ def _compile(
             complete[index],
             last=index == len(mapped) - 1,
         )
-        for index, one in enumerate(mapped)
+        for index, workload in enumerate(mapped)
     )
     return Program(
         network.name,
@@ -117,7 +117,7 @@ def _compile(
             )
             for after, product in products
         ),
-        Search(0, sum(one.tried for one in mapped), 1),
+        Search(0, sum(workload.tried for workload in mapped), 1),
     )
 
 
@@ -138,17 +138,17 @@ def _overlapped(
 ) -> list[MappedWorkload]:
     """The workloads with what each may begin before the one ahead of it has ended."""
     result = []
-    for index, one in enumerate(mapped):
-        found = NOTHING
+    for index, workload in enumerate(mapped):
+        run_ahead = NOTHING
         if index and index not in pauses:
-            found = _overlap(mapped[index - 1], one, network, design)
+            run_ahead = _overlap(mapped[index - 1], workload, network, design)
         schedule = replace(
-            one.schedule,
-            unneeded_tiles=found.unneeded_tiles,
-            free_tiles=found.free_tiles,
+            workload.schedule,
+            unneeded_tiles=run_ahead.unneeded_tiles,
+            free_tiles=run_ahead.free_tiles,
             pause=index + 1 in pauses and index + 1 < len(mapped),
         )
-        result.append(replace(one, schedule=schedule))
+        result.append(replace(workload, schedule=schedule))
     return result
 
 
@@ -167,8 +167,8 @@ def _overlap(before: MappedWorkload, after: MappedWorkload, network: QuantizedNe
 
 def _completed(network: QuantizedNetwork, mapped: list[MappedWorkload]) -> list[tuple[str, ...]]:
     """For each workload, the tensors of which it writes the last pixels."""
-    last = {part.layer.output: index for index, one in enumerate(mapped) for part in one.workload.parts}
+    last = {part.layer.output: index for index, workload in enumerate(mapped) for part in workload.workload.parts}
     return [
-        tuple(part.layer.output for part in one.workload.parts if last[part.layer.output] == index)
-        for index, one in enumerate(mapped)
+        tuple(part.layer.output for part in workload.workload.parts if last[part.layer.output] == index)
+        for index, workload in enumerate(mapped)
     ]

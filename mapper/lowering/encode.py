@@ -125,13 +125,16 @@ def _fillers(counts: Ints, longest: int) -> tuple[Ints, Ints]:
     return np.array(rows, np.int64), np.array(places, np.int64)
 
 
-def _ordered(design: Design, windows: int, one: EncodedPass) -> tuple[Ints, Ints, Ints, Ints]:
+def _ordered(design: Design, windows: int, encoded: EncodedPass) -> tuple[Ints, Ints, Ints, Ints]:
     """Row, window and index of all entries but escapes, as they stand in the lists, and the order that brings
     nonzeros and
     then fillers there."""
-    nothing = np.zeros(len(one.fillers[0]), np.int64)
-    row, window = np.concatenate([one.row, one.fillers[0]]), np.concatenate([one.window, one.fillers[1]])
-    fields = {"lane": one.lane, "slot": one.slot, "accumulator": one.accumulator}
+    nothing = np.zeros(len(encoded.fillers[0]), np.int64)
+    row, window = (
+        np.concatenate([encoded.row, encoded.fillers[0]]),
+        np.concatenate([encoded.window, encoded.fillers[1]]),
+    )
+    fields = {"lane": encoded.lane, "slot": encoded.slot, "accumulator": encoded.accumulator}
     index = _joined(design, {name: np.concatenate([values, nothing]) for name, values in fields.items()})
     # No two entries have the same key: a filler stands only where its row has no other entry in the window.
     order = np.argsort((row * windows + window) << design.weight_index.width | index)

@@ -35,7 +35,7 @@ class FoldSearch:
     def __post_init__(self) -> None:
         network = self.network
         self._merged = merge_candidates(network, self.design, {})
-        pairs: list[tuple[str, ...]] = [(whole, *parts) for whole, parts in network.concats.items()]
+        pairs: list[tuple[str, ...]] = [(tensor, *parts) for tensor, parts in network.concats.items()]
         pairs += [(layer.output, layer.other) for layer in network.array_layers if layer.other is not None]
         self.groups = list(dict.fromkeys(connected(network.tensors, pairs).values()))
         order = {name: index for index, name in enumerate(self._tensor_order())}
@@ -76,9 +76,9 @@ class FoldSearch:
             best: tuple[float, list[Fold]] | None = None
             for first, options in enumerate(self.options):
                 for option in options:
-                    found = self._best_run(folds, first, option)
-                    if found is not None and (best is None or found[0] > best[0] + 1e-9):
-                        best = found
+                    candidate = self._best_run(folds, first, option)
+                    if candidate is not None and (best is None or candidate[0] > best[0] + 1e-9):
+                        best = candidate
             improved = best is not None
             if best is not None:
                 folds = best[1]

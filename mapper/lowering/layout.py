@@ -51,12 +51,12 @@ class Layout:
 
     def __post_init__(self) -> None:
         self._partners = tied_tensors(self.network)
-        whole_of = {part: whole for whole, parts in self.network.concats.items() for part in parts}
-        for whole in self.network.concats:
-            if len(self._partners[whole]) > 1:
-                others = ", ".join(sorted(self._partners[whole] - {whole}))
+        whole_of = {part: concat for concat, parts in self.network.concats.items() for part in parts}
+        for concat in self.network.concats:
+            if len(self._partners[concat]) > 1:
+                others = ", ".join(sorted(self._partners[concat] - {concat}))
                 raise MappingError(
-                    f"tensor '{whole}' is a concatenation and is added to '{others}': its channel order can't be both; "
+                    f"tensor '{concat}' is a concatenation and is added to '{others}': its channel order can't be both; "
                     "copy it by a layer of its own, as skipstone.models.quantization.quantize does"
                 )
         self._stores: dict[str, tuple[str, ...]] = {}
@@ -79,8 +79,8 @@ class Layout:
                     del self._stores[name]
                 self._stores[names[0]] = names
         self._store_of = {leaf: store for store, leaves in self._stores.items() for leaf in leaves}
-        for whole in self.network.concats:
-            self._store_of[whole] = self._store_of[self.network.leaves(whole)[0]]
+        for concat in self.network.concats:
+            self._store_of[concat] = self._store_of[self.network.leaves(concat)[0]]
 
     def fold(self, name: str) -> Fold:
         return self.folds.get(name, UNFOLDED)

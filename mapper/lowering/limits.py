@@ -92,14 +92,14 @@ def check_memories(mapped: list[MappedWorkload], design: Design) -> None:
             f"the network has {len(mapped)} layers for the array, the design {design.layers}; raise layers to {len(mapped)}"
         )
 
-    def fullest_row(ones: list[MappedWorkload]) -> int:
-        return int(np.sum([one.schedule.row_entries for one in ones], axis=0).max())
+    def fullest_row(workloads: list[MappedWorkload]) -> int:
+        return int(np.sum([workload.schedule.row_entries for workload in workloads], axis=0).max())
 
-    def load_words(ones: list[MappedWorkload]) -> int:
-        return sum(one.schedule.load_words for one in ones)
+    def load_words(workloads: list[MappedWorkload]) -> int:
+        return sum(workload.schedule.load_words for workload in workloads)
 
-    def parameter_words(ones: list[MappedWorkload]) -> int:
-        return sum(one.schedule.passes * one.schedule.steps for one in ones)
+    def parameter_words(workloads: list[MappedWorkload]) -> int:
+        return sum(workload.schedule.passes * workload.schedule.steps for workload in workloads)
 
     memories: tuple[tuple[str, Callable[[list[MappedWorkload]], int], str, int], ...] = (
         (
@@ -111,12 +111,12 @@ def check_memories(mapped: list[MappedWorkload], design: Design) -> None:
         ("load list", load_words, "load_entries", design.load_entries),
         ("requantization table", parameter_words, "parameter_words", design.parameter_words),
     )
-    for what, size, parameter, have in memories:
+    for contents, size, parameter, have in memories:
         need = size(mapped)
         if need > have:
-            share = [size([one]) for one in mapped]
+            share = [size([workload]) for workload in mapped]
             largest = int(np.argmax(share))
             raise MappingError(
-                f"the network's {what} needs {parameter} {need}, design '{design.name}' has {have}; raise {parameter} to "
+                f"the network's {contents} needs {parameter} {need}, design '{design.name}' has {have}; raise {parameter} to "
                 f"{need} (layer '{mapped[largest].workload.name}' takes the most, {share[largest]})"
             )

@@ -19,7 +19,7 @@ from skipstone.mapper.program import LayerProgram, LayerSchedule, LayerWords, Pl
 
 
 def link(
-    one: MappedWorkload,
+    mapped: MappedWorkload,
     layout: Layout,
     lookups: Lookups,
     placements: dict[str, Placement],
@@ -30,7 +30,7 @@ def link(
 ) -> LayerProgram:
     """The program of one workload; ``before`` runs ahead of it, ``complete`` are the tensors that are whole after
     it."""
-    workload, schedule = one.workload, one.schedule
+    workload, schedule = mapped.workload, mapped.schedule
     layer, geometry = workload.layer, workload.geometry
     source, target = placements[layer.input], placements[layer.output]
     adding = [part.layer for part in workload.parts if part.layer.other is not None]
@@ -40,7 +40,7 @@ def link(
     source_height, source_width = source.grid
     row_words = source_width * source.groups
     space = 1 << design.address_bits
-    taps = _taps(one, design)
+    taps = _taps(mapped, design)
     stride, padding = geometry.stride, geometry.padding
     descriptor = {
         "last_layer": int(last),
@@ -71,9 +71,9 @@ def link(
         "steps": schedule.steps - 1,
         "out_height": schedule.out_height,
         "out_width": schedule.out_width,
-        **_walk("out", one, layout, target, layer.output, design),
+        **_walk("out", mapped, layout, target, layer.output, design),
         **(
-            _walk("other", one, layout, placements[added.other], added.other, design, added.output)
+            _walk("other", mapped, layout, placements[added.other], added.other, design, added.output)
             if added is not None and added.other is not None
             else dict.fromkeys(_WALK_OF_OTHER, 0)
         ),
@@ -94,8 +94,8 @@ def link(
         nnz=sum(part.layer.nnz for part in workload.parts),
         products=len(workload.nonzeros.channel),
         stored_weights=sum(part.layer.weights.size for part in workload.parts),
-        captures=one.captures,
-        words=_Words(one, layout, lookups, design, source),
+        captures=mapped.captures,
+        words=_Words(mapped, layout, lookups, design, source),
         descriptor=packed,
         schedule=schedule,
         input=source,
@@ -103,7 +103,7 @@ def link(
         complete=tuple(placements[name] for name in complete),
         other=placements[added.other] if added is not None and added.other is not None else None,
         geometry=geometry,
-        split=one.split,
+        split=mapped.split,
         entry_bits=design.weight_entry.width,
         uses_table=any(part.layer.table is not None for part in workload.parts),
     )
@@ -113,7 +113,7 @@ def link(
 class _Words(LayerWords):
     """Packed when they are first asked for: cycles and energy need none of them."""
 
-    one: MappedWorkload
+    mapped: MappedWorkload
     layout: Layout
     lookups: Lookups
     design: Design
@@ -121,17 +121,17 @@ class _Words(LayerWords):
 
     @cached_property
     def weights(self) -> tuple[NDArray[Any], ...]:
-        passes = [part.weights for part in self.one.passes]
+        passes = [part.weights for part in self.mapped.passes]
         return tuple(np.concatenate([rows[r] for rows in passes]) for r in range(self.design.rows))
 
     @cached_property
     def loads(self) -> NDArray[Any]:
         width, groups = self.source.grid[1], self.source.groups
-        return np.concatenate([encode_loads(self.design, words, width, groups) for words in self.one.words])
+        return np.concatenate([encode_loads(self.design, words, width, groups) for words in self.mapped.words])
 
     @cached_property
     def parameters(self) -> tuple[int, ...]:
-        return _parameters(self.one, self.layout, self.lookups, self.design)
+        return _parameters(self.mapped, self.layout, self.lookups, self.design)
 
 
 _WALK = ("base", "pixel_step", "row_step", "tile_step_y", "tile_step_x")
@@ -140,7 +140,7 @@ _WALK_OF_OTHER = tuple(f"other_{name}" for name in _WALK)
 
 def _walk(
     prefix: str,
-    one: MappedWorkload,
+    mapped: MappedWorkload,
     layout: Layout,
     placed: Placement,
     name: str,
@@ -151,13 +151,13 @@ def _walk(
     them; these
     begin somewhere behind the workload's first word."""
     space = 1 << design.address_bits
-    tile = one.schedule.tile
-    lattice = one.workload.layer.lattice
+    tile = mapped.schedule.tile
+    lattice = mapped.workload.layer.lattice
     offset, step = (lattice.offset, lattice.step) if lattice is not None else ((0, 0), (1, 1))
     row = placed.grid[1] * placed.groups
     word = layout.offset(name) // design.load_width
     if beside is not None:
-        word -= (layout.offset(beside) - layout.offset(one.workload.layer.output)) // design.load_width
+        word -= (layout.offset(beside) - layout.offset(mapped.workload.layer.output)) // design.load_width
     values = (
         placed.base + word + offset[0] * row + offset[1] * placed.groups,
         step[1] * placed.groups,
@@ -168,13 +168,13 @@ def _walk(
     return {f"{prefix}_{name}": value % space for name, value in zip(_WALK, values, strict=True)}
 
 
-def _taps(one: MappedWorkload, design: Design) -> dict[str, int]:
+def _taps(mapped: MappedWorkload, design: Design) -> dict[str, int]:
     """For each offset from a window's first tap, whether there is a tap, and its part of the slot number."""
     taps: dict[str, int] = {}
-    dilation = one.workload.geometry.dilation
+    dilation = mapped.workload.geometry.dilation
     for axis, step, extent, weight in (
-        ("y", dilation[0], one.split.height, one.split.width),
-        ("x", dilation[1], one.split.width, 1),
+        ("y", dilation[0], mapped.split.height, mapped.split.width),
+        ("x", dilation[1], mapped.split.width, 1),
     ):
         for index in range(design.reach):
             tap, rest = divmod(index, step)
@@ -191,12 +191,12 @@ def _wait_tiles(before: LayerSchedule, schedule: LayerSchedule) -> int:
     return before.passes * before.tiles - schedule.unneeded_tiles
 
 
-def _parameters(one: MappedWorkload, layout: Layout, lookups: Lookups, design: Design) -> tuple[int, ...]:
+def _parameters(mapped: MappedWorkload, layout: Layout, lookups: Lookups, design: Design) -> tuple[int, ...]:
     """Requantization words, step after step of every pass; lanes without a channel are zero."""
     width = design.parameter.width
-    words = [0] * (one.schedule.passes * one.schedule.steps)
+    words = [0] * (mapped.schedule.passes * mapped.schedule.steps)
     first_step = 0
-    for part, steps in zip(one.workload.parts, one.steps, strict=True):
+    for part, steps in zip(mapped.workload.parts, mapped.steps, strict=True):
         layer = part.layer
         packed = [
             design.parameter.pack(

@@ -63,8 +63,8 @@ def with_memories_for(network: QuantizedNetwork, design: Design) -> Design:
     }
     if not enlarged:
         return design
-    said = ", ".join(f"{name} {getattr(design, name)} -> {size}" for name, size in enlarged.items())
+    changes = ", ".join(f"{name} {getattr(design, name)} -> {size}" for name, size in enlarged.items())
     try:
-        return design.replace(name=f"{design.name} (memories enlarged: {said})", **enlarged)
+        return design.replace(name=f"{design.name} (memories enlarged: {changes})", **enlarged)
     except DesignError as error:
         raise MappingError(f"design '{design.name}': {error}") from None

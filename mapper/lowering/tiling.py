@@ -142,16 +142,20 @@ def _place_channels(workload: Workload, layout: Layout, design: Design) -> _Plac
     """The parts of a merged workload take the accumulators one after the other, in whole drain steps."""
     assigned = [layout.assignments[part.layer.output] for part in workload.parts]
     if len(assigned) == 1:
-        one = assigned[0]
-        return _PlacedChannels(one.channel_pass, one.row, one.accumulator, one.passes, (one.steps,))
+        assignment = assigned[0]
+        return _PlacedChannels(
+            assignment.channel_pass, assignment.row, assignment.accumulator, assignment.passes, (assignment.steps,)
+        )
     per_step = design.accumulators_per_step
-    starts = np.cumsum([0, *(-(-one.depth // per_step) * per_step for one in assigned)])
+    starts = np.cumsum([0, *(-(-assignment.depth // per_step) * per_step for assignment in assigned)])
     return _PlacedChannels(
-        np.concatenate([one.channel_pass for one in assigned]),
-        np.concatenate([one.row for one in assigned]),
-        np.concatenate([one.accumulator + start for one, start in zip(assigned, starts[:-1], strict=True)]),
+        np.concatenate([assignment.channel_pass for assignment in assigned]),
+        np.concatenate([assignment.row for assignment in assigned]),
+        np.concatenate(
+            [assignment.accumulator + start for assignment, start in zip(assigned, starts[:-1], strict=True)]
+        ),
         1,
-        tuple(one.steps for one in assigned),
+        tuple(assignment.steps for assignment in assigned),
     )
 
 
@@ -167,16 +171,16 @@ def _choose_tile(
     ``limit``; its cycles, and how many shapes' cycles were counted."""
     height, width = workload.size
     stride = workload.geometry.stride
-    entries = tuple(one.counts for one in encoded)
-    compute = [int(each.sum(axis=0).max()) for each in entries]
+    entries = tuple(encoded_pass.counts for encoded_pass in encoded)
+    compute = [int(per_pass.sum(axis=0).max()) for per_pass in entries]
     # What the busiest row issues in one tile of every pass.
-    issued = int(sum(each.sum(axis=0) for each in entries).max())
+    issued = int(sum(per_pass.sum(axis=0) for per_pass in entries).max())
     candidates = []
     for tile in design.tile_shapes:
         tiles = -(-height // tile[0]) * -(-width // tile[1])
         needed = _columns_used(tile, workload.size)
-        words = tuple(each.by_window(needed, stride) for each in counts)
-        load = [int(each.sum()) for each in words]
+        words = tuple(per_pass.by_window(needed, stride) for per_pass in counts)
+        load = [int(per_pass.sum()) for per_pass in words]
         drain = -(-height * width * steps // tiles)
         bound = tiles * sum(max(c, w, drain) for c, w in zip(compute, load, strict=True))
         least = max(tiles * issued, tiles * sum(load), height * width * steps * len(entries))
@@ -198,10 +202,10 @@ def _choose_tile(
             out_width=width,
             steps=steps,
         )
-        found = layer_cycles(schedule, design).cycles
+        counted = layer_cycles(schedule, design).cycles
         tried += 1
-        if cycles is None or found < cycles:
-            best, cycles = schedule, found
+        if cycles is None or counted < cycles:
+            best, cycles = schedule, counted
     assert cycles is not None
     return best, cycles, tried
 

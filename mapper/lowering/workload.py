@@ -104,7 +104,7 @@ def merge(first: Workload, second: Workload) -> Workload:
     low = tuple(min(a, b) for a, b in zip(first.geometry.low, second.geometry.low, strict=True))
     high = tuple(max(a, b) for a, b in zip(first.geometry.high, second.geometry.high, strict=True))
     geometry = Geometry((high[0] - low[0] + 1, high[1] - low[1] + 1), first.geometry.stride, (-low[0], -low[1]), (1, 1))
-    moved = [_moved(one, geometry) for one in (first, second)]
+    moved = [_moved(workload, geometry) for workload in (first, second)]
     shifted = replace(moved[1], channel=moved[1].channel + first.channels)
     nonzeros = Nonzeros(*(np.concatenate([getattr(part, name) for part in (moved[0], shifted)]) for name in _NAMES))
     parts = (*first.parts, *(replace(part, first=part.first + first.channels) for part in second.parts))
@@ -114,12 +114,12 @@ def merge(first: Workload, second: Workload) -> Workload:
 _NAMES = ("channel", "position", "ky", "kx", "value")
 
 
-def _moved(one: Workload, into: Geometry) -> Nonzeros:
-    """The nonzeros with their taps counted from ``into``'s first."""
+def _moved(workload: Workload, geometry: Geometry) -> Nonzeros:
+    """The nonzeros with their taps counted from the first of ``geometry``."""
     taps = []
-    for axis, tap in enumerate((one.nonzeros.ky, one.nonzeros.kx)):
-        taps.append(tap * one.geometry.dilation[axis] + one.geometry.low[axis] - into.low[axis])
-    return replace(one.nonzeros, ky=taps[0], kx=taps[1])
+    for axis, tap in enumerate((workload.nonzeros.ky, workload.nonzeros.kx)):
+        taps.append(tap * workload.geometry.dilation[axis] + workload.geometry.low[axis] - geometry.low[axis])
+    return replace(workload.nonzeros, ky=taps[0], kx=taps[1])
 
 
 def _fold(

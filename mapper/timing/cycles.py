@@ -18,9 +18,8 @@ step:
 
 Tiles repeat, so the state at the start of a tile, taken relative to the loader, soon returns: from then on whole periods
 are added at once, over the tiles of an image row and again over the rows of tiles. Rows are few and times are small
-numbers: plain Python integers are quicker here than arrays. Whoever wants to see single events
-(``skipstone.mapper.timing.timeline``) passes
-a ``Watch``; what it watches is walked tile by tile.
+numbers: plain Python integers are quicker here than arrays. To see single events
+(``skipstone.mapper.timing.timeline``), pass a ``Watch``; the layers that it watches are walked tile by tile.
 """
 
 from __future__ import annotations
@@ -41,12 +40,12 @@ class Watch(Protocol):
     layer, ``tile``, ``window`` and ``drain`` only while the watch is the walk's: it says so by the return value of ``begins``
     and of ``drain``."""
 
-    def begins(self, left: int, written: int, first_take: int, restarted: bool) -> bool:
-        """The loader turns to a layer: it has been free from cycle ``left`` on and takes no word before ``first_take``. The
+    def begins(self, free: int, written: int, first_take: int, restarted: bool) -> bool:
+        """The loader turns to a layer: it has been free from cycle ``free`` on and takes no word before ``first_take``. The
         result of the layer before is written in cycle ``written``."""
 
-    def tile(self, wanted: int, first_take: int) -> None:
-        """The loader, free from ``wanted`` on, waits for the layer before until ``first_take``."""
+    def tile(self, free: int, first_take: int) -> None:
+        """The loader, free from cycle ``free`` on, waits for the layer before until ``first_take``."""
 
     def window(self, begin: int, blocked: int, words: int, before: Sequence[int], counts: Sequence[int],
                ready: int, bank: int, starting: bool) -> None:  # fmt: skip
@@ -82,7 +81,7 @@ class _State:
 
     next_take: int
     issued: list[int]
-    left: list[int]
+    left_windows: list[int]
     drained: list[int]
     free_tiles: int = NO_GATE
     gate: int = FAR_PAST
@@ -94,7 +93,7 @@ class _State:
     def shift(self, offset: int) -> None:
         self.next_take += offset
         self.issued = [time + offset for time in self.issued]
-        self.left = [time + offset for time in self.left]
+        self.left_windows = [time + offset for time in self.left_windows]
         self.drained = [time + offset for time in self.drained]
 
     def key(self) -> tuple[int, ...]:
@@ -106,7 +105,7 @@ class _State:
             self.free_tiles,
             self.starting,
             *[time - floor for time in self.issued],
-            *[time - floor if time > oldest else -1 for time in self.left],
+            *[time - floor if time > oldest else -1 for time in self.left_windows],
             *[time - floor if time > written else -WRITTEN for time in self.drained],
         )
 
@@ -119,7 +118,7 @@ def network_cycles(program: Program) -> tuple[LayerCycles, ...]:
 
 @lru_cache(maxsize=2)
 def _cycles_of(schedules: tuple[LayerSchedule, ...], design: Design) -> tuple[LayerCycles, ...]:
-    """Kept, since a program that was chosen by its cycles is asked for them again."""
+    """Cached: a program that was chosen by its cycles is asked for them again."""
     return schedule_cycles(schedules, design)
 
 
@@ -131,21 +130,21 @@ def layer_cycles(schedule: LayerSchedule, design: Design) -> LayerCycles:
 def schedule_cycles(
     schedules: Iterable[LayerSchedule], design: Design, watch: Watch | None = None
 ) -> tuple[LayerCycles, ...]:
-    """Cycles of layers that run one after the other; ``watch`` sees what it wants to of their events."""
+    """Cycles of layers that run one after the other; ``watch`` sees the events of the layers that it chooses."""
     layers: list[LayerCycles] = []
     state: _State | None = None
     done = before = tail = 0
     for schedule in schedules:
-        left, restarted = 0, state is None
+        free, restarted = 0, state is None
         if state is None:
             done = before = tail = 0
             first = timing.START_LATENCY
             state = _State(first, [0] * design.rows, [0] * design.windows, [FAR_PAST] * history(design))
         else:
-            left = state.next_take
+            free = state.next_take
             _begin(state, schedule, done, before)
         if watch is not None:
-            state.watch = watch if watch.begins(left, done, state.next_take, restarted) else None
+            state.watch = watch if watch.begins(free, done, state.next_take, restarted) else None
         _walk(state, schedule)
         before, done = done, state.drained[-1] + timing.REQUANTIZER_LATENCY
         tail_before, tail = tail, sum(done - time for time in state.issued)
@@ -199,17 +198,17 @@ def _walk(state: _State, schedule: LayerSchedule) -> None:
     full_h, edge_h = divmod(schedule.out_height, tile_h)
     for counts, words in zip(schedule.counts, schedule.words, strict=True):
         windows = tuple(zip(words.tolist(), counts.tolist(), strict=True))
-        one_pass = _Pass(windows, int(counts.sum()), schedule.steps)
-        _repeat(state, full_h, partial(_tile_row, one_pass, tile_h, tile_w, full_w, edge_w))
+        window_pass = _Pass(windows, int(counts.sum()), schedule.steps)
+        _repeat(state, full_h, partial(_tile_row, window_pass, tile_h, tile_w, full_w, edge_w))
         if edge_h:
-            _tile_row(one_pass, edge_h, tile_w, full_w, edge_w, state)
+            _tile_row(window_pass, edge_h, tile_w, full_w, edge_w, state)
 
 
-def _tile_row(one: _Pass, height: int, width: int, full: int, edge: int, state: _State) -> None:
+def _tile_row(window_pass: _Pass, height: int, width: int, full: int, edge: int, state: _State) -> None:
     """A row of tiles ``height`` pixels high inside the image: ``full`` tiles of ``width`` pixels, then one of ``edge``."""
-    _repeat(state, full, partial(_tile, one, height * width))
+    _repeat(state, full, partial(_tile, window_pass, height * width))
     if edge:
-        _tile(one, height * edge, state)
+        _tile(window_pass, height * edge, state)
 
 
 def _repeat(state: _State, count: int, step: Callable[[_State], None]) -> None:
@@ -221,12 +220,12 @@ def _repeat(state: _State, count: int, step: Callable[[_State], None]) -> None:
         if key in seen:
             at, time, sums = seen[key]
             period = done - at
-            whole = (count - done) // period
-            if whole:
-                state.sums = [now + whole * (now - then) for now, then in zip(state.sums, sums, strict=True)]
-                state.shift((state.next_take - time) * whole)
-                done += whole * period
-                # What is left is shorter than a period: walk it.
+            periods = (count - done) // period
+            if periods:
+                state.sums = [now + periods * (now - then) for now, then in zip(state.sums, sums, strict=True)]
+                state.shift((state.next_take - time) * periods)
+                done += periods * period
+                # The remaining steps are fewer than a period: walk them.
                 seen.clear()
                 continue
         elif key:
@@ -235,9 +234,15 @@ def _repeat(state: _State, count: int, step: Callable[[_State], None]) -> None:
         done += 1
 
 
-def _tile(one: _Pass, pixels: int, state: _State) -> None:
+def _tile(window_pass: _Pass, pixels: int, state: _State) -> None:
     """One tile: all its windows, then its drain, of the ``pixels`` that lie inside the image."""
-    next_take, issued, left, sums, watch = state.next_take, state.issued, state.left, state.sums, state.watch
+    next_take, issued, left_windows, sums, watch = (
+        state.next_take,
+        state.issued,
+        state.left_windows,
+        state.sums,
+        state.watch,
+    )
     if state.free_tiles == 0:
         state.free_tiles = NO_GATE
         if state.gate > next_take:
@@ -251,9 +256,9 @@ def _tile(one: _Pass, pixels: int, state: _State) -> None:
     state.starting = False
     # A row that last issued in cycle ``time`` does not wait for a bank or a window that it may enter in ``time + 1``.
     bank = state.drained[-2] + timing.BANK_LATENCY - 1
-    for index, (words, counts) in enumerate(one.windows):
+    for index, (words, counts) in enumerate(window_pass.windows):
         before = issued
-        slot_free = left.pop(0) + timing.ISSUE_LATENCY
+        slot_free = left_windows.pop(0) + timing.ISSUE_LATENCY
         blocked = slot_free - next_take
         if blocked > 0:
             next_take = slot_free
@@ -273,12 +278,12 @@ def _tile(one: _Pass, pixels: int, state: _State) -> None:
             watch.window(next_take - words, max(blocked, 0), words, before, counts, ready, first, starting)
         starting = False
         issued = [time + count for time, count in zip(issued, counts, strict=True)]
-        left.append(max(issued))
-    sums[ISSUE] += one.issues
+        left_windows.append(max(issued))
+    sums[ISSUE] += window_pass.issues
     state.next_take, state.issued = next_take, issued
     drained = state.drained
-    drain_begin = max(left[-1] + timing.DRAIN_START_LATENCY, drained[-1] + 1, state.drain_ready)
+    drain_begin = max(left_windows[-1] + timing.DRAIN_START_LATENCY, drained[-1] + 1, state.drain_ready)
     drained.pop(0)
-    drained.append(drain_begin + pixels * one.steps - 1)
+    drained.append(drain_begin + pixels * window_pass.steps - 1)
     if watch is not None and not watch.drain(drain_begin, drained[-1]):
         state.watch = None

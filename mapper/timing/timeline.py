@@ -92,7 +92,7 @@ class _Recorder:
         self._windows = 0
         """Windows of all layers before."""
 
-    def begins(self, left: int, written: int, first_take: int, restarted: bool) -> bool:
+    def begins(self, free: int, written: int, first_take: int, restarted: bool) -> bool:
         self._layer, self._tile, self._window, self._number = len(self.spans), -1, 0, self._windows
         self._most: int | None = None
         self._recording = bool(self._waiting) and self._waiting[-1] == self._layer
@@ -105,21 +105,21 @@ class _Recorder:
             self._waiting.pop()
         self._load_begin = self._issue_begin = self._drain_begin = NEVER
         self._reached: dict[int, int] = {}
-        setup = min(first_take, timing.START_LATENCY if restarted else left - 1 + timing.NEXT_LAYER_LATENCY)
-        self._add(LOADER, SETUP, left, setup)
+        setup = min(first_take, timing.START_LATENCY if restarted else free - 1 + timing.NEXT_LAYER_LATENCY)
+        self._add(LOADER, SETUP, free, setup)
         self._add(LOADER, INPUT_WAIT, setup, first_take)
         return True
 
-    def tile(self, wanted: int, first_take: int) -> None:
+    def tile(self, free: int, first_take: int) -> None:
         self._tile, self._window = self._tile + 1, 0
-        self._add(LOADER, INPUT_WAIT, wanted, first_take)
+        self._add(LOADER, INPUT_WAIT, free, first_take)
 
     def window(self, begin: int, blocked: int, words: int, before: Sequence[int], counts: Sequence[int],
                ready: int, bank: int, starting: bool) -> None:  # fmt: skip
         self._add(LOADER, SLOT_WAIT, begin - blocked, begin)
         self._add(LOADER, LOAD, begin, begin + words, words)
         self._load_begin = min(self._load_begin, begin)
-        left = begin
+        last_issue = begin
         for row, (last, count) in enumerate(zip(before, counts, strict=True)):
             if count and last < ready:
                 balance = min(ready - last, blocked)
@@ -131,8 +131,8 @@ class _Recorder:
             self._add(row, ISSUE, last + 1, last + 1 + count, count)
             if count:
                 self._issue_begin = min(self._issue_begin, last + 1)
-            left = max(left, last + count)
-        self._add(SLOTS - self._number % self.design.windows, HELD, begin, left + timing.ISSUE_LATENCY, words)
+            last_issue = max(last_issue, last + count)
+        self._add(SLOTS - self._number % self.design.windows, HELD, begin, last_issue + timing.ISSUE_LATENCY, words)
         self._window += 1
         self._number += 1
 
