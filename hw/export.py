@@ -9,11 +9,9 @@ from amaranth.lib import wiring
 
 from skipstone.hw.array import ROW_MODULE, SkipstoneArray
 from skipstone.hw.design import Design
-from skipstone.hw.row import PE_MODULE
 from skipstone.hw.shared import SharedModules
 
 TOP = "skipstone_array"
-SHARED_MODULES = (ROW_MODULE, PE_MODULE)
 COMPILED_ONCE = (ROW_MODULE,)
 """Modules that a simulator had better compile once for all their instances; the PEs run fastest as part of their
 row."""

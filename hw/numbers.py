@@ -5,13 +5,11 @@ from __future__ import annotations
 MULTIPLIER_BITS = 16
 """Bits of the unsigned requantization multiplier; the relative rounding error of a scale is at most 2**-16."""
 
-
 OTHER_MULTIPLIER_BITS = 32
 """Bits of the unsigned multiplier of the tensor that is added in the drain."""
 
-
 SHIFT_BITS = 6
-"""Bits of the requantization shift; legal shifts are 1 to 47."""
-
+"""Bits of the requantization shift."""
 
 MAX_SHIFT = 47
+"""The largest legal shift; the smallest is 1."""

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from skipstone.hw.design import Design
 from skipstone.hw.fields import width_of
-from skipstone.hw.numbers import MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS, SHIFT_BITS
+from skipstone.hw.numbers import MAX_SHIFT, MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS, SHIFT_BITS
 
 LATE = ("zero_point", "low", "high", "table", "use_table")
 
@@ -76,7 +76,7 @@ class Requantizer(wiring.Component):
             shift2.eq(shift1),
         ]
         # Stage 3: one sum, so that there is one rounding.
-        total3 = Signal(signed(max(len(product2), len(other2), 48) + 2))
+        total3 = Signal(signed(max(len(product2), len(other2), MAX_SHIFT + 1) + 2))
         shift3 = Signal(SHIFT_BITS)
         m.d.sync += [total3.eq(product2 + other2 + half2), shift3.eq(shift2)]
         # Stage 4: arithmetic shift.

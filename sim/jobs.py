@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 PERIOD_NS = 2
 """The bench's clock: it rises at 0 ns of simulated time and every period after."""
@@ -13,17 +13,24 @@ RESET_CYCLES = 3
 
 @dataclass(frozen=True)
 class Load:
-    """Write memory images through the host port: ``select`` code and words from address 0."""
+    """Reset the array and write memory images through the host port.
+
+    Attributes:
+        images: (``select`` code, words from address 0) of each memory.
+    """
 
     images: tuple[tuple[int, tuple[int, ...]], ...]
 
 
 @dataclass(frozen=True)
 class Run:
-    """Write words of activation memory, start, and after each layer read the words ``base`` to ``base + words - 1`` of every
-    tensor that is complete; after the last one, read ``host_reads`` through the host port.
+    """Write words of activation memory, start the array, and read tensors as its layers end.
 
-    ``limit`` cycles without a finished layer are an error.
+    Attributes:
+        input: (address, word) pairs to write.
+        reads: for each layer, (first address, words) of every tensor that is complete after it; read from the memory itself.
+        host_reads: (first address, words) of tensors to read through the host port after ``done``.
+        limit: cycles without a finished layer that are an error.
     """
 
     input: tuple[tuple[int, int], ...]
@@ -34,11 +41,16 @@ class Run:
 
 @dataclass(frozen=True)
 class RunResult:
-    """For each layer, the cycles from the end of the one before (or from ``start``), and the words read back of each tensor.
+    """What the array did with one ``Run``.
 
-    Cycles are simulated time between changes of the ``layer`` port divided by the clock's period. ``host_words`` are
-    those of ``host_reads``, after ``done``. ``seconds``: wall time that the simulator took for the
-    cycles alone, without writing and reading memories.
+    Attributes:
+        cycles: of each layer, from the end of the layer before (or from ``start``): simulated time between changes of the
+            ``layer`` port, divided by the clock's period.
+        words: of each layer, the words of each tensor of ``Run.reads``.
+        host_words: the words of each tensor of ``Run.host_reads``; none without ``done``.
+        done: whether the array said so.
+        seconds: wall time that the simulator took for the cycles alone, without writing and reading memories.
+        error: why the run ended early, or None.
     """
 
     cycles: tuple[int, ...]
@@ -52,5 +64,3 @@ class RunResult:
 @dataclass(frozen=True)
 class Stop:
     """End the simulation."""
-
-    reason: str = field(default="")

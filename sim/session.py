@@ -6,12 +6,13 @@ import contextlib
 import shutil
 import tempfile
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from multiprocessing.connection import Connection, Listener
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,65 +21,30 @@ from skipstone.errors import SimulationError
 from skipstone.hw.array import host_selects
 from skipstone.hw.design import Design
 from skipstone.hw.export import COMPILED_ONCE, TOP
-from skipstone.mapper.program import Placement, Program
+from skipstone.mapper.lowering.tensor_words import unpack_words, write_words
+from skipstone.mapper.program import Program
 from skipstone.models.quantization.reference import run_product
 from skipstone.sim.build import Build, build, cached_verilog, runner_of, simulator_environment
 from skipstone.sim.jobs import Load, Run, RunResult, Stop
+from skipstone.sim.segments import host_placements, segment_stops
 
 START_SECONDS = 120.0
-
-
-def pack_words(placement: Placement, design: Design, values: NDArray[np.int64]) -> list[int]:
-    """The memory words of a tensor (channels x height x width), pixel after pixel."""
-    grid = (placement.grid[0] * placement.grid[1], placement.groups * design.load_width)
-    lanes = np.zeros(grid, np.int64)
-    lanes[:, placement.positions] = folded(values, placement.fold)
-    mask = (1 << design.activation_bits) - 1
-    words = []
-    for row in (lanes.reshape(-1, design.load_width) & mask).tolist():
-        word = 0
-        for lane in reversed(row):
-            word = (word << design.activation_bits) | lane
-        words.append(word)
-    return words
-
-
-def write_words(placement: Placement, design: Design, values: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Addresses and words that the host writes: only those words of a pixel that hold the tensor."""
-    mine = set(np.unique(placement.positions // design.load_width).tolist())
-    words = pack_words(placement, design, values)
-    return [(placement.base + at, word) for at, word in enumerate(words) if at % placement.groups in mine]
-
-
-def unpack_words(placement: Placement, design: Design, words: tuple[int, ...]) -> NDArray[np.int64]:
-    """The tensor (channels x height x width) in memory words read back."""
-    bits, mask, sign = design.activation_bits, (1 << design.activation_bits) - 1, 1 << (design.activation_bits - 1)
-    lanes = np.array(
-        [[(word >> (lane * bits)) & mask for lane in range(design.load_width)] for word in words], np.int64
-    ).reshape(placement.grid[0] * placement.grid[1], -1)
-    lanes = np.where(lanes & sign, lanes - (mask + 1), lanes)
-    return unfolded(lanes[:, placement.positions], placement)
-
-
-def folded(values: NDArray[np.int64], fold: tuple[int, int]) -> NDArray[np.int64]:
-    """A tensor (channels x height x width) as folded pixels x folded channels."""
-    channels, height, width = values.shape
-    split = values.reshape(channels, height // fold[0], fold[0], width // fold[1], fold[1])
-    return split.transpose(1, 3, 0, 2, 4).reshape(-1, channels * fold[0] * fold[1])
-
-
-def unfolded(values: NDArray[np.int64], placement: Placement) -> NDArray[np.int64]:
-    """Folded pixels x folded channels as a tensor (channels x height x width)."""
-    (rows, columns), (fy, fx) = placement.grid, placement.fold
-    split = values.reshape(rows, columns, placement.channels, fy, fx)
-    return split.transpose(2, 0, 3, 1, 4).reshape(placement.channels, placement.height, placement.width)
+"""How long the simulator may take to start, and to stop."""
 
 
 @dataclass(frozen=True, eq=False)
 class NetworkRun:
-    """One run: ``cycles`` of every layer that finished and the tensors that it completed (``layers``), read from activation
-    memory when it ended; ``tensors``: all tensors by name, the input and the host's among them. ``from_host``: the last
-    tensor read through the host port was the same. ``seconds``: wall time of the cycles alone."""
+    """One input through the array.
+
+    Attributes:
+        cycles: of every layer that finished.
+        layers: the tensors that every such layer completed, by name, read from activation memory when it ended.
+        tensors: all tensors (channels x height x width) by name, the input and the host's results among them.
+        from_host: whether tensors read through the host port equal those read from the memory itself.
+        done: whether the array said that it was done.
+        seconds: wall time that the simulator took for the cycles alone.
+        error: why the run ended early, or None.
+    """
 
     cycles: tuple[int, ...]
     layers: tuple[dict[str, NDArray[np.int64]], ...]
@@ -89,33 +55,21 @@ class NetworkRun:
     error: str | None = None
 
 
-def _read_by_host(program: Program, after: int) -> list[Placement]:
-    """The tensors in memory that the host's steps after ``after`` layers read; what such a step makes itself is not."""
-    steps = [step for step in program.host_steps if step.after == after]
-    made = {step.output.name for step in steps}
-    return [
-        placed
-        for step in steps
-        for placed, leaves in zip(step.inputs, step.leaves, strict=True)
-        if not made.intersection(leaves)
-    ]
-
-
-def segment_stops(program: Program) -> list[int]:
-    """The numbers of layers after which the array stands still: 0, those before the host's steps, all of them."""
-    return sorted({0, len(program.layers), *(step.after for step in program.host_steps)})
-
-
-def host_placements(program: Program, stop: int) -> dict[str, Placement]:
-    """The tensors that are read through the host port when the array has stopped after ``stop`` layers, by name."""
-    return {placed.name: placed for placed in (*program.layers[stop - 1].complete, *_read_by_host(program, stop))}
-
-
 class RtlSession:
-    """Use as a context manager: ``with RtlSession(design) as rtl: rtl.load(program); rtl.run(x)``.
+    """A simulator's process that holds one design, used as a context manager::
 
-    ``verilog`` replaces the text that ``design`` generates (to simulate a changed one); with ``waves`` a wave file is written
-    there when the session ends.
+        with RtlSession(design) as rtl:
+            rtl.load(program)
+            result = rtl.run(x)
+
+    Args:
+        design: the array to simulate.
+        simulator: ``verilator`` or ``icarus``.
+        waves: where to write a wave file (FST) when the session ends, or None.
+        verilog: replaces the text that ``design`` generates, to simulate a changed one.
+
+    Raises:
+        SimulationError: on entering, where the simulation cannot be built or does not start.
     """
 
     def __init__(
@@ -129,8 +83,12 @@ class RtlSession:
         self._connection: Connection | None = None
         self._failure: BaseException | None = None
 
-    def compile(self, building: Any = None) -> Build:
-        """Compiles the design's RTL, or finds the compiled one."""
+    def compile(self, building: Callable[[], None] | None = None) -> Build:
+        """Compiles the design's RTL, or returns the build that is in the cache.
+
+        Args:
+            building: called if there is something to compile.
+        """
         return build(
             self.verilog or cached_verilog(self.design),
             TOP,
@@ -172,19 +130,31 @@ class RtlSession:
         self._listener.close()
         if self.waves is not None:
             name = "dump.fst" if self.simulator == "verilator" else f"{TOP}.fst"
-            found = next(iter([*self._folder.rglob(name), *self._build.folder.rglob(name)]), None)
-            if found is not None:
-                shutil.move(found, self.waves)
+            wave_file = next(iter([*self._folder.rglob(name), *self._build.folder.rglob(name)]), None)
+            if wave_file is not None:
+                shutil.move(wave_file, self.waves)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def load(self, program: Program) -> None:
-        """Writes a program into the memories; what was there is gone."""
+        """Resets the array and writes a program into its memories; ``run`` uses it from then on."""
         images, selects = program.memory_images(), host_selects(self.design)
         self._ask(Load(tuple((selects[name], tuple(words)) for name, words in images.items())))
         self.program = program
 
     def run(self, x: NDArray[np.int64], expected_cycles: int = 0) -> NetworkRun:
-        """Runs the loaded program on one quantized input (channels x height x width), and the host's steps between."""
+        """Runs the loaded program on one input, and the host's steps between the array's segments.
+
+        Args:
+            x: the quantized input (channels x height x width).
+            expected_cycles: cycles of the whole network; each layer may take twice as many, and a million more, before the
+                run is given up.
+
+        Returns:
+            The cycles and tensors of the layers; up to where it ended, where ``error`` says why.
+
+        Raises:
+            SimulationError: if no program is loaded, or the simulator died.
+        """
         program = self.program
         if program is None:
             raise SimulationError("no program is loaded")
@@ -198,28 +168,32 @@ class RtlSession:
         done, from_host, error = True, True, None
         for start, stop in pairwise(segment_stops(program)):
             segment = program.layers[start:stop]
-            reads = tuple(tuple((placed.base, placed.words) for placed in layer.complete) for layer in segment)
+            reads = tuple(tuple((tensor.base, tensor.words) for tensor in layer.complete) for layer in segment)
             # What the host works on it reads through its port, when the array has stopped.
-            host = host_placements(program, stop)
-            host_reads = tuple((placed.base, placed.words) for placed in host.values())
+            host_tensors = host_placements(program, stop)
+            host_reads = tuple((tensor.base, tensor.words) for tensor in host_tensors.values())
             result: RunResult = self._ask(Run(tuple(writes), reads, host_reads, limit))
             cycles += result.cycles
             seconds += result.seconds
-            for layer, words in zip(segment, result.words, strict=False):
-                placed = zip(layer.complete, words, strict=True)
-                layers.append({one.name: unpack_words(one, self.design, read) for one, read in placed})
+            for layer, words_of_layer in zip(segment, result.words, strict=False):
+                layers.append(
+                    {
+                        tensor.name: unpack_words(tensor, self.design, words)
+                        for tensor, words in zip(layer.complete, words_of_layer, strict=True)
+                    }
+                )
                 tensors.update(layers[-1])
             error, done = result.error, result.done
             if error is not None or not done:
                 break
-            read = {
-                name: unpack_words(placed, self.design, words)
-                for (name, placed), words in zip(host.items(), result.host_words, strict=True)
+            host_values = {
+                name: unpack_words(tensor, self.design, words)
+                for (name, tensor), words in zip(host_tensors.items(), result.host_words, strict=True)
             }
             from_host = from_host and all(
-                bool((read[placed.name] == tensors[placed.name]).all()) for placed in segment[-1].complete
+                bool((host_values[tensor.name] == tensors[tensor.name]).all()) for tensor in segment[-1].complete
             )
-            tensors.update(read)
+            tensors.update(host_values)
             writes = []
             self._host_steps(program, stop, tensors, writes)
         return NetworkRun(tuple(cycles), tuple(layers), tensors, from_host, done, seconds, error)
@@ -237,7 +211,7 @@ class RtlSession:
                 tensors[step.output.name] = run_product(step.product, a, b)[0]
                 writes += write_words(step.output, self.design, tensors[step.output.name])
 
-    def _ask(self, job: Any) -> Any:
+    def _ask(self, job: Load | Run) -> Any:
         if self._connection is None:
             self._fail("is not running")
         try:
@@ -246,12 +220,13 @@ class RtlSession:
         except (EOFError, OSError):
             self._fail("died")
 
-    def _fail(self, what: str) -> Any:
-        kept = self._build.folder / "simulation.log"
+    def _fail(self, event: str) -> NoReturn:
         log = self._folder / "simulation.log"
+        # The folder goes with the session; the build's stays.
+        saved_log = self._build.folder / "simulation.log"
         if log.exists():
-            shutil.copy(log, kept)
-        raise SimulationError(f"the {self.simulator} simulation {what}; see {kept}") from self._failure
+            shutil.copy(log, saved_log)
+        raise SimulationError(f"the {self.simulator} simulation {event}; see {saved_log}") from self._failure
 
     def _accept(self) -> None:
         with contextlib.suppress(EOFError, OSError):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from skipstone.hw.design import FREE_TILES_BITS, Design
 from skipstone.hw.fields import width_of
-from skipstone.hw.numbers import MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS, SHIFT_BITS
+from skipstone.hw.numbers import MAX_SHIFT, MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS, SHIFT_BITS
 from skipstone.mapper.fpga.memories import Memory, mapped, memories
 
 PASS_BITS = 16
@@ -80,7 +80,8 @@ def _blocks(design: Design) -> Iterator[tuple[str, int, int, dict[str, float]]]:
     dimension, address, region = d.dimension_bits, d.address_bits, d.region_bits
     window_address = width_of(d.windows * d.slots)
     lane, accumulator = width_of(d.load_width), width_of(2 * d.bank_depth)
-    word, total = d.activation_word_bits, max(d.accumulator_bits + MULTIPLIER_BITS + 2, d.activation_bits + 34, 48) + 2
+    word = d.activation_word_bits
+    total = max(d.accumulator_bits + MULTIPLIER_BITS, d.activation_bits + OTHER_MULTIPLIER_BITS, MAX_SHIFT - 1) + 4
     lanes = d.requantizer_lanes
     blocks, steps = d.load_width // lanes, d.steps_per_accumulator
     shapes = len(d.tile_shapes)

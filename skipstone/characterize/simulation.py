@@ -25,8 +25,8 @@ from skipstone.characterize.power import BlockPower
 from skipstone.characterize.synthesis import Block
 from skipstone.errors import SkipstoneError
 from skipstone.hw.design import Design
+from skipstone.mapper.lowering.tensor_words import pack_words, write_words
 from skipstone.mapper.program import Program
-from skipstone.sim.session import pack_words, write_words
 
 PERIOD_PS = 40_000
 """The simulated clock: slow enough for every path; the energy of a cycle does not depend on it."""

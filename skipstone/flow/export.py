@@ -21,11 +21,11 @@ from skipstone.flow.prepare import PreparedNetwork, sample_inputs
 from skipstone.hw.array import host_port_bits, host_selects
 from skipstone.hw.design import Design
 from skipstone.hw.export import TOP
+from skipstone.mapper.lowering.tensor_words import pack_words, write_words
 from skipstone.mapper.program import Placement
 from skipstone.models.onnx_io.qdq_export import to_qdq
 from skipstone.models.quantization import reference
 from skipstone.sim.build import cached_verilog
-from skipstone.sim.session import pack_words, write_words
 
 
 def export_files(prepared: PreparedNetwork, design: Design, costed: CostedNetwork) -> dict[str, str | bytes]:

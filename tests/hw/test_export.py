@@ -6,15 +6,15 @@ import sys
 
 import pytest
 
-from skipstone.hw.array import SkipstoneArray
+from skipstone.hw.array import ROW_MODULE, SkipstoneArray
 from skipstone.hw.controller import Controller
 from skipstone.hw.decode import Decoder
 from skipstone.hw.drain import Drain
-from skipstone.hw.export import SHARED_MODULES, TOP, array_verilog, to_verilog
+from skipstone.hw.export import TOP, array_verilog, to_verilog
 from skipstone.hw.loader import Capture, Loader
 from skipstone.hw.pe import Pe
 from skipstone.hw.requantizer import Requantizer
-from skipstone.hw.row import Row
+from skipstone.hw.row import PE_MODULE, Row
 from tests.sim.designs import POOL
 
 ODD = POOL["odd3x6"]
@@ -65,9 +65,9 @@ def test_every_component_exports(component, design):
 
 def test_shared_modules_appear_once(odd_array):
     """3 rows of 6 PEs: one row module with three instances in the top, one PE module with six instances in the row."""
-    assert [modules(odd_array).count(name) for name in SHARED_MODULES] == [1, 1]
+    assert [modules(odd_array).count(name) for name in (ROW_MODULE, PE_MODULE)] == [1, 1]
     assert modules(odd_array)[0] == TOP
-    for name, instances in zip(SHARED_MODULES, (ODD.rows, ODD.cols), strict=True):
+    for name, instances in zip((ROW_MODULE, PE_MODULE), (ODD.rows, ODD.cols), strict=True):
         assert len(re.findall(rf"^  {name} \S+ \($", odd_array, flags=re.MULTILINE)) == instances
 
 

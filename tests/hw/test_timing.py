@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from skipstone.hw import numbers, timing
+from skipstone.hw import timing
 from skipstone.hw.controller import Controller
 from skipstone.hw.drain import Drain
 from skipstone.hw.loader import Capture, Loader
@@ -42,8 +42,3 @@ def test_the_cycle_model_does_not_need_amaranth():
     modules = "skipstone.hw.timing, skipstone.hw.design, skipstone.mapper.timing.cycles"
     code = f"import sys, {modules}; sys.exit('amaranth' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_every_shift_fits_its_field() -> None:
-    """The quantizer never chooses a shift that the gateware's field can't hold."""
-    assert numbers.MAX_SHIFT < 1 << numbers.SHIFT_BITS
