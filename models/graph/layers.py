@@ -299,6 +299,12 @@ class Softmax(Layer):
         return "softmax"
 
 
+LAYER_TYPES: tuple[type[Layer], ...] = (
+    Add, Affine, AveragePool, ClampLayer, Concat, Conv, ConvTranspose, Copy, MaxPool, Pointwise, Product, Softmax, Upsample,
+)  # fmt: skip
+"""Every kind of layer; quantizer, trainer and mapper know these and no others."""
+
+
 def output_size(size: int, kernel: int, stride: int, before: int, after: int, dilation: int) -> int:
     """Output pixels along one axis, ``floor((size + before + after - dilation * (kernel - 1) - 1) / stride) + 1``."""
     return (size + before + after - dilation * (kernel - 1) - 1) // stride + 1

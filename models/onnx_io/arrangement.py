@@ -18,9 +18,14 @@ from skipstone.models.graph.layers import Shape
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """Tensor ``tensor`` of ``shape``, seen in the order ``index`` (ONNX's shape; flat indices into the tensor).
+    """How ONNX sees one of our tensors.
 
-    ``exclusive``: one node only reads the tensor, and it is no output, so the layer that makes it may absorb that node.
+    Members:
+        tensor: Our tensor's name.
+        shape: Its shape, (channels, height, width).
+        index: Of ONNX's shape; the flat index in our tensor of every element.
+        exclusive: Whether a single node reads the tensor, which is no output of the network: then the layer that makes it
+            may do that node's work too.
     """
 
     tensor: str
@@ -33,9 +38,9 @@ class View:
         """Pixels of a channel."""
         return self.shape[1] * self.shape[2]
 
-    def rearranged(self, index: NDArray[np.int64], exclusive: bool) -> View:
+    def rearranged(self, index: NDArray[np.int64]) -> View:
         """The same tensor seen in another order."""
-        return replace(self, index=index, exclusive=self.exclusive and exclusive)
+        return replace(self, index=index)
 
     def is_image(self) -> bool:
         """Whether ONNX sees the tensor as it is, 1 x channels x height x width."""
@@ -51,7 +56,7 @@ class View:
         return self.index.shape[-1] == self.shape[0] and np.array_equal(self.index.reshape(-1, self.shape[0]), flat)
 
     def is_vector(self) -> bool:
-        """Whether it is one row (all axes but the last are 1) of all elements, in whatever order."""
+        """Whether it is one row (all axes but the last are 1) of all elements, in any order."""
         return bool(self.index.size == self.index.shape[-1] == math.prod(self.shape))
 
     def channel_axis(self) -> int | None:
@@ -78,14 +83,23 @@ class View:
         return values[:, 0].copy() if bool((values == values[:, :1]).all()) else None
 
     def spatial_mean_index(self, axes: tuple[int, ...], keep: bool) -> NDArray[np.int64] | None:
-        """What the mean over ``axes`` sees of the channels' means, if those axes are exactly the pixels; else None."""
-        kept = [axis for axis in range(self.index.ndim) if axis not in axes]
-        lines = np.transpose(self.index, (*kept, *axes)).reshape(math.prod(self.index.shape[axis] for axis in kept), -1)
+        """The index array of the mean over ``axes``, into a tensor of one pixel for each channel.
+
+        Args:
+            axes: Axes of the view, none negative.
+            keep: Whether they stay, with size 1.
+
+        Returns:
+            None if the axes are not exactly the pixels.
+        """
+        others = [axis for axis in range(self.index.ndim) if axis not in axes]
+        rows = math.prod(self.index.shape[axis] for axis in others)
+        lines = np.transpose(self.index, (*others, *axes)).reshape(rows, -1)
         channels = lines // self.pixels
         if lines.shape[1] != self.pixels or not bool((channels == channels[:, :1]).all()):
             return None
         shape = [1 if axis in axes else size for axis, size in enumerate(self.index.shape)]
-        return channels[:, 0].reshape(shape if keep else [self.index.shape[axis] for axis in kept])
+        return channels[:, 0].reshape(shape if keep else [self.index.shape[axis] for axis in others])
 
 
 def image_index(shape: Shape) -> NDArray[np.int64]:

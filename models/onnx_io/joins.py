@@ -6,17 +6,17 @@ from fractions import Fraction
 from math import ceil, floor
 
 import numpy as np
-import onnx
 
 from skipstone.models.graph.layers import Concat, ConvTranspose, Product, Upsample
-from skipstone.models.onnx_io.arrangement import View, image_index
-from skipstone.models.onnx_io.nodes import Attributes, Converters, NodeConverter, UnsupportedError
+from skipstone.models.onnx_io.arrangement import View
+from skipstone.models.onnx_io.nodes import OnnxNode, UnsupportedError
 from skipstone.models.onnx_io.pools import pads_of, pair
+from skipstone.models.onnx_io.registry import register_operator
 
 
-def product(c: NodeConverter, node: onnx.NodeProto) -> None:
-    """Mul of two activations of one shape, or one of them with one pixel for each channel."""
-    first, second = c.view(node, 0), c.view(node, 1)
+def product(node: OnnxNode) -> View:
+    """Mul of two activations of the same shape, or with one pixel for each channel in one of them."""
+    first, second = node.view(0), node.view(1)
     if first.index.shape != second.index.shape and _spreads_over(first, second):
         first, second = second, first
     same = first.shape == second.shape and np.array_equal(first.index, second.index)
@@ -25,7 +25,7 @@ def product(c: NodeConverter, node: onnx.NodeProto) -> None:
             f"it multiplies activations of shapes {first.index.shape} and {second.index.shape}; the second must have the "
             "first's shape, or one pixel for each channel"
         )
-    c.emit(node, Product(name=node.output[0], inputs=(first.tensor, second.tensor)), first.shape, first.index)
+    return node.add(Product(name=node.name, inputs=(first.tensor, second.tensor)), first.index)
 
 
 def _spreads_over(small: View, large: View) -> bool:
@@ -39,30 +39,31 @@ def _spreads_over(small: View, large: View) -> bool:
     return bool(np.array_equal(spread, large.index // large.pixels))
 
 
-def _concat(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
-    views = [c.view(node, position) for position in range(len(node.input))]
-    axis = int(attributes["axis"]) % views[0].index.ndim
+@register_operator("Concat")
+def _concat(node: OnnxNode) -> View:
+    views = [node.view(position) for position in range(len(node.inputs))]
+    axis = int(node.attributes["axis"]) % views[0].index.ndim
     if len(views) == 1:
-        c.rearranged(node, views[0].index)
-        return
+        return views[0]
     channels = [view.shape[0] for view in views]
     shape = (sum(channels), *views[0].shape[1:])
     offsets = np.cumsum([0, *channels[:-1]]) * views[0].pixels
     fits = all(view.shape[1:] == shape[1:] and view.channel_axis() is not None for view in views)
     index = np.concatenate([view.index + offset for view, offset in zip(views, offsets, strict=True)], axis)
-    whole = View("", shape, index, exclusive=False)
-    if not fits or any(view.index.shape[axis] != view.shape[0] for view in views) or whole.channel_axis() != axis:
+    joined = View("", shape, index, exclusive=False)
+    if not fits or any(view.index.shape[axis] != view.shape[0] for view in views) or joined.channel_axis() != axis:
         raise UnsupportedError(f"it joins along axis {axis}, which is not the channels of all its inputs")
-    c.emit(node, Concat(name=node.output[0], inputs=tuple(view.tensor for view in views)), shape, index)
+    return node.add(Concat(name=node.name, inputs=tuple(view.tensor for view in views)), index)
 
 
-def _resize(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
-    view = c.image(node)
+@register_operator("Resize", "Upsample")
+def _resize(node: OnnxNode) -> View:
+    view, attributes = node.image(), node.attributes
     mode = attributes.get("mode", b"nearest").decode()
     if mode != "nearest":
         raise UnsupportedError(f"mode {mode}; only nearest is supported")
-    old = node.op_type == "Upsample" or c.opset < 11
-    factors = _factors(c, node, attributes, view, old)
+    old = node.op_type == "Upsample" or node.opset < 11
+    factors = _factors(node, view, old)
     coordinates = "asymmetric" if old else attributes.get("coordinate_transformation_mode", b"half_pixel").decode()
     rounding = "floor" if old else attributes.get("nearest_mode", b"round_prefer_floor").decode()
     for size, factor in zip(view.shape[1:], factors, strict=True):
@@ -72,17 +73,15 @@ def _resize(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> N
                 "with floor"
             )
     if factors == (1, 1):
-        c.rearranged(node, view.index)
-        return
-    layer = Upsample(name=node.output[0], inputs=(view.tensor,), factor=factors)
-    shape = layer.output_shape((view.shape,))
-    c.emit(node, layer, shape, image_index(shape))
+        return view
+    return node.add(Upsample(name=node.name, inputs=(view.tensor,), factor=factors))
 
 
-def _factors(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes, view: View, old: bool) -> tuple[int, int]:
+def _factors(node: OnnxNode, view: View, old: bool) -> tuple[int, int]:
     """How often each pixel is repeated, vertically and horizontally."""
-    scales = c.constant(node, 1 if old else 2)
-    sizes = None if old else c.constant(node, 3)
+    attributes = node.attributes
+    scales = node.optional_constant(1 if old else 2)
+    sizes = None if old else node.optional_constant(3)
     if scales is None and "scales" in attributes:  # Upsample of opset 7
         scales = np.asarray(attributes["scales"], np.float32)
     if sizes is not None and attributes.get("keep_aspect_ratio_policy", b"stretch") != b"stretch":
@@ -90,8 +89,8 @@ def _factors(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes, vie
     ratios = [Fraction(1)] * 4
     axes = [int(axis) % 4 for axis in attributes.get("axes", range(4))]
     if sizes is not None and sizes.size == len(axes):
-        for axis, wanted in zip(axes, sizes, strict=True):
-            ratios[axis] = Fraction(int(wanted), view.index.shape[axis])
+        for axis, size in zip(axes, sizes, strict=True):
+            ratios[axis] = Fraction(int(size), view.index.shape[axis])
     elif scales is not None and scales.size == len(axes):
         for axis, scale in zip(axes, scales, strict=True):
             ratios[axis] = Fraction(float(scale))
@@ -127,40 +126,32 @@ def _source(position: int, size: int, factor: int, coordinates: str, rounding: s
     return min(max(rounded[rounding], 0), size - 1)
 
 
-def _conv_transpose(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
-    weights, bias = c.constant(node, 1), c.constant(node, 2)
-    assert weights is not None
+@register_operator("ConvTranspose")
+def _conv_transpose(node: OnnxNode) -> View:
+    weights, bias, attributes = node.constant(1), node.optional_constant(2), node.attributes
     if weights.ndim != 4:
         raise UnsupportedError(f"only two spatial axes are supported, it has {weights.ndim - 2}")
     if "output_shape" in attributes:
         raise UnsupportedError("output_shape; export it with pads")
     if (auto := attributes.get("auto_pad", b"NOTSET").decode()) not in ("NOTSET", "VALID"):
         raise UnsupportedError(f"auto_pad {auto}; export it with pads")
-    view, groups = c.image(node), int(attributes.get("group", 1))
+    view, groups = node.image(), int(attributes.get("group", 1))
     inputs, each, *kernel = weights.shape
     if inputs % groups:
         raise UnsupportedError(f"{inputs} input channels in {groups} groups")
     outputs = each * groups
     stride, dilation = pair(attributes.get("strides"), 1), pair(attributes.get("dilations"), 1)
     by_output = weights.reshape(groups, inputs // groups, each, *kernel).swapaxes(1, 2)
-    layer = ConvTranspose(
-        name=node.output[0],
-        inputs=(view.tensor,),
-        weights=np.ascontiguousarray(by_output.reshape(outputs, -1, *kernel), dtype=np.float32),
-        bias=np.zeros(outputs, np.float32) if bias is None else bias.astype(np.float32),
-        stride=stride,
-        padding=pads_of(attributes, view.shape, (kernel[0], kernel[1]), stride, dilation),
-        dilation=dilation,
-        groups=groups,
-        output_padding=pair(attributes.get("output_padding"), 0),
+    return node.add(
+        ConvTranspose(
+            name=node.name,
+            inputs=(view.tensor,),
+            weights=np.ascontiguousarray(by_output.reshape(outputs, -1, *kernel), dtype=np.float32),
+            bias=np.zeros(outputs, np.float32) if bias is None else bias.astype(np.float32),
+            stride=stride,
+            padding=pads_of(attributes, view.shape, (kernel[0], kernel[1]), stride, dilation),
+            dilation=dilation,
+            groups=groups,
+            output_padding=pair(attributes.get("output_padding"), 0),
+        )
     )
-    shape = layer.output_shape((view.shape,))
-    c.emit(node, layer, shape, image_index(shape))
-
-
-JOINING: Converters = {
-    "Concat": _concat,
-    "Resize": _resize,
-    "Upsample": _resize,
-    "ConvTranspose": _conv_transpose,
-}

@@ -1,13 +1,14 @@
-"""Turns ONNX nodes into layers: what every operator's converter uses. The converters themselves are in
-:mod:`skipstone.models.onnx_io.operators` and :mod:`skipstone.models.onnx_io.rearrange`;
-:mod:`skipstone.models.onnx_io.reader` walks a file's nodes through.
+"""Turns ONNX nodes into layers: what every operator's converter uses, and the walk over a file's nodes.
 
-A node either makes a layer, is absorbed by the layer whose output it alone reads (bias, batch normalization, clamp), or
-only rearranges. What can't be done is collected, so that one error names all of it.
+A converter gets an :class:`OnnxNode` and returns what the node's output is: a :class:`View` of a layer's output, or a constant.
+It either adds layers, changes the layer whose output the node alone reads (bias, batch normalization, clamp), or only
+rearranges. Which operators have converters is in :mod:`skipstone.models.onnx_io.registry`. Refusals are collected, so that one
+error names all of them.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -18,22 +19,44 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from skipstone.errors import SkipstoneError
 from skipstone.models.graph.grids import ActivationGrid
-from skipstone.models.graph.layers import Concat, Layer, Shape, Softmax
-from skipstone.models.onnx_io.arrangement import View
+from skipstone.models.graph.layers import LAYER_TYPES, Affine, Clamp, ClampLayer, Concat, Conv, Layer, Shape, Softmax
+from skipstone.models.onnx_io.arrangement import View, image_index
 
 MAX_NAME = 24
 """An ONNX node's own name is kept up to this length."""
 
+FOLDED_DOMAIN = "skipstone.pointwise"
+"""The domain of nodes that stand for pointwise functions; messages call them by their operator alone."""
+
 Constant = NDArray[Any]
 Attributes = Mapping[str, Any]
-"""A node's attributes by name, as Python values."""
-Converters = Mapping[str, Callable[["NodeConverter", onnx.NodeProto, Attributes], None]]
-"""A converter for each operator, or domain other than ONNX's own. Each gets the walk, the node and the node's attributes."""
+"""A node's attributes by name, as Python values; strings are bytes."""
+Converter = Callable[["OnnxNode"], "View | Constant"]
+"""Makes layers of a node and returns what the node's output is."""
+OperatorKey = tuple[str, str]
+"""The domain ("" is ONNX's own) and the operator's type."""
 
 
-class UnsupportedError(Exception):
-    """A node that the array can't do; the text says why, and is empty where the operator alone is the reason."""
+class UnsupportedError(SkipstoneError):
+    """Raised by a converter that refuses a node. The text says why, as it goes on after the node's name; empty where the
+    operator alone is the reason."""
+
+
+def operator_key(node: onnx.NodeProto) -> OperatorKey:
+    """The domain and type of a node's operator; ONNX's own domain is "", however it is spelled."""
+    return ("" if node.domain == "ai.onnx" else node.domain, node.op_type)
+
+
+def operator_name(domain: str, op_type: str) -> str:
+    """An operator as messages call it: ``Relu``, ``MyDomain.ScaledRelu``."""
+    return f"{domain}.{op_type}" if domain not in ("", FOLDED_DOMAIN) else op_type
+
+
+def node_label(node: onnx.NodeProto) -> str:
+    """A node as messages call it: ``Relu (node 'relu1')``."""
+    return f"{operator_name(*operator_key(node))} (node '{node.name or node.output[0]}')"
 
 
 def node_attributes(node: onnx.NodeProto) -> Attributes:
@@ -41,124 +64,273 @@ def node_attributes(node: onnx.NodeProto) -> Attributes:
     return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
 
 
-class NodeConverter:
-    """Converts a model's nodes in order. ``layers`` (by name), the ``nodes`` that they are, ``views`` (by ONNX tensor) and
-    ``grids`` (of tensors that the file quantizes) grow; ``unsupported`` collects refusals.
+class OnnxNode:
+    """A node of an ONNX file, as a converter sees it: what it reads, and what can be made of it.
 
-    ``input_name`` is ONNX's name of the only input, ``input_view`` what it sees of ours. With ``named``, nodes have the
-    names of our layers, whatever these are.
+    Example: ``y = max(0, slope * x)`` as part of the layer before, where it can be::
+
+        @register_operator("ScaledRelu", domain="MyDomain")
+        def scaled_relu(node: OnnxNode) -> View:
+            view = node.view()
+            slope = np.full(view.shape[0], node.attributes.get("slope", 1.0), np.float32)
+            return node.clamp(node.affine(view, slope, np.zeros_like(slope)), (0.0, math.inf))
+
+    Members:
+        op_type: The operator's type, without the domain.
+        inputs: Names of the ONNX tensors that it reads; "" for one that is left out.
+        attributes: Attributes by name as Python values. ONNX's defaults are not filled in; strings are bytes.
+        opset: The version of the operator's domain that the file asks for.
+        name: A name for messages and new layers: the node's own, or its output's.
+        conversion: What was converted before. For the importer's own operators.
     """
 
-    def __init__(
-        self, model: onnx.ModelProto, input_name: str, input_view: View, converters: Converters, named: bool = False
-    ) -> None:
-        graph = model.graph
-        self.nodes: dict[str, onnx.NodeProto] = {}
-        self.grids: dict[str, ActivationGrid] = {}
-        self._named = named
-        self.opset = max((opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx")), default=1)
-        self.layers: dict[str, Layer] = {}
-        self.unsupported: list[str] = []
-        self._converters = converters
-        self._constants: dict[str, Constant] = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
-        self._readers = Counter(name for node in graph.node for name in node.input)
-        # No layer may absorb the reader of a network output, so an output counts as two readers more.
-        for output in graph.output:
-            self._readers[output.name] += 2
-        self._names = {input_view.tensor}
-        self._numbers: Counter[str] = Counter()
-        self._unknown: set[str] = set()
-        self.views: dict[str, View] = {input_name: input_view}
+    def __init__(self, conversion: Conversion, proto: onnx.NodeProto, opset: int) -> None:
+        self.conversion = conversion
+        self.proto = proto
+        self.opset = opset
+        self.op_type: str = proto.op_type
+        self.inputs: tuple[str, ...] = tuple(proto.input)
+        self.attributes = node_attributes(proto)
+        self.name: str = proto.name or proto.output[0]
 
-    def convert(self, node: onnx.NodeProto) -> None:
-        """Converts one node, or notes why it can't be."""
-        label = f"{node.op_type} (node '{node.name or node.output[0]}')"
-        converter = self._converters.get(node.op_type if node.domain in ("", "ai.onnx") else node.domain)
-        if converter is None:
-            self.unsupported.append(label)
-        elif not self._unknown.intersection(node.input):
-            try:
-                if any(self._readers[name] for name in node.output[1:]):
-                    raise UnsupportedError("its second output is used")
-                converter(self, node, node_attributes(node))
-                return
-            except UnsupportedError as reason:
-                self.unsupported.append(f"{label[:-1]}: {reason})")
-        self._unknown.update(node.output)
+    # What the node reads
 
-    # What converters use
+    def view(self, position: int = 0) -> View:
+        """The activation at input ``position``, to compute with.
 
-    def view(self, node: onnx.NodeProto, position: int = 0) -> View:
-        """The activation at input ``position``, to compute with."""
-        view = self.any_view(node, position)
-        if isinstance(self.layers.get(view.tensor), Softmax):
+        Raises:
+            UnsupportedError: The input is a constant or left out, or comes from a Softmax, which the host does.
+        """
+        view = self.any_view(position)
+        if isinstance(self.conversion.layers.get(view.tensor), Softmax):
             raise UnsupportedError("it reads a Softmax, which the host does after the array")
         return view
 
-    def any_view(self, node: onnx.NodeProto, position: int = 0) -> View:
-        """The activation at input ``position``, to rearrange."""
-        name = node.input[position]
-        if name not in self.views:
-            raise UnsupportedError("it reads a constant where an activation is expected")
-        return self.views[name]
+    def any_view(self, position: int = 0) -> View:
+        """The activation at input ``position``, only to rearrange: it may come from a Softmax.
 
-    def image(self, node: onnx.NodeProto) -> View:
-        """The activation at input 0, which must be a plain 1 x channels x height x width."""
-        view = self.view(node)
+        Raises:
+            UnsupportedError: The input is a constant or left out.
+        """
+        name = self._input(position)
+        if name not in self.conversion.views:
+            what = "a constant" if name else "nothing"
+            raise UnsupportedError(f"it reads {what} where an activation is expected")
+        return self.conversion.views[name]
+
+    def image(self, position: int = 0) -> View:
+        """The activation at input ``position``, which must be a plain 1 x channels x height x width.
+
+        Raises:
+            UnsupportedError: As ``view``, or the tensor is rearranged.
+        """
+        view = self.view(position)
         if not view.is_image():
             raise UnsupportedError(
                 f"it reads a rearranged tensor, {view.index.shape}, not 1 x channels x height x width"
             )
         return view
 
-    def constant(self, node: onnx.NodeProto, position: int) -> Constant | None:
-        """The constant at input ``position``, None if the input is left out; an activation there is refused."""
-        if position >= len(node.input) or not node.input[position]:
-            return None
-        if node.input[position] not in self._constants:
-            raise UnsupportedError(f"its input {position + 1} is not a constant")
-        return self._constants[node.input[position]]
+    def constant(self, position: int) -> Constant:
+        """The constant at input ``position``.
 
-    def is_constant(self, node: onnx.NodeProto, position: int) -> bool:
-        """Whether input ``position`` is a constant."""
-        return node.input[position] in self._constants
+        Raises:
+            UnsupportedError: The input is an activation or left out.
+        """
+        constant = self.optional_constant(position)
+        if constant is None:
+            raise UnsupportedError(f"its input {position + 1} is left out")
+        return constant
 
-    def set_constant(self, name: str, value: Constant) -> None:
-        """Makes ``name`` a constant."""
-        self._constants[name] = value
+    def optional_constant(self, position: int) -> Constant | None:
+        """The constant at input ``position``; None if the input is left out.
 
-    def exclusive(self, tensor: str) -> bool:
-        """Whether exactly one node reads the ONNX tensor ``tensor``."""
-        return self._readers[tensor] == 1
-
-    def rearranged(self, node: onnx.NodeProto, index: NDArray[np.int64]) -> None:
-        """The node's output is its input in another order."""
-        self.views[node.output[0]] = self.any_view(node).rearranged(index, self.exclusive(node.output[0]))
-
-    def emit(self, node: onnx.NodeProto, layer: Layer, shape: Shape, index: NDArray[np.int64]) -> None:
-        """The node's output is ``layer``'s, of ``shape``, which ONNX sees as ``index``; names the layer."""
-        self._numbers[layer.kind] += 1
-        names = [node.name] if self._named and node.name else _own_names(node)
-        name = next((name for name in names if name not in self._names), "")
+        Raises:
+            UnsupportedError: The input is an activation.
+        """
+        name = self._input(position)
         if not name:
-            while (name := f"{layer.kind}{self._numbers[layer.kind]}") in self._names:
-                self._numbers[layer.kind] += 1
-        self._names.add(name)
-        self.layers[name] = replace(layer, name=name)
-        self.nodes[name] = node
-        self.views[node.output[0]] = View(name, shape, index, self.exclusive(node.output[0]))
+            return None
+        if name not in self.conversion.constants:
+            raise UnsupportedError(f"its input {position + 1} is not a constant")
+        return self.conversion.constants[name]
 
-    def absorb(self, node: onnx.NodeProto, view: View, layer: Layer) -> None:
-        """``layer`` takes the place of the one that makes ``view``, and does this node's work too; how a file quantizes what
-        lies between no longer matters."""
-        self.layers[view.tensor] = layer
-        self.grids.pop(view.tensor, None)
-        self.views[node.output[0]] = replace(view, exclusive=self.exclusive(node.output[0]))
+    def is_constant(self, position: int) -> bool:
+        """Whether input ``position`` is a constant."""
+        return self._input(position) in self.conversion.constants
+
+    def _input(self, position: int) -> str:
+        return self.inputs[position] if position < len(self.inputs) else ""
+
+    # What can be made of it
+
+    def add(self, layer: Layer, index: NDArray[np.int64] | None = None) -> View:
+        """Adds a layer to the network.
+
+        Args:
+            layer: One of :mod:`skipstone.models.graph.layers`; its ``inputs`` name tensors of views (``view.tensor``). Its
+                name is replaced by a short unique one: the node's own where that is fit, else the layer's kind and a number.
+            index: How ONNX sees the output (:mod:`skipstone.models.onnx_io.arrangement`); ``view.index`` for a layer that
+                works element by element. Left out, 1 x channels x height x width.
+
+        Returns:
+            The layer's output.
+
+        Raises:
+            SkipstoneError: The layer does not fit its inputs, or is of a class that Skipstone does not have.
+        """
+        return self.conversion.add(self.proto, layer, index)
 
     def producer(self, view: View) -> Layer | None:
-        """The layer that makes ``view``, if it may absorb the node that reads it."""
+        """The layer that makes ``view``, if it may do this node's work too: nothing else reads its output."""
+        return self.conversion.producer(view)
+
+    def absorb(self, view: View, layer: Layer) -> View:
+        """``layer`` takes the place of the one that makes ``view``, which ``producer`` gave, and does this node's work too.
+
+        Returns:
+            The new output. ``view`` must not be used any more, since its tensor now holds other values.
+        """
+        return self.conversion.absorb(view, layer)
+
+    def affine(self, view: View, scale: NDArray[np.float32], bias: NDArray[np.float32]) -> View:
+        """``x * scale + bias`` for each channel: absorbed by a convolution or another such layer, else a layer of its own.
+
+        Args:
+            view: The activation; not to be used any more, as with ``absorb``.
+            scale: One factor for each channel, float32.
+            bias: One summand for each channel, float32.
+        """
+        producer = self.producer(view)
+        if isinstance(producer, Conv) and producer.clamp is None:
+            weights = producer.weights * scale[:, None, None, None]
+            return self.absorb(view, replace(producer, weights=weights, bias=producer.bias * scale + bias))
+        if isinstance(producer, Affine) and producer.clamp is None:
+            return self.absorb(view, replace(producer, scale=producer.scale * scale, bias=producer.bias * scale + bias))
+        return self.add(Affine(name=self.name, inputs=(view.tensor,), scale=scale, bias=bias), view.index)
+
+    def clamp(self, view: View, bounds: Clamp) -> View:
+        """``min(max(x, low), high)``: absorbed by the layer before, or a layer of its own.
+
+        Args:
+            view: The activation; not to be used any more, as with ``absorb``.
+            bounds: (low, high); a side without a bound is infinite. ReLU is (0, inf).
+        """
+        producer = self.producer(view)
+        if producer is None:
+            return self.add(ClampLayer(name=self.name, inputs=(view.tensor,), clamp=bounds), view.index)
+        before = producer.clamp or (-math.inf, math.inf)
+        both = (min(max(before[0], bounds[0]), bounds[1]), min(max(before[1], bounds[0]), bounds[1]))
+        return self.absorb(view, replace(producer, clamp=both))
+
+
+class Conversion:
+    """Converts a model's nodes in order.
+
+    Args:
+        model: The ONNX model, simplified.
+        input_name: ONNX's name of the only input.
+        input_view: How ONNX sees our input tensor.
+        converters: A converter for each operator.
+        named: Whether nodes have the names of our layers, whatever these are.
+
+    Members:
+        layers: The layers so far, by name.
+        nodes: The node that each layer stems from, by the layer's name.
+        views: What ONNX's tensors are, by their names.
+        constants: Constant tensors, by ONNX's names.
+        grids: Of tensors that the file quantizes, by our names.
+        unsupported: The refusals.
+    """
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        input_name: str,
+        input_view: View,
+        converters: Mapping[OperatorKey, Converter],
+        named: bool = False,
+    ) -> None:
+        graph = model.graph
+        self.layers: dict[str, Layer] = {}
+        self.nodes: dict[str, onnx.NodeProto] = {}
+        self.views: dict[str, View] = {input_name: input_view}
+        self.constants: dict[str, Constant] = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
+        self.grids: dict[str, ActivationGrid] = {}
+        self.unsupported: list[str] = []
+        self._named = named
+        self._converters = converters
+        self._opsets = {
+            "" if opset.domain == "ai.onnx" else opset.domain: opset.version for opset in model.opset_import
+        }
+        self._shapes: dict[str, Shape] = {input_view.tensor: input_view.shape}
+        self._readers = Counter(name for node in graph.node for name in node.input)
+        # No layer may absorb the reader of a network output, so an output counts as two readers more.
+        for output in graph.output:
+            self._readers[output.name] += 2
+        self._tensors_read: set[str] = set()
+        self._numbers: Counter[str] = Counter()
+        self._unknown: set[str] = set()
+
+    def convert(self, proto: onnx.NodeProto) -> None:
+        """Converts one node, or notes why it can't be."""
+        key = operator_key(proto)
+        label = node_label(proto)
+        converter = self._converters.get(key)
+        if converter is None:
+            self.unsupported.append(label)
+        elif not self._unknown.intersection(proto.input):
+            try:
+                if any(self._readers[name] for name in proto.output[1:]):
+                    raise UnsupportedError("its second output is used")
+                self._set(proto.output[0], converter(OnnxNode(self, proto, self._opsets.get(key[0], 1))))
+                return
+            except UnsupportedError as reason:
+                self.unsupported.append(f"{label[:-1]}: {reason})" if str(reason) else label)
+        self._unknown.update(proto.output)
+
+    def _set(self, name: str, value: View | Constant) -> None:
+        """Says what the ONNX tensor ``name`` is."""
+        if isinstance(value, View):
+            self.views[name] = replace(value, exclusive=value.exclusive and self._readers[name] == 1)
+        else:
+            self.constants[name] = value
+
+    def add(self, proto: onnx.NodeProto, layer: Layer, index: NDArray[np.int64] | None) -> View:
+        """Adds a layer that ``proto`` becomes, under a name that fits; see :meth:`OnnxNode.add`."""
+        if type(layer) not in LAYER_TYPES:
+            raise SkipstoneError(
+                f"{node_label(proto)} becomes a layer of class {type(layer).__name__}; the layers of "
+                "skipstone.models.graph.layers are all that there are"
+            )
+        shape = layer.output_shape(tuple(self._shapes[tensor] for tensor in layer.inputs))
+        name = self._free_name(proto, layer.kind)
+        self._shapes[name] = shape
+        self._tensors_read.update(layer.inputs)
+        self.layers[name] = replace(layer, name=name)
+        self.nodes[name] = proto
+        return View(name, shape, image_index(shape) if index is None else index, exclusive=True)
+
+    def _free_name(self, proto: onnx.NodeProto, kind: str) -> str:
+        self._numbers[kind] += 1
+        names = [proto.name] if self._named and proto.name else _own_names(proto)
+        name = next((name for name in names if name not in self._shapes), "")
+        if not name:
+            while (name := f"{kind}{self._numbers[kind]}") in self._shapes:
+                self._numbers[kind] += 1
+        return name
+
+    def absorb(self, view: View, layer: Layer) -> View:
+        """See :meth:`OnnxNode.absorb`. How a file quantizes what lies between no longer matters."""
+        self.layers[view.tensor] = layer
+        self.grids.pop(view.tensor, None)
+        return view
+
+    def producer(self, view: View) -> Layer | None:
+        """See :meth:`OnnxNode.producer`."""
         layer = self.layers.get(view.tensor)
-        return layer if view.exclusive and not isinstance(layer, Concat) else None
+        shared = not view.exclusive or view.tensor in self._tensors_read
+        return None if shared or isinstance(layer, Concat) else layer
 
 
 def readable(name: str) -> bool:

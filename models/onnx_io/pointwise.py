@@ -1,10 +1,9 @@
 """Finds the pointwise functions in an ONNX graph: HardSwish and the like, and what exporters write in their place.
 
-A region is a set of nodes that together compute a function of one tensor, element by element, and of whose tensors nobody
-else reads any but the last. So Gelu by Erf, ``x * Sigmoid(x)``, ``x * Clip(x + 3, 0, 6) / 6`` and any other spelling
-become one :class:`skipstone.models.graph.function.Function`; no list of spellings is kept. What is linear, or only a
-clamp, is left to the
-layers that can absorb it.
+A region is a set of nodes that together compute a function of one tensor, element by element. Only the last node's output
+is read outside the region. So Gelu by Erf, ``x * Sigmoid(x)``, ``x * Clip(x + 3, 0, 6) / 6`` and any other spelling
+become one :class:`skipstone.models.graph.function.Function`, without a list of spellings. What is linear, or only a clamp,
+is left to the layers that can absorb it.
 """
 
 from __future__ import annotations
@@ -18,14 +17,18 @@ from onnx import helper, numpy_helper
 
 from skipstone.models.graph.function import Function, Step, Value
 from skipstone.models.graph.layers import Pointwise
+from skipstone.models.onnx_io.arrangement import View
 from skipstone.models.onnx_io.nodes import (
-    Attributes,
+    FOLDED_DOMAIN,
     Constant,
-    Converters,
-    NodeConverter,
+    Converter,
+    OnnxNode,
+    OperatorKey,
     UnsupportedError,
     node_attributes,
+    operator_key,
 )
+from skipstone.models.onnx_io.registry import register_operator
 
 _LINEAR = {"Add", "Sub", "Mul", "Div", "Neg"}
 """Linear where only one operand is an activation, and that is not divided by."""
@@ -35,8 +38,6 @@ _CURVED = {
     "PRelu", "Pow", "Reciprocal", "Selu", "Sigmoid", "Sin", "Softplus", "Softsign", "Sqrt", "Swish", "Tanh",
     "ThresholdedRelu",
 }  # fmt: skip
-DOMAIN = "skipstone.pointwise"
-"""The domain of the nodes that stand for functions."""
 POINTWISE = frozenset(_LINEAR | _CLAMPS | _CURVED)
 
 
@@ -48,35 +49,48 @@ class _Region:
     nodes: tuple[onnx.NodeProto, ...]
 
 
-def fold_pointwise(model: onnx.ModelProto) -> Converters:
-    """Puts one node in the place of every function that needs a table, in the model; its converter. The node has the name
-    and operator of the function's last, and :data:`DOMAIN`."""
+def fold_pointwise(model: onnx.ModelProto) -> dict[OperatorKey, Converter]:
+    """Puts a single node in the place of every function that needs a table.
+
+    Args:
+        model: Changed in place. A new node has the name and operator of the function's last node, and :data:`FOLDED_DOMAIN`.
+
+    Returns:
+        The converters of the new nodes.
+    """
     graph = model.graph
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     finder = _Finder(graph, constants)
     regions: dict[str, _Region] = {}
-    taken: set[str] = set()
+    folded: set[str] = set()
     for node in reversed(graph.node):
-        if node.output[0] not in taken and (region := finder.region(node)) is not None:
+        if node.output[0] not in folded and (region := finder.region(node)) is not None:
             regions[node.output[0]] = region
-            taken.update(inner.output[0] for inner in region.nodes)
-    nodes = [node for node in graph.node if node.output[0] in regions or node.output[0] not in taken]
+            folded.update(inner.output[0] for inner in region.nodes)
+    nodes = [node for node in graph.node if node.output[0] in regions or node.output[0] not in folded]
     for index, node in enumerate(nodes):
         if (region := regions.get(node.output[0])) is not None:
-            nodes[index] = helper.make_node(node.op_type, [region.root], node.output, name=node.name, domain=DOMAIN)
+            nodes[index] = helper.make_node(
+                node.op_type, [region.root], node.output, name=node.name, domain=FOLDED_DOMAIN
+            )
     del graph.node[:]
     graph.node.extend(nodes)
     functions = {name: _as_function(region, constants) for name, region in regions.items()}
     shapes = {name: _constants_shape(region, constants) for name, region in regions.items()}
 
-    def convert(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
-        view, name = c.view(node), node.output[0]
+    def convert(node: OnnxNode) -> View:
+        view, name = node.view(), node.proto.output[0]
         if np.broadcast_shapes(view.index.shape, shapes[name]) != view.index.shape:
             raise UnsupportedError(f"its constants change the shape {view.index.shape}")
-        layer = Pointwise(name=name, inputs=(view.tensor,), function=functions[name])
-        c.emit(node, layer, view.shape, view.index)
+        return node.add(Pointwise(name=name, inputs=(view.tensor,), function=functions[name]), view.index)
 
-    return {DOMAIN: convert}
+    return {(FOLDED_DOMAIN, op_type): convert for op_type in POINTWISE}
+
+
+@register_operator(*sorted(_CURVED - {"PRelu"}))
+def _not_folded(node: OnnxNode) -> View:
+    """What :func:`fold_pointwise` left."""
+    raise UnsupportedError("it is not a function of one activation and numbers")
 
 
 def _constants_shape(region: _Region, constants: Mapping[str, Constant]) -> tuple[int, ...]:
@@ -130,28 +144,28 @@ class _Finder:
             self._readers.setdefault(output.name, []).append("")
 
     def region(self, last: onnx.NodeProto) -> _Region | None:
-        """The largest region that ends with ``last``, without what the layer before it can absorb; None if ``last`` does
-        not end one that needs a table."""
+        """The largest region that ends with ``last``, without what the layer before it can absorb; None if no region that
+        needs a table ends with it."""
         if not self._able(last):
             return None
         inside = {last.output[0]}
         best: _Region | None = None
         while True:
-            edge = {name for made in inside for name in self._activations(self._node(made))} - inside
+            edge = {name for output in inside for name in self._activations(self._node(output))} - inside
             if len(edge) == 1:
                 best = self._without_absorbable(_Region(next(iter(edge)), self._ordered(inside)))
-            grown = [name for name in edge if name in self._place and inside.issuperset(self._readers[name])]
-            grown = [name for name in grown if self._able(self._node(name))]
-            if not grown:
+            private = [name for name in edge if name in self._place and inside.issuperset(self._readers[name])]
+            added = [name for name in private if self._able(self._node(name))]
+            if not added:
                 return best if best is not None and self._needs_table(best) else None
-            inside.update(grown)
+            inside.update(added)
 
-    def _node(self, made: str) -> onnx.NodeProto:
-        node: onnx.NodeProto = self._nodes[self._place[made]]
+    def _node(self, output: str) -> onnx.NodeProto:
+        node: onnx.NodeProto = self._nodes[self._place[output]]
         return node
 
     def _ordered(self, inside: set[str]) -> tuple[onnx.NodeProto, ...]:
-        return tuple(self._nodes[place] for place in sorted(self._place[made] for made in inside))
+        return tuple(self._nodes[place] for place in sorted(self._place[output] for output in inside))
 
     def _activations(self, node: onnx.NodeProto) -> list[str]:
         return [name for name in node.input if name and name not in self._constants]
@@ -159,7 +173,8 @@ class _Finder:
     def _able(self, node: onnx.NodeProto) -> bool:
         """Whether the node is pointwise with constants of one value."""
         constants = [self._constants[name] for name in node.input if name in self._constants]
-        if node.op_type not in POINTWISE or len(node.output) > 1:
+        domain, op_type = operator_key(node)
+        if domain or op_type not in POINTWISE or len(node.output) > 1:
             return False
         if any(array.size == 0 or (array != array.ravel()[0]).any() for array in constants):
             return False
@@ -180,8 +195,8 @@ class _Finder:
         return False
 
     def _without_absorbable(self, region: _Region) -> _Region:
-        """Without leading nodes that a layer before can absorb, as long as the rest needs a table. What is rounded before the
-        region can't take anything of it."""
+        """Without leading nodes that a layer before can absorb, as long as the rest needs a table. If the region's input is
+        rounded, the layer before it can absorb nothing."""
         rounded = region.root in self._place and self._node(region.root).op_type == "DequantizeLinear"
         while len(region.nodes) > 1 and not rounded:
             first = region.nodes[0]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import onnx
 
 from skipstone.models.graph.layers import AveragePool, MaxPool, Padding, Pair, Shape
-from skipstone.models.onnx_io.arrangement import View, image_index
-from skipstone.models.onnx_io.nodes import Attributes, Converters, NodeConverter, UnsupportedError
+from skipstone.models.onnx_io.arrangement import View
+from skipstone.models.onnx_io.nodes import Attributes, OnnxNode, UnsupportedError
+from skipstone.models.onnx_io.registry import register_operator
 
 
 def pair(values: Any, default: int) -> Pair:
@@ -39,8 +39,10 @@ def pads_of(attributes: Attributes, shape: Shape, kernel: Pair, stride: Pair, di
     return (before[0], before[1], after[0], after[1])
 
 
-def _pool(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
-    view = c.image(node)
+@register_operator("AveragePool", "MaxPool")
+def pool(node: OnnxNode) -> View:
+    """A MaxPool or AveragePool."""
+    view, attributes = node.image(), node.attributes
     kernel = pair(attributes["kernel_shape"], 1)
     stride, dilation = pair(attributes.get("strides"), 1), pair(attributes.get("dilations"), 1)
     pads = pads_of(attributes, view.shape, kernel, stride, dilation)
@@ -50,26 +52,25 @@ def _pool(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> Non
             _ceiled_end(view.shape[axis + 1], kernel[axis], stride[axis], dilation[axis], pads[axis], pads[axis + 2])
             for axis in range(2)
         ]
-    whole = (pads[0], pads[1], ends[0], ends[1])
+    padding = (pads[0], pads[1], ends[0], ends[1])
     if any(end >= kernel[axis] for axis, end in enumerate(ends)):
         raise UnsupportedError(f"windows that reach {max(ends)} pixels past the image, as far as the kernel's size")
     if node.op_type == "MaxPool":
         layer: MaxPool | AveragePool = MaxPool(
-            name=node.output[0], inputs=(view.tensor,), kernel=kernel, stride=stride, padding=whole, dilation=dilation
+            name=node.name, inputs=(view.tensor,), kernel=kernel, stride=stride, padding=padding, dilation=dilation
         )
     else:
         added = (0, 0, ends[0] - pads[2], ends[1] - pads[3])
         layer = AveragePool(
-            name=node.output[0],
+            name=node.name,
             inputs=(view.tensor,),
             kernel=kernel,
             stride=stride,
-            padding=whole,
+            padding=padding,
             dilation=dilation,
-            uncounted=added if attributes.get("count_include_pad", 0) else whole,
+            uncounted=added if attributes.get("count_include_pad", 0) else padding,
         )
-    shape = layer.output_shape((view.shape,))
-    c.emit(node, layer, shape, image_index(shape))
+    return node.add(layer)
 
 
 def _ceiled_end(size: int, kernel: int, stride: int, dilation: int, before: int, after: int) -> int:
@@ -82,30 +83,23 @@ def _ceiled_end(size: int, kernel: int, stride: int, dilation: int, before: int,
     return max(after, (windows - 1) * stride + reach - size - before)
 
 
-def _global_mean(c: NodeConverter, node: onnx.NodeProto, view: View, axes: tuple[int, ...], keep: bool) -> None:
+def _global_mean(node: OnnxNode, view: View, axes: tuple[int, ...], keep: bool) -> View:
     index = view.spatial_mean_index(axes, keep)
     if index is None:
         raise UnsupportedError("a mean over other axes than height and width")
-    layer = AveragePool(name=node.output[0], inputs=(view.tensor,), kernel=(view.shape[1], view.shape[2]))
-    c.emit(node, layer, (view.shape[0], 1, 1), index)
+    return node.add(AveragePool(name=node.name, inputs=(view.tensor,), kernel=(view.shape[1], view.shape[2])), index)
 
 
-def _global_average_pool(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
-    _global_mean(c, node, c.image(node), (2, 3), True)
+@register_operator("GlobalAveragePool")
+def _global_average_pool(node: OnnxNode) -> View:
+    return _global_mean(node, node.image(), (2, 3), True)
 
 
-def _reduce_mean(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
-    axes, view = c.constant(node, 1), c.view(node)
-    axes = np.asarray(attributes.get("axes", ()) if axes is None else axes, dtype=np.int64).ravel()
-    chosen = tuple(int(axis) % view.index.ndim for axis in axes)
-    if not chosen:
+@register_operator("ReduceMean")
+def _reduce_mean(node: OnnxNode) -> View:
+    constant, view = node.optional_constant(1), node.view()
+    listed = np.asarray(node.attributes.get("axes", ()) if constant is None else constant, dtype=np.int64).ravel()
+    axes = tuple(int(axis) % view.index.ndim for axis in listed)
+    if not axes:
         raise UnsupportedError("a mean over all axes")
-    _global_mean(c, node, view, chosen, bool(attributes.get("keepdims", 1)))
-
-
-POOLING: Converters = {
-    "AveragePool": _pool,
-    "MaxPool": _pool,
-    "GlobalAveragePool": _global_average_pool,
-    "ReduceMean": _reduce_mean,
-}
+    return _global_mean(node, view, axes, bool(node.attributes.get("keepdims", 1)))

@@ -1,11 +1,10 @@
-"""What a quantized ONNX file in QDQ form says beyond its float network: the integers of weights and the grids of tensors.
+"""Reads a quantized ONNX file in QDQ form: besides its float network, the integers of weights and the grids of tensors.
 
-:func:`unwrap` goes over the model before :mod:`skipstone.models.onnx_io.reader` simplifies it: dequantized constants
-become float ones,
-and each tensor's pair of QuantizeLinear and DequantizeLinear stays, once, as a mark that the converters here read.
-:meth:`Stored.attach` then gives the graph its grids. Files of :mod:`skipstone.models.onnx_io.qdq_export` come back
-as they were, bit for bit; in
-those of others a tensor that our array does not round (what an Add's own layer makes) keeps more digits than in the file.
+:func:`unwrap` goes over the model before :mod:`skipstone.models.onnx_io.reader` simplifies it: dequantized constants become
+float constants, and a single pair of QuantizeLinear and DequantizeLinear stays for each tensor, as a mark that the converters
+here read. :meth:`Stored.attach` then gives the graph its grids. Files of :mod:`skipstone.models.onnx_io.qdq_export` come back
+as they were, bit for bit. In other files, a tensor that our array does not round (what an Add's own layer makes) keeps more
+digits than in the file.
 """
 
 from __future__ import annotations
@@ -25,17 +24,20 @@ from skipstone.errors import SkipstoneError
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.grids import ActivationGrid, WeightCode, WeightGrid
 from skipstone.models.graph.layers import Affine, AveragePool, Conv, Copy, Layer, Padding, Softmax
-from skipstone.models.onnx_io.arrangement import image_index
+from skipstone.models.onnx_io.arrangement import View
 from skipstone.models.onnx_io.nodes import (
     Attributes,
     Constant,
-    Converters,
-    NodeConverter,
+    Conversion,
+    Converter,
+    OnnxNode,
+    OperatorKey,
     UnsupportedError,
     node_attributes,
+    operator_key,
 )
-from skipstone.models.onnx_io.operators import COMPUTING
-from skipstone.models.onnx_io.pools import POOLING, pads_of, pair
+from skipstone.models.onnx_io.operators import clip
+from skipstone.models.onnx_io.pools import pads_of, pair, pool
 from skipstone.models.onnx_io.qdq_export import METADATA
 from skipstone.models.quantization.quantize import materialized
 
@@ -47,7 +49,7 @@ _WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 @dataclass(frozen=True, eq=False)
 class _Integers:
     """A dequantized constant: ``integers`` (less their zero point) times ``each`` (a scale for every element). ``scale`` has
-    the scales in the file's order, ``zero_point`` is one that is not 0, or 0; ``bits`` of the file's type."""
+    the scales in the file's order. ``zero_point`` is the first that is not 0, or 0. ``bits``: width of the file's type."""
 
     integers: NDArray[np.int64]
     each: NDArray[np.float64]
@@ -62,30 +64,37 @@ class _Integers:
 
 @dataclass(eq=False)
 class Stored:
-    """What :func:`unwrap` found. ``ours`` says that :mod:`skipstone.models.onnx_io.qdq_export` wrote the file."""
+    """What :func:`unwrap` took out of a file. ``ours``: :mod:`skipstone.models.onnx_io.qdq_export` wrote the file.
+    ``weights``: the integers behind float initializers, by name. ``pads``: the pixels around tensors, in our files."""
 
     ours: bool
     metadata: dict[str, str]
     weights: dict[str, _Integers] = field(default_factory=dict)
-    """Of float initializers, the integers and scales."""
     pads: dict[str, Padding] = field(default_factory=dict)
-    """Of tensors that our files pad, the pixels."""
     quantized: bool = False
 
     @property
-    def converters(self) -> Converters:
+    def converters(self) -> dict[OperatorKey, Converter]:
         """Converters of the marks, and of what only our own files have."""
-        marks: Converters = {"QuantizeLinear": self._quantize, "DequantizeLinear": self._dequantize}
-        own: Converters = {"Identity": _copy, "Pad": self._pad, "AveragePool": self._average, "Clip": _clip}
+        marks: dict[OperatorKey, Converter] = {
+            ("", "QuantizeLinear"): self._quantize,
+            ("", "DequantizeLinear"): self._dequantize,
+        }
+        own: dict[OperatorKey, Converter] = {
+            ("", "Identity"): _copy,
+            ("", "Pad"): self._pad,
+            ("", "AveragePool"): self._average,
+            ("", "Clip"): _clip,
+        }
         return {**marks, **own} if self.ours else marks
 
-    def attach(self, graph: Graph, converter: NodeConverter) -> Graph:
-        """``graph``, which ``converter`` made, with the grids of its weights and tensors."""
+    def attach(self, graph: Graph, conversion: Conversion) -> Graph:
+        """``graph``, which ``conversion`` made, with the grids of its weights and tensors."""
         if not self.quantized:
             return graph
         described = json.loads(self.metadata.get("layers", "{}"))
         layers = [
-            self._with_grid(layer, converter.nodes[layer.name], described.get(layer.name, {}))
+            self._with_grid(layer, conversion.nodes[layer.name], described.get(layer.name, {}))
             if isinstance(layer, Conv)
             else layer
             for layer in graph.layers
@@ -93,18 +102,18 @@ class Stored:
         words = "as stored in the file"
         if text := self.metadata.get("calibration"):
             words = text if text.startswith(words) else f"{words} ({text})"
-        made = replace(graph, layers=tuple(layers), grids_from=words)
+        quantized = replace(graph, layers=tuple(layers), grids_from=words)
         if self.ours:
-            return replace(made, grids=converter.grids)
-        rounded = materialized(made)
-        dropped = sorted(converter.grids.keys() - rounded)
+            return replace(quantized, grids=conversion.grids)
+        rounded = materialized(quantized)
+        dropped = sorted(conversion.grids.keys() - rounded)
         if dropped:
             _log.info("%s: the array does not round %s, which the file does", graph.name, ", ".join(dropped))
-        return replace(made, grids={name: grid for name, grid in converter.grids.items() if name in rounded})
+        return replace(quantized, grids={name: grid for name, grid in conversion.grids.items() if name in rounded})
 
     def _with_grid(self, layer: Conv, node: onnx.NodeProto, described: dict[str, Any]) -> Layer:
-        first = [self.weights[name] for name in node.input[1:2] if name in self.weights]
-        grids = (_grid_of(layer.weights, found, described) for found in [*first, *self.weights.values()])
+        own = [self.weights[name] for name in node.input[1:2] if name in self.weights]
+        grids = (_grid_of(layer.weights, integers, described) for integers in [*own, *self.weights.values()])
         grid = next((grid for grid in grids if grid is not None), None)
         if grid is None:
             _log.info("layer '%s': its weights are not those of the file's integers, and quantized anew", layer.name)
@@ -121,40 +130,38 @@ class Stored:
             )
         return replace(layer, grid=grid, gemm=layer.gemm or kind == "gemm")
 
-    def _quantize(self, c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
-        view, grid = c.any_view(node), self._grid(c, node)
-        after = replace(view, exclusive=view.exclusive and c.exclusive(node.output[0]))
-        if isinstance(c.layers.get(view.tensor), Softmax) or c.grids.setdefault(view.tensor, grid) == grid:
-            c.views[node.output[0]] = after
-        else:
-            c.emit(node, Copy(name=node.output[0], inputs=(view.tensor,)), view.shape, view.index)
-            c.grids[c.views[node.output[0]].tensor] = grid
+    def _quantize(self, node: OnnxNode) -> View:
+        view, grid, conversion = node.any_view(), self._grid(node), node.conversion
+        softmax = isinstance(conversion.layers.get(view.tensor), Softmax)
+        if softmax or conversion.grids.setdefault(view.tensor, grid) == grid:
+            return view
+        copy = node.add(Copy(name=node.name, inputs=(view.tensor,)), view.index)
+        conversion.grids[copy.tensor] = grid
+        return copy
 
-    def _dequantize(self, c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
-        view = c.any_view(node)
-        # What we wrote is rounded where it says so; of other files, a layer may take what follows the rounding.
-        c.views[node.output[0]] = replace(
-            view, exclusive=view.exclusive and not self.ours and c.exclusive(node.output[0])
-        )
+    def _dequantize(self, node: OnnxNode) -> View:
+        view = node.any_view()
+        # In our own files every rounding stays where it is; in others, the layer before may do what follows the rounding.
+        return replace(view, exclusive=view.exclusive and not self.ours)
 
-    def _pad(self, c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
+    def _pad(self, node: OnnxNode) -> View:
         """Zeros around an image, which the average pool after it counts."""
-        pads = c.constant(node, 1)
-        assert pads is not None
+        pads = node.constant(1)
         top, left, bottom, right = (int(pads[place]) for place in (2, 3, 6, 7))
-        self.pads[node.output[0]] = (top, left, bottom, right)
-        c.views[node.output[0]] = c.image(node)
+        self.pads[node.proto.output[0]] = (top, left, bottom, right)
+        return node.image()
 
-    def _average(self, c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
-        if node.input[0] not in self.pads:
-            POOLING["AveragePool"](c, node, attributes)
-            return
-        view, kernel = c.image(node), pair(attributes["kernel_shape"], 1)
+    def _average(self, node: OnnxNode) -> View:
+        pads = self.pads.get(node.inputs[0])
+        if pads is None:
+            return pool(node)
+        attributes = node.attributes
+        view, kernel = node.image(), pair(attributes["kernel_shape"], 1)
         stride, dilation = pair(attributes.get("strides"), 1), pair(attributes.get("dilations"), 1)
         uncounted = pads_of(attributes, view.shape, kernel, stride, dilation)
-        top, left, bottom, right = (one + two for one, two in zip(self.pads[node.input[0]], uncounted, strict=True))
+        top, left, bottom, right = (counted + outer for counted, outer in zip(pads, uncounted, strict=True))
         layer = AveragePool(
-            name=node.output[0],
+            name=node.name,
             inputs=(view.tensor,),
             kernel=kernel,
             stride=stride,
@@ -162,12 +169,10 @@ class Stored:
             dilation=dilation,
             uncounted=uncounted,
         )
-        shape = layer.output_shape((view.shape,))
-        c.emit(node, layer, shape, image_index(shape))
+        return node.add(layer)
 
-    def _grid(self, c: NodeConverter, node: onnx.NodeProto) -> ActivationGrid:
-        scale, zero_point = c.constant(node, 1), c.constant(node, 2)
-        assert scale is not None
+    def _grid(self, node: OnnxNode) -> ActivationGrid:
+        scale, zero_point = node.constant(1), node.optional_constant(2)
         if scale.size > 1:
             raise UnsupportedError("an activation with several scales")
         kind = np.dtype(np.uint8) if zero_point is None else zero_point.dtype
@@ -182,9 +187,14 @@ class Stored:
 
 
 def unwrap(model: onnx.ModelProto, file: str) -> Stored:
-    """Makes the float network of a QDQ model, in place; other models stay as they are.
+    """Turns a QDQ model into its float network, in place; other models stay as they are.
 
-    Raises SkipstoneError for weights with a zero point, and for integers that are no QDQ's.
+    Args:
+        model: The model as read.
+        file: The file's name, for messages.
+
+    Raises:
+        SkipstoneError: Weights have a zero point, or integers are read without a DequantizeLinear.
     """
     entries = {entry.key: entry.value for entry in model.metadata_props}
     metadata = {key.removeprefix(METADATA): value for key, value in entries.items() if key.startswith(METADATA)}
@@ -196,37 +206,38 @@ def unwrap(model: onnx.ModelProto, file: str) -> Stored:
     constants = _constants(graph)
     dequantized = _fold_constants(graph, constants)
     _check_weights(graph, dequantized, file)
-    # Ours has one for each reader, which keeps the product of a tensor with itself from being a function of it.
+    # Ours has a pair for each reader, so that the product of a tensor with itself does not become a function of it.
     if not stored.ours:
         _merge_pairs(graph, file)
     makers = {name: node for node in graph.node for name in node.output}
     exact = _bias_scales(graph, makers, constants, dequantized)
-    made = []
-    for name, found in dequantized.items():
-        found = replace(found, each=exact.get(name, found.each))
-        made.append(numpy_helper.from_array(found.real, name))
-        if not found.zero_point:
-            stored.weights[name] = found
-    _set_initializers(graph, constants, made)
+    initializers = []
+    for name, rounded in dequantized.items():
+        integers = replace(rounded, each=exact.get(name, rounded.each))
+        initializers.append(numpy_helper.from_array(integers.real, name))
+        if not integers.zero_point:
+            stored.weights[name] = integers
+    _set_initializers(graph, constants, initializers)
     return stored
 
 
 def _is_ours(metadata: dict[str, str], file: str) -> bool:
-    """Whether the metadata is ours; refuses one that is damaged."""
+    """Whether the metadata is ours. Raises SkipstoneError if it is damaged."""
     if not metadata:
         return False
     try:
-        whole = int(metadata["activation_bits"]) > 0 and isinstance(json.loads(metadata["layers"]), dict)
+        intact = int(metadata["activation_bits"]) > 0 and isinstance(json.loads(metadata["layers"]), dict)
     except (KeyError, ValueError):
-        whole = False
-    if not whole:
+        intact = False
+    if not intact:
         raise SkipstoneError(f"{file}: its metadata, '{METADATA}...', is damaged; export the network again")
     return True
 
 
 def holds_qdq(model: onnx.ModelProto) -> bool:
     """Whether a model quantizes anything."""
-    return any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph.node)
+    marks = {("", "QuantizeLinear"), ("", "DequantizeLinear")}
+    return any(operator_key(node) in marks for node in model.graph.node)
 
 
 def _bits_of(kind: np.dtype[Any]) -> tuple[int, int]:
@@ -238,7 +249,7 @@ def _bits_of(kind: np.dtype[Any]) -> tuple[int, int]:
 
 
 def _constants(graph: onnx.GraphProto) -> dict[str, Constant]:
-    """All constants, those of Constant nodes too, which leave the graph."""
+    """All constants. Constant nodes leave the graph."""
     constants: dict[str, Constant] = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     for node in [node for node in graph.node if node.op_type == "Constant"]:
         value = node_attributes(node).get("value")
@@ -250,21 +261,21 @@ def _constants(graph: onnx.GraphProto) -> dict[str, Constant]:
 
 def _fold_constants(graph: onnx.GraphProto, constants: dict[str, Constant]) -> dict[str, _Integers]:
     """Takes dequantized constants, and what only rearranges them, out of the graph."""
-    found: dict[str, _Integers] = {}
+    dequantized: dict[str, _Integers] = {}
     for node in list(graph.node):
         attributes = node_attributes(node)
         source = node.input[0] if node.input else ""
         if node.op_type == "QuantizeLinear" and source in constants:
             constants[node.output[0]] = _quantized(node, constants)
         elif node.op_type == "DequantizeLinear" and source in constants:
-            found[node.output[0]] = _dequantized(node, attributes, constants)
-        elif node.op_type in ("Reshape", "Transpose", "Identity") and source in found:
+            dequantized[node.output[0]] = _dequantized(node, attributes, constants)
+        elif node.op_type in ("Reshape", "Transpose", "Identity") and source in dequantized:
             shape = constants[node.input[1]] if node.op_type == "Reshape" else None
-            found[node.output[0]] = _rearranged(found[source], node.op_type, attributes, shape)
+            dequantized[node.output[0]] = _rearranged(dequantized[source], node.op_type, attributes, shape)
         else:
             continue
         graph.node.remove(node)
-    return found
+    return dequantized
 
 
 def _quantized(node: onnx.NodeProto, constants: dict[str, Constant]) -> Constant:
@@ -298,25 +309,25 @@ def _dequantized(node: onnx.NodeProto, attributes: Attributes, constants: dict[s
     return _Integers(integers, each, scale, asymmetric, bits)
 
 
-def _rearranged(found: _Integers, operator: str, attributes: Attributes, shape: Constant | None) -> _Integers:
-    """The same in another order; its scales keep to theirs, and :func:`_grid_of` finds where they belong."""
+def _rearranged(integers: _Integers, operator: str, attributes: Attributes, shape: Constant | None) -> _Integers:
+    """The same in another order. ``scale`` stays in the file's order; :func:`_grid_of` finds where each belongs."""
 
     def moved(array: NDArray[Any]) -> NDArray[Any]:
         if operator == "Transpose":
             return array.transpose(attributes.get("perm"))
         return array.reshape([int(size) for size in shape]) if shape is not None else array
 
-    return replace(found, integers=moved(found.integers), each=moved(found.each))
+    return replace(integers, integers=moved(integers.integers), each=moved(integers.each))
 
 
 def _check_weights(graph: onnx.GraphProto, dequantized: dict[str, _Integers], file: str) -> None:
     for node in graph.node:
         if node.op_type not in _WEIGHTED or len(node.input) < 2:
             continue
-        found = dequantized.get(node.input[1])
-        if found is not None and found.zero_point:
+        weights = dequantized.get(node.input[1])
+        if weights is not None and weights.zero_point:
             raise SkipstoneError(
-                f"{file}: layer '{node.name or node.output[0]}' has asymmetric weights (zero point {found.zero_point}); "
+                f"{file}: layer '{node.name or node.output[0]}' has asymmetric weights (zero point {weights.zero_point}); "
                 "the array multiplies by symmetric ones, so quantize weights symmetrically"
             )
 
@@ -333,14 +344,14 @@ def _merge_pairs(graph: onnx.GraphProto, file: str) -> None:
             raise SkipstoneError(
                 f"{file}: '{node.input[0]}' is integers that no QuantizeLinear made; only networks in QDQ form can be read"
             )
-        kept = first.setdefault(node.input[0], node)
-        if kept is node:
+        remaining = first.setdefault(node.input[0], node)
+        if remaining is node:
             continue
         if node.output[0] in outputs:
-            kept, node = node, kept
-            first[node.input[0]] = kept
+            remaining, node = node, remaining
+            first[node.input[0]] = remaining
         if node.output[0] not in outputs:
-            renamed[node.output[0]] = kept.output[0]
+            renamed[node.output[0]] = remaining.output[0]
     # A DequantizeLinear that took another's place must stand where the first reader finds it: right after its integers.
     after = dict(first)
     nodes: list[onnx.NodeProto] = []
@@ -386,46 +397,47 @@ def _bias_scales(
     return result
 
 
-def _set_initializers(graph: onnx.GraphProto, constants: dict[str, Constant], made: Iterable[onnx.TensorProto]) -> None:
-    """The constants that nodes still read."""
+def _set_initializers(
+    graph: onnx.GraphProto, constants: dict[str, Constant], dequantized: Iterable[onnx.TensorProto]
+) -> None:
+    """Leaves the constants that nodes still read."""
     read = {name for node in graph.node for name in node.input}
-    kept = [tensor for tensor in made if tensor.name in read]
-    known = {tensor.name for tensor in kept}
+    initializers = [tensor for tensor in dequantized if tensor.name in read]
+    present = {tensor.name for tensor in initializers}
     old = {tensor.name: tensor for tensor in graph.initializer}
     for name in constants:
-        if name in read and name not in known:
-            kept.append(old[name] if name in old else numpy_helper.from_array(constants[name], name))
-    kept = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in kept]
+        if name in read and name not in present:
+            initializers.append(old[name] if name in old else numpy_helper.from_array(constants[name], name))
+    initializers = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in initializers]
     del graph.initializer[:]
-    graph.initializer.extend(kept)
-    names = {tensor.name for tensor in kept}
+    graph.initializer.extend(initializers)
+    names = {tensor.name for tensor in initializers}
     inputs = [value for value in graph.input if value.name not in old or value.name in names]
     del graph.input[:]
     graph.input.extend(inputs)
 
 
-def _grid_of(weights: NDArray[np.float32], found: _Integers, described: dict[str, Any]) -> WeightGrid | None:
-    """The grid of ``weights`` with the scales of ``found``, if they lie on it; scales of each group's channels repeat."""
+def _grid_of(weights: NDArray[np.float32], stored: _Integers, described: dict[str, Any]) -> WeightGrid | None:
+    """The grid of ``weights`` with the scales of ``stored``, if they lie on it; scales of each group's channels repeat."""
     outputs = len(weights)
-    if found.bits > 16 or not found.scale.size or outputs % found.scale.size or not (found.scale > 0).all():
+    if stored.bits > 16 or not stored.scale.size or outputs % stored.scale.size or not (stored.scale > 0).all():
         return None
-    scale = np.tile(found.scale, outputs // found.scale.size)
+    scale = np.tile(stored.scale, outputs // stored.scale.size)
     integers = np.rint(weights / scale.reshape(-1, 1, 1, 1)).astype(np.int64)
-    if np.abs(integers).max(initial=0) > 1 << (found.bits - 1):
+    if np.abs(integers).max(initial=0) > 1 << (stored.bits - 1):
         return None
     code: WeightCode = described.get("weight_code", "linear")
-    grid = WeightGrid(integers, scale, code, int(described.get("weight_bits", found.bits)))
+    grid = WeightGrid(integers, scale, code, int(described.get("weight_bits", stored.bits)))
     return grid if np.array_equal(grid.weights, weights) else None
 
 
-def _copy(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
-    view = c.view(node)
-    c.emit(node, Copy(name=node.output[0], inputs=(view.tensor,)), view.shape, view.index)
+def _copy(node: OnnxNode) -> View:
+    view = node.view()
+    return node.add(Copy(name=node.name, inputs=(view.tensor,)), view.index)
 
 
-def _clip(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
-    view = c.view(node)
-    if view.tensor in c.layers or view.tensor in c.grids:
-        COMPUTING["Clip"](c, node, attributes)
-    else:  # The bounds of the input's own integers.
-        c.views[node.output[0]] = view
+def _clip(node: OnnxNode) -> View:
+    view, conversion = node.view(), node.conversion
+    if view.tensor in conversion.layers or view.tensor in conversion.grids:
+        return clip(node)
+    return view  # The bounds are those of the input's own integers.

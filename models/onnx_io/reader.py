@@ -1,13 +1,15 @@
 """Reads a trained network from an ONNX file into a :class:`skipstone.models.graph.graph.Graph`.
 
 ``onnxslim`` first folds constants and shapes, :mod:`skipstone.models.onnx_io.pointwise` folds pointwise functions; then
-:mod:`skipstone.models.onnx_io.nodes` converts node by node. Whatever the array can't do ends in one error that names all of it;
-nothing is dropped silently. Of a quantized network, :mod:`skipstone.models.onnx_io.qdq_import` keeps the integers and grids.
+:mod:`skipstone.models.onnx_io.nodes` converts node by node, with the converters of :mod:`skipstone.models.onnx_io.registry`.
+A single error names everything that the array can't do; nothing is dropped silently. The integers and grids of a quantized
+network stay (:mod:`skipstone.models.onnx_io.qdq_import`).
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,56 +22,60 @@ from skipstone.models.data.zoo import find
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.layers import Affine, Conv, Shape
 from skipstone.models.onnx_io.arrangement import View, image_index, rows_index
-from skipstone.models.onnx_io.joins import JOINING
-from skipstone.models.onnx_io.nodes import NodeConverter, readable
-from skipstone.models.onnx_io.operators import COMPUTING
+from skipstone.models.onnx_io.nodes import Conversion, OperatorKey, node_label, operator_key, readable
 from skipstone.models.onnx_io.pointwise import fold_pointwise
-from skipstone.models.onnx_io.pools import POOLING
 from skipstone.models.onnx_io.qdq_import import holds_qdq, unwrap
-from skipstone.models.onnx_io.rearrange import REARRANGING
+from skipstone.models.onnx_io.registry import GUIDE, Operator, converters_of, load_operators
 
 _log = logging.getLogger(__name__)
 
 
 def load(path_or_name: str | Path, input_shape: tuple[int, ...] | None = None) -> Graph:
-    """The network in the file ``path_or_name`` (or the carried network of that name).
+    """Reads a network.
 
-    ``input_shape`` fixes dynamic dimensions; it is ONNX's shape of the input, with or without the batch of 1. A 4-D
-    input is 1 x channels x height x width; a 2-D input 1 x K becomes (K, 1, 1), and N x K with fixed N becomes (K, 1,
-    N), its rows being pixels; 3-D 1 x N x K likewise. Raises SkipstoneError for anything that can't be imported.
+    A 4-D input is 1 x channels x height x width. A 2-D input 1 x K becomes (K, 1, 1), and N x K with fixed N becomes
+    (K, 1, N), its rows being pixels; 3-D 1 x N x K likewise.
+
+    Args:
+        path_or_name: An ONNX file, or the name of a carried network.
+        input_shape: ONNX's shape of the input, with or without the batch of 1; fixes dynamic dimensions.
+
+    Returns:
+        The network, with the grids of a file that is quantized.
+
+    Raises:
+        SkipstoneError: The file can't be read, or the network can't be imported: all reasons in one message.
     """
     path = find(path_or_name)
+    operators = load_operators()
     model = _read(path)
+    _check_operators(model, path, operators)
     input_name, sizes = _fix_input(model, path, input_shape)
     stored = unwrap(model, path.name)
-    model = _checked(model, path)
+    model = _checked(model, path, operators)
     # Our own quantized files have nothing to simplify, and their names must stay.
     model = model if stored.ours else _slim(model, path)
     view = _input_view(input_name, sizes, stored.ours)
-    converters = {**COMPUTING, **POOLING, **JOINING, **REARRANGING, **fold_pointwise(model), **stored.converters}
-    converter = NodeConverter(model, input_name, view, converters, stored.ours)
+    converters = {**converters_of(operators), **fold_pointwise(model), **stored.converters}
+    conversion = Conversion(model, input_name, view, converters, stored.ours)
     for node in model.graph.node:
-        converter.convert(node)
-    if converter.unsupported:
-        raise SkipstoneError(
-            f"{path.name}: the array can't do {', '.join(converter.unsupported)}; "
-            "cut the network before them or replace them by supported operators"
-        )
+        conversion.convert(node)
+    _refuse(path, conversion.unsupported)
     outputs = []
     for output in model.graph.output:
-        if output.name not in converter.views:
+        if output.name not in conversion.views:
             raise SkipstoneError(f"{path.name}: output '{output.name}' does not depend on the input")
-        outputs.append(converter.views[output.name].tensor)
+        outputs.append(conversion.views[output.name].tensor)
     name = model.graph.name if stored.ours else path.stem
-    graph = Graph(name, view.tensor, view.shape, tuple(converter.layers.values()), tuple(dict.fromkeys(outputs)))
+    graph = Graph(name, view.tensor, view.shape, tuple(conversion.layers.values()), tuple(dict.fromkeys(outputs)))
     _check_finite(graph)
-    graph = stored.attach(graph, converter)
+    graph = stored.attach(graph, conversion)
     _log.info("%s: %d nodes became %d layers", path.name, len(model.graph.node), len(graph.layers))
     return graph
 
 
 def is_quantized(path_or_name: str | Path) -> bool:
-    """Whether a network's file holds one that is quantized, in QDQ form."""
+    """Whether a network's file is quantized, in QDQ form."""
     return holds_qdq(_read(find(path_or_name)))
 
 
@@ -96,7 +102,6 @@ def _read(path: Path) -> onnx.ModelProto:
             onnx.numpy_helper.to_array(tensor)
     except (ValueError, OSError, onnx.checker.ValidationError) as error:
         raise SkipstoneError(f"{path}: can't read its weights ({_first_line(error)}); is a file truncated?") from None
-    _check_operators(model, path)
     return model
 
 
@@ -104,17 +109,24 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _check_operators(model: onnx.ModelProto, path: Path) -> None:
-    """Names operators that no ONNX version has: nothing below could digest them."""
-    unknown = [
-        f"{node.op_type} (node '{node.name or node.output[0]}')"
-        for node in model.graph.node
-        if node.domain not in ("", "ai.onnx") or not onnx.defs.has(node.op_type)
-    ]
-    if unknown:
+def _check_operators(model: onnx.ModelProto, path: Path, operators: Mapping[OperatorKey, Operator]) -> None:
+    """Refuses operators that neither ONNX nor anybody else defines: shapes can't be inferred through them."""
+    keys = [(node, *operator_key(node)) for node in model.graph.node]
+    _refuse(
+        path,
+        [
+            node_label(node)
+            for node, domain, op_type in keys
+            if (domain, op_type) not in operators and (domain or not onnx.defs.has(op_type))
+        ],
+    )
+
+
+def _refuse(path: Path, unsupported: list[str]) -> None:
+    if unsupported:
         raise SkipstoneError(
-            f"{path.name}: the array can't do {', '.join(unknown)}; "
-            "cut the network before them or replace them by supported operators"
+            f"{path.name}: the array can't do {', '.join(unsupported)}; cut the network before them, replace them by "
+            f"supported operators, or say what they become ({GUIDE})"
         )
 
 
@@ -136,12 +148,12 @@ def _fix_input(model: onnx.ModelProto, path: Path, input_shape: tuple[int, ...] 
     sizes = [max(0, dim.dim_value) for dim in tensor_type.shape.dim]
     shown = "x".join(str(dim.dim_value) if dim.dim_value > 0 else dim.dim_param or "?" for dim in tensor_type.shape.dim)
     if input_shape is not None:
-        wanted = (1, *input_shape) if len(input_shape) == rank - 1 else tuple(input_shape)
-        fits = len(wanted) == rank and all(w > 0 and s in (0, w) for w, s in zip(wanted, sizes, strict=False))
+        fixed = (1, *input_shape) if len(input_shape) == rank - 1 else tuple(input_shape)
+        fits = len(fixed) == rank and all(f > 0 and s in (0, f) for f, s in zip(fixed, sizes, strict=False))
         if not fits:
-            asked = "x".join(map(str, input_shape))
-            raise SkipstoneError(f"{path.name}: input shape {asked} does not fit input '{name}', which is {shown}")
-        sizes = list(wanted)
+            text = "x".join(map(str, input_shape))
+            raise SkipstoneError(f"{path.name}: input shape {text} does not fit input '{name}', which is {shown}")
+        sizes = list(fixed)
     if sizes[0] == 0:
         sizes[0] = 1
     if 0 in sizes:
@@ -162,10 +174,19 @@ def _fix_input(model: onnx.ModelProto, path: Path, input_shape: tuple[int, ...] 
     return name, tuple(sizes)
 
 
-def _checked(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+def _checked(model: onnx.ModelProto, path: Path, operators: Mapping[OperatorKey, Operator]) -> onnx.ModelProto:
     """The model with the shapes of its tensors."""
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in model.graph.node]
+    # ONNX knows nothing of other domains' operators, so one that keeps its input's shape is an Identity as long as shapes
+    # are inferred.
+    for node in model.graph.node:
+        operator = operators.get(operator_key(node))
+        if operator is not None and operator.domain and operator.keeps_shape:
+            node.CopyFrom(onnx.helper.make_node("Identity", node.input[:1], node.output[:1]))
     try:
         model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        for node, original in zip(model.graph.node, nodes, strict=True):
+            node.CopyFrom(original)
         onnx.checker.check_model(model)
     except onnx.shape_inference.InferenceError as error:
         raise SkipstoneError(f"{path.name}: its shapes don't fit together ({_first_line(error)})") from None

@@ -8,82 +8,75 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from skipstone.models.onnx_io.nodes import Attributes, Converters, NodeConverter, UnsupportedError
+from skipstone.models.onnx_io.arrangement import View
+from skipstone.models.onnx_io.nodes import Constant, OnnxNode, UnsupportedError
+from skipstone.models.onnx_io.registry import register_operator
 
 
-def _same(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
-    c.rearranged(node, c.any_view(node).index)
+@register_operator("Identity", "Dropout")
+def _same(node: OnnxNode) -> View:
+    return node.any_view()
 
 
-def _flatten(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
-    index = c.any_view(node).index
-    axis = int(attributes.get("axis", 1))
-    c.rearranged(node, index.reshape(math.prod(index.shape[: axis + index.ndim if axis < 0 else axis]), -1))
+@register_operator("Flatten")
+def _flatten(node: OnnxNode) -> View:
+    view = node.any_view()
+    axis = int(node.attributes.get("axis", 1))
+    rows = math.prod(view.index.shape[: axis + view.index.ndim if axis < 0 else axis])
+    return view.rearranged(view.index.reshape(rows, -1))
 
 
-def _reshape(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
-    index, target = c.any_view(node).index, c.constant(node, 1)
-    assert target is not None
-    sizes = [int(size) for size in target.ravel()]
-    if not attributes.get("allowzero", 0):
+@register_operator("Reshape")
+def _reshape(node: OnnxNode) -> View:
+    view = node.any_view()
+    index = view.index
+    sizes = [int(size) for size in node.constant(1).ravel()]
+    if not node.attributes.get("allowzero", 0):
         sizes = [index.shape[axis] if size == 0 else size for axis, size in enumerate(sizes)]
     try:
-        c.rearranged(node, index.reshape(sizes))
+        return view.rearranged(index.reshape(sizes))
     except ValueError:
         raise UnsupportedError(f"can't reshape {index.shape} to {tuple(sizes)}") from None
 
 
-def _transpose(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
-    c.rearranged(node, c.any_view(node).index.transpose(attributes.get("perm")))
+@register_operator("Transpose")
+def _transpose(node: OnnxNode) -> View:
+    view = node.any_view()
+    return view.rearranged(view.index.transpose(node.attributes.get("perm")))
 
 
-def _axes(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> tuple[int, ...]:
-    axes = c.constant(node, 1)
-    return tuple(int(axis) for axis in (attributes.get("axes", ()) if axes is None else axes.ravel()))
+@register_operator("Squeeze")
+def _squeeze(node: OnnxNode) -> View:
+    view = node.any_view()
+    return view.rearranged(view.index.squeeze(_axes(node) or None))
 
 
-def _squeeze(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
-    c.rearranged(node, c.any_view(node).index.squeeze(_axes(c, node, attributes) or None))
+@register_operator("Unsqueeze")
+def _unsqueeze(node: OnnxNode) -> View:
+    view = node.any_view()
+    return view.rearranged(np.expand_dims(view.index, _axes(node)))
 
 
-def _unsqueeze(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
-    c.rearranged(node, np.expand_dims(c.any_view(node).index, _axes(c, node, attributes)))
+def _axes(node: OnnxNode) -> tuple[int, ...]:
+    axes = node.optional_constant(1)
+    return tuple(int(axis) for axis in (node.attributes.get("axes", ()) if axes is None else axes.ravel()))
 
 
-def _gather(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
+@register_operator("Gather")
+def _gather(node: OnnxNode) -> View:
     """A Gather that only reorders; exporters write channels-last networks' flattening so."""
-    index, chosen = c.any_view(node).index, c.constant(node, 1)
-    assert chosen is not None
-    taken = np.take(index, chosen.astype(np.int64), axis=int(attributes.get("axis", 0)))
-    if taken.size != index.size or len(np.unique(taken)) != index.size:
+    view = node.any_view()
+    order = node.constant(1).astype(np.int64)
+    index = np.take(view.index, order, axis=int(node.attributes.get("axis", 0)))
+    if index.size != view.index.size or len(np.unique(index)) != view.index.size:
         raise UnsupportedError("it drops or repeats elements")
-    c.rearranged(node, taken)
+    return view.rearranged(index)
 
 
-def _constant(c: NodeConverter, node: onnx.NodeProto, attributes: Attributes) -> None:
-    value = next(
-        (
-            attributes[key]
-            for key in ("value", "value_float", "value_int", "value_floats", "value_ints")
-            if key in attributes
-        ),
-        None,
-    )
-    if value is None:
-        raise UnsupportedError("its value is not a tensor or number")
-    c.set_constant(
-        node.output[0], numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else np.asarray(value)
-    )
-
-
-REARRANGING: Converters = {
-    "Constant": _constant,
-    "Identity": _same,
-    "Dropout": _same,
-    "Flatten": _flatten,
-    "Reshape": _reshape,
-    "Transpose": _transpose,
-    "Squeeze": _squeeze,
-    "Unsqueeze": _unsqueeze,
-    "Gather": _gather,
-}
+@register_operator("Constant")
+def _constant(node: OnnxNode) -> Constant:
+    for key in ("value", "value_float", "value_int", "value_floats", "value_ints"):
+        if key in node.attributes:
+            value = node.attributes[key]
+            return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else np.asarray(value)
+    raise UnsupportedError("its value is not a tensor or number")

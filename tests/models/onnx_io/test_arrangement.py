@@ -8,7 +8,7 @@ from skipstone.models.onnx_io.arrangement import View, image_index, rows_index
 
 SHAPE = (3, 4, 5)
 IMAGE = View("t", SHAPE, image_index(SHAPE), exclusive=True)
-LAST = IMAGE.rearranged(IMAGE.index.transpose(0, 2, 3, 1), exclusive=True)
+LAST = IMAGE.rearranged(IMAGE.index.transpose(0, 2, 3, 1))
 
 
 def test_what_is_seen() -> None:
@@ -19,12 +19,8 @@ def test_what_is_seen() -> None:
     assert LAST.is_rows()
     assert not LAST.is_image()
     assert not LAST.is_flat()
-    assert LAST.rearranged(LAST.index.reshape(1, -1), True).is_vector()
+    assert LAST.rearranged(LAST.index.reshape(1, -1)).is_vector()
     assert View("t", SHAPE, rows_index((20,), 3), True).is_rows()
-
-
-def test_exclusive_needs_every_step() -> None:
-    assert not IMAGE.rearranged(IMAGE.index, False).rearranged(IMAGE.index, True).exclusive
 
 
 def test_channel_axis() -> None:
@@ -33,7 +29,7 @@ def test_channel_axis() -> None:
     # Axes of equal size that are not the channels, and channels mixed with pixels.
     square = View("t", (4, 4, 4), image_index((4, 4, 4)), True)
     assert square.channel_axis() == 1
-    assert IMAGE.rearranged(IMAGE.index.reshape(1, 12, 5), True).channel_axis() is None
+    assert IMAGE.rearranged(IMAGE.index.reshape(1, 12, 5)).channel_axis() is None
 
 
 def test_per_channel() -> None:

@@ -27,7 +27,8 @@ def test_one_error_names_every_unsupported_node(tmp_path: Path) -> None:
     # The difference reads what can't be known after the first refusal; the operators are named all the same.
     assert str(error.value) == (
         "network.onnx: the array can't do DepthToSpace (node 'shuffle'), LRN (node 'last'); "
-        "cut the network before them or replace them by supported operators"
+        "cut the network before them, replace them by supported operators, or say what they become "
+        "(docs/tutorials/add-an-operator.md)"
     )
 
 
@@ -130,7 +131,8 @@ def test_reasons(tmp_path: Path, nodes: list[onnx.NodeProto], shape: tuple[int, 
     with pytest.raises(SkipstoneError) as error:
         load(save(onnx_model(nodes, shape, used), tmp_path))
     assert str(error.value) == (
-        f"network.onnx: the array can't do {reason}; cut the network before them or replace them by supported operators"
+        f"network.onnx: the array can't do {reason}; cut the network before them, replace them by supported operators, or "
+        "say what they become (docs/tutorials/add-an-operator.md)"
     )
 
 
@@ -140,6 +142,21 @@ def test_old_softmax_over_a_whole_image_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SkipstoneError, match=r"its axis is not the channels"):
         load(path)
     assert load(save(onnx_model([node("Softmax", ["x"], axis=1)], IMAGE, opset=13), tmp_path)).layers
+
+
+@pytest.mark.parametrize(("reader", "absorbed"), [("z", True), ("a", False), ("t", False)])
+def test_only_the_single_reader_of_a_tensor_is_absorbed(tmp_path: Path, reader: str, absorbed: bool) -> None:
+    """Rearranging nodes lie between: whichever of the three tensors has a second reader keeps the convolution unclamped."""
+    nodes = [
+        node("Conv", ["x", "w"], "a"),
+        node("Transpose", ["a"], "t", perm=[0, 2, 3, 1]),
+        node("Transpose", ["t"], "b", perm=[0, 3, 1, 2]),
+        node("Relu", ["b"], "z"),
+        node("GlobalAveragePool", ["z"], "y"),
+    ]
+    outputs = ("y",) if absorbed else ("y", reader)
+    graph = load(save(onnx_model(nodes, IMAGE, {"w": floats(4, 4, 1, 1)}, outputs), tmp_path))
+    assert (graph.convs[0].clamp is not None) == absorbed
 
 
 def test_names(tmp_path: Path) -> None:
