@@ -20,13 +20,17 @@ if TYPE_CHECKING:
     from skipstone.hw.design import Design, built_in_designs, load_design
     from skipstone.mapper.results.network import LayerResult, NetworkResult
     from skipstone.models.data.datasets import load_dataset
+    from skipstone.models.onnx_io.registry import OnnxNode, UnsupportedError, View, register_operator
 
 __all__ = [
     "CompressionOptions",
     "Design",
     "LayerResult",
     "NetworkResult",
+    "OnnxNode",
     "PreparedNetwork",
+    "UnsupportedError",
+    "View",
     "auto",
     "built_in_designs",
     "compress_network",
@@ -36,6 +40,7 @@ __all__ = [
     "load_recipe",
     "parse_recipe",
     "prepare_network",
+    "register_operator",
     "sensitivity",
     "verify_network",
 ]
@@ -45,7 +50,10 @@ _HOME = {
     "Design": "skipstone.hw.design",
     "LayerResult": "skipstone.mapper.results.network",
     "NetworkResult": "skipstone.mapper.results.network",
+    "OnnxNode": "skipstone.models.onnx_io.registry",
     "PreparedNetwork": "skipstone.flow.prepare",
+    "UnsupportedError": "skipstone.models.onnx_io.registry",
+    "View": "skipstone.models.onnx_io.registry",
     "auto": "skipstone.compress.auto",
     "built_in_designs": "skipstone.hw.design",
     "compress_network": "skipstone.compress.run",
@@ -55,6 +63,7 @@ _HOME = {
     "load_recipe": "skipstone.compress.recipe",
     "parse_recipe": "skipstone.compress.recipe",
     "prepare_network": "skipstone.flow.prepare",
+    "register_operator": "skipstone.models.onnx_io.registry",
     "sensitivity": "skipstone.compress.sensitivity",
     "verify_network": "skipstone.flow.verify",
 }

@@ -97,7 +97,7 @@ def register_operator(*op_types: str, domain: str = "", keeps_shape: bool = True
         for op_type in op_types:
             operator = Operator(domain, op_type, convert, keeps_shape)
             operators = _registered.setdefault((domain, op_type), [])
-            # A notebook's cell that runs again defines the same function again.
+            # The same function again: a notebook's cell that runs twice, or a package's module at its second try.
             operators[:] = [other for other in operators if not _same_function(other.convert, convert)]
             operators.append(operator)
         return convert
@@ -131,13 +131,9 @@ def converters_of(operators: Mapping[OperatorKey, Operator]) -> dict[OperatorKey
 
 
 def _load_plugin(entry_point: metadata.EntryPoint) -> None:
-    before = {key: list(operators) for key, operators in _registered.items()}
     try:
         entry_point.load()
     except Exception as error:  # Whatever a foreign module raises means the same to the user.
-        # What it registered before it failed would stand there twice at the next try.
-        _registered.clear()
-        _registered.update(before)
         package = entry_point.dist.name if entry_point.dist is not None else "unknown"
         raise SkipstoneError(
             f"the package '{package}' adds operators to Skipstone ({ENTRY_POINTS}: {entry_point.name} = "
