@@ -19,7 +19,7 @@ lint: setup-test
 	$(BIN)/mypy
 
 bench: setup-test
-	$(BIN)/python -m benchmarks --rtl-layers 12 --out docs/measured.md
+	$(BIN)/python -m benchmarks --rtl-layers 12 --out out/measured.md
 
 setup: $(VENV)/.installed
 setup-test: $(VENV)/.installed-test

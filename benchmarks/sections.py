@@ -1,4 +1,4 @@
-"""The sections of ``docs/measured.md``, in their order. A new one is a module with a function from ``Settings`` to
+"""The sections of a measurement, in their order. A new one is a module with a function from ``Settings`` to
 ``Section``, and a line here."""
 
 from __future__ import annotations
