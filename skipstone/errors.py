@@ -13,7 +13,39 @@ class DesignError(SkipstoneError):
 
 
 class MappingError(SkipstoneError):
-    """A layer does not fit the design; the text names the layer, the parameter and the smallest value that would do."""
+    """A network does not fit the design; the text names the layer, the parameter and the smallest value that would do.
+
+    Attributes:
+        layer: The layer that does not fit, or the one that takes the most where all of them together do not.
+        parameter: The design's parameter to change.
+        need: The smallest value of ``parameter`` that would do.
+        have: The design's value of ``parameter``.
+
+    Each attribute is None where it does not apply.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        layer: str | None = None,
+        parameter: str | None = None,
+        need: int | None = None,
+        have: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.layer = layer
+        self.parameter = parameter
+        self.need = need
+        self.have = have
+
+
+class TechnologyError(SkipstoneError):
+    """A technology file, a node, a memory, a device or a frequency that cannot be had; the text says what can."""
+
+
+class ResultError(SkipstoneError):
+    """A file that should hold a result of this version holds something else, or is damaged."""
 
 
 class SimulationError(SkipstoneError):

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import floor
 
+from skipstone.errors import TechnologyError
 from skipstone.hw.design import Design
 from skipstone.mapper.energy.ports import memories
-from skipstone.mapper.errors import TechnologyError
 from skipstone.mapper.technology.technology import Technology
 
 

@@ -29,10 +29,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from skipstone.errors import TechnologyError
 from skipstone.hw.design import Design
 from skipstone.mapper.counters import COUNTERS, Actions
 from skipstone.mapper.energy.ports import Memory, memories
-from skipstone.mapper.errors import TechnologyError
 from skipstone.mapper.results.network import EnergyTerm
 from skipstone.mapper.technology.technology import Technology
 

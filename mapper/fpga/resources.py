@@ -20,9 +20,9 @@ from statistics import fmean
 from types import MappingProxyType
 from typing import Any
 
+from skipstone.errors import TechnologyError
 from skipstone.hw.design import Design
 from skipstone.hw.numbers import MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS
-from skipstone.mapper.errors import MappingError
 from skipstone.mapper.fpga.blocks import Block, blocks, shared_flip_flops
 from skipstone.mapper.fpga.memories import KINDS, mapped, memories
 
@@ -69,7 +69,7 @@ def devices() -> tuple[str, ...]:
 
 @lru_cache(maxsize=65536)
 def resources(design: Design, device: str = "ecp5") -> FpgaResources:
-    """Resources of the whole array on ``device``. MappingError names the devices where it is none of them."""
+    """Resources of the whole array on ``device``. TechnologyError names the devices where it is none of them."""
     carried = _carried(device)
     return with_coefficients(design, device, carried["luts_per_bit"], carried["kept_in_whole"])
 
@@ -151,5 +151,5 @@ def _parts(bits: int) -> int:
 @cache
 def _carried(device: str) -> dict[str, Any]:
     if device not in KINDS:
-        raise MappingError(f"unknown FPGA '{device}'; known are {', '.join(devices())}")
+        raise TechnologyError(f"unknown FPGA '{device}'; known are {', '.join(devices())}")
     return dict(json.loads((files.files("skipstone.mapper.technology") / "data" / f"fpga_{device}.json").read_text()))

@@ -11,8 +11,8 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 
+from skipstone.errors import MappingError
 from skipstone.hw.design import Design
-from skipstone.mapper.errors import MappingError
 from skipstone.mapper.lowering.folding import choose_folds, merge_candidates
 from skipstone.mapper.lowering.layout import Layout
 from skipstone.mapper.lowering.limits import check_geometry, check_memories, check_numbers, check_widths

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from skipstone.errors import MappingError
 from skipstone.hw.design import Design
-from skipstone.mapper.errors import MappingError
 from skipstone.mapper.lowering.balance import Assignment, Ints, assign_channels
 from skipstone.mapper.lowering.placement import place
 from skipstone.mapper.lowering.windows import plan_windows, split_kernel

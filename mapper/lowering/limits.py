@@ -6,13 +6,30 @@ from collections.abc import Callable
 
 import numpy as np
 
-from skipstone.hw.design import Design
+from skipstone.errors import MappingError
+from skipstone.hw.design import LIMITS, Design
 from skipstone.hw.numbers import MAX_SHIFT, MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS
-from skipstone.mapper.errors import MappingError
 from skipstone.mapper.lowering.lookups import signed_bits
 from skipstone.mapper.lowering.tiling import MappedWorkload
 from skipstone.mapper.lowering.workload import Workload
 from skipstone.models.quantization.network import QuantizedLayer, QuantizedNetwork
+
+
+def too_small(layer: str, what: str, need: int, parameter: str, have: int) -> MappingError:
+    """The error of a layer that needs more of a parameter than the design has.
+
+    Args:
+        layer: The layer's name.
+        what: What of the layer needs it, in words.
+        need: The smallest value that would do.
+        parameter: The design's parameter.
+        have: The design's value.
+    """
+    remedy = f", the design has {have}; raise {parameter} to {need}"
+    if need > LIMITS.get(parameter, need):
+        remedy = f"; no design can have more than {LIMITS[parameter]}"
+    text = f"layer '{layer}': {what} needs {parameter} {need}{remedy}"
+    return MappingError(text, layer=layer, parameter=parameter, need=need, have=have)
 
 
 def check_widths(network: QuantizedNetwork, design: Design) -> None:
@@ -20,7 +37,10 @@ def check_widths(network: QuantizedNetwork, design: Design) -> None:
     if network.activation_bits != design.activation_bits:
         raise MappingError(
             f"the network has {network.activation_bits}-bit activations, design '{design.name}' {design.activation_bits}-bit "
-            f"ones; quantize with --activation-bits {design.activation_bits} or set activation_bits = {network.activation_bits}"
+            f"ones; quantize to activation_bits {design.activation_bits} or set the design's to {network.activation_bits}",
+            parameter="activation_bits",
+            need=network.activation_bits,
+            have=design.activation_bits,
         )
 
 
@@ -28,12 +48,12 @@ def check_geometry(workload: Workload, source: tuple[int, int], design: Design) 
     """Sizes and strides; ``source`` is the (folded) input's height and width."""
     layer, geometry = workload.layer, workload.geometry
     if max(geometry.stride) > design.max_stride:
-        raise MappingError.too_small(
+        raise too_small(
             layer.name, f"stride {max(geometry.stride)}", max(geometry.stride), "max_stride", design.max_stride
         )
     largest = max(*source, *workload.size)
     if largest > design.max_dimension:
-        raise MappingError.too_small(layer.name, f"size {largest}", largest, "max_dimension", design.max_dimension)
+        raise too_small(layer.name, f"size {largest}", largest, "max_dimension", design.max_dimension)
     spans = [
         max(geometry.padding[axis], 0)
         + max(source[axis], (workload.size[axis] - 1) * geometry.stride[axis] + geometry.high[axis] + 1)
@@ -43,27 +63,28 @@ def check_geometry(workload: Workload, source: tuple[int, int], design: Design) 
     if reached.bit_length() > design.dimension_bits or max(map(abs, geometry.padding)) >= 1 << (
         design.dimension_bits - 1
     ):
-        raise MappingError.too_small(
-            layer.name, f"padded size {max(spans)}", max(spans), "max_dimension", design.max_dimension
-        )
+        raise too_small(layer.name, f"padded size {max(spans)}", max(spans), "max_dimension", design.max_dimension)
 
 
 def check_numbers(layer: QuantizedLayer, network: QuantizedNetwork, design: Design) -> None:
     """Requantization constants and the range of the accumulators."""
     if int(layer.shift.min()) < 1 or int(layer.shift.max()) > MAX_SHIFT:
-        raise MappingError(f"layer '{layer.name}': requantization shifts must be 1 to {MAX_SHIFT}")
+        raise MappingError(f"layer '{layer.name}': requantization shifts must be 1 to {MAX_SHIFT}", layer=layer.name)
     if not 0 <= int(layer.multiplier.min()) <= int(layer.multiplier.max()) < 1 << MULTIPLIER_BITS:
-        raise MappingError(f"layer '{layer.name}': requantization multipliers must fit {MULTIPLIER_BITS} bits")
+        raise MappingError(
+            f"layer '{layer.name}': requantization multipliers must fit {MULTIPLIER_BITS} bits", layer=layer.name
+        )
     if not 0 <= int(layer.other_multiplier.min()) <= int(layer.other_multiplier.max()) < 1 << OTHER_MULTIPLIER_BITS:
         raise MappingError(
-            f"layer '{layer.name}': multipliers of the added tensor must fit {OTHER_MULTIPLIER_BITS} bits"
+            f"layer '{layer.name}': multipliers of the added tensor must fit {OTHER_MULTIPLIER_BITS} bits",
+            layer=layer.name,
         )
     low, high = accumulator_range(layer, network)
     bits = max(
         max(-low - 1, high, 0).bit_length() + 1, *(signed_bits(int(b)) for b in (layer.bias.min(), layer.bias.max()))
     )
     if bits > design.accumulator_bits:
-        raise MappingError.too_small(
+        raise too_small(
             layer.name,
             f"an accumulator range of {low} to {high} with biases of {int(layer.bias.min())} to {int(layer.bias.max())} "
             f"(activation ranges: {network.calibration})",
@@ -89,7 +110,10 @@ def check_memories(mapped: list[MappedWorkload], design: Design) -> None:
     """The number of workloads, and the lists and tables of all of them together."""
     if len(mapped) > design.layers:
         raise MappingError(
-            f"the network has {len(mapped)} layers for the array, the design {design.layers}; raise layers to {len(mapped)}"
+            f"the network has {len(mapped)} layers for the array, the design {design.layers}; raise layers to {len(mapped)}",
+            parameter="layers",
+            need=len(mapped),
+            have=design.layers,
         )
 
     def fullest_row(workloads: list[MappedWorkload]) -> int:
@@ -116,7 +140,12 @@ def check_memories(mapped: list[MappedWorkload], design: Design) -> None:
         if need > have:
             share = [size([workload]) for workload in mapped]
             largest = int(np.argmax(share))
+            layer = mapped[largest].workload.name
             raise MappingError(
                 f"the network's {contents} needs {parameter} {need}, design '{design.name}' has {have}; raise {parameter} to "
-                f"{need} (layer '{mapped[largest].workload.name}' takes the most, {share[largest]})"
+                f"{need} (layer '{layer}' takes the most, {share[largest]})",
+                layer=layer,
+                parameter=parameter,
+                need=need,
+                have=have,
             )

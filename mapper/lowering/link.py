@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skipstone.errors import MappingError
 from skipstone.hw.design import ALL_TILES_FREE, Design
-from skipstone.mapper.errors import MappingError
 from skipstone.mapper.lowering.encode import encode_loads
 from skipstone.mapper.lowering.layout import Layout
 from skipstone.mapper.lowering.lookups import Lookups
@@ -84,7 +84,9 @@ def link(
     try:
         packed = design.descriptor.pack(descriptor)
     except ValueError as error:
-        raise MappingError(f"layer '{workload.name}' cannot be described to the array: {error}") from None
+        raise MappingError(
+            f"layer '{workload.name}' cannot be described to the array: {error}", layer=workload.name
+        ) from None
     dense_products = sum(part.layer.weights.size * part.fold[0] * part.fold[1] for part in workload.parts)
     return LayerProgram(
         name=workload.name,

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from skipstone.errors import MappingError
 from skipstone.hw.design import LIMITS, MAX_TABLE_BITS, Design
-from skipstone.mapper.errors import MappingError
 from skipstone.models.quantization.network import QuantizedLayer, QuantizedNetwork
 
 Ints = NDArray[np.int64]
@@ -73,14 +73,20 @@ def collect_lookups(network: QuantizedNetwork, design: Design) -> Lookups:
                 f", with activations of {MAX_TABLE_BITS} bits or fewer"
                 if design.activation_bits > MAX_TABLE_BITS
                 else ""
-            )
+            ),
+            parameter="tables",
+            need=len(tables),
+            have=design.tables,
         )
     books = {layer.name: _codebook(layer, design) for layer in network.array_layers if design.products.looked_up}
     codebooks, codebook_of = _numbered(books)
     if len(codebooks) > design.codebooks:
         raise MappingError(
             f"the network's layers need {len(codebooks)} different codebooks, design '{design.name}' has {design.codebooks}; "
-            f"raise codebooks to {len(codebooks)}"
+            f"raise codebooks to {len(codebooks)}",
+            parameter="codebooks",
+            need=len(codebooks),
+            have=design.codebooks,
         )
     return Lookups(design, tables, codebooks, table_of, codebook_of)
 
@@ -111,22 +117,28 @@ def _check_weights(layer: QuantizedLayer, design: Design) -> None:
             code, takes = {
                 "shift": ("power_of_two", f"powers of two, plus or minus 1 to {max(kind.values)}"),
                 "additive": (
-                    f"additive_power_of_two --weight-bits {design.weight_bits}",
+                    f"additive_power_of_two of {design.weight_bits} bits",
                     f"additive powers of two of {design.weight_bits} bits, plus or minus 1 to {max(kind.values)}",
                 ),
                 "sign": ("ternary", "1 or -1"),
             }[design.multiplier]
             raise MappingError(
                 f"layer '{layer.name}' has the weight {wrong[0]}, design '{design.name}' with multiplier = "
-                f"'{design.multiplier}' takes {takes}; quantize with --weight-code {code} or use a design with multiplier = "
-                "'linear'"
+                f"'{design.multiplier}' takes {takes}; quantize with weight code {code} or use a design with multiplier = "
+                "'linear'",
+                layer=layer.name,
+                parameter="multiplier",
             )
         return
     bits, extreme = max((signed_bits(value), value) for value in (int(layer.weights.min()), int(layer.weights.max())))
     if bits > design.weight_bits:
         raise MappingError(
             f"layer '{layer.name}' has the weight {extreme}, of {bits} bits, design '{design.name}' takes "
-            f"{design.weight_bits}; quantize with --weight-bits {design.weight_bits} or set weight_bits = {bits}"
+            f"{design.weight_bits}; quantize to weight_bits {design.weight_bits} or set the design's to {bits}",
+            layer=layer.name,
+            parameter="weight_bits",
+            need=bits,
+            have=design.weight_bits,
         )
     if not kind.looked_up:
         return
@@ -136,8 +148,12 @@ def _check_weights(layer: QuantizedLayer, design: Design) -> None:
         more = f"raise codebook_entries to {enough}, " if enough <= LIMITS["codebook_entries"] else ""
         raise MappingError(
             f"layer '{layer.name}' has {different} different weights (such as {int(layer.weights.max())}), the codebooks of "
-            f"design '{design.name}' have {design.codebook_entries}; quantize with --weight-code "
-            f"codebook:{design.codebook_entries}, {more}or use a design with multiplier = 'linear'"
+            f"design '{design.name}' have {design.codebook_entries}; quantize with weight code "
+            f"codebook:{design.codebook_entries}, {more}or use a design with multiplier = 'linear'",
+            layer=layer.name,
+            parameter="codebook_entries",
+            need=enough,
+            have=design.codebook_entries,
         )
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from skipstone.errors import DesignError
+from skipstone.errors import DesignError, MappingError
 from skipstone.hw.design import MAX_TABLE_BITS, Design
-from skipstone.mapper.errors import MappingError
 from skipstone.mapper.lowering.compile import compile_network
 from skipstone.mapper.program import Program
 from skipstone.models.quantization.network import QuantizedNetwork

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skipstone.mapper.errors import MappingError
+from skipstone.errors import MappingError
 
 
 def place(
@@ -32,6 +32,9 @@ def place(
         largest = max(sizes, key=lambda n: sizes[n])
         raise MappingError(
             f"the network's activations need activation_words {used}, design '{design}' has {words}; "
-            f"raise activation_words to {used} (the largest tensor, '{largest}', takes {sizes[largest]})"
+            f"raise activation_words to {used} (the largest tensor, '{largest}', takes {sizes[largest]})",
+            parameter="activation_words",
+            need=used,
+            have=words,
         )
     return bases, used

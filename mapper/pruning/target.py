@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from skipstone.errors import MappingError
 from skipstone.hw.design import MAX_ACCUMULATOR_BITS, Design
 from skipstone.mapper.energy.actions import network_actions
 from skipstone.mapper.energy.clock import clocked
 from skipstone.mapper.energy.energy import network_energy
-from skipstone.mapper.errors import MappingError
 from skipstone.mapper.lowering.compile import compile_network
 from skipstone.mapper.lowering.memory_fit import ROOMY
 from skipstone.mapper.program import Program

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from skipstone.errors import SkipstoneError
+from skipstone.errors import ResultError
 from skipstone.mapper.results import notebook
 
 SCHEMA = "network 1"
@@ -22,10 +22,6 @@ row; waiting for the loader; waiting for the drain; and filling and emptying the
 
 STALLS = ("balance", "load", "drain", "fill", "overlap")
 """The causes in which a row does nothing at all, less the cycles that a layer did not have to take itself."""
-
-
-class ResultError(SkipstoneError):
-    """What should be a result of this version is something else, or damaged."""
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from skipstone.errors import TechnologyError
 from skipstone.hw.design import Design
 from skipstone.hw.fields import width_of
 from skipstone.hw.multipliers import Additive, Linear, Shift
-from skipstone.mapper.errors import MappingError
 
 COMPONENTS = ("pe", "row", "loader", "drain", "requantizer", "controller")
 CARRIED = "gateware_sky130.json"
@@ -189,13 +189,13 @@ def counted() -> frozenset[str]:
 
 
 def load_gateware(path: Path | None = None) -> Gateware:
-    """The carried calibration (the same object every time), or that of ``path``. MappingError where a file is not one."""
+    """The carried calibration (the same object every time), or that of ``path``. TechnologyError where a file is not one."""
     if path is None:
         return _carried()
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise MappingError(f"cannot read the calibration file {path}: {error}") from None
+        raise TechnologyError(f"cannot read the calibration file {path}: {error}") from None
     return parse_gateware(text, str(path))
 
 
@@ -218,13 +218,13 @@ def parse_gateware(text: str, where: str) -> Gateware:
         wanted = {action["counter"] for part in parts.values() for action in part["actions"].values()}
         unknown = sorted((used - FEATURES.keys()) | (wanted - counted()))
         if unknown:
-            raise MappingError(
+            raise TechnologyError(
                 f"{where}: unknown features or counters {', '.join(unknown)}; make it again with skipstone calibrate"
             )
         share = float(document["operand_share"])
         node, voltage = int(document["node_nm"]), float(document["voltage"])
         return Gateware(document["source"], node, voltage, parts, share, document)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise MappingError(
+        raise TechnologyError(
             f"{where} is not a calibration of the gateware ({error!r}); make one with skipstone calibrate"
         ) from None

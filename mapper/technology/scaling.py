@@ -14,7 +14,7 @@ from functools import cache
 from importlib import resources
 from math import exp, log
 
-from skipstone.mapper.errors import TechnologyError
+from skipstone.errors import TechnologyError
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import exp2, log2
 
-from skipstone.mapper.errors import TechnologyError
+from skipstone.errors import TechnologyError
 from skipstone.mapper.technology.scaling import Factors
 
 QUANTITIES = ("read_pj", "write_pj", "leakage_mw", "area_um2", "access_ns")

@@ -19,7 +19,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skipstone.mapper.errors import MappingError, TechnologyError
+from skipstone.errors import TechnologyError
 from skipstone.mapper.technology.logic_cells import Gateware, load_gateware
 from skipstone.mapper.technology.scaling import Factors, Process, load_scaling
 from skipstone.mapper.technology.sram import Sram, SramTable
@@ -195,7 +195,7 @@ def _sram_table(file: TechnologyFile, process: Process, folder: Path | None) -> 
 def _gateware(logic: Logic, folder: Path | None) -> Gateware:
     try:
         return load_gateware((folder or Path()) / logic.calibration) if logic.calibration else load_gateware()
-    except MappingError as error:
+    except TechnologyError as error:
         raise TechnologyError(f"[logic] calibration: {error}") from None
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from skipstone.errors import MappingError
 from skipstone.hw import timing
 from skipstone.hw.design import Design
-from skipstone.mapper.errors import MappingError
 from skipstone.mapper.program import LayerSchedule, Program
 from skipstone.mapper.results.layer_cycles import LayerCycles
 from skipstone.mapper.results.timeline import (

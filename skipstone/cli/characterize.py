@@ -164,13 +164,13 @@ def differences(document: dict[str, Any]) -> list[str]:
     """Each component of `tiny` against the carried calibration."""
     import json
 
+    from skipstone.errors import TechnologyError
     from skipstone.hw.design import load_design
-    from skipstone.mapper.errors import MappingError
     from skipstone.mapper.technology.logic_cells import load_gateware, parse_gateware
 
     try:
         carried = load_gateware()
-    except (MappingError, OSError):
+    except (TechnologyError, OSError):
         return ["no carried calibration to compare with"]
     made = parse_gateware(json.dumps(document), "the new calibration")
     design, lines = load_design("tiny"), [f"on 'tiny', against the carried one ({carried.document['library']}):"]

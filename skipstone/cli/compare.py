@@ -55,8 +55,8 @@ def read_result(path: Path) -> NetworkResult:
     """The result that ``run --json`` or ``verify --json`` wrote. SkipstoneError, with the file's name, for any other file."""
     import json
 
-    from skipstone.errors import SkipstoneError
-    from skipstone.mapper.results.network import NetworkResult, ResultError
+    from skipstone.errors import ResultError, SkipstoneError
+    from skipstone.mapper.results.network import NetworkResult
 
     try:
         values: Any = json.loads(path.read_text(encoding="utf-8"))

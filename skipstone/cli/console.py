@@ -21,15 +21,20 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def errors() -> Iterator[None]:
-    """A user's mistake becomes one message and exit code 2."""
-    from skipstone.errors import DesignError, SimulationError, SkipstoneError
-    from skipstone.mapper.errors import MappingError
+def errors(fit_memories: bool | None = None) -> Iterator[None]:
+    """Turns a user's mistake into one message and exit code 2.
+
+    Args:
+        fit_memories: Whether ``--fit-memories`` was asked for; None where the command has no such option.
+    """
+    from skipstone.errors import SkipstoneError
 
     try:
         yield
-    except (SkipstoneError, DesignError, MappingError, SimulationError) as error:
+    except SkipstoneError as error:
         message = str(error)
+        if fit_memories is False and memory_too_small(error):
+            message += "; --fit-memories enlarges the memories to what the network needs"
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         message = f"cannot read or write{where}: {error.strerror or error}"
@@ -42,6 +47,14 @@ def errors() -> Iterator[None]:
         return
     typer.echo(f"skipstone: {message}", err=True)
     raise typer.Exit(2) from None
+
+
+def memory_too_small(error: Exception) -> bool:
+    """Whether a larger memory of the design would mend ``error``."""
+    from skipstone.errors import MappingError
+    from skipstone.mapper.lowering.memory_fit import ROOMY
+
+    return isinstance(error, MappingError) and error.parameter in ROOMY
 
 
 @contextmanager

@@ -90,7 +90,7 @@ def run(
     json_file: Json = None,
 ) -> None:
     """Compress NETWORK, map it onto the array and cost it exactly: cycles, energy, accuracy; writes report.html."""
-    with errors():
+    with errors(fit_memories):
         options = compression_options(
             prune,
             weight_bits,
@@ -147,7 +147,7 @@ def verify(
     ] = "verilator",
 ) -> None:
     """Like run, then the whole network through the RTL under cocotb: every cycle and every output compared."""
-    with errors():
+    with errors(fit_memories):
         options = compression_options(
             prune,
             weight_bits,
@@ -230,7 +230,7 @@ def export(
     fit_memories: FitMemories = False,
 ) -> None:
     """Write the Verilog, the memory images, the program as JSON, and a testbench for any simulator."""
-    with errors():
+    with errors(fit_memories):
         options = compression_options(
             prune,
             weight_bits,

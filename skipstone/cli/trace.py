@@ -63,7 +63,7 @@ def trace_command(
     out: Out = Path("out"),
 ) -> None:
     """Write the exact schedule as a trace for ui.perfetto.dev: loader, windows, rows with the causes of waits, drain."""
-    with errors():
+    with errors(fit_memories):
         options = compression_options(
             prune,
             weight_bits,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from skipstone.errors import DesignError, SkipstoneError
+from skipstone.errors import SkipstoneError
 from skipstone.explore.accuracy import AccuracyMeter
 from skipstone.explore.compression import CompressedNetwork, Compression, Compressor
 from skipstone.explore.space import FITTED, MEMORIES, Choice, divisor
@@ -25,7 +25,6 @@ from skipstone.mapper.energy.area import area_um2
 from skipstone.mapper.energy.clock import clocked
 from skipstone.mapper.energy.energy import network_energy
 from skipstone.mapper.energy.operands import IMAGES, Operands
-from skipstone.mapper.errors import MappingError, TechnologyError
 from skipstone.mapper.lowering.compile import compile_network
 from skipstone.mapper.lowering.memory_fit import COUNTED, ROOMY, memories_needed, memory_size
 from skipstone.mapper.lowering.workload import UNFOLDED
@@ -112,7 +111,7 @@ class Evaluator:
         self.meter = AccuracyMeter(given.evaluation, self._settings.accuracy_images, store)
         self._technologies: dict[tuple[str, float | None], Technology] = {}
         self._operands: dict[str, Operands] = {}
-        self._mapped: dict[tuple[str, Design], _Mapped | str] = {}
+        self._mapped: dict[tuple[str, Design], _Mapped | SkipstoneError] = {}
 
     @property
     def has_accuracy(self) -> bool:
@@ -141,7 +140,7 @@ class Evaluator:
             if mapped.depends_on_memories:
                 mapped = self._map(compressed, design)
             return Evaluation(design, self._figures(choice, compressed, mapped, design, metrics))
-        except (SkipstoneError, MappingError, DesignError, TechnologyError) as error:
+        except SkipstoneError as error:
             return Evaluation(design, {}, str(error))
 
     def _technology(self, which: str, frequency_mhz: float | None) -> Technology:
@@ -186,12 +185,12 @@ class Evaluator:
         if key not in self._mapped:
             try:
                 self._mapped[key] = _mapped(compressed.network, design, self._operands_of(compressed))
-            except (MappingError, DesignError) as error:
-                self._mapped[key] = str(error)
-        found = self._mapped[key]
-        if isinstance(found, str):
-            raise MappingError(found)
-        return found
+            except SkipstoneError as error:
+                self._mapped[key] = error
+        mapped = self._mapped[key]
+        if isinstance(mapped, SkipstoneError):
+            raise mapped.with_traceback(None)
+        return mapped
 
     def _operands_of(self, compressed: CompressedNetwork) -> Operands:
         if compressed.digest not in self._operands:

@@ -23,9 +23,8 @@ from skipstone.mapper.energy.energy import energy_by_part, energy_sources, layer
 from skipstone.mapper.energy.memory_map import memory_uses, row_entries, tensor_places
 from skipstone.mapper.energy.offchip import loading
 from skipstone.mapper.energy.operands import IMAGES, Operands
-from skipstone.mapper.errors import MappingError
 from skipstone.mapper.lowering.compile import compile_network
-from skipstone.mapper.lowering.memory_fit import ROOMY, with_memories_for
+from skipstone.mapper.lowering.memory_fit import with_memories_for
 from skipstone.mapper.program import LayerProgram, Program
 from skipstone.mapper.results.layer_cycles import LayerCycles
 from skipstone.mapper.results.network import STALLS, Accuracy, LayerResult, NetworkResult
@@ -54,12 +53,7 @@ class CostedNetwork:
 
 def cost_network(prepared: PreparedNetwork, design: Design) -> CostedNetwork:
     """Maps and costs the compressed network, and the dense one for comparison."""
-    try:
-        program = compile_network(prepared.compressed, design)
-    except MappingError as error:
-        if any(f"raise {memory} to" in str(error) for memory in ROOMY):
-            raise MappingError(f"{error}; --fit-memories enlarges the memories to what the network needs") from None
-        raise
+    program = compile_network(prepared.compressed, design)
     cycles = network_cycles(program)
     dense_program, dense_cycles = program, cycles
     if prepared.dense is not prepared.compressed:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from skipstone.errors import TechnologyError
 from skipstone.hw.design import built_in_designs
 from skipstone.mapper.energy.clock import Timing, clocked, timing
 from skipstone.mapper.energy.ports import memories
-from skipstone.mapper.errors import TechnologyError
 from skipstone.mapper.technology.logic_cells import load_gateware
 from skipstone.mapper.technology.technology import load_technology
 from tests.mapper.energy.test_energy import DESIGN

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from skipstone.errors import TechnologyError
 from skipstone.hw.design import Design, built_in_designs
 from skipstone.mapper.counters import COUNTERS, Actions
 from skipstone.mapper.energy.energy import PARTS, energy_by_part, energy_sources, layer_terms, network_energy, rates
 from skipstone.mapper.energy.ports import memories
-from skipstone.mapper.errors import TechnologyError
 from skipstone.mapper.technology.logic_cells import load_gateware
 from skipstone.mapper.technology.technology import Technology, load_technology
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from skipstone.errors import MappingError
 from skipstone.hw.design import Design
 from skipstone.mapper.energy.memory_map import memory_uses, row_entries, tensor_places
-from skipstone.mapper.errors import MappingError
 from skipstone.mapper.lowering.compile import compile_network
 from skipstone.mapper.lowering.memory_fit import memories_needed
 from skipstone.mapper.program import Program

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skipstone.errors import DesignError
+from skipstone.errors import DesignError, TechnologyError
 from skipstone.hw.design import Design, load_design
-from skipstone.mapper.errors import MappingError
 from skipstone.mapper.fpga.blocks import blocks
 from skipstone.mapper.fpga.memories import KINDS, mapped, memories
 from skipstone.mapper.fpga.resources import RESOURCES, devices, dsps, errors, hold_out, resources, source
@@ -164,5 +163,5 @@ def test_the_source_names_tool_and_command():
 
 
 def test_an_unknown_device_is_refused():
-    with pytest.raises(MappingError, match="unknown FPGA 'ice40'; known are ecp5"):
+    with pytest.raises(TechnologyError, match="unknown FPGA 'ice40'; known are ecp5"):
         resources(TINY, "ice40")

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from skipstone.errors import MappingError
 from skipstone.hw.design import Design
-from skipstone.mapper.errors import MappingError
 from skipstone.mapper.lowering.compile import compile_network
-from skipstone.mapper.lowering.limits import accumulator_range
+from skipstone.mapper.lowering.limits import accumulator_range, too_small
 from skipstone.mapper.timing.cycles import network_cycles
 from skipstone.models.quantization.network import QuantizedNetwork
 from tests.sim.networks import layer, tensor
@@ -56,6 +56,27 @@ def needed(message: str, parameter: str) -> int:
     return int(message.split(f"raise {parameter} to ")[1].split()[0])
 
 
+@pytest.mark.parametrize(
+    ("network", "changes", "layer", "parameter", "need"),
+    [
+        (residual(), {"weight_entries": 4}, "first", "weight_entries", None),
+        (residual(), {"load_entries": 4}, "first", "load_entries", None),
+        (residual(), {"parameter_words": 4}, "first", "parameter_words", None),
+        (residual(), {"activation_words": 4}, None, "activation_words", None),
+        (residual(), {"layers": 1}, None, "layers", 2),
+        (residual(stride=3), {}, "first", "max_stride", 3),
+        (replace(residual(), activation_bits=6), {}, None, "activation_bits", 6),
+    ],
+)
+def test_a_refusal_carries_what_its_text_says(network, changes, layer, parameter, need):
+    design = DESIGN.replace(**changes)
+    with pytest.raises(MappingError) as caught:
+        compile_network(network, design)
+    error = caught.value
+    assert (error.layer, error.parameter, error.have) == (layer, parameter, getattr(design, parameter))
+    assert error.need == (needed(str(error), parameter) if need is None else need)
+
+
 @pytest.mark.parametrize("parameter", ["weight_entries", "load_entries", "parameter_words", "activation_words"])
 def test_memories_too_small_by_one_are_refused_and_the_named_value_fits(parameter):
     """The value in the message is the smallest that does: it compiles, one less does not."""
@@ -72,7 +93,7 @@ def test_stride_beyond_the_design():
 
 
 def test_what_no_design_can_have_is_not_asked_for():
-    assert str(MappingError.too_small("a", "stride 20", 20, "max_stride", 4)) == (
+    assert str(too_small("a", "stride 20", 20, "max_stride", 4)) == (
         "layer 'a': stride 20 needs max_stride 20; no design can have more than 16"
     )
 
@@ -91,7 +112,7 @@ def test_too_many_layers():
 
 def test_bits_that_do_not_match():
     network = replace(residual(), activation_bits=6)
-    assert "has 6-bit activations, design 'small' 8-bit ones; quantize with --activation-bits 8" in refused(network)
+    assert "has 6-bit activations, design 'small' 8-bit ones; quantize to activation_bits 8" in refused(network)
 
 
 def with_weights(network: QuantizedNetwork, *weights: np.ndarray) -> QuantizedNetwork:
@@ -105,27 +126,27 @@ def test_weights_that_the_multiplier_cannot_say():
     ones, three, wide = np.ones(shape, int), np.full(shape, 3), np.full(shape, -129)
     compile_network(network, DESIGN)
     assert refused(with_weights(network, ones, wide)) == (
-        "layer 'second' has the weight -129, of 9 bits, design 'small' takes 8; quantize with --weight-bits 8 or set "
-        "weight_bits = 9"
+        "layer 'second' has the weight -129, of 9 bits, design 'small' takes 8; quantize to weight_bits 8 or set "
+        "the design's to 9"
     )
     compile_network(with_weights(network, ones, np.full(shape, -128)), DESIGN)
     shift = DESIGN.replace(multiplier="shift", weight_bits=4)
     assert refused(with_weights(network, ones, three), shift) == (
         "layer 'second' has the weight 3, design 'small' with multiplier = 'shift' takes powers of two, plus or minus 1 to 128; "
-        "quantize with --weight-code power_of_two or use a design with multiplier = 'linear'"
+        "quantize with weight code power_of_two or use a design with multiplier = 'linear'"
     )
     compile_network(with_weights(network, ones, np.full(shape, -128)), shift)
     assert "has the weight 256" in refused(with_weights(network, ones, np.full(shape, 256)), shift)
     additive = DESIGN.replace(multiplier="additive", weight_bits=5)
     assert refused(with_weights(network, ones, np.full(shape, 5)), additive) == (
         "layer 'second' has the weight 5, design 'small' with multiplier = 'additive' takes additive powers of two of 5 bits, "
-        "plus or minus 1 to 48; quantize with --weight-code additive_power_of_two --weight-bits 5 or use a design with "
+        "plus or minus 1 to 48; quantize with weight code additive_power_of_two of 5 bits or use a design with "
         "multiplier = 'linear'"
     )
     compile_network(with_weights(network, ones, np.resize([48, -36, 0, 3], shape)), additive)
     sign = DESIGN.replace(multiplier="sign")
     assert refused(with_weights(network, -2 * ones, -ones), sign) == (
-        "layer 'first' has the weight -2, design 'small' with multiplier = 'sign' takes 1 or -1; quantize with --weight-code "
+        "layer 'first' has the weight -2, design 'small' with multiplier = 'sign' takes 1 or -1; quantize with weight code "
         "ternary or use a design with multiplier = 'linear'"
     )
     compile_network(with_weights(network, ones, -ones), sign)
@@ -142,7 +163,7 @@ def test_codebooks():
     five = np.resize([5, -7, 0, 100, 3, 4], shape)
     assert refused(with_weights(network, five, four), design) == (
         "layer 'first' has 5 different weights (such as 100), the codebooks of design 'small' have 4; quantize with "
-        "--weight-code codebook:4, raise codebook_entries to 8, or use a design with multiplier = 'linear'"
+        "weight code codebook:4, raise codebook_entries to 8, or use a design with multiplier = 'linear'"
     )
     both = with_weights(network, five, four)
     assert refused(both, design.replace(codebook_entries=8)) == (

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from skipstone.errors import MappingError
 from skipstone.hw.design import Design
-from skipstone.mapper.errors import MappingError
 from skipstone.mapper.lowering.layout import Layout, connected, read_by, tied_tensors
 from skipstone.mapper.lowering.workload import folded_shape
 from skipstone.models.quantization.network import QuantizedLayer, QuantizedNetwork

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from skipstone.errors import MappingError
 from skipstone.hw.design import Design
-from skipstone.mapper.errors import MappingError
 from skipstone.mapper.lowering.compile import compile_network
 from skipstone.mapper.lowering.limits import accumulator_range, check_geometry, check_numbers, check_widths
 from skipstone.mapper.lowering.workload import lower
@@ -94,7 +94,7 @@ def test_constants(name, fits, does_not, text):
 def test_bits_of_activations():
     network = one_layer(np.ones((1, 1, 1, 1)))
     check_widths(network, DESIGN)
-    with pytest.raises(MappingError, match="set activation_bits = 7"):
+    with pytest.raises(MappingError, match="quantize to activation_bits 8 or set the design's to 7"):
         check_widths(replace(network, activation_bits=7), DESIGN)
 
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from skipstone.errors import MappingError
 from skipstone.hw.design import ALL_TILES_FREE, Design
-from skipstone.mapper.errors import MappingError
 from skipstone.mapper.lowering import compile
 from skipstone.mapper.lowering.compile import compile_network
 from skipstone.mapper.lowering.workload import UNFOLDED

@@ -2,7 +2,7 @@
 
 import pytest
 
-from skipstone.mapper.errors import MappingError
+from skipstone.errors import MappingError
 from skipstone.mapper.lowering.compile import compile_network
 from skipstone.mapper.lowering.memory_fit import COUNTED, ROOMY, memories_needed, memory_size, with_memories_for
 from skipstone.mapper.timing.cycles import network_cycles

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skipstone.mapper.errors import MappingError
+from skipstone.errors import MappingError
 from skipstone.mapper.lowering.placement import place
 
 

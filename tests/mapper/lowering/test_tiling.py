@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from skipstone.errors import MappingError
 from skipstone.hw.design import Design
-from skipstone.mapper.errors import MappingError
 from skipstone.mapper.lowering import tiling
 from skipstone.mapper.lowering.tiling import CLOSE, TILES_TRIED, MappedWorkload
 from skipstone.mapper.lowering.windows import list_words, plan_windows

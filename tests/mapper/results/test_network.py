@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from skipstone.mapper.results.network import SCHEMA, NetworkResult, ResultError
+from skipstone.errors import ResultError
+from skipstone.mapper.results.network import SCHEMA, NetworkResult
 from tests.reports.networks import host_layer, layer, network, resnet8
 
 RESULTS = [resnet8(), resnet8(rtl=False, fmax_mhz=None), network((layer(folds=((2, 2), (1, 1))), host_layer()))]

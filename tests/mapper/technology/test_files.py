@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from skipstone.mapper.errors import TechnologyError
+from skipstone.errors import TechnologyError
 from skipstone.mapper.technology.files import parse_technology_file, read_technology_file
 
 DATA = Path(__file__).parents[3] / "mapper" / "technology" / "data"

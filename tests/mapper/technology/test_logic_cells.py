@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from skipstone.errors import TechnologyError
 from skipstone.hw.design import Design, built_in_designs, load_design
 from skipstone.mapper.counters import Actions
-from skipstone.mapper.errors import MappingError
 from skipstone.mapper.technology.logic_cells import COMPONENTS, load_gateware
 
 GATEWARE = load_gateware()
@@ -122,10 +122,10 @@ def test_area_is_within_what_the_fit_claims() -> None:
 def test_other_files_are_refused(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "c.json"
     path.write_text(text)
-    with pytest.raises(MappingError, match=message):
+    with pytest.raises(TechnologyError, match=message):
         load_gateware(path)
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(MappingError, match="cannot read the calibration file"):
+    with pytest.raises(TechnologyError, match="cannot read the calibration file"):
         load_gateware(tmp_path / "absent.json")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skipstone.mapper.errors import TechnologyError
+from skipstone.errors import TechnologyError
 from skipstone.mapper.technology.scaling import Factors, Process, load_scaling, polynomial
 
 SCALING = load_scaling()

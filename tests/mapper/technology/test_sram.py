@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skipstone.mapper.errors import TechnologyError
+from skipstone.errors import TechnologyError
 from skipstone.mapper.technology import sram_table
 from skipstone.mapper.technology.scaling import Factors
 from skipstone.mapper.technology.sram import Curve, SramTable

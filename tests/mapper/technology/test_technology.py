@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from skipstone.mapper.errors import TechnologyError
+from skipstone.errors import TechnologyError
 from skipstone.mapper.technology.scaling import Factors, Process, load_scaling
 from skipstone.mapper.technology.technology import DEFAULT_NODE_NM, load_technology, technology_files
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from skipstone.errors import MappingError
 from skipstone.hw.design import ALL_TILES_FREE, Design
-from skipstone.mapper.errors import MappingError
 from skipstone.mapper.results.layer_cycles import LayerCycles
 from skipstone.mapper.results.timeline import (
     BALANCE_WAIT,

@@ -372,6 +372,13 @@ def test_memories_that_do_not_fit_can_be_enlarged(place, memory):
     assert result["total_cycles"] == json.loads((place / "s.json").read_text())["total_cycles"]
 
 
+@pytest.mark.parametrize("command", ["verify", "export", "trace"])
+def test_every_command_with_the_option_names_it(place, command):
+    (place / "little.toml").write_text(TINY_DESIGN.replace("layers = 8", "layers = 1"))
+    message = mistake(place, command, "small.onnx", "--design", "little.toml", "--out", "o")
+    assert message.endswith("; --fit-memories enlarges the memories to what the network needs")
+
+
 def test_other_refusals_do_not_promise_that_memories_help(place):
     (place / "little.toml").write_text(TINY_DESIGN + "accumulator_bits = 16\n")
     assert "--fit-memories" not in mistake(place, "run", "small.onnx", "--design", "little.toml")

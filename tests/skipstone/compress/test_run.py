@@ -123,7 +123,7 @@ def test_figures_of_a_result(place, design):
 
 
 def test_a_network_that_the_design_cannot_run_is_refused_before_any_step(place, design):
-    from skipstone.mapper.errors import MappingError
+    from skipstone.errors import MappingError
 
     with pytest.raises(MappingError, match="first"):
         run(place, {"do": "prune", "amount": 0.5}, out="misfit", design=design.replace(max_dimension=4))

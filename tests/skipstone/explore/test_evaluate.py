@@ -9,13 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from skipstone.errors import MappingError
 from skipstone.explore.evaluate import Evaluation, EvaluationSettings, Evaluator
 from skipstone.explore.space import MEMORIES, parse_space
 from skipstone.flow.evaluate import evaluate_network
 from skipstone.flow.prepare import CompressionOptions
 from skipstone.hw.design import Design
 from skipstone.mapper.energy.clock import timing
-from skipstone.mapper.errors import MappingError
 from skipstone.mapper.lowering.compile import compile_network
 from skipstone.mapper.technology.technology import load_technology
 from skipstone.mapper.timing.cycles import schedule_cycles

@@ -2,9 +2,9 @@
 
 import pytest
 
+from skipstone.errors import TechnologyError
 from skipstone.flow.evaluate import evaluate_network
 from skipstone.hw.design import load_design
-from skipstone.mapper.errors import TechnologyError
 from skipstone.mapper.technology.technology import load_technology
 from tests.skipstone.builders import small_network
 from tests.skipstone.cli.test_main import TINY_DESIGN

@@ -1,0 +1,39 @@
+"""A user's mistake is one line and exit code 2; a memory that is too small gets the option that enlarges it."""
+
+from __future__ import annotations
+
+import pytest
+import typer
+
+from skipstone.cli.console import errors
+from skipstone.errors import DesignError, MappingError, SkipstoneError
+from skipstone.mapper.lowering.memory_fit import ROOMY
+
+HINT = "; --fit-memories enlarges the memories to what the network needs"
+
+
+def printed(capsys: pytest.CaptureFixture[str], error: Exception, fit_memories: bool | None = None) -> str:
+    with pytest.raises(typer.Exit) as caught, errors(fit_memories):
+        raise error
+    assert caught.value.exit_code == 2
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize("memory", ROOMY)
+def test_a_memory_that_is_too_small_gets_the_hint_where_the_option_is_there_and_off(capsys, memory):
+    error = MappingError("too small", parameter=memory, need=2, have=1)
+    assert printed(capsys, error, False) == f"skipstone: too small{HINT}\n"
+    assert printed(capsys, error, True) == printed(capsys, error, None) == "skipstone: too small\n"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MappingError("no", parameter="max_stride", need=3, have=2),
+        MappingError("no"),
+        DesignError("no"),
+        SkipstoneError("no"),
+    ],
+)
+def test_other_mistakes_get_none(capsys, error):
+    assert printed(capsys, error, False) == "skipstone: no\n"
