@@ -1,7 +1,7 @@
-"""Two or more results side by side: what was asked for differently, and what came out, in total and layer by layer.
+"""Two or more results side by side: options and parameters that differ, and costs in total and layer by layer.
 
-The first run is what the others are compared with. Layers are matched by name; where one run has layers together (``a+b``) that
-another has apart, their sums are compared.
+The others are compared with the first run. Layers are matched by name; where a run merges layers (``a+b``) that another keeps
+apart, their sums are compared.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class LayerCost:
-    """A layer, or several that some run has together, in one run."""
+    """Costs of a layer in a run, or of several layers that some run merges."""
 
     cycles: int
     cycles_by_cause: Mapping[str, float]
@@ -55,7 +55,7 @@ class ComparedLayer:
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure of the whole network: ``value`` of a result, in ``unit``; None where it is not known."""
+    """A figure of the network: ``value`` of a result in ``unit``, or None where the result lacks it."""
 
     name: str
     unit: str
@@ -75,7 +75,7 @@ METRICS = (
     Metric(
         "nonzero weights",
         "",
-        lambda r: sum(one.nnz for one in r.layers if trained(one)),
+        lambda r: sum(layer.nnz for layer in r.layers if trained(layer)),
         "weights that are stored",
     ),
     Metric("dense cycles", "", lambda r: r.dense_total_cycles or None, "the network unpruned on the same array"),
@@ -84,7 +84,8 @@ METRICS = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """``differences`` of options and of design parameters, ``same`` what all runs share, ``layers`` in the first run's order."""
+    """``differences``: options and design parameters that differ; ``same``: those that all runs share; ``layers`` in the first
+    run's order."""
 
     runs: tuple[Run, ...]
     differences: tuple[Difference, ...]
@@ -119,7 +120,7 @@ class Comparison:
                 }
                 for index, run in enumerate(self.runs)
             ],
-            "differences": {one.name: list(one.values) for one in self.differences},
+            "differences": {difference.name: list(difference.values) for difference in self.differences},
             "same": dict(self.same),
             "layers": [
                 {
@@ -134,13 +135,17 @@ class Comparison:
 
 
 def compare(results: Sequence[tuple[str, NetworkResult]]) -> Comparison:
-    """Compares two or more results, each with its label."""
+    """Compares results, each with its label; all others with the first.
+
+    Raises:
+        ValueError: there are fewer than two.
+    """
     if len(results) < 2:
         raise ValueError(f"there must be at least two results to compare, not {len(results)}")
     runs = tuple(Run(label, result) for label, result in results)
-    asked = [_asked(run.result) for run in runs]
-    names = list(dict.fromkeys(name for one in asked for name in one))
-    values = {name: tuple(one.get(name) for one in asked) for name in names}
+    settings = [_settings(run.result) for run in runs]
+    names = dict.fromkeys(name for by_name in settings for name in by_name)
+    values = {name: tuple(by_name.get(name) for by_name in settings) for name in names}
     return Comparison(
         runs,
         tuple(Difference(name, each) for name, each in values.items() if any(value != each[0] for value in each)),
@@ -149,7 +154,7 @@ def compare(results: Sequence[tuple[str, NetworkResult]]) -> Comparison:
     )
 
 
-def _asked(result: NetworkResult) -> dict[str, Any]:
+def _settings(result: NetworkResult) -> dict[str, Any]:
     """Options and design parameters."""
     options = {
         "network": result.network,
@@ -168,27 +173,27 @@ def _asked(result: NetworkResult) -> dict[str, Any]:
 
 
 def _layers(results: list[NetworkResult]) -> list[ComparedLayer]:
-    """Layers that share a layer of the network in some run, directly or over others, are one."""
+    """Layers that share a layer of the network in some run, directly or over others, are compared as one layer."""
     group: dict[str, str] = {}
     for result in results:
         for layer in result.layers:
             parts = layer.layers or (layer.name,)
-            kept = group.get(parts[0], parts[0])
+            target = group.get(parts[0], parts[0])
             joined = {group.get(part, part) for part in parts}
-            group.update(dict.fromkeys(parts, kept))
-            group = {name: kept if root in joined else root for name, root in group.items()}
+            group.update(dict.fromkeys(parts, target))
+            group = {name: target if root in joined else root for name, root in group.items()}
     members: dict[str, list[list[LayerResult]]] = {}
     for index, result in enumerate(results):
         for layer in result.layers:
             root = group[(layer.layers or (layer.name,))[0]]
             members.setdefault(root, [[] for _ in results])[index].append(layer)
-    made = []
+    compared = []
     for lists in members.values():
         names = dict.fromkeys(part for layers in lists for layer in layers for part in (layer.layers or (layer.name,)))
         costs = tuple(_cost([layer for layer in layers if not layer.on_host]) for layers in lists)
         if any(costs):
-            made.append(ComparedLayer("+".join(names), costs))
-    return made
+            compared.append(ComparedLayer("+".join(names), costs))
+    return compared
 
 
 def _cost(layers: list[LayerResult]) -> LayerCost | None:
@@ -211,5 +216,5 @@ def _percent(share: float | None) -> float | None:
 
 
 def _last_accuracy(result: NetworkResult) -> float | None:
-    known = accuracies(result)
-    return known[-1][1] if known else None
+    measured = accuracies(result)
+    return measured[-1][1] if measured else None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import html
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from rich import box
@@ -12,15 +11,25 @@ from rich.table import Table
 from skipstone.mapper.results.sensitivity import SensitivityPoint, SensitivityResult, What
 from skipstone.reports.network.summary import NONE, count, percent
 from skipstone.reports.network.tables import cell
-from skipstone.reports.web.figures import COLOURS, Figure, Grid, Key, Numbers
-from skipstone.reports.web.page import Card, cards_html, figure_html, page_html, rows_html, table_html, write_page
+from skipstone.reports.web.figures import COLOURS, Figure, Grid, Key, Numbers, plot_text
+from skipstone.reports.web.page import FIGURES, TABLE, Card, Page, Section, page_html
 
 HEIGHT = 460
+SUMMARY = "reports/compression/templates/summary.html.j2"
 TITLES: dict[What, str] = {"sparsity": "sparsity", "bits": "weight bits"}
 
 
+@dataclass(frozen=True)
+class Summary:
+    """Large figures of the network as it is, and how it was pruned and measured."""
+
+    cards: tuple[Card, ...]
+    rows: tuple[tuple[str, str], ...]
+
+
 def sensitivity_table(result: SensitivityResult, what: What = "sparsity") -> Table:
-    """Layers by sparsities (or bits): accuracy in %, and beside it the share of the network's cycles that is saved."""
+    """A table for the terminal: a row for each layer; for each sparsity (or number of bits) the accuracy in %, and the share of
+    the network's cycles that is saved."""
     table = Table(
         title=cell(f"{result.network} on {result.design}: each layer alone, by {TITLES[what]}"),
         box=box.SIMPLE_HEAD,
@@ -47,41 +56,26 @@ def sensitivity_table(result: SensitivityResult, what: What = "sparsity") -> Tab
     return table
 
 
-def write_sensitivity(result: SensitivityResult, path: Path) -> None:
-    """Writes the page to ``path``, whole or not at all; OSError where that can't be done."""
-    title, sections, header, figures = _page(result)
-    write_page(path, title, sections, header, figures)
-
-
 def sensitivity_html(result: SensitivityResult) -> str:
-    """The page."""
-    return page_html(*_page(result))
+    """The page as HTML."""
+    return page_html(sensitivity_page(result))
 
 
-def _page(result: SensitivityResult) -> tuple[str, list[tuple[str, str, str]], str, list[Figure]]:
+def sensitivity_page(result: SensitivityResult) -> Page:
+    """The page: accuracy and saved cycles as plots and tables, for sparsities and for bits as far as the result has them."""
     kinds: list[What] = [what for what in TITLES if result.values(what)]
-    figures = [figure for what in kinds for figure in sensitivity_figures(result, what)]
-    worst = min(result.points, key=lambda point: point.accuracy, default=None)
-    cards = [
-        Card("accuracy as it is", percent(result.accuracy, 2), f"float, {result.images:,} images"),
-        Card("cycles as it is", count(result.cycles), result.design),
-        Card(
-            "largest loss",
-            NONE if worst is None else f"{100 * worst.accuracy_lost:.1f} points",
-            "" if worst is None else f"{worst.layer}, {_words(worst)}",
+    figures = tuple(figure for what in kinds for figure in sensitivity_figures(result, what))
+    return Page(
+        title=f"{result.network} on {result.design}: sensitivity",
+        heading=f"Sensitivity of {result.network} on {result.design}",
+        lead="Each layer compressed alone: what it costs in accuracy, and what it saves in cycles of the whole network.",
+        sections=(
+            Section("summary", "Summary", SUMMARY, _summary(result)),
+            *(Section(figure.name, figure.title, FIGURES, (figure,)) for figure in figures),
+            *(Section(f"{what}-points", f"By {TITLES[what]}", TABLE, _grid(result, what)) for what in kinds),
         ),
-    ]
-    sections = [
-        ("summary", "Summary", cards_html(cards) + rows_html([("pruning", result.method), *_notes(result)])),
-        *((figure.name, figure.title, figure_html(figure)) for figure in figures),
-        *((f"{what}-points", f"By {TITLES[what]}", table_html(_grid(result, what), TITLES[what])) for what in kinds),
-    ]
-    name, design = html.escape(result.network), html.escape(result.design)
-    header = (
-        f'<h1>Sensitivity of {name} on {design}</h1><p class="lead">Each layer compressed alone: what it costs in accuracy, '
-        "and what it saves in cycles of the whole network.</p>"
+        figures=figures,
     )
-    return f"{result.network} on {result.design}: sensitivity", sections, header, figures
 
 
 def sensitivity_figures(result: SensitivityResult, what: What) -> tuple[Figure, ...]:
@@ -96,10 +90,10 @@ def sensitivity_figures(result: SensitivityResult, what: What) -> tuple[Figure, 
         title if what == "bits" else f"{title}, %",
         "accuracy, %",
         [
-            [point.value if what == "bits" else 100 * point.value for point in _of(result, name, what)]
+            [point.value if what == "bits" else 100 * point.value for point in result.of(name, what)]
             for name in _names(result)
         ],
-        [[100 * point.accuracy for point in _of(result, name, what)] for name in _names(result)],
+        [[100 * point.accuracy for point in result.of(name, what)] for name in _names(result)],
     )
     if result.cycles is None:
         return (over,)
@@ -112,10 +106,26 @@ def sensitivity_figures(result: SensitivityResult, what: What) -> tuple[Figure, 
         "run along the bottom.",
         "cycles saved",
         "accuracy lost, percentage points",
-        [[float(point.cycles_saved or 0) for point in _of(result, name, what)] for name in _names(result)],
-        [[100 * point.accuracy_lost for point in _of(result, name, what)] for name in _names(result)],
+        [[float(point.cycles_saved or 0) for point in result.of(name, what)] for name in _names(result)],
+        [[100 * point.accuracy_lost for point in result.of(name, what)] for name in _names(result)],
     )
     return over, against
+
+
+def _summary(result: SensitivityResult) -> Summary:
+    worst = min(result.points, key=lambda point: point.accuracy, default=None)
+    return Summary(
+        cards=(
+            Card("accuracy as it is", percent(result.accuracy, 2), f"float, {result.images:,} images"),
+            Card("cycles as it is", count(result.cycles), result.design),
+            Card(
+                "largest loss",
+                NONE if worst is None else f"{100 * worst.accuracy_lost:.1f} points",
+                "" if worst is None else f"{worst.layer}, {_amount(worst)}",
+            ),
+        ),
+        rows=(("pruning", result.method), *(("note", note) for note in result.notes)),
+    )
 
 
 def _figure(
@@ -136,10 +146,10 @@ def _figure(
             "mode": "lines+markers",
             "meta": index % COLOURS,
             "marker": {"size": 8, "symbol": ("circle", "square", "diamond")[index // COLOURS % 3]},
-            "name": html.escape(layer),
+            "name": plot_text(layer),
             "x": x,
             "y": y,
-            "customdata": [f"{html.escape(layer)}, {_words(point)}" for point in _of(result, layer, what)],
+            "customdata": [plot_text(f"{layer}, {_amount(point)}") for point in result.of(layer, what)],
             "hovertemplate": f"%{{customdata}}<br>{x_title}: %{{x:,.4~r}}<br>{y_title}: %{{y:.2f}}<extra></extra>",
         }
         for index, (layer, x, y) in enumerate(zip(names, xs, ys, strict=True))
@@ -163,7 +173,7 @@ def _figure(
             tuple(
                 (layer, point.value, point.accuracy, point.accuracy_lost, point.cycles, point.cycles_saved)
                 for layer in names
-                for point in _of(result, layer, what)
+                for point in result.of(layer, what)
             ),
         ),
     )
@@ -189,15 +199,8 @@ def _names(result: SensitivityResult) -> list[str]:
     return [layer.name for layer in result.layers]
 
 
-def _of(result: SensitivityResult, layer: str, what: What) -> tuple[SensitivityPoint, ...]:
-    return result.of(layer, what)
-
-
-def _notes(result: SensitivityResult) -> list[tuple[str, str]]:
-    return [("note", note) for note in result.notes]
-
-
-def _words(point: SensitivityPoint) -> str:
+def _amount(point: SensitivityPoint) -> str:
+    """How much a layer is compressed, in words."""
     return f"{point.value:g} bits" if point.what == "bits" else f"{percent(point.value, 0)} zeros"
 
 

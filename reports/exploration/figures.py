@@ -1,9 +1,8 @@
-"""The exploration's plots: front and parallel coordinates, which ``exploration.js`` fills, and those that stand as they are:
+"""The exploration's plots: front and parallel coordinates, which the page's scripts fill, and those that they leave alone:
 which parameters matter, the hypervolume, and how many points meet each constraint."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
 
 from skipstone.mapper.results.exploration import ExplorationResult, front_first, varying_parameters
@@ -20,20 +19,21 @@ from skipstone.reports.web.figures import (
     bar_height,
     bar_layout,
     colour,
+    plot_text,
     stacked_bars,
 )
 
 FRONT_HEIGHT, PARALLEL_HEIGHT, HYPERVOLUME_HEIGHT = 540, 500, 340
 OBJECTIVE_BAR = 16
 COLOUR_STEPS = 8
-"""Of the page's heat scale, as in ``exploration.js``."""
+"""Of the page's heat scale, as in ``parallel.js``."""
 MARKS = (("breaks a constraint", 4), ("feasible", 5), ("on the front", 0))
 """Kinds of points and their colours, drawn in this order."""
 
 
 def front_figure(result: ExplorationResult) -> Figure:
-    """Traces: the line of the two metrics' front, then ``MARKS``; empty until the page's script fills them. Its numbers are all
-    points, its table those on the front."""
+    """The front. Its traces are the line of the two metrics' front, then ``MARKS``, empty until ``front.js`` fills them; its
+    numbers are all points, its table those on the front."""
     marks = MARKS if any(not point.feasible for point in result.points) else MARKS[1:]
     shown = metrics(result)
     varying = varying_parameters(result.points)
@@ -74,8 +74,8 @@ def point_numbers(result: ExplorationResult) -> Numbers:
     # A chosen frequency is also a figure of its point; it has one column.
     names = dict.fromkeys(name for point in result.points for name in point.parameters if name not in measured)
 
-    def value(of: object) -> Value:
-        return of if isinstance(of, str | int | float) else None if of is None else str(of)
+    def plain(value: object) -> Value:
+        return value if isinstance(value, str | int | float) else None if value is None else str(value)
 
     return Numbers(
         ("number", "design", "feasible", "on_front", *names, *measured),
@@ -85,7 +85,7 @@ def point_numbers(result: ExplorationResult) -> Numbers:
                 point.design,
                 str(point.feasible).lower(),
                 str(point.on_front).lower(),
-                *(value(point.parameters.get(name)) for name in names),
+                *(plain(point.parameters.get(name)) for name in names),
                 *(point.metrics.get(name) for name in measured),
             )
             for point in result.points
@@ -94,7 +94,8 @@ def point_numbers(result: ExplorationResult) -> Numbers:
 
 
 def parallel_figure(result: ExplorationResult) -> Figure:
-    """Traces: what the filter leaves out, then a step of the colour scale each; empty until the page's script fills them."""
+    """Parallel coordinates. Its traces are what the filter leaves out, one for each step of the colour scale, and a helper, empty
+    until ``parallel.js`` fills them."""
     choices = {
         name: list(dict.fromkeys(str(point.parameters.get(name, NONE)) for point in result.points))
         for name in varying_parameters(result.points)
@@ -102,8 +103,8 @@ def parallel_figure(result: ExplorationResult) -> Figure:
     return Figure(
         name="parallel",
         title="Parallel coordinates",
-        caption="Each line is a point. Drag a box over a part of one or more axes to keep what crosses there; double-click to "
-        "let go. The filter's fields do the same.",
+        caption="Each line is a point. Drag a box over a part of one or more axes to keep the lines that cross there; "
+        "double-click to let go. The filter's fields do the same.",
         height=PARALLEL_HEIGHT,
         traces=[{"type": "scatter", "mode": "lines", "x": [], "y": []} for _ in range(COLOUR_STEPS + 2)],
         layout={"margin": {"l": 60, "r": 40, "t": 84, "b": 16}},
@@ -124,7 +125,7 @@ def parallel_figure(result: ExplorationResult) -> Figure:
 
 
 def exploration_figures(result: ExplorationResult) -> list[Figure]:
-    """Those for which the result has data."""
+    """The plots that no script fills, as far as the result has data for them."""
     return [
         figure
         for figure in (_importance(result), _hypervolume(result), _constraints(result))
@@ -151,8 +152,9 @@ def _importance(result: ExplorationResult) -> Figure | None:
     return Figure(
         name="importance",
         title="Which parameters matter",
-        caption="How much of the variance of each objective, over all points tried, each parameter explains. A long bar: choose "
-        "this one with care. None: take what is cheapest. The shares are estimates from the points tried.",
+        caption="How much of the variance of each objective, over all points tried, each parameter explains. Choose a "
+        "parameter with a long bar with care; one without a bar can be as cheap as possible. The shares are estimates from these "
+        "points.",
         height=bar_height(order) + OBJECTIVE_BAR * len(order) * max(0, len(objectives) - 1),
         traces=stacked_bars(order, series, "%"),
         layout=layout,
@@ -239,7 +241,7 @@ def _constraints(result: ExplorationResult) -> Figure | None:
     traces = stacked_bars(labels, series, "points")
     traces[0]["meta"], traces[1]["meta"] = 3, 4
     for trace in traces:
-        trace["customdata"] = [html.escape(label) for label in labels]
+        trace["customdata"] = [plot_text(label) for label in labels]
     layout = bar_layout(labels, "points", notes)
     layout["xaxis"]["range"] = [0, 1.2 * points]
     layout["meta"]["narrow"]["xaxis"]["range"] = [0, 1.8 * points]

@@ -1,4 +1,4 @@
-"""What an exploration says in words: its metrics' units as shown, the points to pick, and what the constraints cost.
+"""An exploration in words: its metrics as they are shown, the points to pick, and what the constraints cost.
 
 Pure functions from an :class:`ExplorationResult` to numbers and text, which the terminal, the page and notebooks share.
 """
@@ -70,6 +70,16 @@ class Metric:
         return with_unit(self.text(value), self.unit)
 
     @property
+    def lowest(self) -> str:
+        """``low`` as a number without separators."""
+        return f"{self.low:.{self.decimals}f}"
+
+    @property
+    def highest(self) -> str:
+        """``high`` as a number without separators."""
+        return f"{self.high:.{self.decimals}f}"
+
+    @property
     def word(self) -> str:
         """The title without its unit."""
         return self.title.split(",")[0]
@@ -107,7 +117,7 @@ def direction(result: ExplorationResult, metric: str) -> str:
 
 def metrics(result: ExplorationResult) -> tuple[Metric, ...]:
     """The metrics that some point has: objectives first, then constraints, then the others."""
-    found = dict.fromkeys(
+    names = dict.fromkeys(
         name
         for name in (
             *(objective.name for objective in result.objectives),
@@ -116,7 +126,7 @@ def metrics(result: ExplorationResult) -> tuple[Metric, ...]:
         )
     )
     shown = []
-    for name in found:
+    for name in names:
         title, scale = UNITS.get(name, (name.replace("_", " "), 1.0))
         values = [scale * point.metrics[name] for point in result.points if name in point.metrics]
         low, high = (min(values), max(values)) if values else (0.0, 1.0)
@@ -125,8 +135,8 @@ def metrics(result: ExplorationResult) -> tuple[Metric, ...]:
 
 
 def named_metrics(result: ExplorationResult) -> list[Metric]:
-    """The metrics of short tables: objectives, what constraints are about, and the clock where not every point has the same
-    and it is no parameter."""
+    """The metrics of short tables: those of objectives and constraints, and the clock if it differs between points and is no
+    parameter."""
     named = {*(each.name for each in result.objectives), *(each.name for each in result.constraints)}
     if "frequency_mhz" not in varying_parameters(result.points):
         named |= {
@@ -136,7 +146,7 @@ def named_metrics(result: ExplorationResult) -> list[Metric]:
 
 
 def picks(result: ExplorationResult) -> tuple[Pick, ...]:
-    """The best feasible point of each objective (of equals one on the front), and the knee; empty where nothing is feasible."""
+    """The best feasible point for each objective, and the knee; empty where no point is feasible."""
     feasible = [point for point in result.points if point.feasible]
     chosen = [
         Pick(BEST.get(objective.name, f"best {objective.name}"), point)
@@ -147,9 +157,10 @@ def picks(result: ExplorationResult) -> tuple[Pick, ...]:
     return (*chosen, *([Pick("balance of all (knee)", middle)] if middle is not None else []))
 
 
-def best(points: Sequence[ExplorationPoint], metric: str, which: str) -> ExplorationPoint | None:
-    """The point with the least (``min``) or largest ``metric``; of equals one on the front, then the first."""
-    sign = 1 if which == "min" else -1
+def best(points: Sequence[ExplorationPoint], metric: str, direction: str) -> ExplorationPoint | None:
+    """The point with the least (``min``) or largest (``max``) ``metric``; among equals one on the front, then the first. None
+    where no point has the metric."""
+    sign = 1 if direction == "min" else -1
     return min(
         (point for point in points if metric in point.metrics),
         key=lambda point: (sign * point.metrics[metric], not point.on_front, point.number),
@@ -176,7 +187,7 @@ def knee(result: ExplorationResult) -> ExplorationPoint | None:
 
 
 def met(result: ExplorationResult) -> tuple[Met, ...]:
-    """For each constraint how many points meet it. A point without the metric does not."""
+    """How many points meet each constraint. A point without the metric does not meet it."""
     broken = [[index for index, c in enumerate(result.constraints) if not meets(p, c)] for p in result.points]
     return tuple(
         Met(constraint, sum(index not in each for each in broken), sum(each == [index] for each in broken))
@@ -211,11 +222,11 @@ def constraint_costs(result: ExplorationResult) -> tuple[str, ...]:
     for objective in result.objectives:
         metric = by_name[objective.name]
         free = best(result.points, metric.name, metric.best)
-        kept = best(feasible, metric.name, metric.best)
-        if free is None or kept is None:
+        constrained = best(feasible, metric.name, metric.best)
+        if free is None or constrained is None:
             continue
         what = BEST.get(metric.name, metric.name)
-        before, after = free.metrics[metric.name], kept.metrics[metric.name]
+        before, after = free.metrics[metric.name], constrained.metrics[metric.name]
         if before == after:
             lines.append(f"{what}: nothing; the best point found, {metric.with_unit(after)}, meets all constraints")
             continue
@@ -227,7 +238,7 @@ def constraint_costs(result: ExplorationResult) -> tuple[str, ...]:
             else metric.with_unit(abs(after - before))
         )
         lines.append(
-            f"{what}: {metric.with_unit(after)} (point {kept.number}) in place of {metric.with_unit(before)} "
+            f"{what}: {metric.with_unit(after)} (point {constrained.number}) in place of {metric.with_unit(before)} "
             f"(point {free.number}), {lost} {'more' if after > before else 'less'}"
         )
     return tuple(lines)

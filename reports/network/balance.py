@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-import html
 from statistics import fmean
 
 from skipstone.mapper.results.network import LayerResult, NetworkResult
 from skipstone.reports.network.definitions import BALANCE_COLUMNS
 from skipstone.reports.network.summary import count, decimals, percent, share
-from skipstone.reports.web.figures import HEAT, NARROW_NAME_LIMIT, Figure, Grid, Key, Numbers, bar_height, shortened
+from skipstone.reports.web.figures import (
+    HEAT,
+    NARROW_NAME_LIMIT,
+    Figure,
+    Grid,
+    Key,
+    Numbers,
+    bar_height,
+    plot_text,
+    shortened,
+)
 
 ROW_HEIGHT = 20
 LEAST_HEIGHT, MOST_HEIGHT = 260, 620
 
 
 def balance_figures(result: NetworkResult) -> tuple[Figure, ...]:
-    """Both heat maps; none where the result does not say what rows issue."""
+    """Heat maps of rows by layers and of rows by windows; none where the result has no ``row_entries``."""
     layers = [layer for layer in result.layers if layer.row_entries]
     return (_overview(layers), _windows(layers)) if layers else ()
 
@@ -26,7 +35,7 @@ def row_totals(layer: LayerResult) -> list[int]:
 
 
 def balance(layer: LayerResult) -> float | None:
-    """Mean over fullest row: the share of the slowest row's time in which the others have work too."""
+    """Mean over fullest row: the share of the slowest row's time in which a row has work, on average. None without entries."""
     totals = row_totals(layer)
     return share(fmean(totals), max(totals)) if totals else None
 
@@ -38,8 +47,8 @@ def _overview(layers: list[LayerResult]) -> Figure:
     return Figure(
         name="balance",
         title="Balance of the rows",
-        caption="Entries that each row of the array issues in a layer, against the layer's fullest row. A row with less work "
-        "goes on to the next windows, and waits once it is as many windows ahead of the slowest row as a PE holds.",
+        caption="Entries that each row of the array issues in a layer, as a share of the layer's fullest row. A row with less "
+        "work goes on to the next windows, and waits once it is as many windows ahead of the slowest row as a PE holds.",
         height=bar_height(names),
         traces=[
             {
@@ -48,10 +57,7 @@ def _overview(layers: list[LayerResult]) -> Figure:
                 "x": list(range(len(relative[0]))),
                 "y": list(range(len(names))),
                 "customdata": [
-                    [
-                        f"{html.escape(layer.name)}<br>row {index}: {count(value)} entries"
-                        for index, value in enumerate(row)
-                    ]
+                    [plot_text(layer.name, f"row {index}: {count(value)} entries") for index, value in enumerate(row)]
                     for layer, row in zip(layers, totals, strict=True)
                 ],
                 "hovertemplate": "%{customdata}<br>%{z:.1%} of the fullest row<extra></extra>",
@@ -68,7 +74,7 @@ def _overview(layers: list[LayerResult]) -> Figure:
             "xaxis": {"title": {"text": "row of the array"}, "fixedrange": True, "showgrid": False, "zeroline": False},
             "yaxis": {
                 "tickvals": list(range(len(names))),
-                "ticktext": [html.escape(shortened(name)) for name in names],
+                "ticktext": [plot_text(shortened(name)) for name in names],
                 "range": [len(names) - 0.5, -0.5],
                 "fixedrange": True,
                 "automargin": True,
@@ -77,7 +83,7 @@ def _overview(layers: list[LayerResult]) -> Figure:
             },
             "meta": {
                 "narrow": {
-                    "yaxis": {"ticktext": [html.escape(shortened(name, NARROW_NAME_LIMIT)) for name in names]},
+                    "yaxis": {"ticktext": [plot_text(shortened(name, NARROW_NAME_LIMIT)) for name in names]},
                 }
             },
         },
@@ -118,7 +124,7 @@ def _windows(layers: list[LayerResult]) -> Figure:
             {
                 "type": "heatmap",
                 "z": [list(row) for row in layer.row_entries],
-                "hovertemplate": f"{html.escape(layer.name)}<br>row %{{y}}, window %{{x}}{_group(layer)}"
+                "hovertemplate": f"{plot_text(layer.name)}<br>row %{{y}}, window %{{x}}{_group(layer)}"
                 "<br>%{z:,} entries<extra></extra>",
                 "colorscale": HEAT,
                 "zmin": 0,
@@ -151,7 +157,7 @@ def _windows(layers: list[LayerResult]) -> Figure:
             tuple(
                 (
                     *(layer.name, count(layer.windows), count(len(layer.row_entries[0]))),
-                    *(count(most([most(row) for row in layer.row_entries])) for most in (max, min)),
+                    *(count(extreme([extreme(row) for row in layer.row_entries])) for extreme in (max, min)),
                 )
                 for layer in layers
             ),
@@ -170,6 +176,6 @@ def _windows(layers: list[LayerResult]) -> Figure:
 
 
 def _group(layer: LayerResult) -> str:
-    """Says in a label that windows are added up."""
+    """For a hover label: how many windows are added up in those shown."""
     shown = len(layer.row_entries[0])
     return f" (of {layer.windows:,} in {shown})" if layer.windows is not None and layer.windows > shown else ""

@@ -20,7 +20,7 @@ from skipstone.reports.web.page import Card
 
 
 def cards(result: NetworkResult) -> list[Card]:
-    """In reading order; time, power and area only where the result has them."""
+    """The cards in reading order; time, power and area only where the result has them."""
     return [
         Card(
             "cycles",
@@ -109,10 +109,10 @@ def _area(result: NetworkResult) -> list[Card]:
 
 
 def _accuracy(result: NetworkResult) -> Card:
-    known = accuracies(result)
-    if not known:
+    measured = accuracies(result)
+    if not measured:
         return Card("accuracy", NONE, "no data")
-    name, value = known[-1]
+    name, value = measured[-1]
     images = result.accuracy.images
     return Card(
         "accuracy",

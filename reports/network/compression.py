@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from skipstone.mapper.results.network import LayerResult, NetworkResult
 from skipstone.reports.network.definitions import WEIGHT_COLUMNS
@@ -19,18 +21,22 @@ def compression_figures(result: NetworkResult) -> tuple[Figure, ...]:
 
 
 def accuracies(result: NetworkResult) -> list[tuple[str, float]]:
-    """The accuracies that are known, from float to compressed."""
-    known = (
+    """The measured accuracies (0 to 1) with their networks' names, in the order float, quantized, compressed."""
+    named = (
         ("float", result.accuracy.float),
         ("quantized", result.accuracy.quantized),
         ("compressed", result.accuracy.compressed),
     )
-    return [(name, value) for name, value in known if value is not None]
+    return [(name, value) for name, value in named if value is not None]
 
 
 def interval(accuracy: float, images: int) -> tuple[float, float]:
-    """The 95% confidence interval of a share measured on ``images`` images: Wilson's score interval (E. B. Wilson, Journal of the
-    American Statistical Association 22, 1927, 209-212)."""
+    """The 95% confidence interval of an accuracy (0 to 1) measured on ``images`` images; no interval where there are none.
+
+    Wilson's score interval (E. B. Wilson, Journal of the American Statistical Association 22, 1927, 209-212).
+    """
+    if not images:
+        return accuracy, accuracy
     z2 = NORMAL_95**2
     middle = (accuracy + z2 / (2 * images)) / (1 + z2 / images)
     half = NORMAL_95 * math.sqrt(accuracy * (1 - accuracy) / images + z2 / (4 * images**2)) / (1 + z2 / images)
@@ -39,30 +45,18 @@ def interval(accuracy: float, images: int) -> tuple[float, float]:
 
 def accuracy_figure(result: NetworkResult) -> Figure:
     """Top-1 accuracy with its 95% interval."""
-    known = accuracies(result)
-    names = [name for name, _ in known]
+    measured = accuracies(result)
+    names = [name for name, _ in measured]
     images = result.accuracy.images
-    intervals = [interval(value, images) if images else (value, value) for _, value in known]
-    traces = stacked_bars(names, [("accuracy", [100 * value for _, value in known])], "%")
-    traces[0]["error_x"] = {
-        "type": "data",
-        "symmetric": False,
-        "array": [100 * (high - value) for (_, value), (_, high) in zip(known, intervals, strict=True)],
-        "arrayminus": [100 * (value - low) for (_, value), (low, _) in zip(known, intervals, strict=True)],
-        "color": "var(--ink)",
-        "thickness": 1.2,
-    }
+    intervals = [interval(value, images) for _, value in measured]
+    traces, layout = accuracy_bars(names, [value for _, value in measured], intervals)
     traces[0]["hovertemplate"] = "%{customdata}: %{x:.2f}%<extra></extra>"
-    notes = [(100 * high + 0.5, percent(value, 2)) for (_, value), (_, high) in zip(known, intervals, strict=True)]
-    layout = bar_layout(names, "top-1 accuracy, %", notes)
-    layout["xaxis"] |= {"range": [0, 112], "tickvals": [0, 20, 40, 60, 80, 100]}
-    layout["meta"]["narrow"]["xaxis"] = {"range": [0, 130], "tickvals": [0, 50, 100]}
     return Figure(
         name="accuracy",
         title="Accuracy",
-        caption=f"Top-1 accuracy on {images:,} images: the network as it came, its integers with all weights, and its integers "
-        f"compressed ({result.pruning}). The lines are 95% confidence intervals (Wilson's score) for so many images; since all "
-        "networks see the same images, their differences are surer than the lines say.",
+        caption=f"Top-1 accuracy on {images:,} images: the float network, its integers with all weights, and its integers "
+        f"compressed ({result.pruning}). The lines are 95% confidence intervals (Wilson's score) for this number of images; "
+        "all networks see the same images, so their differences are more certain than the lines show.",
         height=bar_height(names),
         traces=traces,
         layout=layout,
@@ -71,7 +65,7 @@ def accuracy_figure(result: NetworkResult) -> Figure:
             ("network", "accuracy", "right", "images", "95% from", "95% to"),
             tuple(
                 (name, percent(value, 2), count(value * images), count(images), percent(low, 2), percent(high, 2))
-                for (name, value), (low, high) in zip(known, intervals, strict=True)
+                for (name, value), (low, high) in zip(measured, intervals, strict=True)
             ),
             definitions={
                 "accuracy": "right / images",
@@ -81,9 +75,29 @@ def accuracy_figure(result: NetworkResult) -> Figure:
         ),
         numbers=Numbers(
             ("network", "accuracy", "images", "low_95", "high_95"),
-            tuple((name, value, images, *ends) for (name, value), ends in zip(known, intervals, strict=True)),
+            tuple((name, value, images, *ends) for (name, value), ends in zip(measured, intervals, strict=True)),
         ),
     )
+
+
+def accuracy_bars(
+    names: Sequence[str], values: Sequence[float], intervals: Sequence[tuple[float, float]]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Traces and layout of horizontal bars of accuracies (0 to 1), each with a line for its confidence interval."""
+    traces = stacked_bars(names, [("accuracy", [100 * value for value in values])], "%")
+    traces[0]["error_x"] = {
+        "type": "data",
+        "symmetric": False,
+        "array": [100 * (high - value) for value, (_, high) in zip(values, intervals, strict=True)],
+        "arrayminus": [100 * (value - low) for value, (low, _) in zip(values, intervals, strict=True)],
+        "color": "var(--ink)",
+        "thickness": 1.2,
+    }
+    notes = [(100 * high + 0.5, percent(value, 2)) for value, (_, high) in zip(values, intervals, strict=True)]
+    layout = bar_layout(names, "top-1 accuracy, %", notes)
+    layout["xaxis"] |= {"range": [0, 112], "tickvals": [0, 20, 40, 60, 80, 100]}
+    layout["meta"]["narrow"]["xaxis"] = {"range": [0, 130], "tickvals": [0, 50, 100]}
+    return traces, layout
 
 
 def weights_figure(result: NetworkResult) -> Figure:
@@ -100,8 +114,8 @@ def weights_figure(result: NetworkResult) -> Figure:
     return Figure(
         name="weights",
         title="Weights of each layer",
-        caption="Weights that are kept and those that are zero. Zeros take no storage and no cycle; what is stored has indices "
-        "and fillers besides the values.",
+        caption="Nonzero weights and zeros. Zeros take no storage and no cycle; besides the values, indices and fillers are "
+        "stored.",
         height=bar_height(names),
         traces=stacked_bars(names, series, "weights"),
         layout=layout,

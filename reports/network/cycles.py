@@ -6,15 +6,15 @@ from skipstone.mapper.results.network import CAUSES, NetworkResult
 from skipstone.reports.network.definitions import CAUSE_FORMULAS, LAYER_COLUMNS
 from skipstone.reports.network.layer_keys import bound_colour, bound_keys, bounds, labels, none_on_host
 from skipstone.reports.network.summary import CAUSE_DEFINITIONS, count, decimals, percent
-from skipstone.reports.web.figures import Figure, Grid, Key, Numbers, bar_height, bar_layout, stacked_bars
+from skipstone.reports.web.figures import Figure, Grid, Key, Numbers, bar_height, bar_layout, stack_end, stacked_bars
 
 
 def cycles_figure(result: NetworkResult) -> Figure:
-    """Cycles of each layer by cause, stacked: a bar's length is the layer's cycles."""
+    """Cycles of each layer by cause, stacked: a bar's causes add up to the layer's cycles."""
     names = labels(result)
     series = [(cause, [layer.cycles_by_cause.get(cause, 0.0) for layer in result.layers]) for cause in CAUSES]
     notes = [
-        (sum(layer.cycles_by_cause.values()), "host" if layer.on_host else count(layer.model_cycles))
+        (stack_end(layer.cycles_by_cause.values()), "host" if layer.on_host else count(layer.model_cycles))
         for layer in result.layers
     ]
     rows = tuple(
@@ -49,14 +49,14 @@ def cycles_figure(result: NetworkResult) -> Figure:
 def utilization_figure(result: NetworkResult) -> Figure:
     """Utilization of each layer, coloured by what bounds it."""
     names = labels(result)
-    found = bounds(result)
+    shown_bounds = bounds(result)
     series = [
         (bound, [100 * (layer.utilization or 0.0) if layer.bound == bound else 0.0 for layer in result.layers])
-        for bound in found
+        for bound in shown_bounds
     ]
     traces = [
         trace | {"meta": bound_colour(bound)}
-        for trace, bound in zip(stacked_bars(names, series, "%"), found, strict=True)
+        for trace, bound in zip(stacked_bars(names, series, "%"), shown_bounds, strict=True)
     ]
     notes = [
         (100 * (layer.utilization or 0.0), "host" if layer.on_host else percent(layer.utilization))
@@ -68,11 +68,11 @@ def utilization_figure(result: NetworkResult) -> Figure:
     return Figure(
         name="utilization",
         title="Utilization of each layer",
-        caption="Useful multiply-accumulates over PEs times cycles. The colour says what bounds the layer.",
+        caption="Useful multiply-accumulates over PEs times cycles. The colour shows what bounds the layer.",
         height=bar_height(names),
         traces=traces,
         layout=layout,
-        keys=bound_keys(found),
+        keys=bound_keys(shown_bounds),
         table=Grid(
             ("layer", "bound", "utilization"),
             tuple(

@@ -1,16 +1,59 @@
-"""Where energy and area go: by layer and part, and every product of the sums with its count, its price and its source."""
+"""Where energy and area go: by layer and part, and every product of the sums with its count, its energy and its source."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from skipstone.mapper.results.network import EnergyTerm, NetworkResult
 from skipstone.reports.network.definitions import AREA_COLUMNS, TERM_COLUMNS
 from skipstone.reports.network.layer_keys import labels, none_on_host
 from skipstone.reports.network.summary import count, energy_by_part, nanojoules, percent, share, square_millimetres
-from skipstone.reports.web.figures import COLOURS, Figure, Grid, Key, Numbers, bar_height, bar_layout, stacked_bars
-from skipstone.reports.web.page import table_html
+from skipstone.reports.web.figures import (
+    COLOURS,
+    Figure,
+    Grid,
+    Key,
+    Numbers,
+    bar_height,
+    bar_layout,
+    plot_text,
+    stacked_bars,
+)
+
+
+@dataclass(frozen=True)
+class PartTerms:
+    """A part of the energy: what it adds up to, in words, and its products."""
+
+    name: str
+    total: str
+    terms: Grid
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Where energy or area goes: plots, the products of each part of the energy, and the sources (key, text) of the numbers."""
+
+    figures: tuple[Figure, ...]
+    products: tuple[PartTerms, ...]
+    sources: tuple[tuple[str, str], ...]
+
+
+def energy_costs(result: NetworkResult) -> Costs:
+    """Plots, products and sources of the energy; only a result with terms has products and sources."""
+    components = component_figure(result)
+    return Costs(
+        (energy_figure(result), *([] if components is None else [components])),
+        _part_terms(result),
+        _sources(result, {term.source for layer in result.layers for term in layer.energy_terms}),
+    )
+
+
+def area_costs(result: NetworkResult) -> Costs:
+    """Plot and sources of the area; nothing where the result has no terms."""
+    figure = area_figure(result)
+    return Costs(() if figure is None else (figure,), (), _sources(result, {term.source for term in result.area_terms}))
 
 
 def energy_figure(result: NetworkResult) -> Figure:
@@ -51,34 +94,34 @@ def energy_figure(result: NetworkResult) -> Figure:
 
 
 def terms(result: NetworkResult) -> list[EnergyTerm]:
-    """The products of the network's energy: those of all layers with one price added up, the largest first."""
+    """The products of the network's energy: those of all layers with the same energy per action added up, the largest first."""
     counts: dict[tuple[str, str, str, float, str], float] = {}
     for layer in result.layers:
         for term in layer.energy_terms:
             key = (term.part, term.component, term.action, term.pj, term.source)
             counts[key] = counts.get(key, 0) + term.count
-    made = [
+    summed = [
         EnergyTerm(part, component, action, times, pj, source)
         for (part, component, action, pj, source), times in counts.items()
     ]
-    return sorted(made, key=lambda term: (-term.energy_pj, term.part, term.component, term.action))
+    return sorted(summed, key=lambda term: (-term.energy_pj, term.part, term.component, term.action))
 
 
 def component_figure(result: NetworkResult) -> Figure | None:
-    """Energy of the network by component, each bar's pieces its parts; None where the result has no terms."""
-    made = terms(result)
-    if not made:
+    """Energy of the network by component, each bar made of parts of the sum; None where the result has no terms."""
+    summed = terms(result)
+    if not summed:
         return None
     components: dict[str, float] = {}
-    for term in made:
+    for term in summed:
         components[term.component] = components.get(term.component, 0.0) + term.energy_pj
     ordered = sorted(components, key=lambda name: (-components[name], name))
-    parts = tuple(part for part in energy_by_part(result) if any(term.part == part for term in made))
+    parts = tuple(part for part in energy_by_part(result) if any(term.part == part for term in summed))
     series = [
         (
             part,
             [
-                sum(term.energy_pj for term in made if (term.component, term.part) == (component, part)) / 1000
+                sum(term.energy_pj for term in summed if (term.component, term.part) == (component, part)) / 1000
                 for component in ordered
             ],
         )
@@ -95,13 +138,13 @@ def component_figure(result: NetworkResult) -> Figure | None:
     return Figure(
         name="components",
         title="Energy by component",
-        caption="The energy of one input by what acts, coloured by the part of the sum it belongs to. Every piece is a sum of "
-        "counts times prices: the tables below have each of them with its source.",
+        caption="The energy of one input by component, coloured by the part of the sum it belongs to. Every piece is a sum of "
+        "counts times energies: the tables below list each of them with its source.",
         height=bar_height(ordered),
         traces=stacked_bars(ordered, series, "nJ"),
         layout=layout,
         keys=tuple(Key(part, index % COLOURS, (index,)) for index, part in enumerate(parts)),
-        table=_term_grid(made, total),
+        table=_term_grid(summed, total),
         numbers=Numbers(
             ("layer", "part", "component", "action", "count", "pj_each", "energy_pj", "source"),
             tuple(
@@ -110,19 +153,6 @@ def component_figure(result: NetworkResult) -> Figure | None:
                 for term in layer.energy_terms
             ),
         ),
-    )
-
-
-def drill_down_html(result: NetworkResult) -> str:
-    """Each part of the energy to open: its products with count, price and source."""
-    made = terms(result)
-    total = sum(term.energy_pj for term in made)
-    groups = [(part, [term for term in made if term.part == part]) for part in energy_by_part(result)]
-    return "".join(
-        f"<details><summary>{html.escape(part)}: {_sum_text(group, total)}</summary>"
-        f"{table_html(_term_grid(group, total), part)}</details>"
-        for part, group in groups
-        if group
     )
 
 
@@ -141,8 +171,7 @@ def area_figure(result: NetworkResult) -> Figure | None:
     ]
     traces = stacked_bars(names, [("area", [term.area_um2 / 1e6 for term in ordered])], "mm²")
     traces[0]["customdata"] = [
-        f"{html.escape(term.component)}<br>{count(term.count)} x {term.um2:,.6g} um2 ({html.escape(term.source)})"
-        for term in ordered
+        plot_text(term.component, f"{count(term.count)} x {term.um2:,.6g} um2 ({term.source})") for term in ordered
     ]
     largest = max(term.area_um2 for term in ordered) / 1e6 or 1.0
     layout = bar_layout(names, "area, mm²", notes)
@@ -176,12 +205,23 @@ def area_figure(result: NetworkResult) -> Figure | None:
     )
 
 
+def _part_terms(result: NetworkResult) -> tuple[PartTerms, ...]:
+    summed = terms(result)
+    total = sum(term.energy_pj for term in summed)
+    groups = [(part, [term for term in summed if term.part == part]) for part in energy_by_part(result)]
+    return tuple(PartTerms(part, _sum_text(group, total), _term_grid(group, total)) for part, group in groups if group)
+
+
+def _sources(result: NetworkResult, keys: set[str]) -> tuple[tuple[str, str], ...]:
+    return tuple((key, text) for key, text in result.sources if key in keys)
+
+
 def _sum_text(group: Sequence[EnergyTerm], total: float) -> str:
     energy = sum(term.energy_pj for term in group)
     return f"{nanojoules(energy)} nJ ({percent(share(energy, total))})"
 
 
-def _term_grid(made: Sequence[EnergyTerm], total: float) -> Grid:
+def _term_grid(summed: Sequence[EnergyTerm], total: float) -> Grid:
     return Grid(
         ("component", "action", "count", "pJ each", "energy, nJ", "share", "source"),
         tuple(
@@ -189,7 +229,7 @@ def _term_grid(made: Sequence[EnergyTerm], total: float) -> Grid:
                 *(term.component, term.action, count(term.count), f"{term.pj:,.6g}", nanojoules(term.energy_pj)),
                 *(percent(share(term.energy_pj, total)), term.source),
             )
-            for term in made
+            for term in summed
         ),
         frozenset({0, 1, 6}),
         TERM_COLUMNS,

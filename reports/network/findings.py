@@ -1,6 +1,6 @@
 """A result in plain words: what was computed, how fast, at what cost, how accurately, what limits it and what to change next.
 
-Every sentence is derived from the result's numbers; a sentence whose numbers are not known is left out.
+Every sentence is derived from the result's numbers; a sentence whose numbers the result lacks is left out.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ def findings(result: NetworkResult) -> list[tuple[str, tuple[str, ...]]]:
 def _what(result: NetworkResult) -> str:
     layers = [layer for layer in result.layers if trained(layer)]
     weights = sum(layer.weights for layer in layers)
-    kept = percent(share(sum(layer.nnz for layer in layers), weights), 0)
+    nonzero = percent(share(sum(layer.nnz for layer in layers), weights), 0)
     rows, cols = result.parameters["rows"], result.parameters["cols"]
     return (
         f"One input through {result.network} ({count(macs(result.layers))} multiply-accumulates, {count(weights)} weights, of "
-        f"which {kept} are not zero; pruning: {result.pruning}) on the array {result.design} "
+        f"which {nonzero} are not zero; pruning: {result.pruning}) on the array {result.design} "
         f"of {rows} x {cols} processing elements."
     )
 
@@ -101,12 +101,12 @@ def _cost(result: NetworkResult) -> str:
 
 
 def _accuracy(result: NetworkResult) -> str:
-    known = accuracies(result)
-    if not known:
-        return "Not measured: there were no labelled images (--evaluation IMAGES.npz)."
-    (first, before), (last, after) = known[0], known[-1]
+    measured = accuracies(result)
+    if not measured:
+        return "Not measured: the run had no labelled images."
+    (first, before), (last, after) = measured[0], measured[-1]
     text = f"{percent(after, 2)} of {result.accuracy.images:,} images ({last})"
-    if len(known) > 1:
+    if len(measured) > 1:
         lost = 100 * (before - after)
         direction = "fewer" if lost > 0 else "more"
         text += f", {abs(lost):.2f} percentage points {direction} than {first}" if lost else f", as many as {first}"
@@ -119,10 +119,10 @@ def _accuracy(result: NetworkResult) -> str:
 def _verified(result: NetworkResult) -> str:
     verdict = verified(result)
     if verdict is None:
-        return "Cycles come from a model that equals the RTL; here the RTL did not run on all layers (skipstone verify does it)."
+        return "Cycles come from a model that equals the RTL; here the RTL did not run on all layers (skipstone verify runs it)."
     if verdict:
-        return "The RTL ran the whole network in simulation: every cycle and every output bit was as the model says."
-    return "The RTL does NOT agree with the model: none of these numbers is to be relied on."
+        return "The RTL ran the whole network in simulation: every cycle and every output bit equals the model's."
+    return "The RTL does NOT agree with the model: do not rely on any of these numbers."
 
 
 def _limits(result: NetworkResult) -> tuple[str, ...]:
@@ -174,8 +174,8 @@ def _next(result: NetworkResult) -> tuple[str, ...]:
             f"Most cycles are useful work, so fewer nonzero weights make it faster: {dense.name} takes the most of it, "
             f"with {percent(dense.nnz / dense.weights, 0)} of its weights left"
         )
-    known = accuracies(result)
-    if len(known) > 1 and 100 * (known[0][1] - known[-1][1]) > POINTS_TO_MEND:
+    measured = accuracies(result)
+    if len(measured) > 1 and 100 * (measured[0][1] - measured[-1][1]) > POINTS_TO_MEND:
         advice.append(
             "Accuracy was lost: a recipe that prunes by second order or trains keeps more of it (skipstone compress)"
         )

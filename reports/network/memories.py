@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-
 from skipstone.mapper.results.network import NetworkResult, TensorPlace
 from skipstone.reports.network.definitions import MEMORY_COLUMNS, MEMORY_NAMES
 from skipstone.reports.network.summary import count, percent
@@ -15,6 +13,7 @@ from skipstone.reports.web.figures import (
     bar_height,
     bar_layout,
     colour,
+    plot_text,
     shortened,
     stacked_bars,
 )
@@ -26,7 +25,7 @@ TENSOR_COLOURS = (0, 2, 3, 4, 8, 10)
 
 
 def memory_figures(result: NetworkResult) -> tuple[Figure, ...]:
-    """Use of the memories and places of the tensors, as far as the result has them."""
+    """How full the memories are and where tensors lie, as far as the result has them."""
     return (
         *([_uses(result)] if result.memories else []),
         *([_tensors(result)] if result.tensors else []),
@@ -37,14 +36,14 @@ def _uses(result: NetworkResult) -> Figure:
     names = [memory.name.replace("_", " ") for memory in result.memories]
     used = [100 * memory.used_words / memory.words for memory in result.memories]
     notes = [
-        (share, f"{count(memory.used_words)} of {count(memory.words)} words of {memory.bits} bits")
-        for share, memory in zip(used, result.memories, strict=True)
+        (percentage, f"{count(memory.used_words)} of {count(memory.words)} words of {memory.bits} bits")
+        for percentage, memory in zip(used, result.memories, strict=True)
     ]
     layout = bar_layout(names, "used, % of the words", notes)
     layout["xaxis"] |= {"range": [0, 140], "tickvals": [0, 20, 40, 60, 80, 100]}
     layout["meta"]["narrow"] = {
         "xaxis": {"range": [0, 105], "tickvals": [0, 50, 100]},
-        "yaxis": {"ticktext": [html.escape(shortened(name, NARROW_NAME_LIMIT)) for name in names]},
+        "yaxis": {"ticktext": [plot_text(shortened(name, NARROW_NAME_LIMIT)) for name in names]},
         "annotations": [],
     }
     return Figure(
@@ -72,7 +71,9 @@ def _uses(result: NetworkResult) -> Figure:
         ),
         numbers=Numbers(
             ("memory", "count", "words", "bits", "used_words"),
-            tuple((one.name, one.count, one.words, one.bits, one.used_words) for one in result.memories),
+            tuple(
+                (memory.name, memory.count, memory.words, memory.bits, memory.used_words) for memory in result.memories
+            ),
         ),
     )
 
@@ -107,12 +108,12 @@ def _tensors(result: NetworkResult) -> Figure:
                     ],
                     "line": {"color": "var(--paper)", "width": 1},
                 },
-                "text": [html.escape(shortened(place.name, NARROW_NAME_LIMIT)) for place in result.tensors],
+                "text": [plot_text(shortened(place.name, NARROW_NAME_LIMIT)) for place in result.tensors],
                 "textposition": "inside",
                 "insidetextanchor": "middle",
                 "textangle": 0,
                 "textfont": {"color": "var(--on-series)"},
-                "customdata": [_held(place, steps) for place in result.tensors],
+                "customdata": [_tensor_text(place, steps) for place in result.tensors],
                 "hovertemplate": "%{customdata}<extra></extra>",
             }
         ],
@@ -127,7 +128,7 @@ def _tensors(result: NetworkResult) -> Figure:
                 "zeroline": False,
                 "title": {"text": "" if few else "layer"},
                 **(
-                    {"tickvals": [at for at, _ in ticks], "ticktext": [html.escape(name) for _, name in ticks]}
+                    {"tickvals": [step for step, _ in ticks], "ticktext": [plot_text(name) for _, name in ticks]}
                     if few
                     else {}
                 ),
@@ -144,7 +145,7 @@ def _tensors(result: NetworkResult) -> Figure:
                 "narrow": {
                     "xaxis": {
                         "tickvals": numbered,
-                        "ticktext": [str(at + 1) for at in numbered],
+                        "ticktext": [str(step + 1) for step in numbered],
                         "title": {"text": "layer, by number"},
                         "tickangle": 0,
                     },
@@ -174,16 +175,15 @@ def _tensors(result: NetworkResult) -> Figure:
         ),
         numbers=Numbers(
             ("tensor", "base_word", "words", "written_by_layer", "last_read_by_layer"),
-            tuple((one.name, one.base, one.words, one.written, one.last_read) for one in result.tensors),
+            tuple((place.name, place.base, place.words, place.written, place.last_read) for place in result.tensors),
         ),
     )
 
 
-def _held(place: TensorPlace, steps: list[str]) -> str:
-    return (
-        html.escape(place.name)
-        + "<br>"
-        + html.escape(f"words {count(place.base)} to {count(place.base + place.words - 1)} ({count(place.words)})")
-        + "<br>"
-        + html.escape(f"written by {steps[place.written + 1]}, last read by {steps[place.last_read + 1]}")
+def _tensor_text(place: TensorPlace, steps: list[str]) -> str:
+    """For a hover label: a tensor's words and the layers that write and read it."""
+    return plot_text(
+        place.name,
+        f"words {count(place.base)} to {count(place.base + place.words - 1)} ({count(place.words)})",
+        f"written by {steps[place.written + 1]}, last read by {steps[place.last_read + 1]}",
     )

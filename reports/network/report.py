@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from skipstone.mapper.results.network import CAUSES, LayerResult, NetworkResult
@@ -12,7 +12,7 @@ from skipstone.reports.network.cards import cards
 from skipstone.reports.network.compression import compression_figures
 from skipstone.reports.network.cycles import cycles_figure, utilization_figure
 from skipstone.reports.network.definitions import CAUSE_FORMULAS, LAYER_COLUMNS, TERMS
-from skipstone.reports.network.energy import area_figure, component_figure, drill_down_html, energy_figure
+from skipstone.reports.network.energy import area_costs, energy_costs
 from skipstone.reports.network.findings import findings
 from skipstone.reports.network.memories import memory_figures
 from skipstone.reports.network.roofline import roofline_figure
@@ -32,59 +32,90 @@ from skipstone.reports.network.summary import (
     utilization,
 )
 from skipstone.reports.web.figures import Figure, Grid
-from skipstone.reports.web.page import cards_html, figure_html, rows_html, table_html, write_page
+from skipstone.reports.web.page import FIGURES, TABLE, Card, Page, Section, write_page
 
-Section = tuple[str, str, str]
-"""Its id in the page, its heading, its HTML."""
+TEMPLATES = "reports/network/templates"
+
+Rows = tuple[tuple[str, str], ...]
+"""Names and values."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The head of the report: large figures, questions with their answers, and all figures in a list."""
+
+    cards: tuple[Card, ...]
+    findings: tuple[tuple[str, tuple[str, ...]], ...]
+    rows: Rows
+
+
+@dataclass(frozen=True)
+class About:
+    """What the numbers rest on and what their names mean."""
+
+    calibration: str
+    technology: str
+    sources: Rows
+    definitions: Rows
+    causes: Rows
+    bounds: Rows
+    parameters: Grid
+    actions: Grid
 
 
 def write_report(result: NetworkResult, path: Path, explanation: str = "", figures: Sequence[Figure] = ()) -> None:
-    """Writes the report to ``path`` and its CSV files beside it, whole or not at all; OSError where that can't be done.
+    """Writes the report and its CSV files, whole or not at all.
 
-    ``explanation`` is plain text for a section of its own, line breaks kept. ``figures`` (the schedule as a timeline) get a
-    section of theirs.
+    Args:
+        result: what the report is about.
+        path: of the HTML file; the CSV files go to a folder beside it.
+        explanation: plain text for a section of its own, line breaks kept.
+        figures: of the schedule (``timeline_figures``), for a section of their own.
+
+    Raises:
+        OSError: a file can't be written.
     """
-    groups = [
-        ("cycles", "Cycles", [cycles_figure(result), utilization_figure(result)], ""),
-        ("schedule", "Schedule", list(figures), ""),
-        ("rows", "Work of the rows", list(balance_figures(result)), ""),
-        ("roofline", "Roofline", [roofline_figure(result)], ""),
-        ("energy", "Energy", _known([energy_figure(result), component_figure(result)]), _energy_details(result)),
-        ("area", "Area", _known([area_figure(result)]), _area_details(result)),
-        ("memory", "Memory map", list(memory_figures(result)), ""),
-        ("compression", "Compression and accuracy", list(compression_figures(result)), ""),
-    ]
-    sections = [
-        ("summary", "Summary", _summary(result)),
-        *(
-            [("explanation", "Explanation", f'<p class="explanation">{html.escape(explanation)}</p>')]
-            if explanation
-            else []
+    write_page(report_page(result, explanation, figures), path)
+
+
+def report_page(result: NetworkResult, explanation: str = "", figures: Sequence[Figure] = ()) -> Page:
+    """The page that :func:`write_report` writes."""
+    energy, area = energy_costs(result), area_costs(result)
+    costs = f"{TEMPLATES}/costs.html.j2"
+    groups = (
+        ("cycles", "Cycles", FIGURES, (cycles_figure(result), utilization_figure(result)), None),
+        ("schedule", "Schedule", FIGURES, tuple(figures), None),
+        ("rows", "Work of the rows", FIGURES, balance_figures(result), None),
+        ("roofline", "Roofline", FIGURES, (roofline_figure(result),), None),
+        ("energy", "Energy", costs, energy.figures, energy),
+        ("area", "Area", costs, area.figures, area),
+        ("memory", "Memory map", FIGURES, memory_figures(result), None),
+        ("compression", "Compression and accuracy", FIGURES, compression_figures(result), None),
+    )
+    return Page(
+        title=f"{result.network} on {result.design}: Skipstone report",
+        heading=f"{result.network} on {result.design}",
+        lead=_lead(result),
+        sections=(
+            Section("summary", "Summary", f"{TEMPLATES}/summary.html.j2", _summary(result)),
+            *(
+                [Section("explanation", "Explanation", f"{TEMPLATES}/explanation.html.j2", explanation)]
+                if explanation
+                else []
+            ),
+            Section("layers", "Layers", TABLE, _layers(result)),
+            *(
+                Section(f"section-{name}", heading, template, content or drawn)
+                for name, heading, template, drawn, content in groups
+                if drawn
+            ),
+            Section("about", "About these numbers", f"{TEMPLATES}/about.html.j2", _about(result)),
         ),
-        ("layers", "Layers", _layers(result)),
-        *(
-            (f"section-{name}", heading, "".join(_titled(one, heading) for one in drawn) + more)
-            for name, heading, drawn, more in groups
-            if drawn
-        ),
-        ("about", "About these numbers", _about(result)),
-    ]
-    name, design = html.escape(result.network), html.escape(result.design)
-    header = f'<h1>{name} on {design}</h1><p class="lead">{html.escape(_headline(result))}</p>'
-    title = f"{result.network} on {result.design}: Skipstone report"
-    write_page(path, title, sections, header, [figure for _, _, drawn, _ in groups for figure in drawn])
+        figures=tuple(figure for _, _, _, drawn, _ in groups for figure in drawn),
+    )
 
 
-def _known(figures: Sequence[Figure | None]) -> list[Figure]:
-    return [figure for figure in figures if figure is not None]
-
-
-def _titled(figure: Figure, heading: str) -> str:
-    own = "" if figure.title == heading else f'<h3 id="{figure.name}">{html.escape(figure.title)}</h3>'
-    return own + figure_html(figure)
-
-
-def _headline(result: NetworkResult) -> str:
+def _lead(result: NetworkResult) -> str:
     factor = speedup(result)
     against = f", {factor:.2f} times as fast as the unpruned network on the same array" if factor is not None else ""
     return (
@@ -94,24 +125,12 @@ def _headline(result: NetworkResult) -> str:
     )
 
 
-def _summary(result: NetworkResult) -> str:
-    said = "".join(
-        f"<dt>{html.escape(question)}</dt><dd>{_said(answers)}</dd>" for question, answers in findings(result)
-    )
-    rows = rows_html(summary_rows(result))
-    return (
-        f'{cards_html(cards(result))}<dl class="rows findings">{said}</dl>'
-        f"<details><summary>all figures of the summary</summary>{rows}</details>"
-    )
+def _summary(result: NetworkResult) -> Summary:
+    return Summary(tuple(cards(result)), tuple(findings(result)), tuple(summary_rows(result)))
 
 
-def _said(answers: tuple[str, ...]) -> str:
-    if len(answers) == 1:
-        return html.escape(answers[0])
-    return "<ol>" + "".join(f"<li>{html.escape(answer)}</li>" for answer in answers) + "</ol>"
-
-
-def _layers(result: NetworkResult) -> str:
+def _layers(result: NetworkResult) -> Grid:
+    """A row for each layer, and a footer with the network's sums."""
     rtl = any(layer.rtl_cycles is not None or layer.outputs_equal is not None for layer in result.layers)
     notes = any(layer.note for layer in result.layers)
     header = (
@@ -162,54 +181,26 @@ def _layers(result: NetworkResult) -> str:
         *(("",) if notes else ()),
     )
     rows = tuple(row(number, layer) for number, layer in enumerate(result.layers, 1))
-    grid = Grid(header, rows, frozenset(text), LAYER_COLUMNS)
-    classes = ["host" if layer.on_host else "" for layer in result.layers]
-    return table_html(grid, "Layers", classes, footer)
+    styles = tuple("host" if layer.on_host else "" for layer in result.layers)
+    return Grid(header, rows, frozenset(text), LAYER_COLUMNS, footer, styles)
 
 
-def _energy_details(result: NetworkResult) -> str:
-    """Every product of the energy's sum, part by part, and where prices come from."""
-    details = drill_down_html(result)
-    used = {term.source for layer in result.layers for term in layer.energy_terms}
-    return f"<h3>Energy, product by product</h3>{details}{_sources(result, used)}" if details else ""
-
-
-def _area_details(result: NetworkResult) -> str:
-    return _sources(result, {term.source for term in result.area_terms})
-
-
-def _sources(result: NetworkResult, used: set[str]) -> str:
-    """The texts of the sources that are used."""
-    rows = [(key, text) for key, text in result.sources if key in used]
-    return (
-        f'<details class="columns"><summary>sources of these numbers</summary>{rows_html(rows)}</details>'
-        if rows
-        else ""
-    )
-
-
-def _about(result: NetworkResult) -> str:
+def _about(result: NetworkResult) -> About:
     actions = tuple(dict.fromkeys(action for layer in result.layers for action in layer.actions))
-    counted = Grid(
-        ("layer", *(action.replace("_", " ") for action in actions)),
-        tuple(
-            (layer.name, *(count(layer.actions.get(action)) for action in actions))
-            for layer in result.layers
-            if layer.actions
+    return About(
+        calibration=result.calibration or "not stated",
+        technology=result.technology or "not stated",
+        sources=result.sources,
+        definitions=(*LAYER_COLUMNS.items(), *TERMS),
+        causes=tuple((cause, f"{CAUSE_DEFINITIONS[cause]}: {CAUSE_FORMULAS[cause]}") for cause in CAUSES),
+        bounds=tuple(BOUND_DEFINITIONS.items()),
+        parameters=Grid(("parameter", "value"), tuple((name, str(value)) for name, value in result.parameters.items())),
+        actions=Grid(
+            ("layer", *(action.replace("_", " ") for action in actions)),
+            tuple(
+                (layer.name, *(count(layer.actions.get(action)) for action in actions))
+                for layer in result.layers
+                if layer.actions
+            ),
         ),
-    )
-    parameters = Grid(("parameter", "value"), tuple((name, str(value)) for name, value in result.parameters.items()))
-    causes = [(cause, f"{CAUSE_DEFINITIONS[cause]}: {CAUSE_FORMULAS[cause]}") for cause in CAUSES]
-    return (
-        f"<h3>Calibration</h3><p>{html.escape(result.calibration or 'not stated')}</p>"
-        f"<h3>Technology</h3><p>{html.escape(result.technology or 'not stated')}</p>{rows_html(list(result.sources))}"
-        f"<h3>Definitions</h3>{rows_html([*LAYER_COLUMNS.items(), *TERMS])}"
-        f"<h3>Causes of cycles</h3>{rows_html(causes)}"
-        f"<h3>Bounds</h3>{rows_html(list(BOUND_DEFINITIONS.items()))}"
-        f"<h3>Design parameters</h3>{table_html(parameters, 'Design parameters')}"
-        + (
-            f"<details><summary>Actions counted, layer by layer</summary>{table_html(counted, 'Actions')}</details>"
-            if actions
-            else ""
-        )
     )

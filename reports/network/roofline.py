@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from typing import Any
 
@@ -20,6 +19,7 @@ from skipstone.reports.web.figures import (
     log_ticks,
     neighbours,
     place_labels,
+    plot_text,
 )
 
 ROOFLINE_HEIGHT = 500
@@ -66,7 +66,7 @@ def roofline_figure(result: NetworkResult) -> Figure:
         )
         blocked.append((across - 2, up - 2, across + 2, up + 2))
     texts = place_labels(places, names, *ROOFLINE_AREA, blocked)
-    found = bounds(result)
+    shown_bounds = bounds(result)
     traces: list[dict[str, Any]] = [
         {
             "type": "scatter",
@@ -77,7 +77,7 @@ def roofline_figure(result: NetworkResult) -> Figure:
             "hoverinfo": "skip",
         }
     ]
-    for bound in found:
+    for bound in shown_bounds:
         shown = [(point, text) for point, text in zip(points, texts, strict=True) if point[1].bound == bound]
         traces.append(
             {
@@ -90,11 +90,11 @@ def roofline_figure(result: NetworkResult) -> Figure:
                 },
                 "x": [x for (*_, x, _), _ in shown],
                 "y": [y for (*_, y), _ in shown],
-                "text": [html.escape(text) for _, (text, _) in shown],
+                "text": [plot_text(text) for _, (text, _) in shown],
                 "textposition": [position for _, (_, position) in shown],
-                "customdata": [f"#{number} {html.escape(layer.name)}" for (number, layer, *_), _ in shown],
+                "customdata": [f"#{number} {plot_text(layer.name)}" for (number, layer, *_), _ in shown],
                 "hovertemplate": "%{customdata}<br>%{y:,.4~r} useful MACs a cycle<br>%{x:,.4~r} useful MACs a byte"
-                f"<extra>{html.escape(bound)}-bound</extra>",
+                f"<extra>{plot_text(bound)}-bound</extra>",
                 "cliponaxis": False,
             }
         )
@@ -144,7 +144,7 @@ def roofline_figure(result: NetworkResult) -> Figure:
                 for x, y, note in notes
             ],
         },
-        keys=bound_keys(found, first_trace=1),
+        keys=bound_keys(shown_bounds, first_trace=1),
         table=Grid(
             ("layer", "bound", "useful MACs a byte", "useful MACs a cycle", "ceiling", "reached"),
             tuple(

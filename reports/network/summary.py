@@ -1,6 +1,6 @@
-"""What a result says in words: the definitions, the formats and the verdicts that the terminal and the HTML share.
+"""A result in words: definitions, formats and verdicts that the terminal and the pages share.
 
-Everything here is a pure function from a result to text or numbers; nothing is rendered yet.
+All functions are pure, from a result to text or numbers.
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ def density(*layers: LayerResult) -> float | None:
     return sum(layer.nnz for layer in layers) / weights if weights else None
 
 
-def share(part: float | None, whole: float | None) -> float | None:
-    """``part`` of ``whole``; None where either is unknown or there is nothing to share."""
-    return None if part is None or not whole else part / whole
+def share(part: float | None, total: float | None) -> float | None:
+    """``part / total``; None where either is None or the total is 0."""
+    return None if part is None or not total else part / total
 
 
 def skipped_words_share(layer: LayerResult) -> float | None:
@@ -217,9 +217,9 @@ def host_text(result: NetworkResult) -> str:
 
 
 def accuracy_text(result: NetworkResult) -> str:
-    """The accuracies that are known, from float to compressed."""
+    """The measured accuracies in the order float, quantized, compressed; empty where there are none."""
     accuracy = result.accuracy
-    known = [
+    measured = [
         f"{name} {percent(value, 2)}"
         for name, value in (
             ("float", accuracy.float),
@@ -228,7 +228,7 @@ def accuracy_text(result: NetworkResult) -> str:
         )
         if value is not None
     ]
-    return f"{', '.join(known)} (top-1, {accuracy.images:,} images)" if known else ""
+    return f"{', '.join(measured)} (top-1, {accuracy.images:,} images)" if measured else ""
 
 
 def time_text(result: NetworkResult) -> str:

@@ -1,11 +1,12 @@
 """The plots of the array's schedule over time: the whole network with its overlapping layers, and one layer with the causes of
-its rows' waits. Drawn from ``skipstone.mapper.timing.timeline``, whose times are exact; what is drawn together or
-left out is said."""
+its rows' waits.
+
+They are drawn from a ``Timeline``, whose times are exact; captions name what is drawn together or left out.
+"""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +33,9 @@ from skipstone.mapper.results.timeline import (
     Timeline,
     unit_name,
 )
+from skipstone.reports.network.intervals import merge_intervals
 from skipstone.reports.network.summary import count
-from skipstone.reports.web.figures import COLOURS, Figure, Grid, Key, Numbers, shortened
+from skipstone.reports.web.figures import COLOURS, Figure, Grid, Key, Numbers, plot_text, shortened
 
 BARS = 4000
 """Most bars of a plot: a page with both plots stays below 1.5 MB."""
@@ -60,14 +62,13 @@ COLOUR_OF = {
 }
 """Waits have the colours of the causes that they count for in the plot of cycles."""
 
-
 WORK = (LOAD, ISSUE, DRAINS, HELD)
 
 
 @dataclass(frozen=True)
 class Bar:
-    """Something that goes on in ``lane`` during the cycles ``begin`` to ``end - 1``, in ``work`` cycles of them (of each unit of
-    the lane, on average)."""
+    """A bar in ``lane`` from cycle ``begin`` to ``end - 1``; in ``work`` of these cycles, the mean of the lane's units, there is
+    work."""
 
     lane: int
     series: int
@@ -78,7 +79,7 @@ class Bar:
 
 
 def timeline_figures(timeline: Timeline, result: NetworkResult) -> tuple[Figure, ...]:
-    """The whole network over time, and the layer that takes most cycles of those with events."""
+    """The plot of the network, and that of the longest layer with events, if there is one."""
     longest = max(timeline.chosen, key=lambda index: timeline.layers[index].cycles.cycles, default=None)
     figures = (schedule_figure(timeline, result),)
     return figures if longest is None else (*figures, layer_figure(timeline, longest, result))
@@ -91,11 +92,11 @@ def schedule_figure(timeline: Timeline, result: NetworkResult) -> Figure:
         Bar(index % LAYER_LANES, index % GREY, span.load_begin, span.written + 1, 0, span.name)
         for index, span in enumerate(timeline.layers)
     ]
-    groups: Intervals = {}
+    groups: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for event in timeline.events:
         if event.kind in (LOAD, ISSUE, DRAINS):
             groups.setdefault((lanes.of(event.unit), event.layer), []).append((event.begin, event.end))
-    gap, merged = _merged(groups, BARS)
+    gap, merged = merge_intervals(groups, BARS)
     bars = [
         Bar(lane, layer % GREY, begin, end, cycles / lanes.units(lane), timeline.layers[layer].name)
         for (lane, layer), intervals in merged.items()
@@ -107,7 +108,7 @@ def schedule_figure(timeline: Timeline, result: NetworkResult) -> Figure:
         if event.kind == LEFT_OUT and (event.unit < 0 or event.unit % lanes.together == 0)
     ]
     series = sorted({bar.series for bar in spans})
-    traces = [_trace([bar for bar in (*spans, *bars) if bar.series == one], one, named=True) for one in series]
+    traces = [_trace([bar for bar in (*spans, *bars) if bar.series == colour], colour, named=True) for colour in series]
     repeats = len(timeline.layers) > GREY
     keys = [] if repeats else [Key(shortened(bar.text), bar.series, (series.index(bar.series),)) for bar in spans]
     if grey:
@@ -116,7 +117,7 @@ def schedule_figure(timeline: Timeline, result: NetworkResult) -> Figure:
     caption = (
         "When each layer is loaded, computed and written. Where its input allows, a layer begins before the one ahead has ended. "
         + (f"A lane of rows stands for {lanes.together} rows. " if lanes.together > 1 else "")
-        + (f"Pauses shorter than {gap:,} cycles are drawn as work; hover says how many cycles work. " if gap else "")
+        + (f"Pauses shorter than {gap:,} cycles are drawn as work; hover shows how many cycles work. " if gap else "")
         + (f"Colours repeat after {GREY} layers; hover names the layer. " if repeats else "")
         + _cut_text(timeline.cut)
         + _time_text(result)
@@ -168,7 +169,7 @@ def layer_figure(timeline: Timeline, layer: int, result: NetworkResult) -> Figur
     caption = (
         f"Layer {span.name}: the loader fills windows, a window's slot is held until its slowest row has left it, and "
         "rows issue an entry a cycle or wait. "
-        + (f"Every {together}. row is drawn. " if together > 1 else "")
+        + (f"One of every {together} rows is drawn. " if together > 1 else "")
         + (
             f"Drawn are the first {tiles:,} of {span.tiles:,} tiles; the table counts the whole layer. "
             if tiles < span.tiles
@@ -204,8 +205,7 @@ def layer_figure(timeline: Timeline, layer: int, result: NetworkResult) -> Figur
 
 
 class _Lanes:
-    """The lanes of the whole network: two of layers, the loader, the rows (so many together in each that ``LANES`` hold all), the
-    drain."""
+    """The lanes of the network's plot: two of layers, the loader, at most ``LANES`` of rows (``together`` in each), the drain."""
 
     def __init__(self, rows: int) -> None:
         self.together = -(-rows // LANES)
@@ -220,38 +220,13 @@ class _Lanes:
         self._fixed = {LOADER: LAYER_LANES, DRAIN: len(self.names) - 1}
 
     def of(self, unit: int) -> int:
+        """The lane of a unit."""
         return self._fixed.get(unit, LAYER_LANES + 1 + unit // self.together)
 
     def units(self, lane: int) -> int:
         """How many units share a lane."""
         row_lane = lane - LAYER_LANES - 1
         return self._sizes[row_lane] if 0 <= row_lane < len(self._sizes) else 1
-
-
-Intervals = dict[tuple[int, int], list[tuple[int, int]]]
-Merged = dict[tuple[int, int], list[tuple[int, int, int]]]
-
-
-def _merged(groups: Intervals, most: int) -> tuple[int, Merged]:
-    """Intervals of each group that lie closer together than some gap as one, with the cycles that work in it. The gap is the
-    least power of two with which at most ``most`` are left; 0 where only those that touch are merged."""
-    gap = 0
-    while True:
-        merged = {key: _joined(sorted(intervals), gap) for key, intervals in groups.items()}
-        if sum(map(len, merged.values())) <= max(most, len(groups)):
-            return gap, merged
-        gap = gap * 2 or 2
-
-
-def _joined(intervals: Iterable[tuple[int, int]], gap: int) -> list[tuple[int, int, int]]:
-    joined: list[tuple[int, int, int]] = []
-    for begin, end in intervals:
-        if joined and begin - joined[-1][1] < max(gap, 1):
-            first, last, work = joined[-1]
-            joined[-1] = first, max(last, end), work + end - begin
-        else:
-            joined.append((begin, end, end - begin))
-    return joined
 
 
 def _fitting_tiles(events: Sequence[Event], span: LayerSpan) -> int:
@@ -269,7 +244,7 @@ def _fitting_tiles(events: Sequence[Event], span: LayerSpan) -> int:
 
 
 def _trace(bars: Sequence[Bar], colour: int, named: bool = False) -> dict[str, Any]:
-    """Bars of one colour; the lanes of layers have their names written in where there is room."""
+    """Bars of one colour; with ``named``, bars of layers have their names written in where there is room."""
     trace: dict[str, Any] = {
         "type": "bar",
         "orientation": "h",
@@ -277,14 +252,14 @@ def _trace(bars: Sequence[Bar], colour: int, named: bool = False) -> dict[str, A
         "y": [bar.lane for bar in bars],
         "base": [bar.begin for bar in bars],
         "x": [bar.end - bar.begin for bar in bars],
-        "customdata": [[html.escape(bar.text), *_span_text(bar)] for bar in bars],
+        "customdata": [[plot_text(bar.text), *_span_text(bar)] for bar in bars],
         "hovertemplate": "%{customdata[0]}<br>cycles %{customdata[1]}%{customdata[2]}<extra></extra>",
         "marker": {"line": {"width": 0}},
         "width": 0.8,
     }
     if named:
         trace |= {
-            "text": [html.escape(bar.text) if bar.lane < LAYER_LANES else "" for bar in bars],
+            "text": [plot_text(bar.text) if bar.lane < LAYER_LANES else "" for bar in bars],
             "textposition": "inside",
             "insidetextanchor": "middle",
             "textangle": 0,
@@ -299,12 +274,12 @@ def _span_text(bar: Bar) -> tuple[str, str]:
 
 
 def _event_text(event: Event, span: LayerSpan) -> str:
-    one_pass, y, x = span.place(event.tile)
+    pass_number, y, x = span.place(event.tile)
     amounts = {LOAD: "words", HELD: "words", ISSUE: "entries", DRAINS: "steps"}
     parts = [
         f"{unit_name(event.unit)}: {event.kind.replace('_', ' ')}",
         *([f"{event.amount:,} {amounts[event.kind]}"] if event.kind in amounts else []),
-        *([f"pass {one_pass}"] if span.passes > 1 else []),
+        *([f"pass {pass_number}"] if span.passes > 1 else []),
         f"tile {y}, {x}",
         *([f"window {event.window}"] if event.window >= 0 else []),
     ]
@@ -327,7 +302,7 @@ def _layout(lanes: Sequence[str], begin: int, end: int) -> dict[str, Any]:
         },
         "yaxis": {
             "tickvals": list(range(len(lanes))),
-            "ticktext": [html.escape(lane) for lane in lanes],
+            "ticktext": [plot_text(lane) for lane in lanes],
             "range": [len(lanes) - 0.5, -0.5],
             "fixedrange": True,
             "automargin": True,
@@ -374,7 +349,7 @@ def _layer_table(timeline: Timeline) -> Grid:
 
 
 def _row_table(timeline: Timeline, layer: int) -> Grid:
-    """What the rows did in all recorded tiles of a layer."""
+    """Cycles of each row by what it did, over all recorded tiles of a layer."""
     kinds = (ISSUE, *ROW_WAITS)
     sums = {row: dict.fromkeys(kinds, 0) for row in range(timeline.design.rows)}
     for event in timeline.events:

@@ -1,17 +1,19 @@
-"""What all plots have in common: a figure as plain Plotly JSON with its keys, table and numbers, and the placing of labels.
+"""Figures: plots as plain Plotly JSON with their keys, tables and numbers, and what all plots share (bars, ticks, labels).
 
-A figure names colours of the page's palette and holds none: a trace's ``meta`` is the number of its series, and wherever Plotly
+A figure holds no colours, only names of the page's palette: a trace's ``meta`` is the number of its series, and wherever Plotly
 takes a colour, ``colour(3)``, ``"var(--ink)"`` and so on may stand, or ``HEAT`` for a colour scale. The style sheet has the
-palette for light and dark, and the page's script fills it in. Names are HTML-escaped, because Plotly reads tags in labels.
+palette for light and dark, and the page's script fills it in. Plotly reads tags and templates in labels, so every name goes
+through ``plot_text``.
 """
 
 from __future__ import annotations
 
-import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from markupsafe import escape
 
 COLOURS = 12
 HEAT = "var(--heat)"
@@ -49,13 +51,30 @@ class Key:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table: ``text_columns`` and the first, which heads the rows, are set left, all others right. ``definitions``: what a
-    column holds and by which formula, by its heading."""
+    """A table of texts.
+
+    The first column heads the rows; it and ``text_columns`` are set left, all others right. ``definitions``: what a column holds
+    and by which formula, by its heading. ``footer``: a last row that stands out; ``row_styles``: a CSS class for each row. Both
+    may be empty.
+    """
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     text_columns: frozenset[int] = frozenset({0})
     definitions: Mapping[str, str] = field(default_factory=dict)
+    footer: tuple[str, ...] = ()
+    row_styles: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_widths(self.header, (*self.rows, *([self.footer] if self.footer else [])))
+
+    def is_text(self, column: int) -> bool:
+        """Whether a column, counted from 0, is set left."""
+        return column == 0 or column in self.text_columns
+
+    def defined_columns(self) -> list[tuple[str, str]]:
+        """Headings with their definitions, of the columns that have one."""
+        return [(heading, self.definitions[heading]) for heading in self.header if heading in self.definitions]
 
 
 Value = str | int | float | None
@@ -63,26 +82,26 @@ Value = str | int | float | None
 
 @dataclass(frozen=True)
 class Numbers:
-    """What a figure draws, unrounded, for a CSV file: names of columns with their units, and values; None: there is none."""
+    """What a figure draws, unrounded, for a CSV file: names of columns with their units, and values; None where there is none."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[Value, ...], ...]
 
     def __post_init__(self) -> None:
-        for row in self.rows:
-            if len(row) != len(self.header):
-                raise ValueError(f"a row of {len(row)} values under {len(self.header)} headings: {row}")
+        _check_widths(self.header, self.rows)
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One plot. ``name`` is its id in the page and its file's name, ``caption`` says what is seen, ``table`` holds the numbers as
-    text and ``numbers`` unrounded.
+    """One plot.
 
-    ``layout`` is Plotly's; in its ``meta``, ``zoom`` (True) lets the reader zoom along the axes that are not ``fixedrange``, and
-    ``narrow`` holds what takes the place of the layout's parts on narrow screens, where ``plain`` (True) leaves out the texts of
-    markers. ``choose``: the keys are no legend, but choices of which one is shown at a time, under this label; ``meta``'s
-    ``choices`` hold changes of the layout for each.
+    ``name`` is its id in the page and the name of its CSV file, ``caption`` explains what it shows, ``table`` holds the numbers
+    as text and ``numbers`` holds them unrounded.
+
+    ``layout`` is Plotly's, with instructions to the page's script in its ``meta``: ``zoom`` (True) lets the reader zoom along the
+    axes that are not ``fixedrange``; ``narrow`` holds the parts of the layout that are different on narrow screens; ``plain``
+    (True) leaves out the texts of markers there. A figure with ``choose`` has no legend: its keys are the choices of a menu with
+    this label, which shows one key's traces at a time; ``meta``'s ``choices`` hold changes of the layout for each.
     """
 
     name: str
@@ -100,6 +119,16 @@ class Figure:
     def zoom(self) -> bool:
         return bool(self.layout.get("meta", {}).get("zoom"))
 
+    @property
+    def has_definitions(self) -> bool:
+        """Whether some key is explained."""
+        return any(key.definition for key in self.keys)
+
+
+def plot_text(*lines: str) -> str:
+    """Texts, one below the other, for any place where Plotly reads tags, entities or ``%{...}``: they show as they are."""
+    return "<br>".join(str(escape(line)).replace("%{", "%&#123;") for line in lines)
+
 
 def colour(series: int) -> str:
     """The colour of a series, wherever Plotly takes one."""
@@ -109,31 +138,48 @@ def colour(series: int) -> str:
 def stacked_bars(
     labels: Sequence[str], series: Sequence[tuple[str, Sequence[float]]], unit: str
 ) -> list[dict[str, Any]]:
-    """One trace a series of horizontal bars, one bar a label, from the top down."""
+    """Horizontal bars from the top down: a trace for each series, in it a bar for each label.
+
+    Args:
+        labels: names of the bars.
+        series: name and values of each series, a value for each label.
+        unit: of the values, for the hover label.
+    """
     return [
         {
             "type": "bar",
             "orientation": "h",
             "meta": index % COLOURS,
-            "name": html.escape(name),
+            "name": plot_text(name),
             "y": list(range(len(labels))),
             "x": [float(value) for value in values],
-            "customdata": [html.escape(label) for label in labels],
-            "hovertemplate": f"%{{customdata}}<br>{html.escape(name)}: %{{x:,.4~r}} {unit}<extra></extra>",
+            "customdata": [plot_text(label) for label in labels],
+            "hovertemplate": f"%{{customdata}}<br>{plot_text(name)}: %{{x:,.4~r}} {unit}<extra></extra>",
         }
         for index, (name, values) in enumerate(series)
     ]
 
 
+def stack_end(values: Iterable[float]) -> float:
+    """Where a stacked bar ends: negative values are drawn back over the positive ones."""
+    return sum(value for value in values if value > 0)
+
+
 def bar_layout(labels: Sequence[str], title: str, notes: Sequence[tuple[float, str]]) -> dict[str, Any]:
-    """The layout of horizontal bars with a note ``(where, text)`` behind each."""
-    largest = max((where for where, _ in notes), default=0.0) or 1.0
+    """The layout of horizontal bars.
+
+    Args:
+        labels: names of the bars, from the top down.
+        title: of the axis of values.
+        notes: for each bar, where it ends and the text to write there; or empty.
+    """
+    largest = max((end for end, _ in notes), default=0.0) or 1.0
     return {
         "barmode": "stack",
         "bargap": 0.28,
         "margin": {"l": 8, "r": 16, "t": 8, "b": 48},
         "xaxis": {
-            "title": {"text": title},
+            "title": {"text": plot_text(title)},
             "range": [0, largest * 1.12],
             "fixedrange": True,
             "separatethousands": True,
@@ -141,7 +187,7 @@ def bar_layout(labels: Sequence[str], title: str, notes: Sequence[tuple[float, s
         },
         "yaxis": {
             "tickvals": list(range(len(labels))),
-            "ticktext": [html.escape(shortened(label)) for label in labels],
+            "ticktext": [plot_text(shortened(label)) for label in labels],
             "range": [len(labels) - 0.5, -0.5],
             "fixedrange": True,
             "automargin": True,
@@ -151,20 +197,20 @@ def bar_layout(labels: Sequence[str], title: str, notes: Sequence[tuple[float, s
         },
         "annotations": [
             {
-                "x": float(where),
+                "x": float(end),
                 "y": index,
-                "text": html.escape(text),
+                "text": plot_text(text),
                 "xanchor": "left",
                 "xshift": 4,
                 "showarrow": False,
                 "font": {"size": NOTE_FONT},
             }
-            for index, (where, text) in enumerate(notes)
+            for index, (end, text) in enumerate(notes)
         ],
         "meta": {
             "narrow": {
                 "xaxis": {"range": [0, largest * 1.3], "nticks": 4, "tickangle": 0},
-                "yaxis": {"ticktext": [html.escape(shortened(label, NARROW_NAME_LIMIT)) for label in labels]},
+                "yaxis": {"ticktext": [plot_text(shortened(label, NARROW_NAME_LIMIT)) for label in labels]},
             }
         },
     }
@@ -175,8 +221,8 @@ def bar_height(labels: Sequence[str]) -> int:
 
 
 def log_ticks(low: float, high: float) -> dict[str, Any]:
-    """Ticks of a logarithmic axis from ``low`` to ``high`` at 1, 2 and 5 times powers of ten, labelled in full; over
-    more than three decades at the powers alone."""
+    """Ticks of a logarithmic axis from ``low`` to ``high``: at 1, 2 and 5 times powers of ten, over more than three decades at
+    the powers alone. Their labels have no exponents."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = (1, 2, 5) if high / low <= 1000 else (1,)
     values = [step * 10.0**power for power in powers for step in steps]
@@ -185,15 +231,15 @@ def log_ticks(low: float, high: float) -> dict[str, Any]:
 
 
 def shortened(name: str, limit: int = NAME_LIMIT) -> str:
-    """A name that fits beside a bar: long ones lose their middle, which tells least."""
+    """A name of at most ``limit`` letters: long ones lose their middle, which tells least."""
     if len(name) <= limit:
         return name
-    kept = (limit - 1) // 2
-    return f"{name[:kept]}…{name[-kept:]}"
+    end = (limit - 1) // 2
+    return f"{name[:end]}…{name[-end:]}"
 
 
 def neighbours(places: Sequence[tuple[float, float]], distance: float) -> list[list[int]]:
-    """Indices of ``places`` in groups: each within ``distance`` of the first of its group, in the order given."""
+    """Indices of ``places`` in groups, in their order: each place is within ``distance`` of the first of its group."""
     groups: list[list[int]] = []
     for index, place in enumerate(places):
         for group in groups:
@@ -212,10 +258,18 @@ def place_labels(
     height: float,
     blocked: Sequence[Box] = (),
 ) -> list[tuple[str, str]]:
-    """A text and a Plotly ``textposition`` for each point of ``places`` (pixels, y upwards) in ``width`` x ``height``.
+    """Labels for points that cover neither each other nor a marker.
 
-    ``labels`` gives each point's texts, the best first. A label that would leave the area, or cover another label, a
-    marker or what is ``blocked``, takes another side of its point, then the next text, and is empty where none fits.
+    A label that does not fit takes another side of its point, then the point's next text.
+
+    Args:
+        places: the points, in pixels, y upwards.
+        labels: each point's texts, the best first.
+        width, height: of the area that labels must not leave, in pixels.
+        blocked: parts of the area that labels must not cover.
+
+    Returns:
+        For each point a text, empty where none fits, and its Plotly ``textposition``.
     """
     taken = [*blocked, *((x - MARKER, y - MARKER, x + MARKER, y + MARKER) for x, y in places)]
     chosen = []
@@ -236,3 +290,9 @@ def place_labels(
         else:
             chosen.append(("", POSITIONS[0][0]))
     return chosen
+
+
+def _check_widths(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    for row in rows:
+        if len(row) != len(header):
+            raise ValueError(f"a row of {len(row)} values under {len(header)} headings: {row}")

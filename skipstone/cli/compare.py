@@ -37,7 +37,8 @@ def compare_command(
             raise SkipstoneError(f"compare needs at least two files, not {len(files)}")
         results = [read_result(file) for file in files]
         from skipstone.reports.comparison.comparison import compare
-        from skipstone.reports.comparison.page import comparison_tables, write_comparison
+        from skipstone.reports.comparison.page import write_comparison
+        from skipstone.reports.comparison.tables import comparison_tables
 
         comparison = compare(list(zip(labels(files), results, strict=True)))
         with writable(out, json_file):

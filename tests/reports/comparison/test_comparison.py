@@ -14,7 +14,8 @@ from rich.console import Console
 
 from skipstone.mapper.results.network import LayerResult
 from skipstone.reports.comparison.comparison import compare
-from skipstone.reports.comparison.page import comparison_tables, write_comparison
+from skipstone.reports.comparison.page import write_comparison
+from skipstone.reports.comparison.tables import comparison_tables
 from tests.reports.networks import PARAMETERS, host_layer, layer, network, resnet8
 from tests.reports.pages import Page
 
@@ -95,6 +96,9 @@ def test_the_page_has_each_run_s_numbers_and_its_names_are_names(tmp_path: Path)
     assert "<b>one" not in (tmp_path / "c.html").read_text(encoding="utf-8")
     read = Page(tmp_path / "c.html")
     assert "<b>one" in " ".join(read.texts())
+    drawn = str([(figure["traces"], figure["layout"]) for figure in read.figures().values()])
+    assert "<b>one" not in drawn, "Plotly would read a tag, in titles of axes too"
+    assert "&lt;b&gt;one" in read.figures()["difference_1"]["layout"]["xaxis"]["title"]["text"]
     assert {path.stem for path in (tmp_path / "c_data").iterdir()} == set(read.figures())
     ids = [e.attributes["id"] for e in read.elements if "id" in e.attributes]
     assert len(ids) == len(set(ids))

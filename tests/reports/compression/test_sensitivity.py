@@ -5,7 +5,7 @@ from io import StringIO
 from rich.console import Console
 
 from skipstone.mapper.results.sensitivity import SensitivityLayer, SensitivityPoint, SensitivityResult
-from skipstone.reports.compression.sensitivity import sensitivity_figures, sensitivity_table, write_sensitivity
+from skipstone.reports.compression.sensitivity import sensitivity_figures, sensitivity_html, sensitivity_table
 from skipstone.reports.network.summary import NONE
 from tests.reports.pages import Page
 
@@ -51,7 +51,7 @@ def test_a_point_that_was_not_asked_for_is_a_dash():
 
 
 def test_the_page_draws_the_points(tmp_path):
-    write_sensitivity(result(), tmp_path / "page.html")
+    (tmp_path / "page.html").write_text(sensitivity_html(result()), encoding="utf-8")
     page = Page(tmp_path / "page.html")
     figures = page.figures()
     assert set(figures) == {"sparsity-accuracy", "sparsity-cycles", "bits-accuracy", "bits-cycles"}
@@ -66,7 +66,7 @@ def test_without_a_design_there_is_no_plot_of_cycles():
 
 
 def test_a_hostile_name_stays_a_name(tmp_path):
-    write_sensitivity(result(HOSTILE), tmp_path / "page.html")
+    (tmp_path / "page.html").write_text(sensitivity_html(result(HOSTILE)), encoding="utf-8")
     page = Page(tmp_path / "page.html")
     assert HOSTILE in page.texts()
     assert not list(page.all("b"))

@@ -13,7 +13,8 @@ import pytest
 from skipstone.mapper.results.exploration import METRICS, ExplorationResult, Objective
 from skipstone.reports.exploration.figures import exploration_figures
 from skipstone.reports.exploration.formulas import FORMULAS
-from skipstone.reports.exploration.page import page_points, write_exploration
+from skipstone.reports.exploration.page import write_exploration
+from skipstone.reports.exploration.points import page_points
 from skipstone.reports.exploration.summary import named_metrics
 from tests.reports.explorations import exploration, impossible, marked, without_accuracy
 from tests.reports.pages import Page

@@ -14,7 +14,7 @@ import pytest
 
 from skipstone.reports.comparison.comparison import compare
 from skipstone.reports.comparison.page import write_comparison
-from skipstone.reports.compression.sensitivity import write_sensitivity
+from skipstone.reports.compression.sensitivity import sensitivity_html
 from skipstone.reports.network.report import write_report
 from skipstone.reports.web.csv_files import data_folder
 from tests.reports.compression.test_sensitivity import result as sensitivity
@@ -78,7 +78,7 @@ def write_two(path: Path) -> None:
 
 
 def write_layers(path: Path) -> None:
-    write_sensitivity(sensitivity(), path)
+    path.write_text(sensitivity_html(sensitivity()), encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,9 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from skipstone.mapper.results.timeline import DRAINS, ISSUE, LEFT_OUT, LOAD, unit_name
 from skipstone.mapper.timing.timeline import schedule_timeline
-from skipstone.reports.network import timeline as plots
 from skipstone.reports.network.timeline import layer_figure, schedule_figure, timeline_figures
 from skipstone.reports.web.csv_files import csv_text
 from tests.mapper.timing.test_cycles import schedule
@@ -40,13 +37,13 @@ def test_the_networks_lanes_show_work_and_spans():
         assert (index % 2, span.load_begin, span.written + 1) in drawn
     for lane, name in enumerate(names[2:], 2):
         covered = [cycle for at, begin, end in drawn if at == lane for cycle in range(begin, end)]
-        wanted = [
+        working = [
             cycle
             for event in timeline.events
             if unit_name(event.unit) == name and event.kind in (LOAD, ISSUE, DRAINS)
             for cycle in range(event.begin, event.end)
         ]
-        assert sorted(covered) == sorted(wanted)
+        assert sorted(covered) == sorted(working)
     assert figure.layout["xaxis"]["range"] == [0, timeline.end]
     assert figure.layout["xaxis"]["fixedrange"] is False
     assert figure.zoom
@@ -103,51 +100,25 @@ def test_many_rows_share_lanes():
     alone = sum(row[4] for row in figure.numbers.rows if row[0] == "row 69")
     assert alone == sum(event.amount for event in timeline.events if event.kind == ISSUE and event.unit == 69)
     layer = layer_figure(timeline, 0, RESULT)
-    assert "Every 3. row is drawn." in layer.caption
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    st.lists(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 9)), max_size=25), max_size=3), st.integers(1, 20)
-)
-def test_merging_keeps_the_work_and_takes_the_least_gap(groups, most):
-    intervals = {}
-    for index, steps in enumerate(groups):
-        at, found = 0, []
-        for pause, length in steps:
-            found.append((at + pause, at + pause + length))
-            at += pause + length
-        intervals[index, 0] = found
-    gap, merged = plots._merged(intervals, most)
-    for key, found in intervals.items():
-        assert sum(work for *_, work in merged[key]) == sum(end - begin for begin, end in found)
-        assert all(any(b <= begin and end <= e for b, e, _ in merged[key]) for begin, end in found)
-        assert all(
-            after[0] - before[1] >= max(gap, 1) for before, after in zip(merged[key], merged[key][1:], strict=False)
-        )
-    least = max(most, len(intervals))
-    assert sum(map(len, merged.values())) <= least
-    if gap:
-        smaller = gap // 2 if gap > 2 else 0
-        assert sum(len(plots._joined(found, smaller)) for found in intervals.values()) > least
+    assert "One of every 3 rows is drawn." in layer.caption
 
 
 def test_large_networks_stay_small_and_the_captions_say_what_is_not_drawn():
     """Sixty layers of a hundred tiles on 16 rows: 190,000 events."""
     design = three_layers().design.replace(rows=16, windows=4)
     row = [[(5 * r + 3 * w) % 9 + (w == 0) for r in range(16)] for w in range(6)]
-    one = schedule([row], [[3, 20, 1, 9, 2, 2]], tiles=(10, 10), steps=2)
-    schedules = [replace(one, free_tiles=4, unneeded_tiles=2)] * 60
+    single = schedule([row], [[3, 20, 1, 9, 2, 2]], tiles=(10, 10), steps=2)
+    schedules = [replace(single, free_tiles=4, unneeded_tiles=2)] * 60
     timeline = schedule_timeline("large", [f"layer {n}" for n in range(60)], schedules, design, limit=50_000)
     figures = timeline_figures(timeline, RESULT)
     # As the page holds them: traces, layout and the CSV text.
     size = sum(len(json.dumps([f.traces, f.layout, csv_text(f.numbers)])) for f in figures)
     assert size < 1_500_000
-    whole, layer = figures
-    assert "Pauses shorter than" in whole.caption
-    assert "Of 60 layers only the first tiles are recorded" in whole.caption
-    assert "Colours repeat after 11 layers" in whole.caption
-    assert [key.label for key in whole.keys] == ["not recorded"]
+    network, layer = figures
+    assert "Pauses shorter than" in network.caption
+    assert "Of 60 layers only the first tiles are recorded" in network.caption
+    assert "Colours repeat after 11 layers" in network.caption
+    assert [key.label for key in network.keys] == ["not recorded"]
     span = timeline.layers[timeline.chosen[0]]
     assert f"of {span.tiles:,} tiles; the table counts" in layer.caption
     assert any(event.kind == LEFT_OUT for event in timeline.events)
