@@ -5,8 +5,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from skipstone.errors import MappingError
 from skipstone.hw.design import Design
-from skipstone.mapper.errors import MappingError
 from skipstone.mapper.lowering.tensor_words import pack_words, unpack_words, write_words
 from skipstone.mapper.program import Placement
 from tests.mapper.laid_out import DESIGNS, laid_out
