@@ -22,6 +22,7 @@ from skipstone.mapper.lowering.compile import compile_network
 from skipstone.mapper.lowering.memory_fit import with_memories_for
 from skipstone.mapper.technology.technology import Technology, load_technology
 from skipstone.mapper.timing.cycles import network_cycles
+from skipstone.models.quantization.scheme import QuantizationScheme
 
 NETWORK = "resnet8_fashion"
 PRUNINGS = ("none", "unstructured:0.5", "unstructured:0.8")
@@ -92,7 +93,7 @@ class Run:
 
 def run(design: Design, technology: Technology, pruning: str, bits: int = 8) -> Run:
     """The carried network with ``bits`` on ``design``."""
-    options = CompressionOptions(prune=pruning, weight_bits=bits, activation_bits=bits, input_range=(0.0, 1.0))
+    options = CompressionOptions(prune=pruning, scheme=QuantizationScheme(bits, bits), input_range=(0.0, 1.0))
     prepared = prepare_network(NETWORK, options)
     network = prepared.compressed
     design = with_memories_for(network, design)

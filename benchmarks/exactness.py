@@ -19,6 +19,7 @@ from skipstone.flow.prepare import CompressionOptions, short_name
 from skipstone.flow.verify import Verification, verify_network
 from skipstone.hw.design import Design, load_design
 from skipstone.models.graph.to_onnx import to_onnx
+from skipstone.models.quantization.scheme import QuantizationScheme
 
 CARRIED = "resnet8_fashion"
 PRUNINGS = ("none", "unstructured:0.5", "unstructured:0.8", "unstructured:0.9", "2:4")
@@ -28,18 +29,18 @@ SMALL_DESIGNS = ("tiny", "edge")
 CODED_ON = "edge"
 CODED_PRUNING = "unstructured:0.5"
 CODES = {
-    "linear, 4 bit": (CompressionOptions(weight_bits=4), {"weight_bits": 4}),
+    "linear, 4 bit": (CompressionOptions(scheme=QuantizationScheme(4)), {"weight_bits": 4}),
     "power_of_two, 4 bit": (
-        CompressionOptions(weight_bits=4, weight_code="power_of_two"),
+        CompressionOptions(scheme=QuantizationScheme(4, weight_code="power_of_two")),
         {"weight_bits": 4, "multiplier": "shift"},
     ),
     "additive_power_of_two, 5 bit": (
-        CompressionOptions(weight_bits=5, weight_code="additive_power_of_two"),
+        CompressionOptions(scheme=QuantizationScheme(5, weight_code="additive_power_of_two")),
         {"weight_bits": 5, "multiplier": "additive"},
     ),
-    "ternary": (CompressionOptions(weight_code="ternary"), {"multiplier": "sign"}),
-    "binary": (CompressionOptions(weight_code="binary"), {"multiplier": "sign"}),
-    "codebook:16": (CompressionOptions(weight_code="codebook", codebook_entries=16), {"multiplier": "codebook"}),
+    "ternary": (CompressionOptions(scheme=QuantizationScheme(weight_code="ternary")), {"multiplier": "sign"}),
+    "binary": (CompressionOptions(scheme=QuantizationScheme(weight_code="binary")), {"multiplier": "sign"}),
+    "codebook:16": (CompressionOptions(scheme=QuantizationScheme(weight_code="codebook")), {"multiplier": "codebook"}),
 }
 """How weights are quantized, and what the design needs for them."""
 INDEX_CODINGS = {

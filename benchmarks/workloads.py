@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from skipstone.models.graph.function import function
 from skipstone.models.graph.graph import Graph
-from skipstone.models.graph.grids import WeightCode
 from skipstone.models.graph.layers import (
     Add,
     Affine,
@@ -44,6 +43,7 @@ from skipstone.models.onnx_io.reader import load
 from skipstone.models.quantization.network import QuantizedNetwork
 from skipstone.models.quantization.quantize import quantize
 from skipstone.models.quantization.ranges import calibrate
+from skipstone.models.quantization.scheme import INT8, QuantizationScheme
 
 RELU: Clamp = (0.0, float("inf"))
 DENSITIES = (0.1, 0.2, 0.5, 1.0)
@@ -142,9 +142,9 @@ def every_operator(seed: int = 0) -> Graph:
     return Graph("every_operator", "image", (3, 24, 20), layers, ("softmax",))
 
 
-def quantized(graph: Graph, weight_bits: int = 8, weight_code: WeightCode = "linear") -> QuantizedNetwork:
+def quantized(graph: Graph, scheme: QuantizationScheme = INT8) -> QuantizedNetwork:
     ranges = calibrate(graph, random_images=1, low=-1.0, high=1.0)
-    return quantize(graph, ranges, weight_bits, weight_code=weight_code)
+    return quantize(graph, ranges, scheme)
 
 
 def with_random_weights(graph: Graph, density: float, seed: int) -> Graph:

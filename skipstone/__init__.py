@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from skipstone.mapper.results.network import LayerResult, NetworkResult
     from skipstone.models.data.datasets import load_dataset
     from skipstone.models.onnx_io.registry import OnnxNode, UnsupportedError, View, register_operator
+    from skipstone.models.quantization.scheme import QuantizationScheme
 
 __all__ = [
     "CompressionOptions",
@@ -29,6 +30,7 @@ __all__ = [
     "NetworkResult",
     "OnnxNode",
     "PreparedNetwork",
+    "QuantizationScheme",
     "UnsupportedError",
     "View",
     "auto",
@@ -54,6 +56,7 @@ _HOME = {
     "PreparedNetwork": "skipstone.flow.prepare",
     "UnsupportedError": "skipstone.models.onnx_io.registry",
     "View": "skipstone.models.onnx_io.registry",
+    "QuantizationScheme": "skipstone.models.quantization.scheme",
     "auto": "skipstone.compress.auto",
     "built_in_designs": "skipstone.hw.design",
     "compress_network": "skipstone.compress.run",

@@ -5,7 +5,16 @@ A message says what is wrong, where, and what to do about it. Anything else that
 
 
 class SkipstoneError(ValueError):
-    """What a user can put right: a file, a shape, a number, an option. The root of all errors raised on purpose."""
+    """What a user can put right: a file, a shape, a number, an option. The root of all errors raised on purpose.
+
+    Args:
+        message: What is wrong, where, and what to do.
+        parameter: The parameter to change, by its Python name; the command line adds its option of that name.
+    """
+
+    def __init__(self, message: str, *, parameter: str | None = None) -> None:
+        super().__init__(message)
+        self.parameter = parameter
 
 
 class DesignError(SkipstoneError):

@@ -6,7 +6,7 @@ design's memories is counted with larger ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,10 +25,10 @@ from skipstone.mapper.technology.technology import load_technology
 from skipstone.mapper.timing.causes import bound_of, cycles_by_cause
 from skipstone.mapper.timing.cycles import network_cycles
 from skipstone.models.graph.graph import Graph
-from skipstone.models.graph.grids import WeightCode
 from skipstone.models.quantization.network import QuantizedNetwork
 from skipstone.models.quantization.quantize import quantize
 from skipstone.models.quantization.ranges import Ranges, calibrate
+from skipstone.models.quantization.scheme import INT8, QuantizationScheme
 
 Quantizer = Callable[[Graph], QuantizedNetwork]
 
@@ -108,33 +108,16 @@ def target_for(
     graph: Graph,
     design: Design,
     images: NDArray[np.float32] | None = None,
+    scheme: QuantizationScheme = INT8,
     *,
-    weight_bits: int = 8,
-    activation_bits: int = 8,
-    weight_code: WeightCode = "linear",
-    codebook_entries: int = 16,
-    per_tensor: bool = False,
-    layer_bits: Mapping[str, int] | None = None,
     ranges: Ranges | None = None,
 ) -> Target:
-    """A target that quantizes with ``ranges``, or with those of ``graph`` on ``images``; the other arguments are those of
-    ``skipstone.models.quantization.quantize.quantize``. Cycles don't depend on activation ranges, so that those of
-    the unpruned graph do for all that
-    is pruned of it."""
-    found = ranges if ranges is not None else calibrate(graph, images)
-    return Target(
-        design,
-        lambda pruned: quantize(
-            pruned,
-            found,
-            weight_bits,
-            activation_bits,
-            weight_code,
-            codebook_entries,
-            per_tensor=per_tensor,
-            layer_bits=layer_bits,
-        ),
-    )
+    """A target that quantizes as ``scheme`` says, with ``ranges``, or with those of ``graph`` on ``images``.
+
+    Cycles don't depend on activation ranges, so those of the unpruned graph do for all that is pruned of it.
+    """
+    measured = ranges if ranges is not None else calibrate(graph, images, scheme)
+    return Target(design, lambda pruned: quantize(pruned, measured, scheme))
 
 
 def roomy(design: Design) -> Design:

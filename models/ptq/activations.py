@@ -15,6 +15,7 @@ from skipstone.models.graph.to_onnx import to_onnx
 from skipstone.models.quantization import reference
 from skipstone.models.quantization.quantize import quantize
 from skipstone.models.quantization.ranges import Ranges
+from skipstone.models.quantization.scheme import INT8, QuantizationScheme
 
 
 def float_tensors(graph: Graph, images: Images, names: Iterable[str]) -> dict[str, NDArray[np.float32]]:
@@ -28,7 +29,7 @@ def float_tensors(graph: Graph, images: Images, names: Iterable[str]) -> dict[st
 @dataclass(eq=False)
 class QuantizedInputs:
     """What layers read once all before them are quantized: of weights only, or, with ``ranges``, of the integer network, whose
-    activations have the zero point 0 where ``symmetric``.
+    layers without a grid are quantized as ``scheme`` says.
 
     To be asked layer by layer, in execution order, with a graph in which only layers from there on change later: what has
     been computed in integers is kept.
@@ -36,16 +37,14 @@ class QuantizedInputs:
 
     images: Images
     ranges: Ranges | None = None
-    weight_bits: int = 8
-    activation_bits: int = 8
-    symmetric: bool = False
+    scheme: QuantizationScheme = INT8
     _known: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
     def tensor(self, graph: Graph, name: str) -> NDArray[np.float32]:
         """Tensor ``name`` of ``graph``, N x C x H x W."""
         if self.ranges is None:
             return float_tensors(graph, self.images, [name])[name]
-        network = quantize(graph, self.ranges, self.weight_bits, self.activation_bits, symmetric=self.symmetric)
+        network = quantize(graph, self.ranges, self.scheme)
         if network.input not in self._known:
             self._known[network.input] = reference.quantize_input(network, self.images)
         parts = network.leaves(name)

@@ -19,10 +19,11 @@ from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.grids import WeightGrid
 from skipstone.models.graph.layers import Conv
 from skipstone.models.ptq.activations import QuantizedInputs, float_tensors
-from skipstone.models.ptq.chosen import Bits, bits_of, chosen_layers
+from skipstone.models.ptq.chosen import chosen_layers
 from skipstone.models.ptq.taps import sampled_taps
 from skipstone.models.ptq.weight_range import WeightRange, weight_scales
 from skipstone.models.quantization.ranges import Ranges
+from skipstone.models.quantization.scheme import QuantizationScheme
 
 Floats = NDArray[np.float32]
 
@@ -72,41 +73,38 @@ class AdaRounded:
 def adaround(
     graph: Graph,
     images: Images,
-    bits: Bits = 4,
+    scheme: QuantizationScheme,
     *,
     weight_range: WeightRange = "mse",
     layers: Iterable[str] | None = None,
     ranges: Ranges | None = None,
-    activation_bits: int = 8,
-    symmetric: bool = False,
     options: AdaRoundOptions = AdaRoundOptions(),
     seed: int = 0,
     progress: Callable[[str], None] = lambda _: None,
 ) -> AdaRounded:
-    """``graph`` with learned rounding at ``bits`` (2 to 8) for all of ``layers`` (default: all without a grid).
+    """``graph`` with learned rounding at the scheme's weight bits (2 to 8), for all of ``layers`` (default: all without a grid).
 
     ``images`` (N x C x H x W) need no labels. A layer's target is the float network's output, after the layer's clamp; its
-    inputs are what the layers before it make once rounded (with ``ranges``, in the integer network of ``activation_bits``,
-    ``symmetric`` or not).
-    Only as many output pixels take part as fit 128 MiB of inputs. A layer that does not gain keeps nearest rounding, with a
-    note. The same ``seed`` gives the same grids.
+    inputs are what the layers before it make once rounded (with ``ranges``, in the integer network with the
+    scheme's activations). Only as many output pixels take part as fit 128 MiB of inputs. A layer that does not gain keeps
+    nearest rounding, with a note. The same ``seed`` gives the same grids.
     """
     images = fit_images(graph, images)
     chosen = chosen_layers(graph, layers)
     for layer in chosen:
-        if bits_of(layer.name, bits) > MOST_BITS:
-            raise SkipstoneError(
-                f"layer '{layer.name}': learned rounding takes up to {MOST_BITS} bits, not {bits_of(layer.name, bits)}"
-            )
+        if (bits := scheme.bits_of(layer.name)) > MOST_BITS:
+            raise SkipstoneError(f"layer '{layer.name}': learned rounding takes up to {MOST_BITS} bits, not {bits}")
     rng = np.random.default_rng(seed)
-    quantized = QuantizedInputs(images, ranges, MOST_BITS, activation_bits, symmetric)
+    quantized = QuantizedInputs(
+        images, ranges, QuantizationScheme(MOST_BITS, scheme.activation_bits, symmetric=scheme.symmetric)
+    )
     original, errors, notes = graph, [], []
     for index, layer in enumerate(chosen):
         progress(f"learning to round layer {index + 1} of {len(chosen)}, {layer.name}")
         x = quantized.tensor(graph, layer.inputs[0])
         target = float_tensors(original, images, [layer.name])[layer.name]
         problem = _sample(layer, x, target, rng)
-        nearest, learned = _round(layer, problem, bits_of(layer.name, bits), weight_range, options)
+        nearest, learned = _round(layer, problem, scheme.bits_of(layer.name), weight_range, options)
         error = LayerError(layer.name, problem.error(nearest.weights), problem.error(learned.weights))
         errors.append(error)
         if error.learned >= error.nearest:

@@ -19,6 +19,7 @@ from skipstone.models.graph.layers import Clamp, Conv
 from skipstone.models.ptq.activations import QuantizedInputs, float_tensors
 from skipstone.models.ptq.taps import mean_taps
 from skipstone.models.quantization.ranges import Ranges
+from skipstone.models.quantization.scheme import INT8, QuantizationScheme
 
 _BISECTIONS = 24
 
@@ -36,18 +37,16 @@ def correct_biases(
     original: Graph,
     images: Images,
     ranges: Ranges | None = None,
-    weight_bits: int = 8,
-    activation_bits: int = 8,
+    scheme: QuantizationScheme = INT8,
     after_clamp: bool = True,
-    symmetric: bool = False,
 ) -> BiasCorrected:
     """``graph`` (whose weights are rounded) with the biases at which its layers have the means of ``original``'s.
 
     Layer by layer in execution order, ``bias -= E[W' x'] - E[W x]``: ``W'`` and ``x'`` are the rounded weights and what the
     corrected layers before make of ``images`` (N x C x H x W), ``W`` and ``x`` those of ``original``, a graph with the same
     layers before rounding (the equalized one, if it was equalized); means are over images and pixels. With ``ranges``,
-    ``x'`` are the integer network's activations of ``activation_bits`` (``weight_bits`` for layers without a grid), with zero
-    point 0 where ``symmetric``; else activations stay floats.
+    ``x'`` are the activations of the integer network, in which layers without a grid are quantized as ``scheme`` says; else
+    activations stay floats.
 
     That is the paper's, which takes the means before a layer's clamp. With ``after_clamp``, a layer with a ReLU or Clip has
     the bias that makes the means after it equal: errors at pixels that the clamp hides, as those of a uniform background,
@@ -64,7 +63,7 @@ def correct_biases(
             raise SkipstoneError(f"layer '{layer.name}': the graph to take means from has no such layer")
     names = [layer.name for layer in graph.convs]
     inputs = float_tensors(original, images, [originals[name].inputs[0] for name in names])
-    quantized = QuantizedInputs(images, ranges, weight_bits, activation_bits, symmetric)
+    quantized = QuantizedInputs(images, ranges, scheme)
     shifts: dict[str, NDArray[np.float64]] = {}
     for name in names:
         before, layer = originals[name], next(layer for layer in graph.convs if layer.name == name)

@@ -10,27 +10,24 @@ from collections.abc import Iterable
 import numpy as np
 
 from skipstone.models.graph.graph import Graph
-from skipstone.models.graph.grids import WeightCode, WeightGrid
-from skipstone.models.ptq.chosen import Bits, bits_of, chosen_layers
+from skipstone.models.graph.grids import WeightGrid
+from skipstone.models.ptq.chosen import chosen_layers
 from skipstone.models.ptq.weight_range import weight_scales
-from skipstone.models.quantization.weight_codes import check_code, code_weights
+from skipstone.models.quantization.scheme import QuantizationScheme
+from skipstone.models.quantization.weight_codes import code_weights
 
 
-def coded(
-    graph: Graph, code: WeightCode, bits: Bits = 8, entries: int = 16, layers: Iterable[str] | None = None
-) -> Graph:
-    """``graph`` with the weights of ``layers`` (default: all that have some and no grid) in ``code`` of ``bits``.
+def coded(graph: Graph, scheme: QuantizationScheme, layers: Iterable[str] | None = None) -> Graph:
+    """``graph`` with the weights of ``layers`` (default: all that have some and no grid) in the scheme's code and bits.
 
-    Scales and integers are those of :func:`skipstone.models.quantization.weight_codes.code_weights`; ``entries``
-    counts a codebook's nonzero
-    values. Pruned weights stay 0. A channel without weights has the median of the others' scales.
+    Scales and integers are those of :func:`skipstone.models.quantization.weight_codes.code_weights`. Pruned weights stay 0.
+    A channel without weights has the median of the others' scales.
     """
-    check_code(code, entries)
     grids = {}
     for layer in chosen_layers(graph, layers):
-        own = bits_of(layer.name, bits)
+        bits, code = scheme.bits_of(layer.name), scheme.code_of(layer.name)
         nothing = np.zeros(len(layer.weights))
-        empty = weight_scales(layer.weights, own)
-        integers, scale = code_weights(layer.weights, own, code, entries, nothing, empty)
-        grids[layer.name] = WeightGrid(integers=integers, scale=scale, code=code, bits=own)
+        empty = weight_scales(layer.weights, bits)
+        integers, scale = code_weights(layer.weights, bits, code, scheme.codebook_entries, nothing, empty)
+        grids[layer.name] = WeightGrid(integers=integers, scale=scale, code=code, bits=bits)
     return graph.with_grids(grids)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.grids import WeightCode, WeightGrid
+from skipstone.models.graph.grids import WeightGrid
 from skipstone.models.graph.layers import (
     Affine,
     AveragePool,
@@ -24,6 +24,7 @@ from skipstone.models.graph.layers import (
 )
 from skipstone.models.quantization.lattices import Run, average_runs, transposed_runs
 from skipstone.models.quantization.network import Lattice, Operation, QuantizedTensor
+from skipstone.models.quantization.scheme import QuantizationScheme
 from skipstone.models.quantization.weight_codes import code_weights, value_bits
 
 _BIAS_ROOM_BITS = 4
@@ -32,22 +33,12 @@ nothing: the weights of such a channel are that small beside its bias, and accum
 need them."""
 
 
-@dataclass(frozen=True)
-class Coding:
-    """How weights become integers; ``per_tensor`` gives all channels of a layer one scale."""
-
-    code: WeightCode
-    bits: int
-    entries: int
-    per_tensor: bool = False
-
-
 @dataclass(frozen=True, eq=False)
 class Linear:
     """One layer as the array sees it; ``bias`` is in units of ``input scale * weight_scale``, without zero points.
 
-    ``part`` and ``lattice``: which pixels of a tensor that several write; empty and None where it writes all. ``coding``:
-    what trained weights were coded with; None where there are none."""
+    ``part`` and ``lattice``: which pixels of a tensor that several write; empty and None where it writes all. ``scheme``:
+    of trained weights; None where there are none."""
 
     weights: NDArray[np.int64]
     weight_scale: NDArray[np.float64]
@@ -59,14 +50,14 @@ class Linear:
     operation: Operation = "multiply_add"
     part: str = ""
     lattice: Lattice | None = None
-    coding: Coding | None = None
+    scheme: QuantizationScheme | None = None
 
 
 def linear_layers(
-    layer: Layer, source: QuantizedTensor, output: Shape, output_scale: float, coding: Coding | None
+    layer: Layer, source: QuantizedTensor, output: Shape, output_scale: float, scheme: QuantizationScheme | None
 ) -> list[Linear]:
-    """``layer``, which reads ``source`` and makes a tensor of shape ``output``, whose step is ``output_scale``; ``coding`` is
-    for trained weights."""
+    """``layer``, which reads ``source`` and makes a tensor of shape ``output``, whose step is ``output_scale``; ``scheme`` is
+    the layer's own, for trained weights."""
     channels = source.shape[0]
 
     def ones(kernel: Pair) -> NDArray[np.int64]:
@@ -75,13 +66,13 @@ def linear_layers(
     unit, zero = np.ones(channels), np.zeros(channels)
     match layer:
         case ConvTranspose():
-            whole = _trained(layer, layer.weights, source, output_scale, coding, layer.groups)
+            whole = _trained(layer, layer.weights, source, output_scale, scheme, layer.groups)
             return [_at(whole, rows, columns) for rows, columns in _pairs(transposed_axes(layer, source.shape, output))]
         case Conv():
-            whole = _trained(layer, layer.weights, source, output_scale, coding, layer.groups)
+            whole = _trained(layer, layer.weights, source, output_scale, scheme, layer.groups)
             return [replace(whole, stride=layer.stride, padding=layer.padding, dilation=layer.dilation)]
         case Affine():
-            return [_trained(layer, layer.scale.reshape(-1, 1, 1, 1), source, output_scale, coding, channels)]
+            return [_trained(layer, layer.scale.reshape(-1, 1, 1, 1), source, output_scale, scheme, channels)]
         case AveragePool() if any(layer.uncounted):
             whole = Linear(ones(layer.kernel), unit, zero, channels)
             parts = []
@@ -179,34 +170,35 @@ def _trained(
     weights: NDArray[np.float32],
     source: QuantizedTensor,
     output_scale: float,
-    coding: Coding | None,
+    scheme: QuantizationScheme | None,
     groups: int,
 ) -> Linear:
-    """The layer with its weights in integers of ``coding``, or on the grid that they lie on already."""
-    assert coding is not None
+    """The layer with its weights in integers of ``scheme``, or on the grid that they lie on already."""
+    assert scheme is not None
     if layer.grid is not None:
-        coding = replace(coding, code=layer.grid.code, bits=layer.grid.bits)
-    room = 2.0 ** (value_bits(coding.code, coding.bits) + source.bits + _BIAS_ROOM_BITS)
+        scheme = replace(scheme, weight_code=layer.grid.code, weight_bits=layer.grid.bits)
+    room = 2.0 ** (value_bits(scheme.weight_code, scheme.weight_bits) + source.bits + _BIAS_ROOM_BITS)
     lowest = np.abs(layer.bias.astype(np.float64)) / (source.scale * room)
     if layer.grid is not None:
         integers, scale = _on_grid(layer.grid, lowest)
     else:
         # A channel without weights only has a bias, which is kept to 1/256 of an output step.
         empty = np.full(len(weights), output_scale / source.scale / 256)
-        integers, scale = _coded(weights, coding, lowest, empty)
+        integers, scale = _coded(weights, scheme, lowest, empty)
     bias = np.rint(layer.bias / (source.scale * scale))
-    return Linear(integers, scale, bias, groups, coding=coding)
+    return Linear(integers, scale, bias, groups, scheme=scheme)
 
 
 def _coded(
-    weights: NDArray[np.float32], coding: Coding, lowest: NDArray[np.float64], empty: NDArray[np.float64]
+    weights: NDArray[np.float32], scheme: QuantizationScheme, lowest: NDArray[np.float64], empty: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    if not coding.per_tensor:
-        return code_weights(weights, coding.bits, coding.code, coding.entries, lowest, empty)
+    coding = (scheme.weight_bits, scheme.weight_code, scheme.codebook_entries)
+    if not scheme.per_tensor:
+        return code_weights(weights, *coding, lowest, empty)
     outputs, inputs, height, width = weights.shape
     one = weights.reshape(1, outputs * inputs, height, width)
     ends = lowest.max(keepdims=True), empty.max(keepdims=True)
-    integers, scale = code_weights(one, coding.bits, coding.code, coding.entries, *ends)
+    integers, scale = code_weights(one, *coding, *ends)
     return integers.reshape(weights.shape), np.repeat(scale, outputs)
 
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +34,7 @@ from skipstone.models.graph.layers import (
     Softmax,
 )
 from skipstone.models.quantization.concatenation import shared_grids, with_copies
-from skipstone.models.quantization.linear import Coding, Linear, linear_layers, writes_alone
+from skipstone.models.quantization.linear import Linear, linear_layers, writes_alone
 from skipstone.models.quantization.network import (
     HostLayer,
     HostProduct,
@@ -44,8 +43,9 @@ from skipstone.models.quantization.network import (
     QuantizedTensor,
 )
 from skipstone.models.quantization.ranges import Ranges
+from skipstone.models.quantization.scheme import INT8, QuantizationScheme
 from skipstone.models.quantization.tables import lookup_table
-from skipstone.models.quantization.weight_codes import check_code, value_bits
+from skipstone.models.quantization.weight_codes import value_bits
 
 _log = logging.getLogger(__name__)
 
@@ -53,39 +53,26 @@ _log = logging.getLogger(__name__)
 def quantize(
     graph: Graph,
     ranges: Ranges | None,
-    weight_bits: int = 8,
-    activation_bits: int = 8,
-    weight_code: WeightCode = "linear",
-    codebook_entries: int = 16,
-    *,
-    symmetric: bool = False,
-    per_tensor: bool = False,
-    layer_bits: Mapping[str, int] | None = None,
-    layer_codes: Mapping[str, WeightCode] | None = None,
+    scheme: QuantizationScheme = INT8,
 ) -> QuantizedNetwork:
-    """The network in integers; ``ranges`` come from :func:`skipstone.models.quantization.ranges.calibrate` on the same graph.
-
-    ``weight_code`` is explained at :func:`skipstone.models.quantization.weight_codes.code_weights`,
-    ``codebook_entries`` counts a codebook's
-    nonzero values. ``layer_bits`` and ``layer_codes`` are those of single layers (mixed precision). ``symmetric`` gives
-    activations the zero point 0, ``per_tensor`` all weights of a layer one scale.
+    """The network in integers, as ``scheme`` says.
 
     What is quantized already stays as it is: weights with a grid (a channel is rounded anew only where its bias needs a
     coarser scale), and tensors in ``graph.grids``; ``ranges`` may be None where all tensors that are materialized have one.
 
-    Raises SkipstoneError for bit widths outside 2 to 16, a tensor without a range, and a layer whose scales leave what the
-    requantizer can multiply by. Whether a bias fits the accumulators is the mapper's question.
+    Args:
+        graph: The float network, pruned or not.
+        ranges: Of every tensor, from :func:`skipstone.models.quantization.ranges.calibrate` on the same graph.
+        scheme: Bits, codes and zero points.
+
+    Raises:
+        SkipstoneError: A tensor has no range, the scheme names a layer without trained weights or one that is quantized
+            otherwise, or a layer's scales leave what the requantizer can multiply by. Whether a bias fits the
+            accumulators is the mapper's question.
     """
-    single = {f"layer_bits of '{name}'": bits for name, bits in (layer_bits or {}).items()}
-    for what, bits in ({"weight_bits": weight_bits, "activation_bits": activation_bits} | single).items():
-        if not 2 <= bits <= 16:
-            raise SkipstoneError(f"{what} must be from 2 to 16, not {bits}")
-    for code in (weight_code, *(layer_codes or {}).values()):
-        check_code(code, codebook_entries)
-    coding = Coding(weight_code, weight_bits, codebook_entries, per_tensor)
-    codings = _codings(graph, coding, layer_bits or {}, layer_codes or {})
+    schemes = _layer_schemes(graph, scheme)
     placed = with_copies(graph)
-    quantizer = _Quantizer(placed, _tensors(placed, ranges, activation_bits, symmetric), codings)
+    quantizer = _Quantizer(placed, _tensors(placed, ranges, scheme), schemes)
     layers: list[QuantizedLayer | HostProduct] = []
     host_layers: list[HostLayer] = []
     concats: dict[str, tuple[str, ...]] = {}
@@ -107,7 +94,7 @@ def quantize(
     outputs = tuple(dict.fromkeys(after.get(name, name) for name in graph.outputs))
     _log.info("%s: %d layers, %d fused", graph.name, len(layers), len(quantizer.fused))
     tensors = {name: tensor for name, tensor in quantizer.tensors.items() if name not in quantizer.fused}
-    whole_code, whole_bits = _whole_coding(layers, coding)
+    weight_code, weight_bits = _network_coding(layers, scheme)
     return QuantizedNetwork(
         name=graph.name,
         input=graph.input,
@@ -115,12 +102,12 @@ def quantize(
         tensors=tensors,
         layers=tuple(layers),
         host_layers=tuple(host_layers),
-        weight_bits=whole_bits,
+        weight_bits=weight_bits,
         activation_bits=next(iter(tensors.values())).bits,
         calibration=_calibration(graph, ranges),
         results=tuple(graph.outputs),
         concats=concats,
-        weight_code=whole_code,
+        weight_code=weight_code,
         graph=placed,
     )
 
@@ -140,10 +127,9 @@ def materialized(graph: Graph) -> frozenset[str]:
     return frozenset(graph.shapes.keys() - unrounded)
 
 
-def _codings(
-    graph: Graph, coding: Coding, bits: Mapping[str, int], codes: Mapping[str, WeightCode]
-) -> dict[str, Coding]:
-    """How the weights of each layer with trained weights become integers."""
+def _layer_schemes(graph: Graph, scheme: QuantizationScheme) -> dict[str, QuantizationScheme]:
+    """The scheme of each layer with trained weights."""
+    bits, codes = scheme.layer_bits, scheme.layer_codes
     trained = {layer.name: layer for layer in graph.order if isinstance(layer, Conv | Affine)}
     for what, single in (("layer_bits", bits), ("layer_codes", codes)):
         if strangers := sorted(single.keys() - trained.keys()):
@@ -152,7 +138,7 @@ def _codings(
             )
     result = {}
     for name, layer in trained.items():
-        result[name] = replace(coding, code=codes.get(name, coding.code), bits=bits.get(name, coding.bits))
+        result[name] = scheme.of_layer(name)
         if layer.grid is None:
             continue
         fixed = (layer.grid.bits, layer.grid.code)
@@ -164,7 +150,9 @@ def _codings(
     return result
 
 
-def _whole_coding(layers: Sequence[QuantizedLayer | HostProduct], coding: Coding) -> tuple[WeightCode, int]:
+def _network_coding(
+    layers: Sequence[QuantizedLayer | HostProduct], scheme: QuantizationScheme
+) -> tuple[WeightCode, int]:
     """The code and bits that the weights of all layers keep to; integers where layers have different codes."""
     trained = {
         (layer.weight_code, layer.weight_bits)
@@ -173,7 +161,7 @@ def _whole_coding(layers: Sequence[QuantizedLayer | HostProduct], coding: Coding
     }
     codes = {code for code, _ in trained}
     if not trained:
-        return coding.code, coding.bits
+        return scheme.weight_code, scheme.weight_bits
     if len(codes) == 1:
         return codes.pop(), max(bits for _, bits in trained)
     return "linear", max(value_bits(code, bits) for code, bits in trained)
@@ -185,10 +173,12 @@ class _Quantizer:
     ``fused``: the graph's layers that another one's integers compute: an Add's host, and what a table follows.
     """
 
-    def __init__(self, graph: Graph, tensors: dict[str, QuantizedTensor], codings: dict[str, Coding]) -> None:
+    def __init__(
+        self, graph: Graph, tensors: dict[str, QuantizedTensor], schemes: dict[str, QuantizationScheme]
+    ) -> None:
         self.tensors = tensors
         self._graph = graph
-        self._codings = codings
+        self._schemes = schemes
         self._adds = _fused_adds(graph)
         self._tables = _fused_tables(graph)
         self.fused = {host for host, _ in self._adds.values()} | set(self._tables.values())
@@ -212,7 +202,7 @@ class _Quantizer:
         size = self._graph.shapes[base.name]
         return [
             self._layer(base, linear, source, made, target, clamp, other, sources, table)
-            for linear in linear_layers(base, source, size, made.scale, self._codings.get(base.name))
+            for linear in linear_layers(base, source, size, made.scale, self._schemes.get(base.name))
         ]
 
     def _layer(
@@ -261,8 +251,8 @@ class _Quantizer:
             lattice=linear.lattice,
             table=table,
             table_scale=made.scale if table is not None else 1.0,
-            weight_bits=linear.coding.bits if linear.coding is not None else None,
-            weight_code=linear.coding.code if linear.coding is not None else None,
+            weight_bits=linear.scheme.weight_bits if linear.scheme is not None else None,
+            weight_code=linear.scheme.weight_code if linear.scheme is not None else None,
         )
 
     def product(self, layer: Product) -> HostProduct:
@@ -327,11 +317,12 @@ def _on_host(graph: Graph) -> set[str]:
     return {layer.name for layer in graph.layers if isinstance(layer, Softmax)}
 
 
-def _tensors(graph: Graph, ranges: Ranges | None, bits: int, symmetric: bool) -> dict[str, QuantizedTensor]:
+def _tensors(graph: Graph, ranges: Ranges | None, scheme: QuantizationScheme) -> dict[str, QuantizedTensor]:
     """All tensors that are rounded."""
 
     def grid_of(low: float, high: float) -> ActivationGrid:
-        return ActivationGrid(*activation_scale(low, high, bits, symmetric), bits)
+        bits = scheme.activation_bits
+        return ActivationGrid(*activation_scale(low, high, bits, scheme.symmetric), bits)
 
     hosts = {host for host, _ in _fused_adds(graph).values()}
     grids = shared_grids(graph, ranges, grid_of, hosts | _on_host(graph))

@@ -14,6 +14,7 @@ from skipstone.errors import SkipstoneError
 Limits = tuple[float, float]
 Values = NDArray[np.floating]
 
+METHODS = "minmax, percentile:P (as percentile:99.99), mse, entropy"
 ENTROPY_BINS = 2048
 MOST_ENTROPY_BITS = 10
 """More bits leave the histogram with fewer than two bins for each level of a tensor without negative values."""
@@ -23,6 +24,31 @@ _SHRINK = tuple(2.0 ** (-step / 16) for step in range(97))
 _NEAR = tuple(2.0 ** (step / 128) for step in range(-8, 9))
 """Factors of a bound that the second search tries."""
 _ROUNDS = 4
+
+
+def parse_method(method: str) -> tuple[str, float]:
+    """The calibration method's name, and its percentile (100 for the others).
+
+    Raises:
+        SkipstoneError: No such method, or a percentile outside 50 to 100.
+    """
+    name, separator, value = method.partition(":")
+    if method in ("minmax", "mse", "entropy"):
+        return method, 100.0
+    if name != "percentile" or not separator:
+        raise SkipstoneError(
+            f"no calibration method '{method}'; the methods are {METHODS}", parameter="calibration_method"
+        )
+    try:
+        percentile = float(value)
+    except ValueError:
+        percentile = np.nan
+    if not 50 < percentile <= 100:
+        raise SkipstoneError(
+            f"calibration '{method}': the percentile must be above 50 and at most 100, not {value}",
+            parameter="calibration_method",
+        )
+    return name, percentile
 
 
 def symmetric_limits(low: float, high: float) -> Limits:

@@ -19,16 +19,16 @@ from skipstone.models.quantization.range_methods import (
     Values,
     entropy_limits,
     mse_limits,
+    parse_method,
     percentile_limits,
     symmetric_limits,
 )
+from skipstone.models.quantization.scheme import INT8, QuantizationScheme
 
 SAMPLES = 1 << 20
 """Values of a tensor that percentile, mse and entropy look at, at most: evenly spaced ones, the same number from each
 batch."""
 BATCH = 32
-
-METHODS = "minmax, percentile:P (as percentile:99.99), mse, entropy"
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,16 @@ class Ranges:
 def calibrate(
     graph: Graph,
     images: Images | None = None,
-    method: str = "minmax",
+    scheme: QuantizationScheme = INT8,
     *,
     seed: int = 0,
     low: float = 0.0,
     high: float = 1.0,
     random_images: int = 16,
-    activation_bits: int = 8,
-    symmetric: bool = False,
 ) -> Ranges:
     """Ranges on ``images`` (N x channels x height x width); without, on uniform ones from ``low`` to ``high``.
+
+    ``scheme.calibration_method`` is one of:
 
     - ``minmax``: the smallest and the largest value.
     - ``percentile:P`` leaves out the outer ``100 - P`` percent of values, half at each end.
@@ -59,12 +59,11 @@ def calibrate(
       (:func:`skipstone.models.quantization.range_methods.mse_limits`).
     - ``entropy``: the least Kullback-Leibler divergence (:func:`skipstone.models.quantization.range_methods.entropy_limits`).
 
-    ``symmetric`` makes every range ``-high`` to ``high``, for a quantizer that puts zero points at 0; only ``mse`` and
-    ``entropy`` need ``activation_bits``. A random input says nothing about accuracy; it serves cycles and energy.
+    A symmetric scheme makes every range ``-high`` to ``high``; only ``mse`` and ``entropy`` look at its activation bits. A
+    random input says nothing about accuracy; it serves cycles and energy.
     """
-    name, percentile = _parse(method)
-    if not 2 <= activation_bits <= 16:
-        raise SkipstoneError(f"activation_bits must be from 2 to 16, not {activation_bits}")
+    name, percentile = parse_method(scheme.calibration_method)
+    activation_bits, symmetric = scheme.activation_bits, scheme.symmetric
     if images is None:
         if not low < high:
             raise SkipstoneError(f"random input needs low below high, not {low:g} and {high:g}")
@@ -113,24 +112,3 @@ def calibrate(
         "entropy": f"least divergence at {activation_bits} bits",
     }[name]
     return Ranges(limits, f"{what}{', symmetric,' if symmetric else ''} on {source}")
-
-
-def check_method(method: str) -> None:
-    """Refuses a method that :func:`calibrate` does not know."""
-    _parse(method)
-
-
-def _parse(method: str) -> tuple[str, float]:
-    """The method's name, and its percentile (100 for the others)."""
-    name, separator, value = method.partition(":")
-    if method in ("minmax", "mse", "entropy"):
-        return method, 100.0
-    if name != "percentile" or not separator:
-        raise SkipstoneError(f"no calibration method '{method}'; the methods are {METHODS}")
-    try:
-        percentile = float(value)
-    except ValueError:
-        percentile = np.nan
-    if not 50 < percentile <= 100:
-        raise SkipstoneError(f"calibration '{method}': the percentile must be above 50 and at most 100, not {value}")
-    return name, percentile

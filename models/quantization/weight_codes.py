@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +50,7 @@ def weight_levels(code: WeightCode, bits: int) -> Real:
         return np.array([0.0, *(2.0**e for e in range(min((1 << (bits - 1)) - 1, MAX_EXPONENT) + 1))])
     if code != "additive_power_of_two":
         raise SkipstoneError(f"weight code '{code}' has no fixed levels; power_of_two and additive_power_of_two have")
-    _check_bits(code, bits)
+    check_bits(code, bits)
     n = (bits - 1) // 2
     terms = [(0.0, *(2.0 ** (3 * n - 1 - i - j * n) for j in range(3))) for i in range(n)]
     return np.array(sorted(sum(chosen) for chosen in itertools.product(*terms)))
@@ -104,21 +103,12 @@ def code_weights(
             return _from_codebook(steps, (1 << (bits - 1)) - 1, codebook_entries), scale
 
 
-def check_code(code: str, codebook_entries: int, bits: int | None = None) -> None:
-    """Refuses a code that does not exist, a codebook without entries, and ``bits``, if given, that the code cannot have."""
-    codes = get_args(WeightCode)
-    if code not in codes:
-        raise SkipstoneError(f"no weight code '{code}'; the codes are {', '.join(codes)}")
-    if code == "codebook" and codebook_entries < 1:
-        raise SkipstoneError(f"codebook_entries must be at least 1, not {codebook_entries}")
-    if bits is not None:
-        _check_bits(code, bits)
-
-
-def _check_bits(code: str, bits: int) -> None:
+def check_bits(code: str, bits: int) -> None:
+    """Refuses weight bits that ``code`` cannot have."""
     if code == "additive_power_of_two" and bits not in ADDITIVE_BITS:
         raise SkipstoneError(
-            f"weight_bits must be 3, 5 or 7 with weight code additive_power_of_two (a sign and terms of 2 bits), not {bits}"
+            f"weight_bits must be 3, 5 or 7 with weight code additive_power_of_two (a sign and terms of 2 bits), not {bits}",
+            parameter="weight_bits",
         )
 
 
@@ -174,17 +164,3 @@ def _from_codebook(steps: Real, limit: int, entries: int) -> Integers:
     bounds = (book[1:] + book[:-1]) / 2
     nearest: Integers = book[np.searchsorted(bounds, steps)].astype(np.int64)
     return nearest
-
-
-def parse_weight_code(text: str) -> tuple[WeightCode, int]:
-    """The code and, of a codebook, how many values it has."""
-    name, colon, entries = text.partition(":")
-    codes = {code: code for code in get_args(WeightCode)}
-    if name not in codes or (colon and name != "codebook"):
-        plain = ", ".join(code for code in codes if code != "codebook")
-        raise SkipstoneError(f"the weight code must be {plain}, or codebook:N, not '{text}'")
-    if name != "codebook":
-        return codes[name], 16
-    if not entries.isdigit() or not 4 <= int(entries) <= 256:
-        raise SkipstoneError(f"the weight code codebook:N needs N from 4 to 256, not '{text}'")
-    return codes[name], int(entries)

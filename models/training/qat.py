@@ -7,8 +7,8 @@ trains it in the one loop, and gives a graph whose weights and tensors have grid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
 from skipstone.models.graph.graph import Graph
-from skipstone.models.graph.grids import ActivationGrid, WeightCode
+from skipstone.models.graph.grids import ActivationGrid
 from skipstone.models.quantization.concatenation import scale_groups, shared_grids, with_copies
 from skipstone.models.quantization.quantize import activation_scale, materialized
 from skipstone.models.quantization.ranges import Ranges, calibrate
+from skipstone.models.quantization.scheme import QuantizationScheme
 from skipstone.models.training.loop import TrainingOptions, module_for, train
 from skipstone.models.training.network import GraphModule
 from skipstone.models.training.qat_activations import AffineActivations, RangeKind, TensorRange
@@ -36,23 +37,29 @@ STATISTICS_IMAGES = 2048
 class QatOptions:
     """What is quantized, and how.
 
-    Weights are ``weight_code`` of ``weight_bits``, in every layer; ``layer_bits`` are other bits for single layers, and
-    ``first_last_bits`` (0: none) for the first and the last one, which only linear weights allow. ``estimator`` says where a
-    scale comes from, ``ranges`` where that of activations does, from ``calibration`` (as
-    ``skipstone.models.quantization.ranges.calibrate``'s
-    method) on. ``statistics``: images on which batch normalization is measured again after training (0: none).
+    Args:
+        scheme: Weights have its bits and code, with a scale for each output channel; bits of single layers go with linear
+            weights only. Activations begin with the ranges of its calibration method.
+        estimator: Where a weight's scale comes from.
+        ranges: Where the scale of activations comes from.
+        first_last_bits: Weight bits of the first and the last layer; 0: those of the scheme.
+        statistics: Images on which batch normalization is measured again after training; 0: none.
+
+    Raises:
+        SkipstoneError: The scheme is symmetric, has one scale for each tensor, or codes of single layers, which training
+            does not know.
     """
 
-    weight_bits: int = 4
-    activation_bits: int = 8
-    weight_code: WeightCode = "linear"
-    codebook_entries: int = 16
+    scheme: QuantizationScheme
     estimator: Estimator = "straight_through"
     ranges: RangeKind = "moving"
-    calibration: str = "minmax"
-    layer_bits: Mapping[str, int] = field(default_factory=dict)
     first_last_bits: int = 0
     statistics: int = 8192
+
+    def __post_init__(self) -> None:
+        for name in ("symmetric", "per_tensor", "layer_codes"):
+            if getattr(self.scheme, name):
+                raise SkipstoneError(f"quantization-aware training has no {name}; leave it out")
 
 
 def quantization_aware(
@@ -94,33 +101,32 @@ def quantized_module(
     that every layer's output has the float one's mean and deviation. Ranges of activations are measured after that.
     """
     graph = replace(graph, grids={}, grids_from="")
-    bits = weight_bits(graph, qat)
+    scheme, bits = qat.scheme, weight_bits(graph, qat)
     module = module_for(graph, images, options)
     for name, conv in module.convs.items():
-        conv.quantizer = weight_quantizer(
-            (conv.weight * conv.mask).detach(), qat.weight_code, bits[name], qat.codebook_entries, qat.estimator
-        )
+        own = replace(scheme, weight_bits=bits[name], layer_bits={})
+        conv.quantizer = weight_quantizer((conv.weight * conv.mask).detach(), own, qat.estimator)
     if options.normalize:
         measure_statistics(module, images[:STATISTICS_IMAGES])
     shown = images[:BATCH] if calibration_images is None else calibration_images
-    ranges = calibrate(module.to_graph(), shown, qat.calibration)
-    module.quantize_activations(activation_quantizers(graph, ranges, qat.activation_bits, qat.ranges))
+    ranges = calibrate(module.to_graph(), shown, scheme)
+    module.quantize_activations(activation_quantizers(graph, ranges, scheme.activation_bits, qat.ranges))
     return module
 
 
 def weight_bits(graph: Graph, qat: QatOptions) -> dict[str, int]:
     """Bits of every layer's weights."""
-    names = [layer.name for layer in graph.convs]
-    if strangers := sorted(qat.layer_bits.keys() - set(names)):
+    scheme, names = qat.scheme, [layer.name for layer in graph.convs]
+    if strangers := sorted(scheme.layer_bits.keys() - set(names)):
         raise SkipstoneError(
             f"layer_bits names layers without trained weights, {', '.join(strangers)}; those with are {', '.join(names)}"
         )
-    bits = dict.fromkeys(names, qat.weight_bits)
+    bits = dict.fromkeys(names, scheme.weight_bits)
     if qat.first_last_bits:
         bits |= dict.fromkeys((names[0], names[-1]), qat.first_last_bits)
-    bits |= qat.layer_bits
-    if qat.weight_code != "linear" and len(set(bits.values())) > 1:
-        raise SkipstoneError(f"layers of different bits need weight code linear, not {qat.weight_code}")
+    bits |= scheme.layer_bits
+    if scheme.weight_code != "linear" and len(set(bits.values())) > 1:
+        raise SkipstoneError(f"layers of different bits need weight code linear, not {scheme.weight_code}")
     return bits
 
 

@@ -17,7 +17,8 @@ from torch import nn
 
 from skipstone.errors import SkipstoneError
 from skipstone.models.graph.grids import WeightCode, WeightGrid
-from skipstone.models.quantization.weight_codes import check_code, code_weights, weight_levels
+from skipstone.models.quantization.scheme import QuantizationScheme
+from skipstone.models.quantization.weight_codes import code_weights, weight_levels
 from skipstone.models.training.network import WeightQuantizer
 
 Tensor = torch.Tensor
@@ -34,14 +35,13 @@ _FRACTIONS = np.linspace(0.2, 1.0, 33)
 
 
 def weight_quantizer(
-    weights: Tensor, code: WeightCode, bits: int, entries: int = 16, estimator: Estimator = "straight_through"
+    weights: Tensor, scheme: QuantizationScheme, estimator: Estimator = "straight_through"
 ) -> WeightQuantizer:
-    """The quantizer of a layer with ``weights`` (K x C/groups x kh x kw).
+    """The quantizer of a layer with ``weights`` (K x C/groups x kh x kw); ``scheme`` is the layer's own.
 
-    ``linear`` weights have ``bits`` from 2 to 8; ``entries`` is a codebook's size. Raises SkipstoneError for widths that a
-    code can't have, and for a learned step of a codebook.
+    Raises SkipstoneError for linear weights of more than 8 bits, and for a learned step of a codebook.
     """
-    check_code(code, entries, bits)
+    code, bits = scheme.weight_code, scheme.weight_bits
     if code == "linear":
         if not 2 <= bits <= 8:
             raise SkipstoneError(f"weight_bits must be from 2 to 8 for training with linear weights, not {bits}")
@@ -49,7 +49,7 @@ def weight_quantizer(
     if code == "codebook":
         if estimator == "learned_step":
             raise SkipstoneError("a codebook has no step to learn; use estimator = 'straight_through'")
-        return CodebookWeights(bits, entries)
+        return CodebookWeights(bits, scheme.codebook_entries)
     if estimator == "learned_step":
         return LearnedLevels(weights, code, bits)
     return CodedWeights(weights, code, bits)

@@ -17,12 +17,13 @@ from skipstone.hw.design import Design
 from skipstone.models.graph.layers import output_size
 from skipstone.models.quantization import reference
 from skipstone.models.quantization.network import QuantizedNetwork
+from skipstone.models.quantization.scheme import INT8, QuantizationScheme
 
 
 @dataclass(frozen=True)
 class Crop:
     """``height`` x ``width`` pixels of the input of ``layer`` from (``y``, ``x``) on, and its first ``channels`` outputs; of
-    ``network`` pruned by ``prune`` with the weights of ``weight_code`` and ``weight_bits``, run on evaluation image ``image``."""
+    ``network`` pruned by ``prune`` quantized by ``scheme``, run on evaluation image ``image``."""
 
     network: str
     prune: str
@@ -33,13 +34,11 @@ class Crop:
     y: int = 0
     x: int = 0
     image: int = 0
-    weight_bits: int = 8
-    activation_bits: int = 8
-    weight_code: str = "linear"
+    scheme: QuantizationScheme = INT8
 
     @property
     def title(self) -> str:
-        extra = "" if self.weight_code == "linear" else f", {self.weight_code}"
+        extra = "" if self.scheme.weight_code == "linear" else f", {self.scheme.weight_code}"
         return f"{self.network} {self.prune}{extra}, {self.layer}, {self.height}x{self.width}x{self.channels}"
 
 
@@ -57,12 +56,7 @@ def _activations(network: str, options: CompressionOptions, image: int) -> dict[
 
 def cropped(crop: Crop) -> tuple[QuantizedNetwork, NDArray[np.int64]]:
     """The layer as a network of its own, and its input (channels x height x width)."""
-    options = CompressionOptions(
-        prune=crop.prune,
-        weight_bits=crop.weight_bits,
-        activation_bits=crop.activation_bits,
-        weight_code=crop.weight_code,  # type: ignore[arg-type]
-    )
+    options = CompressionOptions(prune=crop.prune, scheme=crop.scheme)
     network = _prepared(crop.network, options).compressed
     layer = next(one for one in network.array_layers if one.name == crop.layer)
     values = _activations(crop.network, options, crop.image)[layer.input][0]
@@ -107,4 +101,4 @@ def cropped(crop: Crop) -> tuple[QuantizedNetwork, NDArray[np.int64]]:
 def fits(design: Design, crop: Crop) -> bool:
     """Whether the design's weights are of the crop's kind."""
     kinds = {"linear": "linear", "power_of_two": "shift", "additive_power_of_two": "additive", "codebook": "codebook"}
-    return design.multiplier == kinds.get(crop.weight_code, "sign")
+    return design.multiplier == kinds.get(crop.scheme.weight_code, "sign")

@@ -93,26 +93,18 @@ def compression_options(
     """The options as the library takes them; SkipstoneError where one is out of range."""
     from skipstone.errors import SkipstoneError
     from skipstone.flow.prepare import CompressionOptions
-    from skipstone.models.quantization.weight_codes import check_code, parse_weight_code
+    from skipstone.models.quantization.scheme import QuantizationScheme
 
-    for name, bits in (("--weight-bits", weight_bits), ("--activation-bits", activation_bits)):
-        if not 2 <= bits <= 16:
-            raise SkipstoneError(f"{name} must be 2 to 16, not {bits}")
-    code, entries = parse_weight_code(weight_code)
-    check_code(code, entries, weight_bits)
+    scheme = QuantizationScheme.parse(weight_code, weight_bits, activation_bits, calibration_method)
     low, high = numbers("--input-range", input_range, float, "LOW,HIGH", 2)
     if not -1e30 <= low < high <= 1e30:
         raise SkipstoneError(f"--input-range must be LOW,HIGH with LOW below HIGH, both within 1e30, not {input_range}")
     shape = tuple(numbers("--input-shape", input_shape, int, "N,C,H,W", None)) if input_shape else None
     return CompressionOptions(
         prune=prune,
-        weight_bits=weight_bits,
-        activation_bits=activation_bits,
-        weight_code=code,
-        codebook_entries=entries,
+        scheme=scheme,
         calibration=calibration,
         evaluation=evaluation,
-        calibration_method=calibration_method,
         input_range=(low, high),
         input_shape=shape,
     )
@@ -142,11 +134,4 @@ def chosen_design(name: str, network: str, options: CompressionOptions) -> Desig
     options = stored_options(network, options)
     # What a file says about widths holds; where it says nothing, the options do, as for a built-in design.
     said = tomllib.loads(Path(name).read_text()) if name.endswith(".toml") else {}
-    return fitted(
-        chosen,
-        options.weight_code,
-        options.weight_bits,
-        options.activation_bits,
-        options.codebook_entries,
-        fixed=said,
-    )
+    return fitted(chosen, options.scheme, fixed=said)

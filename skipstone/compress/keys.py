@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from skipstone.models.pruning.criteria import CRITERIA
 from skipstone.models.pruning.masks import Pruning
-from skipstone.models.quantization.weight_codes import check_code
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -33,8 +32,8 @@ def parsed_pattern(text: str) -> tuple[int, int]:
     return (int(n), int(m)) if text else (0, 0)
 
 
-def check_coding(code: Code, bits: int) -> None:
-    check_code(code, 16, bits)
+def check_power_of_two_bits(code: Code, bits: int) -> None:
+    """Refuses powers of two that no shift multiplier of ours takes."""
     if code == "power_of_two" and bits > 5:
         raise ValueError(f"weight_bits must be 2 to 5 with weight_code = 'power_of_two', not {bits}")
 

@@ -20,7 +20,7 @@ from skipstone.compress.files import Checkpoint, step_key, write_all_atomically
 from skipstone.compress.keys import Keys
 from skipstone.compress.recipe import Recipe
 from skipstone.compress.sizes import layer_sizes, trained_weights
-from skipstone.compress.state import Context, Progress, Scheme, State, quantized
+from skipstone.compress.state import Context, Progress, State, quantized
 from skipstone.compress.step_keys import QuantizationAwareTraining, Quantize
 from skipstone.compress.steps import REGISTRY, USES_DESIGN
 from skipstone.errors import SkipstoneError
@@ -38,9 +38,10 @@ from skipstone.models.onnx_io.qdq_export import to_qdq
 from skipstone.models.pruning.masks import density
 from skipstone.models.quantization import reference
 from skipstone.models.quantization.network import QuantizedNetwork
+from skipstone.models.quantization.scheme import INT8, QuantizationScheme
 
-VERSION = "1"
-"""Changes when a step's meaning does: checkpoints of other versions are not taken up."""
+VERSION = "2"
+"""Changes when a step's meaning or a checkpoint's form does: checkpoints of other versions are not taken up."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,7 +239,7 @@ def _undone(before: Graph, after: Graph) -> tuple[str, ...]:
 def _taken_up(graph: Graph, kept: Mapping[str, Any]) -> tuple[State, StepResult]:
     result = dict(kept["result"])
     result["notes"] = tuple(result["notes"])
-    return State(graph, Scheme(**kept["scheme"])), StepResult(**result)
+    return State(graph, QuantizationScheme(**kept["scheme"])), StepResult(**result)
 
 
 def dense_cost(context: Context) -> DenseCost | None:
@@ -246,7 +247,7 @@ def dense_cost(context: Context) -> DenseCost | None:
     if context.design is None:
         return None
     context.progress(f"mapping the network as it is onto {context.design.name}")
-    dense = quantized(context.parent, Scheme(), context.dataset)
+    dense = quantized(context.parent, INT8, context.dataset)
     return dense_cost_of(dense, context.design, shown_images(context.dataset))
 
 

@@ -23,6 +23,7 @@ from skipstone.models.data import zoo
 from skipstone.models.data.images import Images, Labels, check_labels, fit_images
 from skipstone.models.graph.graph import Graph
 from skipstone.models.onnx_io import reader as onnx_import
+from skipstone.models.quantization.scheme import INT8, QuantizationScheme
 from skipstone.reports.compression.sensitivity import sensitivity_html
 
 RANGE_IMAGES = 64
@@ -41,13 +42,12 @@ def sensitivity(
     *,
     prune_layer: PruneLayer = magnitude,
     method: str = "magnitude",
-    weight_bits: int = 8,
-    activation_bits: int = 8,
+    scheme: QuantizationScheme = INT8,
 ) -> SensitivityResult:
     """For every layer with trained weights, each sparsity and each number of bits: top-1 accuracy of the *float* network in which
     only that layer is pruned, or has its weights rounded to so many bits; and exact cycles of the whole network on ``design``.
 
-    Cycles are those of the network quantized to ``weight_bits`` and ``activation_bits``: fewer bits save cycles only where
+    Cycles are those of the network quantized as ``scheme`` says: fewer bits save cycles only where
     weights round to zero, which the result's notes say. ``images`` are N x C x H x W with a class for each in ``labels``.
     SkipstoneError for data that don't fit, a quantized network, and sparsities that are not from 0 to below 1; MappingError for
     a network that the design can't run.
@@ -56,14 +56,14 @@ def sensitivity(
     check_float(graph)
     shown = fit_images(graph, images)
     check_labels(labels, len(shown), 1 << 30)
-    target = target_for(graph, design, shown[:RANGE_IMAGES], weight_bits=weight_bits, activation_bits=activation_bits)
+    target = target_for(graph, design, shown[:RANGE_IMAGES], scheme)
     progress("mapping the network as it is")
     bounds = target.cost(graph).bounds()
     accuracy, cycles, points = measure(graph, shown, labels, sparsities, bits, prune_layer, target.cycles, progress)
     notes = [
         f"accuracy: the float network's under ONNX Runtime, on {len(shown)} images; only one layer is changed at a time",
         f"bits: the layer's weights rounded to integers of so many bits, as floats again; its cycles are counted with "
-        f"{weight_bits}-bit multipliers, so that only weights that round to zero save any",
+        f"{scheme.weight_bits}-bit multipliers, so that only weights that round to zero save any",
     ]
     misfit = target.misfit(graph)
     if misfit is not None:
@@ -90,8 +90,7 @@ def run_sensitivity(
     progress: Progress = lambda _: None,
     prune_layer: PruneLayer = magnitude,
     method: str = "magnitude",
-    weight_bits: int = 8,
-    activation_bits: int = 8,
+    scheme: QuantizationScheme = INT8,
 ) -> SensitivityResult:
     """Sensitivity of ``network`` (an ONNX file or a carried network's name) on the first ``images`` labelled test images of
     ``data`` (see ``skipstone.models.data.datasets.load_dataset``; None: those that the network carries), written to ``out`` as
@@ -115,8 +114,7 @@ def run_sensitivity(
         progress,
         prune_layer=prune_layer,
         method=method,
-        weight_bits=weight_bits,
-        activation_bits=activation_bits,
+        scheme=scheme,
     )
     result = replace(result, network=short_name(network))
     progress("writing")

@@ -11,28 +11,12 @@ from typing import Any
 from skipstone.hw.design import Design
 from skipstone.models.data.datasets import Dataset
 from skipstone.models.graph.graph import Graph
-from skipstone.models.graph.grids import WeightCode
 from skipstone.models.quantization.network import QuantizedNetwork
 from skipstone.models.quantization.quantize import quantize
 from skipstone.models.quantization.ranges import Ranges, calibrate
+from skipstone.models.quantization.scheme import INT8, QuantizationScheme
 
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Scheme:
-    """How a network is quantized where its own grids don't say: the arguments of
-    ``skipstone.models.quantization.quantize.quantize`` and of
-    ``skipstone.models.quantization.ranges.calibrate``."""
-
-    weight_bits: int = 8
-    activation_bits: int = 8
-    weight_code: WeightCode = "linear"
-    codebook_entries: int = 16
-    symmetric: bool = False
-    per_tensor: bool = False
-    calibration: str = "minmax"
-    layer_bits: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +25,7 @@ class State:
     not do, and figures for reports."""
 
     graph: Graph
-    scheme: Scheme = Scheme()
+    scheme: QuantizationScheme = INT8
     notes: tuple[str, ...] = ()
     measured: Mapping[str, Any] = field(default_factory=dict)
 
@@ -66,27 +50,11 @@ class Context:
         return channels * height * width
 
 
-def activation_ranges(graph: Graph, scheme: Scheme, dataset: Dataset) -> Ranges:
+def activation_ranges(graph: Graph, scheme: QuantizationScheme, dataset: Dataset) -> Ranges:
     """Ranges of the graph's tensors on the calibration images, as ``scheme`` says."""
-    return calibrate(
-        graph,
-        dataset.calibration(),
-        scheme.calibration,
-        activation_bits=scheme.activation_bits,
-        symmetric=scheme.symmetric,
-    )
+    return calibrate(graph, dataset.calibration(), scheme)
 
 
-def quantized(graph: Graph, scheme: Scheme, dataset: Dataset) -> QuantizedNetwork:
+def quantized(graph: Graph, scheme: QuantizationScheme, dataset: Dataset) -> QuantizedNetwork:
     """``graph`` in integers: its grids where it has them, else as ``scheme`` says."""
-    return quantize(
-        graph,
-        activation_ranges(graph, scheme, dataset),
-        scheme.weight_bits,
-        scheme.activation_bits,
-        scheme.weight_code,
-        scheme.codebook_entries,
-        symmetric=scheme.symmetric,
-        per_tensor=scheme.per_tensor,
-        layer_bits=scheme.layer_bits,
-    )
+    return quantize(graph, activation_ranges(graph, scheme, dataset), scheme)

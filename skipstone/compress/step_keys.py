@@ -23,12 +23,12 @@ from skipstone.compress.keys import (
     Scope,
     Share,
     Training,
-    check_coding,
+    check_power_of_two_bits,
     parsed_pattern,
 )
 from skipstone.models.pruning.criteria import check_criterion
 from skipstone.models.pruning.masks import Pruning
-from skipstone.models.quantization.ranges import check_method
+from skipstone.models.quantization.scheme import QuantizationScheme
 
 
 class Prune(Masked):
@@ -222,8 +222,8 @@ class Quantize(Keys):
 
     @model_validator(mode="after")
     def _fits(self) -> Quantize:
-        check_coding(self.weight_code, self.weight_bits)
-        check_method(self.calibration)
+        check_power_of_two_bits(self.weight_code, self.weight_bits)
+        self.scheme()
         single = {"weight_range": self.weight_range == "mse", "rounding": self.rounding == "adaptive"}
         for key, asked in (single | {"mean_bits": self.mean_bits is not None}).items():
             if asked and self.weight_code != "linear":
@@ -236,6 +236,19 @@ class Quantize(Keys):
         if self.mean_bits is not None and self.mean_bits > self.weight_bits:
             raise ValueError(f"mean_bits can't be over weight_bits, {self.weight_bits}")
         return self
+
+    def scheme(self) -> QuantizationScheme:
+        """How these keys quantize. Raises SkipstoneError for bits and codes that don't go together."""
+        return QuantizationScheme(
+            weight_bits=self.weight_bits,
+            activation_bits=self.activation_bits,
+            weight_code=self.weight_code,
+            codebook_entries=self.codebook_entries,
+            symmetric=self.activations == "symmetric",
+            per_tensor=self.weights == "per_tensor",
+            calibration_method=self.calibration,
+            layer_bits=dict(self.layer_bits),
+        )
 
 
 class QuantizationAwareTraining(Training):
@@ -252,12 +265,23 @@ class QuantizationAwareTraining(Training):
 
     @model_validator(mode="after")
     def _fits(self) -> QuantizationAwareTraining:
-        check_coding(self.weight_code, self.weight_bits)
+        check_power_of_two_bits(self.weight_code, self.weight_bits)
+        self.scheme()
         if self.weight_code != "linear" and self.layer_bits:
             raise ValueError(f"layer_bits is for weight_code = 'linear', not {self.weight_code}")
         if self.weight_code == "codebook" and self.estimator == "learned_step":
             raise ValueError("a codebook has no step to learn; leave estimator = 'learned_step' out")
         return self
+
+    def scheme(self) -> QuantizationScheme:
+        """How these keys quantize. Raises SkipstoneError for bits and codes that don't go together."""
+        return QuantizationScheme(
+            weight_bits=self.weight_bits,
+            activation_bits=self.activation_bits,
+            weight_code=self.weight_code,
+            codebook_entries=self.codebook_entries,
+            layer_bits=dict(self.layer_bits),
+        )
 
 
 class Factorize(Keys):

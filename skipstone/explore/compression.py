@@ -24,7 +24,6 @@ from skipstone.explore.store import Store, digest
 from skipstone.flow.prepare import CompressionOptions, PreparedNetwork, in_integers, prepare_network
 from skipstone.models.graph.files import graph_fingerprint
 from skipstone.models.graph.graph import Graph
-from skipstone.models.graph.grids import WeightCode
 from skipstone.models.graph.layers import Conv
 from skipstone.models.pruning import masks, spec
 from skipstone.models.pruning.criteria import CRITERIA, Evidence
@@ -32,7 +31,7 @@ from skipstone.models.pruning.masks import Pruning
 from skipstone.models.pruning.second_order import second_order
 from skipstone.models.pruning.statistics import LayerStatistics, measure
 from skipstone.models.quantization.network import QuantizedNetwork
-from skipstone.models.quantization.weight_codes import parse_weight_code
+from skipstone.models.quantization.scheme import INT8, QuantizationScheme, parse_weight_code
 
 Criterion = Literal["auto", "second_order", "magnitude"]
 
@@ -46,15 +45,13 @@ class Compression:
     prune: str = "none"
     layers: tuple[tuple[str, str], ...] = ()
     criterion: Criterion = "auto"
-    weight_bits: int = 8
-    activation_bits: int = 8
-    weight_code: WeightCode = "linear"
-    codebook_entries: int = 16
+    scheme: QuantizationScheme = INT8
 
     @classmethod
     def of(cls, choice: Mapping[str, Choice], options: CompressionOptions) -> Compression:
         """The part of a search space's choice that compresses; what it leaves open is as in ``options``."""
-        code, entries = options.weight_code, options.codebook_entries
+        scheme = options.scheme
+        code, entries = scheme.weight_code, scheme.codebook_entries
         if "weight_code" in choice:
             code, entries = parse_weight_code(str(choice["weight_code"]))
         if choice.get("network", GIVEN) != GIVEN:
@@ -65,10 +62,13 @@ class Compression:
                 sorted((name[len(LAYER) :], str(value)) for name, value in choice.items() if name.startswith(LAYER))
             ),
             criterion=cast("Criterion", choice.get("criterion", "auto")),
-            weight_bits=int(choice.get("weight_bits", options.weight_bits)),
-            activation_bits=int(choice.get("activation_bits", options.activation_bits)),
-            weight_code=code,
-            codebook_entries=entries,
+            scheme=replace(
+                scheme,
+                weight_bits=int(choice.get("weight_bits", scheme.weight_bits)),
+                activation_bits=int(choice.get("activation_bits", scheme.activation_bits)),
+                weight_code=code,
+                codebook_entries=entries,
+            ),
         )
 
 
@@ -137,14 +137,7 @@ class Compressor:
                     "network"
                 )
             return CompressedNetwork(self.given.compressed, network_digest(self.given.compressed), self.given.options)
-        options = replace(
-            self._options,
-            prune="none",
-            weight_bits=wanted.weight_bits,
-            activation_bits=wanted.activation_bits,
-            weight_code=wanted.weight_code,
-            codebook_entries=wanted.codebook_entries,
-        )
+        options = replace(self._options, prune="none", scheme=wanted.scheme)
         network = in_integers(self._pruned(wanted), options, self.given.calibration)
         return CompressedNetwork(network, network_digest(network), options)
 

@@ -171,9 +171,7 @@ class Evaluator:
             **plain,
             **sizes,
         )
-        design = fitted(
-            base, options.weight_code, options.weight_bits, options.activation_bits, options.codebook_entries, fixed
-        )
+        design = fitted(base, options.scheme, fixed)
         if design.activation_bits <= MAX_TABLE_BITS:
             design = design.replace(tables=ROOMY["tables"])
         return design

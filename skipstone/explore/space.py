@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from skipstone.errors import SkipstoneError
 from skipstone.hw.design import CHOICES, RANGES
 from skipstone.models.pruning import spec
-from skipstone.models.quantization.weight_codes import parse_weight_code
+from skipstone.models.quantization.scheme import parse_weight_code
 
 FOLDER = Path(__file__).parent / "spaces"
 DEFAULT = "default"
@@ -195,7 +195,7 @@ def _check_method(key: str, text: str) -> None:
         else:
             parse_weight_code(text)
     except SkipstoneError as error:
-        raise ValueError(f"has '{text}': {str(error).removeprefix('--weight-code ')}") from None
+        raise ValueError(f"has '{text}': {error}") from None
 
 
 class _DesignKeys(BaseModel):

@@ -16,7 +16,6 @@ from skipstone.models.data import zoo
 from skipstone.models.data.float_execution import float_accuracy
 from skipstone.models.data.images import fit_images, load_images
 from skipstone.models.graph.graph import Graph
-from skipstone.models.graph.grids import WeightCode
 from skipstone.models.onnx_io import reader as onnx_import
 from skipstone.models.pruning import spec
 from skipstone.models.pruning.masks import density
@@ -24,6 +23,7 @@ from skipstone.models.quantization import ranges as calibrate
 from skipstone.models.quantization import reference
 from skipstone.models.quantization.network import QuantizedNetwork
 from skipstone.models.quantization.quantize import materialized, quantize
+from skipstone.models.quantization.scheme import INT8, QuantizationScheme, scheme_of
 
 Progress = Callable[[str], None]
 
@@ -32,25 +32,27 @@ Progress = Callable[[str], None]
 class CompressionOptions:
     """How a network is compressed and with which data.
 
-    ``prune`` is METHOD:AMOUNT (see ``skipstone.models.pruning.spec``), ``weight_code`` how weights are quantized
-    (``skipstone.models.quantization.weight_codes``), with ``codebook_entries`` values a layer for ``codebook``.
-    Without ``calibration`` (a path), a
-    carried network uses the images carried with it, any other one seeded random input in ``input_range``; the same holds for
-    ``evaluation``, without which a network that is not carried has no accuracy. ``calibration_method`` is ``minmax`` or
-    ``percentile:P``.
-
     For a network that is quantized already these hold as far as it leaves something open: a value that is not the default
     one must be the network's own.
+
+    Args:
+        prune: METHOD:AMOUNT, as ``unstructured:0.8`` or ``2:4`` (``skipstone.models.pruning.spec``), or ``none``.
+        scheme: Bits and code of weights, bits and ranges of activations.
+        calibration: File of the images that activation ranges are measured on. None: those that a carried network brings,
+            else seeded random input in ``input_range``.
+        evaluation: File of labelled images to measure accuracy on. None: those that a carried network brings, else none.
+        input_range: Lowest and highest value of random input.
+        input_shape: N, C, H, W, where the network's file leaves it open.
+        seed: Of random input and of random pruning.
+
+    Example:
+        ``CompressionOptions(prune="2:4", scheme=QuantizationScheme(weight_bits=4))``
     """
 
     prune: str = "none"
-    weight_bits: int = 8
-    activation_bits: int = 8
-    weight_code: WeightCode = "linear"
-    codebook_entries: int = 16
+    scheme: QuantizationScheme = INT8
     calibration: str | None = None
     evaluation: str | None = None
-    calibration_method: str = "minmax"
     input_range: tuple[float, float] = (0.0, 1.0)
     input_shape: tuple[int, ...] | None = None
     seed: int = 0
@@ -115,18 +117,10 @@ def in_integers(graph: Graph, options: CompressionOptions, images: NDArray[np.fl
     """``graph``, which may be pruned, in integers; ranges that it does not have come from ``images``, or from random input."""
     ranges = None
     low, high = options.input_range
-    activation_bits = _activation_bits(graph, options)
+    scheme = replace(options.scheme, activation_bits=_activation_bits(graph, options))
     if missing_ranges(graph):
-        ranges = calibrate.calibrate(
-            graph,
-            images,
-            options.calibration_method,
-            seed=options.seed,
-            low=low,
-            high=high,
-            activation_bits=activation_bits,
-        )
-    return quantize(graph, ranges, options.weight_bits, activation_bits, options.weight_code, options.codebook_entries)
+        ranges = calibrate.calibrate(graph, images, scheme, seed=options.seed, low=low, high=high)
+    return quantize(graph, ranges, scheme)
 
 
 def stored_options(network: str, options: CompressionOptions) -> CompressionOptions:
@@ -142,53 +136,47 @@ def missing_ranges(graph: Graph) -> bool:
 
 
 def _activation_bits(graph: Graph, options: CompressionOptions) -> int:
-    return max((grid.bits for grid in graph.grids.values()), default=options.activation_bits)
+    return max((grid.bits for grid in graph.grids.values()), default=options.scheme.activation_bits)
 
 
 def _check_stored(graph: Graph, options: CompressionOptions) -> None:
     """Refuses what contradicts a quantized network."""
-    default, grids = CompressionOptions(), [layer.grid for layer in graph.convs]
-    known = [grid for grid in grids if grid is not None]
-    bits = max((grid.bits for grid in known), default=options.weight_bits)
-    codes = {grid.code for grid in known} or {options.weight_code}
+    scheme, default = options.scheme, CompressionOptions()
+    grids = [layer.grid for layer in graph.convs if layer.grid is not None]
+    bits = max((grid.bits for grid in grids), default=scheme.weight_bits)
+    codes = {grid.code for grid in grids} or {scheme.weight_code}
     stored = f"network '{graph.name}' is quantized already"
     if options.prune != default.prune:
-        raise SkipstoneError(f"{stored}, so --prune {options.prune} can't change its weights; prune the float network")
-    for name, wanted, usual, found in (
-        ("--weight-bits", options.weight_bits, default.weight_bits, {bits}),
-        ("--activation-bits", options.activation_bits, default.activation_bits, {_activation_bits(graph, options)}),
-        ("--weight-code", options.weight_code, default.weight_code, codes),
+        raise SkipstoneError(
+            f"{stored}, so prune {options.prune} can't change its weights; prune the float network", parameter="prune"
+        )
+    for name, asked, usual, own in (
+        ("weight_bits", scheme.weight_bits, INT8.weight_bits, {bits}),
+        ("activation_bits", scheme.activation_bits, INT8.activation_bits, {_activation_bits(graph, options)}),
+        ("weight_code", scheme.weight_code, INT8.weight_code, codes),
     ):
-        if wanted != usual and found != {wanted}:
-            own = ", ".join(map(str, sorted(found)))
+        if asked != usual and own != {asked}:
+            values = ", ".join(map(str, sorted(own)))
             raise SkipstoneError(
-                f"{stored}, with {name} {own}; leave {name} {wanted} out, or quantize the float network"
+                f"{stored}, with {name} {values}; leave {name} {asked} out, or quantize the float network",
+                parameter=name,
             )
     if missing_ranges(graph):
         return
-    for name, given in (
-        ("--calibration", options.calibration),
-        ("--calibration-method", options.calibration_method.replace(default.calibration_method, "")),
+    for name, text, unset in (
+        ("calibration", options.calibration, default.calibration),
+        ("calibration_method", scheme.calibration_method, INT8.calibration_method),
     ):
-        if given:
+        if text != unset:
             raise SkipstoneError(
-                f"{stored}, and needs no ranges; leave {name} {given} out, or quantize the float network"
+                f"{stored}, and needs no ranges; leave {name} {text} out, or quantize the float network", parameter=name
             )
 
 
 def _options_of(network: QuantizedNetwork, options: CompressionOptions) -> CompressionOptions:
     """``options`` with the bits and code of a quantized network."""
-    entries = options.codebook_entries
-    if network.weight_code == "codebook":
-        values = [np.unique(layer.weights[layer.weights != 0]) for layer in network.array_layers]
-        entries = max(4, *(len(found) for found in values))
-    return replace(
-        options,
-        weight_bits=network.weight_bits,
-        activation_bits=network.activation_bits,
-        weight_code=network.weight_code,
-        codebook_entries=entries,
-    )
+    scheme = replace(scheme_of(network), calibration_method=options.scheme.calibration_method)
+    return replace(options, scheme=scheme)
 
 
 def measure_accuracy(prepared: PreparedNetwork, progress: Progress = lambda _: None) -> Accuracy:

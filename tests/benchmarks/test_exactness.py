@@ -32,13 +32,13 @@ def test_its_outputs_are_worth_comparing():
 
 
 def test_every_code_and_multiplier_is_run_and_fits_its_design():
-    assert {options.weight_code for options, _ in CODES.values()} == set(get_args(WeightCode))
+    assert {options.scheme.weight_code for options, _ in CODES.values()} == set(get_args(WeightCode))
     designs = coded_designs()
     assert {design.multiplier for design in designs.values()} == set(CHOICES["multiplier"])
     assert {design.index_coding for design in designs.values()} == set(CHOICES["index_coding"])
     for (code, _), design in designs.items():
         options = CODES[code][0]
-        network = quantized(every_operator(), options.weight_bits, options.weight_code)
+        network = quantized(every_operator(), options.scheme)
         compile_network(network, design)
 
 

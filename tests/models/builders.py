@@ -19,6 +19,7 @@ from skipstone.models.onnx_io.reader import load
 from skipstone.models.quantization.network import HostProduct, QuantizedLayer, QuantizedNetwork, QuantizedTensor
 from skipstone.models.quantization.quantize import quantize
 from skipstone.models.quantization.ranges import calibrate
+from skipstone.models.quantization.scheme import QuantizationScheme
 
 Array = NDArray[np.generic]
 
@@ -92,7 +93,9 @@ def random_images(graph: Graph, count: int, seed: int = 3) -> NDArray[np.float32
 
 
 def quantized(graph: Graph, weight_bits: int = 8, activation_bits: int = 8, images: int = 4) -> QuantizedNetwork:
-    return quantize(graph, calibrate(graph, random_images(graph, images)), weight_bits, activation_bits)
+    return quantize(
+        graph, calibrate(graph, random_images(graph, images)), QuantizationScheme(weight_bits, activation_bits)
+    )
 
 
 def random_integers(network: QuantizedNetwork, name: str, count: int, seed: int = 5) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skipstone.compress.state import Context, Scheme, State, activation_ranges
+from skipstone.compress.state import Context, State, activation_ranges
 from skipstone.compress.step_keys import BalanceRows, CycleAwarePrune, PruneWords
 from skipstone.errors import SkipstoneError
 from skipstone.hw.design import Design
@@ -29,19 +29,11 @@ def target_of(state: State, context: Context) -> Target:
     scheme = state.scheme
     assert context.design is not None
     weighted = [layer.name for layer in state.graph.order if isinstance(layer, Conv | Affine)]
-    widest = max(scheme.layer_bits.get(name, scheme.weight_bits) for name in weighted)
-    design: Design = fitted(context.design, scheme.weight_code, widest, scheme.activation_bits, scheme.codebook_entries)
-    return target_for(
-        state.graph,
-        design,
-        weight_bits=scheme.weight_bits,
-        activation_bits=scheme.activation_bits,
-        weight_code=scheme.weight_code,
-        codebook_entries=scheme.codebook_entries,
-        per_tensor=scheme.per_tensor,
-        layer_bits=scheme.layer_bits,
-        ranges=activation_ranges(state.graph, Scheme(activation_bits=scheme.activation_bits), context.dataset),
-    )
+    design: Design = fitted(context.design, replace(scheme, weight_bits=max(map(scheme.bits_of, weighted))))
+    # Cycles depend neither on the ranges nor on zero points.
+    counted = replace(scheme, symmetric=False, calibration_method="minmax")
+    ranges = activation_ranges(state.graph, counted, context.dataset)
+    return target_for(state.graph, design, scheme=counted, ranges=ranges)
 
 
 def apply_cycle_aware(step: CycleAwarePrune, state: State, context: Context) -> State:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from skipstone.compress.state import Context, Scheme, State, activation_ranges
+from skipstone.compress.state import Context, State, activation_ranges
 from skipstone.compress.step_keys import Equalize, Quantize
 from skipstone.errors import SkipstoneError
 from skipstone.models.graph.graph import Graph
+from skipstone.models.quantization.scheme import QuantizationScheme
 
 
 def apply_equalize(step: Equalize, state: State, context: Context) -> State:
@@ -21,16 +22,7 @@ def apply_equalize(step: Equalize, state: State, context: Context) -> State:
 def apply_quantize(step: Quantize, state: State, context: Context) -> State:
     """Weights first (bits, ranges, rounding), then biases; activation ranges are measured on what comes out."""
     original = state.graph
-    scheme = Scheme(
-        weight_bits=step.weight_bits,
-        activation_bits=step.activation_bits,
-        weight_code=step.weight_code,
-        codebook_entries=step.codebook_entries,
-        symmetric=step.activations == "symmetric",
-        per_tensor=step.weights == "per_tensor",
-        calibration=step.calibration,
-        layer_bits=dict(step.layer_bits),
-    )
+    scheme = step.scheme()
     if original.grids:
         raise SkipstoneError(
             "the network's weights and activations are integers already, by the step that trained them; leave this one out"
@@ -56,18 +48,18 @@ def apply_quantize(step: Quantize, state: State, context: Context) -> State:
             original,
             images,
             ranges,
-            scheme.weight_bits,
-            scheme.activation_bits,
-            symmetric=scheme.symmetric,
+            scheme,
         ).graph
     return replace(state, graph=graph, scheme=scheme, notes=notes, measured=measured)
 
 
-def _bits(graph: Graph, scheme: Scheme) -> dict[str, int]:
-    return {layer.name: scheme.layer_bits.get(layer.name, scheme.weight_bits) for layer in graph.convs}
+def _bits(graph: Graph, scheme: QuantizationScheme) -> dict[str, int]:
+    return {layer.name: scheme.bits_of(layer.name) for layer in graph.convs}
 
 
-def _rounded(step: Quantize, graph: Graph, scheme: Scheme, context: Context) -> tuple[Graph, tuple[str, ...]]:
+def _rounded(
+    step: Quantize, graph: Graph, scheme: QuantizationScheme, context: Context
+) -> tuple[Graph, tuple[str, ...]]:
     """The graph with grids where rounding is more than the nearest step of the largest weight's scale."""
     if step.rounding == "adaptive":
         from skipstone.models.ptq.adaround import adaround
@@ -75,11 +67,9 @@ def _rounded(step: Quantize, graph: Graph, scheme: Scheme, context: Context) -> 
         rounded = adaround(
             graph,
             context.dataset.calibration(),
-            _bits(graph, scheme),
+            scheme,
             weight_range=step.weight_range,
             ranges=activation_ranges(graph, scheme, context.dataset),
-            activation_bits=scheme.activation_bits,
-            symmetric=scheme.symmetric,
             seed=context.seed,
             progress=context.progress,
         )
@@ -91,12 +81,12 @@ def _rounded(step: Quantize, graph: Graph, scheme: Scheme, context: Context) -> 
     return graph, ()
 
 
-def _gridded(graph: Graph, scheme: Scheme) -> Graph:
+def _gridded(graph: Graph, scheme: QuantizationScheme) -> Graph:
     """``graph`` with the integers that ``scheme`` would give its weights as grids."""
     from skipstone.models.ptq.codes import coded
 
     missing = [layer.name for layer in graph.convs if layer.grid is None]
-    return coded(graph, scheme.weight_code, _bits(graph, scheme), scheme.codebook_entries, layers=missing)
+    return coded(graph, scheme, layers=missing)
 
 
 def _mixed(step: Quantize, graph: Graph, context: Context) -> dict[str, int]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from skipstone.compress.keys import Training
-from skipstone.compress.state import Context, Scheme, State
+from skipstone.compress.state import Context, State
 from skipstone.compress.step_keys import (
     DynamicSparse,
     FineTune,
@@ -126,27 +126,13 @@ def apply_reinitialize(step: Reinitialize, state: State, context: Context) -> St
 
 def apply_quantization_aware(step: QuantizationAwareTraining, state: State, context: Context) -> State:
     qat = training_module("qat")
-    options = qat.QatOptions(
-        weight_bits=step.weight_bits,
-        activation_bits=step.activation_bits,
-        weight_code=step.weight_code,
-        codebook_entries=step.codebook_entries,
-        estimator=step.estimator,
-        layer_bits=dict(step.layer_bits),
-    )
+    scheme = step.scheme()
     graph = qat.quantization_aware(
         state.graph,
         *_data(step, context),
         options_of(step, context),
-        options,
+        qat.QatOptions(scheme, estimator=step.estimator),
         calibration_images=context.dataset.calibration(),
         **_common(step, context),
-    )
-    scheme = Scheme(
-        weight_bits=step.weight_bits,
-        activation_bits=step.activation_bits,
-        weight_code=step.weight_code,
-        codebook_entries=step.codebook_entries,
-        layer_bits=dict(step.layer_bits),
     )
     return State(graph, scheme)

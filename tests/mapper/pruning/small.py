@@ -11,6 +11,7 @@ from skipstone.hw.design import Design
 from skipstone.mapper.pruning.target import Target, target_for
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.layers import Add, AveragePool
+from skipstone.models.quantization.scheme import QuantizationScheme
 from tests.models.builders import conv_layer, graph_of, random_images
 from tests.sim.designs import POOL
 
@@ -60,8 +61,7 @@ def target_of(graph: Graph, design: Design) -> Target:
         graph,
         design,
         random_images(graph, 4),
-        weight_bits=design.weight_bits,
-        activation_bits=design.activation_bits,
+        QuantizationScheme(design.weight_bits, design.activation_bits),
     )
 
 

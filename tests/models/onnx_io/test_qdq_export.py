@@ -18,6 +18,7 @@ from skipstone.models.onnx_io.qdq_export import layer_to_qdq, to_qdq
 from skipstone.models.quantization import reference
 from skipstone.models.quantization.quantize import quantize
 from skipstone.models.quantization.ranges import calibrate
+from skipstone.models.quantization.scheme import QuantizationScheme
 from tests.models.builders import conv_layer, graph_of, quantized, random_images, random_integers
 from tests.models.quantization.test_onnx_runtime import branches
 
@@ -70,7 +71,7 @@ def test_without_its_float_network() -> None:
 def test_wide_values_of_narrow_codes() -> None:
     """Powers of two of 8 bits reach 2**14, which takes 16."""
     graph = residual()
-    network = quantize(graph, calibrate(graph, random_images(graph, 4)), 8, 8, "power_of_two")
+    network = quantize(graph, calibrate(graph, random_images(graph, 4)), QuantizationScheme(8, 8, "power_of_two"))
     assert max(np.abs(layer.weights).max() for layer in network.array_layers) == 1 << 14
     kinds = {tensor.name: tensor.data_type for tensor in to_qdq(network).graph.initializer}
     assert kinds["a.weights.integers"] == TensorProto.INT16

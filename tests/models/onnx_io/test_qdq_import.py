@@ -47,6 +47,7 @@ from skipstone.models.quantization import reference
 from skipstone.models.quantization.network import QuantizedNetwork
 from skipstone.models.quantization.quantize import materialized, quantize
 from skipstone.models.quantization.ranges import calibrate
+from skipstone.models.quantization.scheme import QuantizationScheme
 from tests.models.builders import random_images
 from tests.models.graph.test_grids import assert_same
 from tests.models.onnx_io.test_qdq_export import residual
@@ -88,7 +89,9 @@ def test_our_own_files_come_back(
     make: Callable[[], Graph], weight_bits: int, activation_bits: int, tmp_path: Path
 ) -> None:
     graph = make()
-    network = quantize(graph, calibrate(graph, random_images(graph, 3)), weight_bits, activation_bits)
+    network = quantize(
+        graph, calibrate(graph, random_images(graph, 3)), QuantizationScheme(weight_bits, activation_bits)
+    )
     again = reread(network, tmp_path)
     assert_same(network, again)
     assert (again.name, again.calibration) == (network.name, "as stored in the file (min-max on 3 images)")
@@ -106,7 +109,7 @@ def test_the_program_is_the_same(make: Callable[[], Graph], tmp_path: Path) -> N
 def test_codes_come_back(code: WeightCode, tmp_path: Path) -> None:
     """Also where a bias in units of a fine scale has more digits than a float."""
     graph = branches()
-    network = quantize(graph, calibrate(graph, random_images(graph, 3)), 8, 8, code, 7)
+    network = quantize(graph, calibrate(graph, random_images(graph, 3)), QuantizationScheme(8, 8, code, 7))
     assert_same(network, reread(network, tmp_path))
 
 
@@ -114,7 +117,9 @@ def test_mixed_precision_comes_back(tmp_path: Path) -> None:
     graph = residual()
     ranges = calibrate(graph, random_images(graph, 3))
     codes: dict[str, WeightCode] = {"b": "ternary"}
-    network = quantize(graph, ranges, layer_bits={"a": 3}, layer_codes=codes, symmetric=True, per_tensor=True)
+    network = quantize(
+        graph, ranges, QuantizationScheme(layer_bits={"a": 3}, layer_codes=codes, symmetric=True, per_tensor=True)
+    )
     again = reread(network, tmp_path)
     assert_same(network, again)
     assert [(layer.weight_bits, layer.weight_code) for layer in again.array_layers] == [
@@ -210,7 +215,7 @@ def float_graphs(draw: Any) -> Graph:
 def test_random_networks_come_back(tmp_path: Path, graph: Graph, bits: tuple[int, int]) -> None:
     assume(max(math.prod(shape) for shape in graph.shapes.values()) < 1 << 14)
     try:
-        network = quantize(graph, calibrate(graph, random_images(graph, 2)), *bits)
+        network = quantize(graph, calibrate(graph, random_images(graph, 2)), QuantizationScheme(*bits))
         again = reread(network, tmp_path)
     except SkipstoneError as error:
         assume("bits of a QDQ file" not in str(error) and "requantizer can't multiply" not in str(error))
@@ -410,6 +415,6 @@ def test_biases_of_more_digits_than_a_float(tmp_path: Path) -> None:
     weights = rng.normal(0, 10.0 ** rng.uniform(-9, -3, (400, 1, 1, 1)), (400, 2, 1, 1)).astype(np.float32)
     conv = Conv(name="c", inputs=("x",), weights=weights, bias=rng.normal(0, 1, 400).astype(np.float32))
     graph = Graph("wide", "x", (2, 1, 1), (conv,), ("c",))
-    network = quantize(graph, calibrate(graph, random_images(graph, 3)), 8, 8, "power_of_two")
+    network = quantize(graph, calibrate(graph, random_images(graph, 3)), QuantizationScheme(8, 8, "power_of_two"))
     assert 1 << 27 < np.abs(network.array_layers[0].bias).max() < 1 << 30
     assert_same(network, reread(network, tmp_path))

@@ -18,6 +18,7 @@ from skipstone.models.graph.layers import Add, AveragePool, Concat, ConvTranspos
 from skipstone.models.pruning.gating import GatingResult, gate, gated_layers, run_gated, typical_means
 from skipstone.models.quantization import reference
 from skipstone.models.quantization.network import QuantizedLayer, QuantizedNetwork
+from skipstone.models.quantization.scheme import QuantizationScheme
 from tests.models.builders import conv_layer, floats, graph_of, quantized, random_images, slow_layer
 
 RELU = (0.0, math.inf)
@@ -227,7 +228,7 @@ def test_weak_channels_of_the_carried_network_matter_little(name: str) -> None:
     calibration = load_images(carried.calibration)[0]
     images, labels = load_images(carried.evaluation)
     assert labels is not None
-    network = quantize(graph, calibrate(graph, calibration), 8, 8)
+    network = quantize(graph, calibrate(graph, calibration), QuantizationScheme(8, 8))
     means = typical_means(network, calibration[:64])
     gating = gate(network, images[:100], labels[:100], 0.1, means)
     assert gating.accuracy == reference.accuracy(network, images[:100], labels[:100])

@@ -20,6 +20,7 @@ from skipstone.models.ptq.adaround import AdaRoundOptions, adaround
 from skipstone.models.ptq.taps import sampled_taps
 from skipstone.models.ptq.weight_range import with_weight_range
 from skipstone.models.quantization.ranges import calibrate
+from skipstone.models.quantization.scheme import QuantizationScheme
 from tests.models.builders import conv_layer, floats, graph_of, random_images
 from tests.models.ptq.test_bias_correction import network
 
@@ -38,7 +39,9 @@ def test_near_the_best_of_all_roundings() -> None:
     layer = conv_layer("a", "x", (6, 8, 1, 1))
     graph = graph_of(layer, shape=(8, 6, 6))
     images = correlated(graph, 8)
-    result = adaround(graph, images, 3, options=AdaRoundOptions(steps=1000, pixels=288, learning_rate=0.02))
+    result = adaround(
+        graph, images, QuantizationScheme(3), options=AdaRoundOptions(steps=1000, pixels=288, learning_rate=0.02)
+    )
     x = images.transpose(0, 2, 3, 1).reshape(-1, 8)
     target = float_tensors(graph, images, ["a"])["a"].transpose(0, 2, 3, 1).reshape(-1, 6)
     grid = result.graph.convs[0].grid
@@ -63,8 +66,8 @@ def test_promises(bits: int) -> None:
     images = correlated(graph, 8)
     said: list[str] = []
     few = AdaRoundOptions(steps=60, pixels=64)
-    result = adaround(graph, images, bits, options=few, progress=said.append)
-    again = adaround(graph, images, bits, options=few)
+    result = adaround(graph, images, QuantizationScheme(bits), options=few, progress=said.append)
+    again = adaround(graph, images, QuantizationScheme(bits), options=few)
     assert said[0] == "learning to round layer 1 of 6, a"
     limit = 2 ** (bits - 1) - 1
     for old, new, same in zip(graph.convs, result.graph.convs, again.graph.convs, strict=True):
@@ -111,7 +114,7 @@ def test_taps_times_weights_are_the_layer(layer: Conv) -> None:
 def test_integer_activations() -> None:
     graph = network()
     images = correlated(graph, 6)
-    result = adaround(graph, images, 4, ranges=calibrate(graph, images), activation_bits=6, options=FEW)
+    result = adaround(graph, images, QuantizationScheme(4, 6), ranges=calibrate(graph, images), options=FEW)
     assert all(layer.grid is not None for layer in result.graph.convs)
 
 
@@ -122,7 +125,9 @@ def test_beats_nearest_on_the_carried_network() -> None:
     evaluation = load_images(carried.evaluation)[0][:200]
     expected = float_scores(graph, evaluation)
     nearest = with_weight_range(graph, 3, "mse")
-    learned = adaround(graph, images, 3, options=AdaRoundOptions(steps=150, pixels=256, learning_rate=0.1)).graph
+    learned = adaround(
+        graph, images, QuantizationScheme(3), options=AdaRoundOptions(steps=150, pixels=256, learning_rate=0.1)
+    ).graph
     errors = [np.square(float_scores(one, evaluation) - expected).mean() for one in (nearest, learned)]
     assert errors[1] < errors[0] / 5
 
@@ -130,15 +135,15 @@ def test_beats_nearest_on_the_carried_network() -> None:
 def test_refuses_more_bits() -> None:
     graph = graph_of(conv_layer("a", "x", (2, 3, 1, 1)), shape=(3, 2, 2))
     with pytest.raises(SkipstoneError, match=r"^layer 'a': learned rounding takes up to 8 bits, not 9$"):
-        adaround(graph, random_images(graph, 1), 9)
+        adaround(graph, random_images(graph, 1), QuantizationScheme(9))
 
 
 def test_symmetric_activations_are_what_is_learned_on() -> None:
     graph = network()
     images = correlated(graph, 6)
-    ranges = calibrate(graph, images, activation_bits=3, symmetric=True)
+    ranges = calibrate(graph, images, QuantizationScheme(activation_bits=3, symmetric=True))
     one, two = (
-        adaround(graph, images, 3, ranges=ranges, activation_bits=3, symmetric=each, options=FEW).errors
+        adaround(graph, images, QuantizationScheme(3, 3, symmetric=each), ranges=ranges, options=FEW).errors
         for each in (False, True)
     )
     assert [error.nearest for error in one] != [error.nearest for error in two]

@@ -20,6 +20,7 @@ from skipstone.models.ptq.bias_correction import correct_biases, mean_outputs, u
 from skipstone.models.ptq.weight_range import with_weight_range
 from skipstone.models.quantization.quantize import quantize
 from skipstone.models.quantization.ranges import calibrate
+from skipstone.models.quantization.scheme import QuantizationScheme
 from tests.models.builders import conv_layer, floats, graph_of, random_images
 
 RELU = (0.0, math.inf)
@@ -87,13 +88,13 @@ def test_integer_activations() -> None:
     graph = network()
     images = random_images(graph, 4)
     ranges = calibrate(graph, images)
-    inputs = QuantizedInputs(images, ranges, 12, 12)
+    inputs = QuantizedInputs(images, ranges, QuantizationScheme(12, 12))
     floating = float_tensors(graph, images, graph.shapes)
     for name in ("x", "a", "d", "m", "t"):
         got = inputs.tensor(graph, name)
         low, high = ranges.limits[name]
         assert np.abs(got - floating[name]).max() < (high - low) / 2**7, name
-    result = correct_biases(with_weight_range(graph, 4), graph, images, ranges, activation_bits=6)
+    result = correct_biases(with_weight_range(graph, 4), graph, images, ranges, QuantizationScheme(8, 6))
     assert all(np.isfinite(shift).all() for shift in result.shifts.values())
 
 
@@ -121,12 +122,15 @@ def test_symmetric_activations() -> None:
     """Layers read what the network reads whose activations have the zero point 0."""
     graph = network()
     images = random_images(graph, 4)
-    ranges = calibrate(graph, images, activation_bits=4, symmetric=True)
-    found = QuantizedInputs(images, ranges, 8, 4, symmetric=True).tensor(graph, "d")
-    integers = quantize(graph, ranges, 8, 4, symmetric=True)
+    scheme = QuantizationScheme(8, 4, symmetric=True)
+    ranges = calibrate(graph, images, scheme)
+    found = QuantizedInputs(images, ranges, scheme).tensor(graph, "d")
+    integers = quantize(graph, ranges, scheme)
     steps = found / np.float32(integers.tensors["d"].scale)
     assert integers.tensors["d"].zero_point == 0
     np.testing.assert_allclose(steps, np.rint(steps), atol=1e-4)
     rounded = with_weight_range(graph, 3)
-    one, two = (correct_biases(rounded, graph, images, ranges, 8, 4, symmetric=each).graph for each in (False, True))
+    one, two = (
+        correct_biases(rounded, graph, images, ranges, each).graph for each in (QuantizationScheme(8, 4), scheme)
+    )
     assert any((a.bias != b.bias).any() for a, b in zip(one.convs, two.convs, strict=True))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from skipstone.errors import SkipstoneError
 from skipstone.models.ptq.codes import coded
 from skipstone.models.ptq.weight_range import with_weight_range
 from skipstone.models.quantization.quantize import quantize
 from skipstone.models.quantization.ranges import calibrate
+from skipstone.models.quantization.scheme import QuantizationScheme
 from tests.models.builders import conv_layer, graph_of, random_images
 
 
@@ -18,9 +17,9 @@ def test_each_layer_keeps_its_code() -> None:
     layers[1].weights[0, 1] = 0
     layers[2].weights[2] = 0
     graph = graph_of(*layers, shape=(3, 4, 4))
-    mixed = coded(graph, "ternary", 2, layers=["a"])
-    mixed = coded(mixed, "power_of_two", 4, layers=["b"])
-    mixed = coded(mixed, "codebook", 8, 2, layers=["c"])
+    mixed = coded(graph, QuantizationScheme(2, weight_code="ternary"), layers=["a"])
+    mixed = coded(mixed, QuantizationScheme(4, weight_code="power_of_two"), layers=["b"])
+    mixed = coded(mixed, QuantizationScheme(8, weight_code="codebook", codebook_entries=2), layers=["c"])
     mixed = with_weight_range(mixed, 5)
     grids = [layer.grid for layer in mixed.convs]
     assert [(grid.code, grid.bits) for grid in grids if grid] == [
@@ -37,9 +36,3 @@ def test_each_layer_keeps_its_code() -> None:
     for layer, made in zip(mixed.convs, network.array_layers, strict=True):
         assert layer.grid is not None
         assert np.array_equal(made.weights, layer.grid.integers)
-
-
-def test_refuses_what_is_no_code() -> None:
-    graph = graph_of(conv_layer("a", "x", (3, 3, 1, 1)), shape=(3, 4, 4))
-    with pytest.raises(SkipstoneError, match=r"^no weight code 'gray'"):
-        coded(graph, "gray")  # type: ignore[arg-type]

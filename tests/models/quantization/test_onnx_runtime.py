@@ -33,6 +33,7 @@ from skipstone.models.quantization import reference
 from skipstone.models.quantization.network import QuantizedLayer
 from skipstone.models.quantization.quantize import quantize
 from skipstone.models.quantization.ranges import calibrate
+from skipstone.models.quantization.scheme import QuantizationScheme
 from tests.models.builders import conv_layer, floats, graph_of, quantized, random_images, random_integers
 from tests.models.onnx_io.test_reader import resnets
 from tests.models.quantization.onnx_runtime import compare_with_onnxruntime
@@ -43,7 +44,7 @@ from tests.models.quantization.test_quantize import everything
 def test_every_kind_of_layer_within_one_step(weight_bits: int, activation_bits: int) -> None:
     graph = everything()
     images = random_images(graph, 16)
-    network = quantize(graph, calibrate(graph, images), weight_bits, activation_bits)
+    network = quantize(graph, calibrate(graph, images), QuantizationScheme(weight_bits, activation_bits))
     result = compare_with_onnxruntime(network, reference.quantize_input(network, images))
     assert result.max_steps <= 1
     assert len(result.layers) == len(network.layers)
@@ -110,7 +111,7 @@ def branches() -> Graph:
 def test_parts_tables_products_and_wholes_within_one_step(weight_bits: int, activation_bits: int) -> None:
     graph = branches()
     images = random_images(graph, 8)
-    network = quantize(graph, calibrate(graph, images), weight_bits, activation_bits)
+    network = quantize(graph, calibrate(graph, images), QuantizationScheme(weight_bits, activation_bits))
     result = compare_with_onnxruntime(network, reference.quantize_input(network, images))
     assert result.max_steps <= 1
     assert [layer.layer for layer in result.layers] == [

@@ -24,6 +24,7 @@ from skipstone.models.quantization.range_methods import (
     quantization_error,
 )
 from skipstone.models.quantization.ranges import calibrate
+from skipstone.models.quantization.scheme import QuantizationScheme
 from tests.models.builders import graph_of
 
 
@@ -45,11 +46,14 @@ def test_minmax_spans_all_batches() -> None:
 
 
 def test_percentile_leaves_out_both_ends() -> None:
-    ranges = calibrate(doubled(), ramp(), "percentile:99")
+    ranges = calibrate(doubled(), ramp(), QuantizationScheme(calibration_method="percentile:99"))
     # Half a percent of 9,999 steps at each end.
     assert ranges.limits["x"] == pytest.approx((49.995, 9949.005))
     assert ranges.description == "99th percentile on 100 images"
-    assert calibrate(doubled(), ramp(), "percentile:100").limits == calibrate(doubled(), ramp()).limits
+    assert (
+        calibrate(doubled(), ramp(), QuantizationScheme(calibration_method="percentile:100")).limits
+        == calibrate(doubled(), ramp()).limits
+    )
 
 
 def test_random_input_is_seeded_and_said() -> None:
@@ -74,7 +78,7 @@ def test_random_input_is_seeded_and_said() -> None:
 )
 def test_methods_that_are_none(method: str, message: str) -> None:
     with pytest.raises(SkipstoneError) as error:
-        calibrate(doubled(), ramp(1), method)
+        calibrate(doubled(), ramp(1), QuantizationScheme(calibration_method=method))
     assert str(error.value) == message
 
 
@@ -94,7 +98,9 @@ def test_other_errors() -> None:
 def test_symmetric_ranges_have_zero_point_0() -> None:
     images = ramp(2)
     for method in ("minmax", "percentile:99", "mse", "entropy"):
-        ranges = calibrate(doubled(), images, method, symmetric=True, activation_bits=6)
+        ranges = calibrate(
+            doubled(), images, QuantizationScheme(calibration_method=method, symmetric=True, activation_bits=6)
+        )
         for low, high in ranges.limits.values():
             assert low == -high
             assert activation_scale(low, high, 6, True) == (float(np.float32(high / 31)), 0)
@@ -189,7 +195,7 @@ def test_minmax_and_percentile_are_onnxruntimes(tmp_path: Path) -> None:
     """Min-max is the same; their percentile is read off a histogram, so it is ours within a bin of it."""
     graph, images = doubled(), tailed()
     assert calibrate(graph, images).limits == theirs(tmp_path, graph, images, "MinMax")
-    mine = calibrate(graph, images, "percentile:99").limits
+    mine = calibrate(graph, images, QuantizationScheme(calibration_method="percentile:99")).limits
     other = theirs(tmp_path, graph, images, "Percentile", num_bins=4096, percentile=99, symmetric=False)
     for name, ours in mine.items():
         width = 2 * float(np.abs(calibrate(graph, images).limits[name]).max()) / 4096
@@ -210,8 +216,3 @@ def test_entropy_is_near_onnxruntimes_where_both_say_the_same(tmp_path: Path) ->
     assert mine < 0.95 * most
     assert other < 0.95 * most
     assert mine == pytest.approx(other, abs=most / 8)
-
-
-def test_bits_of_calibration() -> None:
-    with pytest.raises(SkipstoneError, match=r"^activation_bits must be from 2 to 16, not 1$"):
-        calibrate(doubled(), ramp(1), "mse", activation_bits=1)

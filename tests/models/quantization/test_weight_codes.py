@@ -12,7 +12,8 @@ from skipstone.models.graph.grids import WeightCode
 from skipstone.models.quantization import reference
 from skipstone.models.quantization.quantize import quantize
 from skipstone.models.quantization.ranges import calibrate
-from skipstone.models.quantization.weight_codes import check_code, code_weights, value_bits, weight_levels
+from skipstone.models.quantization.scheme import QuantizationScheme
+from skipstone.models.quantization.weight_codes import code_weights, value_bits, weight_levels
 from tests.models.builders import Array, floats, random_images
 from tests.models.quantization.onnx_runtime import compare_with_onnxruntime
 from tests.models.quantization.test_quantize import everything
@@ -168,7 +169,7 @@ def test_a_network_in_each_code(code: WeightCode) -> None:
     graph = everything()
     images = random_images(graph, 8)
     bits = {"linear": 8, "additive_power_of_two": 5}.get(code, 4)
-    network = quantize(graph, calibrate(graph, images), bits, 8, code, 15)
+    network = quantize(graph, calibrate(graph, images), QuantizationScheme(bits, 8, code, 15))
     assert network.weight_code == code
     for layer in network.array_layers:
         if layer.kind in ("average_pool", "max_pool", "add", "clamp"):
@@ -179,31 +180,12 @@ def test_a_network_in_each_code(code: WeightCode) -> None:
     assert result.unexplained == 0
 
 
-def test_errors() -> None:
-    graph = everything()
-    ranges = calibrate(graph, random_images(graph, 2))
-    with pytest.raises(SkipstoneError) as error:
-        quantize(graph, ranges, weight_code="gray")  # type: ignore[arg-type]
-    assert str(error.value) == (
-        "no weight code 'gray'; the codes are linear, power_of_two, additive_power_of_two, ternary, binary, codebook"
-    )
-    with pytest.raises(SkipstoneError, match=r"^codebook_entries must be at least 1, not 0$"):
-        quantize(graph, ranges, weight_code="codebook", codebook_entries=0)
+def test_additive_powers_of_two_are_a_sign_and_terms_of_two_bits() -> None:
+    for bits in (2, 4, 6, 8, 9):
+        with pytest.raises(SkipstoneError, match=rf"^weight_bits must be 3, 5 or 7 .*, not {bits}$"):
+            weight_levels("additive_power_of_two", bits)
 
 
-@pytest.mark.parametrize("bits", [2, 4, 6, 8, 9])
-def test_bits_that_additive_powers_of_two_cannot_have(bits: int) -> None:
-    graph = everything()
-    ranges = calibrate(graph, random_images(graph, 2))
-    text = (
-        f"weight_bits must be 3, 5 or 7 with weight code additive_power_of_two (a sign and terms of 2 bits), not {bits}"
-    )
-    with pytest.raises(SkipstoneError) as error:
-        quantize(graph, ranges, bits, 8, "additive_power_of_two")
-    assert str(error.value) == text
-    with pytest.raises(SkipstoneError) as error:
-        check_code("additive_power_of_two", 16, bits)
-    assert str(error.value) == text
-    check_code("linear", 16, bits)
+def test_integers_have_no_fixed_levels() -> None:
     with pytest.raises(SkipstoneError, match=r"^weight code 'linear' has no fixed levels; power_of_two and"):
-        weight_levels("linear", bits)
+        weight_levels("linear", 8)

@@ -15,6 +15,7 @@ from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.layers import Add, AveragePool, Concat, MaxPool
 from skipstone.models.quantization import reference
 from skipstone.models.quantization.quantize import materialized, quantize
+from skipstone.models.quantization.scheme import QuantizationScheme
 from skipstone.models.training.loop import TrainingOptions, train
 from skipstone.models.training.qat import (
     QatOptions,
@@ -74,7 +75,7 @@ def pictures(count: int = 128) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize(("code", "bits", "estimator"), CODES)
 def test_the_integer_network_is_the_trained_one(code, bits, estimator):
     images, labels = pictures()
-    qat = QatOptions(bits, 8, code, 6, estimator)
+    qat = QatOptions(QuantizationScheme(bits, 8, code, 6), estimator=estimator)
     module = quantized_module(network(), images, OPTIONS, qat)
     train(module, images, labels, OPTIONS)
     graph = module.to_graph()
@@ -109,7 +110,7 @@ def test_the_integer_network_is_the_trained_one(code, bits, estimator):
 def test_training_lowers_the_loss(code, bits, ranges):
     images, labels = pictures()
     options = replace(OPTIONS, epochs=8, learning_rate=0.1)
-    module = quantized_module(network(), images, options, QatOptions(bits, 8, code, ranges=ranges))
+    module = quantized_module(network(), images, options, QatOptions(QuantizationScheme(bits, 8, code), ranges=ranges))
     history = train(module, images, labels, options)
     assert history[-1].loss < 0.8 * history[0].loss
 
@@ -117,7 +118,7 @@ def test_training_lowers_the_loss(code, bits, ranges):
 def test_everything_has_a_grid_and_zeros_stay():
     images, labels = pictures(64)
     before = network()
-    graph = quantization_aware(before, images, labels, OPTIONS, QatOptions(4, 6, statistics=64))
+    graph = quantization_aware(before, images, labels, OPTIONS, QatOptions(QuantizationScheme(4, 6), statistics=64))
     assert graph.grids.keys() == materialized(before)
     assert {grid.bits for grid in graph.grids.values()} == {6}
     assert graph.grids["largest"] == graph.grids["sum"]
@@ -129,13 +130,13 @@ def test_everything_has_a_grid_and_zeros_stay():
         assert (new.weights[old.weights == 0] == 0).all()
         np.testing.assert_array_equal(new.grid.weights, new.weights)
     # What is quantized already can be trained again, with other widths.
-    again = quantization_aware(graph, images, labels, OPTIONS, QatOptions(3, 8, statistics=0))
+    again = quantization_aware(graph, images, labels, OPTIONS, QatOptions(QuantizationScheme(3, 8), statistics=0))
     assert {grid.bits for grid in again.grids.values()} == {8}
 
 
 def test_a_training_repeats_and_goes_on_after_an_interruption(tmp_path):
     images, labels = pictures(64)
-    qat = QatOptions(4, 8, "power_of_two", ranges="moving", statistics=0)
+    qat = QatOptions(QuantizationScheme(4, 8, "power_of_two"), ranges="moving", statistics=0)
     once = quantization_aware(network(), images, labels, OPTIONS, qat)
     path = tmp_path / "state.pt"
 
@@ -159,7 +160,7 @@ def test_the_start_has_the_float_networks_statistics():
     """Batch normalization measured under quantization gives every channel the float one's mean and deviation."""
     images, _ = pictures(512)
     graph = network()
-    module = quantized_module(graph, images, OPTIONS, QatOptions(2, 8, "ternary"))
+    module = quantized_module(graph, images, OPTIONS, QatOptions(QuantizationScheme(2, 8, "ternary")))
     module.quantize_activations({})
     plain = type(module)(graph)
     with torch.no_grad():
@@ -172,7 +173,7 @@ def test_the_start_has_the_float_networks_statistics():
 
 def test_statistics_are_the_batches_mean():
     images, _ = pictures(64)
-    module = quantized_module(network(), images, OPTIONS, QatOptions())
+    module = quantized_module(network(), images, OPTIONS, QatOptions(QuantizationScheme(4)))
     inner = module.convs["stem"].norm.inner
     inner.running_mean.fill_(99.0)
     momentum = inner.momentum
@@ -186,12 +187,12 @@ def test_statistics_are_the_batches_mean():
 
 
 def test_bits_of_layers():
-    bits = weight_bits(network(), QatOptions(4, first_last_bits=8, layer_bits={"inner": 2}))
+    bits = weight_bits(network(), QatOptions(QuantizationScheme(4, layer_bits={"inner": 2}), first_last_bits=8))
     assert bits == {"stem": 8, "inner": 2, "left": 4, "right": 4, "scores": 8}
     with pytest.raises(SkipstoneError, match="layers of different bits need weight code linear, not ternary"):
-        weight_bits(network(), QatOptions(2, weight_code="ternary", first_last_bits=8))
+        weight_bits(network(), QatOptions(QuantizationScheme(2, weight_code="ternary"), first_last_bits=8))
     with pytest.raises(SkipstoneError, match="without trained weights, mean; those with are stem"):
-        weight_bits(network(), QatOptions(layer_bits={"mean": 3}))
+        weight_bits(network(), QatOptions(QuantizationScheme(layer_bits={"mean": 3})))
 
 
 @pytest.mark.rtl
@@ -204,7 +205,9 @@ def test_a_trained_network_is_exact_on_the_pes_of_its_code(code, bits, estimator
     from skipstone.sim.session import RtlSession
 
     images, labels = pictures(64)
-    graph = quantization_aware(network(), images, labels, OPTIONS, QatOptions(bits, 8, code, 6, estimator))
+    graph = quantization_aware(
+        network(), images, labels, OPTIONS, QatOptions(QuantizationScheme(bits, 8, code, 6), estimator=estimator)
+    )
     quantized = quantize(graph, None)
     small = {
         "activation_words": 2048,

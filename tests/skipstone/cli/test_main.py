@@ -314,14 +314,14 @@ def test_the_design_gets_the_multiplier_of_additive_powers_of_two(place, bits):
         (("--prune", "unstructured:1.5"), "sparsity must be at least 0 and below 1, not 1.5"),
         (("--prune", "5:4"), "N:M keeps N of M weights, so N must be from 1 to M"),
         (("--prune", "hope:0.5"), "no pruning method 'hope:0.5'"),
-        (("--weight-bits", "1"), "--weight-bits must be 2 to 16, not 1"),
+        (("--weight-bits", "1"), "weight_bits must be 2 to 16, not 1"),
         (
             ("--weight-code", "additive_power_of_two"),
             "weight_bits must be 3, 5 or 7 with weight code additive_power_of_two (a sign and terms of 2 bits), not 8",
         ),
         (
             ("--weight-code", "additive"),
-            "the weight code must be linear, power_of_two, additive_power_of_two, ternary, binary, or codebook:N, not 'additive'",
+            "weight_code must be linear, power_of_two, additive_power_of_two, ternary, binary, or codebook:N, not 'additive'",
         ),
         (("--input-range", "1,0"), "--input-range must be LOW,HIGH with LOW below HIGH, both within 1e30, not 1,0"),
         (("--input-range", "0,inf"), "--input-range must be LOW,HIGH with LOW below HIGH, both within 1e30, not 0,inf"),

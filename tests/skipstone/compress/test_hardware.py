@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from skipstone.compress.state import Context, Scheme, State, quantized
+from skipstone.compress.state import Context, State, quantized
 from skipstone.compress.steps.hardware import target_of
 from skipstone.errors import SkipstoneError
 from skipstone.hw.design import load_design
 from skipstone.mapper.pruning import losses
+from skipstone.models.quantization.scheme import QuantizationScheme
 from tests.skipstone.compress.small import dataset, float_network, run, small_place
 
 AWARE = {"do": "cycle_aware_prune", "amount": 0.5, "images": 32}
@@ -51,7 +52,9 @@ def test_an_unreachable_target_names_the_keys(place, context):
         run(place, step, design=context.design, out="unreachable")
 
 
-@pytest.mark.parametrize("scheme", [Scheme(per_tensor=True), Scheme(layer_bits={"second": 2}, weight_bits=4)])
+@pytest.mark.parametrize(
+    "scheme", [QuantizationScheme(per_tensor=True), QuantizationScheme(4, layer_bits={"second": 2})]
+)
 def test_costs_are_those_of_the_scheme(context, scheme):
     network = target_of(State(context.parent, scheme), context).quantizer(context.parent)
     expected = quantized(context.parent, scheme, context.dataset)

@@ -16,6 +16,7 @@ from skipstone.models.data.float_execution import run_onnx
 from skipstone.models.graph.to_onnx import to_onnx
 from skipstone.models.pruning import masks, spec
 from skipstone.models.quantization.network import QuantizedNetwork
+from skipstone.models.quantization.scheme import QuantizationScheme
 from tests.models.graph.test_grids import assert_same
 from tests.skipstone.builders import small_data, small_network
 
@@ -99,11 +100,11 @@ def test_nothing_is_solved_twice(files, tmp_path, monkeypatch):
     # Of two methods for each of three layers there are eight networks, and six layers.
     compressor.compressed(Compression(prune="unstructured:0.5", layers=(("first", "2:4"),)))
     compressor.compressed(Compression(prune="unstructured:0.5", layers=(("second", "2:4"),)))
-    compressor.compressed(Compression(prune="2:4", weight_bits=5))
+    compressor.compressed(Compression(prune="2:4", scheme=QuantizationScheme(5)))
     assert len(solved) == 6
     again = Compressor(network, options, Store(tmp_path / "known.db"))
     assert again.compressed(Compression(prune="unstructured:0.5")).digest == first.digest
-    assert again.compressed(Compression(prune="2:4", weight_bits=3)).network.weight_bits == 3
+    assert again.compressed(Compression(prune="2:4", scheme=QuantizationScheme(3))).network.weight_bits == 3
     assert len(solved) == 6
 
 
@@ -113,10 +114,10 @@ def test_digests_tell_integers_apart(files):
     forms = [
         Compression(prune="none"),
         Compression(prune="unstructured:0.2"),
-        Compression(weight_bits=7),
-        Compression(activation_bits=7),
-        Compression(weight_code="ternary"),
-        Compression(weight_code="codebook", codebook_entries=4),
+        Compression(scheme=QuantizationScheme(7)),
+        Compression(scheme=QuantizationScheme(activation_bits=7)),
+        Compression(scheme=QuantizationScheme(weight_code="ternary")),
+        Compression(scheme=QuantizationScheme(weight_code="codebook", codebook_entries=4)),
     ]
     digests = [compressor.compressed(form).digest for form in forms]
     assert len(set(digests)) == len(forms)
@@ -127,7 +128,6 @@ def test_digests_tell_integers_apart(files):
     ("form", "message"),
     [
         (Compression(layers=(("third", "none"),)), "network 'small' has no prunable layer 'third'"),
-        (Compression(weight_code="additive_power_of_two"), "weight_bits must be 3, 5 or 7"),
         (Compression(network="nowhere"), "no file 'nowhere'"),
         (Compression(network="resnet8_fashion_w4a8"), "it is not another form of the same network"),
     ],
@@ -141,7 +141,7 @@ def test_what_cannot_be_is_said_every_time(files, form, message):
 
 def test_a_quantized_network_is_not_pruned():
     compressor = Compressor("resnet8_fashion_ternary", CompressionOptions())
-    assert compressor.compressed(Compression()).options.weight_code == "ternary"
+    assert compressor.compressed(Compression()).options.scheme.weight_code == "ternary"
     with pytest.raises(SkipstoneError, match="is quantized already, so pruning can't change its weights"):
         compressor.compressed(Compression(prune="2:4"))
 

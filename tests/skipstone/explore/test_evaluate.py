@@ -19,6 +19,7 @@ from skipstone.mapper.energy.clock import timing
 from skipstone.mapper.lowering.compile import compile_network
 from skipstone.mapper.technology.technology import load_technology
 from skipstone.mapper.timing.cycles import schedule_cycles
+from skipstone.models.quantization.scheme import QuantizationScheme
 from tests.skipstone.builders import small_data, small_network
 
 DESIGN = {
@@ -72,9 +73,7 @@ def test_figures_are_those_of_the_whole_evaluation(files, evaluator, prune, code
     found = evaluator.evaluate(point, COSTS | {"accuracy"})
     assert found.problem is None
     assert found.design is not None
-    compression = replace(
-        options, prune=prune, weight_code=code, weight_bits=4, activation_bits=int(point["activation_bits"])
-    )
+    compression = replace(options, prune=prune, scheme=QuantizationScheme(4, int(point["activation_bits"]), code))
     wanted = evaluate_network(network, found.design, compression)
     metrics = found.metrics
     assert metrics["cycles"] == wanted.total_cycles

@@ -103,10 +103,7 @@ def test_a_pattern_without_a_layer_is_refused():
         ({"compression.prune": []}, "compression.prune must be a list of texts, not []"),
         ({"compression.prune": ["half"]}, "compression.prune has 'half': no pruning method 'half'"),
         ({"compression.weight_bits": [1]}, "compression.weight_bits must be a list of whole numbers from 2 to 16"),
-        (
-            {"compression.weight_code": ["codebook:3"]},
-            "has 'codebook:3': the weight code codebook:N needs N from 4 to 256",
-        ),
+        ({"compression.weight_code": ["codebook:3"]}, "has 'codebook:3': weight_code codebook:N needs N from 4 to 256"),
         (
             {"compression.layers": {"a": ["global:0.5"]}},
             "compression.layers 'a' has 'global:0.5', which shares out zeros",

@@ -6,6 +6,7 @@ import pytest
 
 from skipstone.flow.designs import fitted
 from skipstone.hw.design import MAX_ACCUMULATOR_BITS, load_design
+from skipstone.models.quantization.scheme import QuantizationScheme
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,7 @@ from skipstone.hw.design import MAX_ACCUMULATOR_BITS, load_design
     ],
 )
 def test_the_multiplier_of_each_code(code, bits, multiplier, found_bits):
-    design = fitted(load_design("edge"), code, bits, 8)
+    design = fitted(load_design("edge"), QuantizationScheme(bits, 8, code))
     assert (design.multiplier, design.weight_bits) == (multiplier, found_bits)
     # Products of up to 16 bits have the accumulators that the design has, longer ones room for 4096 of the largest.
     product = design.products.product_bits
@@ -31,11 +32,11 @@ def test_the_multiplier_of_each_code(code, bits, multiplier, found_bits):
 
 @pytest.mark.parametrize(("values", "entries"), [(4, 4), (5, 8), (16, 16), (17, 32)])
 def test_codebooks_are_powers_of_two(values, entries):
-    assert fitted(load_design("edge"), "codebook", 8, 8, values).codebook_entries == entries
+    assert fitted(load_design("edge"), QuantizationScheme(8, 8, "codebook", values)).codebook_entries == entries
 
 
 def test_what_is_fixed_stays():
-    edge = load_design("edge")
-    assert fitted(edge, "ternary", 2, 8, fixed=("multiplier",)).multiplier == "linear"
-    assert fitted(edge, "ternary", 2, 8, fixed=("accumulator_bits",)).accumulator_bits == edge.accumulator_bits
-    assert fitted(edge, "linear", 8, 8).accumulator_bits >= edge.accumulator_bits
+    edge, ternary = load_design("edge"), QuantizationScheme(2, weight_code="ternary")
+    assert fitted(edge, ternary, fixed=("multiplier",)).multiplier == "linear"
+    assert fitted(edge, ternary, fixed=("accumulator_bits",)).accumulator_bits == edge.accumulator_bits
+    assert fitted(edge, QuantizationScheme()).accumulator_bits >= edge.accumulator_bits

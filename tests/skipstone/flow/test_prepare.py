@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from skipstone.models.onnx_io.qdq_export import to_qdq
 from skipstone.models.quantization.network import QuantizedNetwork
 from skipstone.models.quantization.quantize import quantize
 from skipstone.models.quantization.ranges import calibrate
+from skipstone.models.quantization.scheme import QuantizationScheme
 from tests.models.builders import random_images
 from tests.models.graph.test_grids import assert_same
 from tests.models.onnx_io.test_qdq_export import residual
@@ -26,7 +27,9 @@ from tests.models.onnx_io.test_qdq_export import residual
 
 def saved(folder: Path, bits: int = 8, activation_bits: int = 8, code: WeightCode = "linear") -> QuantizedNetwork:
     graph = residual()
-    network = quantize(graph, calibrate(graph, random_images(graph, 3)), bits, activation_bits, code, 5)
+    network = quantize(
+        graph, calibrate(graph, random_images(graph, 3)), QuantizationScheme(bits, activation_bits, code, 5)
+    )
     onnx.save(to_qdq(network), folder / "quantized.onnx")
     return network
 
@@ -50,8 +53,8 @@ def test_a_quantized_file_runs_as_it_is(
     assert said == ["reading the network"]
     assert_same(network, prepared.compressed)
     assert prepared.dense is prepared.compressed
-    options = prepared.options
-    assert (options.weight_bits, options.activation_bits, options.weight_code) == (bits, activation_bits, code)
+    scheme = prepared.options.scheme
+    assert (scheme.weight_bits, scheme.activation_bits, scheme.weight_code) == (bits, activation_bits, code)
     design = chosen_design("tiny", path, CompressionOptions())
     assert (design.multiplier, design.activation_bits) == (multiplier, activation_bits)
     cycles = [
@@ -59,7 +62,7 @@ def test_a_quantized_file_runs_as_it_is(
     ]
     assert cycles[0] == cycles[1] > 0
     # The same options said again contradict nothing.
-    assert stored_options(path, options) == options
+    assert stored_options(path, prepared.options) == prepared.options
 
 
 def test_what_contradicts_it_is_refused(tmp_path: Path) -> None:
@@ -67,19 +70,21 @@ def test_what_contradicts_it_is_refused(tmp_path: Path) -> None:
     stored = "network 'test' is quantized already"
     else_ = "out, or quantize the float network"
     for change, text in (
-        ({"prune": "2:4"}, f"{stored}, so --prune 2:4 can't change its weights; prune the float network"),
-        ({"weight_bits": 5}, f"{stored}, with --weight-bits 4; leave --weight-bits 5 {else_}"),
-        ({"activation_bits": 7}, f"{stored}, with --activation-bits 6; leave --activation-bits 7 {else_}"),
-        ({"weight_code": "ternary"}, f"{stored}, with --weight-code linear; leave --weight-code ternary {else_}"),
-        ({"calibration": "a.npz"}, f"{stored}, and needs no ranges; leave --calibration a.npz {else_}"),
+        ({"prune": "2:4"}, f"{stored}, so prune 2:4 can't change its weights; prune the float network"),
+        ({"weight_bits": 5}, f"{stored}, with weight_bits 4; leave weight_bits 5 {else_}"),
+        ({"activation_bits": 7}, f"{stored}, with activation_bits 6; leave activation_bits 7 {else_}"),
+        ({"weight_code": "ternary"}, f"{stored}, with weight_code linear; leave weight_code ternary {else_}"),
+        ({"calibration": "a.npz"}, f"{stored}, and needs no ranges; leave calibration a.npz {else_}"),
         (
             {"calibration_method": "percentile:99"},
-            f"{stored}, and needs no ranges; leave --calibration-method percentile:99 {else_}",
+            f"{stored}, and needs no ranges; leave calibration_method percentile:99 {else_}",
         ),
     ):
+        of_scheme = change.keys() & {field.name for field in fields(QuantizationScheme)}
+        options = CompressionOptions(**({"scheme": QuantizationScheme(**change)} if of_scheme else change))  # type: ignore[arg-type]
         with pytest.raises(SkipstoneError) as error:
-            prepare_network(str(tmp_path / "quantized.onnx"), replace(CompressionOptions(), **change))  # type: ignore[arg-type]
-        assert str(error.value) == text
+            prepare_network(str(tmp_path / "quantized.onnx"), options)
+        assert (str(error.value), error.value.parameter) == (text, *change)
 
 
 def test_no_float_network_has_no_accuracy(tmp_path: Path) -> None:
@@ -115,5 +120,5 @@ def test_a_tensor_that_the_file_leaves_open_is_calibrated(tmp_path: Path) -> Non
 
 
 def test_a_float_network_keeps_its_options() -> None:
-    options = CompressionOptions(weight_bits=5)
+    options = CompressionOptions(scheme=QuantizationScheme(weight_bits=5))
     assert stored_options("resnet8_fashion", options) is options
