@@ -22,21 +22,21 @@ def area_terms(design: Design, technology: Technology) -> tuple[AreaTerm, ...]:
     gateware, scale = technology.gateware, technology.logic
     terms = [
         AreaTerm(
-            one.name,
-            one.count,
-            gateware.area_um2(one.name, design) * scale.area,
-            gateware.leakage_nw(one.name, design) * scale.leakage,
+            component.name,
+            component.count,
+            gateware.area_um2(component.name, design) * scale.area,
+            gateware.leakage_nw(component.name, design) * scale.leakage,
             "logic",
         )
-        for one in gateware.components(design)
+        for component in gateware.components(design)
     ]
     for memory in memories(design):
         sram = technology.sram(memory.words, memory.bits)
         terms.append(AreaTerm(memory.name, memory.count, sram.area_um2, sram.leakage_mw * 1e6, memory_source(memory)))
-    own = technology.own_components
+    own_components = technology.own_components
     return tuple(
-        AreaTerm(term.component, term.count, found.um2, found.leakage_nw, found.source)
-        if (found := own.get(term.component))
+        AreaTerm(term.component, term.count, own_area.um2, own_area.leakage_nw, own_area.source)
+        if (own_area := own_components.get(term.component))
         else term
         for term in terms
     )

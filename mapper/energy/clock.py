@@ -52,13 +52,13 @@ def clocked(design: Design, technology: Technology) -> Technology:
     """The technology at the clock that ``design`` runs at: its own where the design reaches it. Where it does not, a
     carried
     default gives way to whole MHz that it does reach, and TechnologyError refuses a clock that someone chose."""
-    found = timing(design, technology)
-    if technology.frequency_mhz > found.fmax_mhz:
+    fastest = timing(design, technology)
+    if technology.frequency_mhz > fastest.fmax_mhz:
         if not technology.frequency_fixed:
-            return technology.slowed_to(floor(found.fmax_mhz) or found.fmax_mhz)
+            return technology.slowed_to(floor(fastest.fmax_mhz) or fastest.fmax_mhz)
         raise TechnologyError(
-            f"design '{design.name}' reaches {floor(found.fmax_mhz)} MHz at {technology.node_nm} nm, not "
-            f"{technology.frequency_mhz:g}: {found.logic_ns:.2f} ns of logic and {found.memory_ns:.2f} ns of its {found.memory}; "
-            f"choose a lower frequency or smaller memories"
+            f"design '{design.name}' reaches {floor(fastest.fmax_mhz)} MHz at {technology.node_nm} nm, not "
+            f"{technology.frequency_mhz:g}: {fastest.logic_ns:.2f} ns of logic "
+            f"and {fastest.memory_ns:.2f} ns of its {fastest.memory}; choose a lower frequency or smaller memories"
         )
     return technology

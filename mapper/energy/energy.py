@@ -126,62 +126,66 @@ def rates(design: Design, technology: Technology) -> tuple[Rate, ...]:
     """Every action of the design with its energy. Raises TechnologyError where a technology's own numbers are for an
     action or
     a component that there isn't."""
-    found = [*_logic_rates(design, technology), *_memory_rates(design, technology), *_off_chip_rates(technology)]
-    _check_own(found, technology)
-    own = technology.own_actions
-    for index, rate in enumerate(found):
-        if (rate.component, rate.action) in own:
-            pj, source = own[rate.component, rate.action]
-            found[index] = Rate(rate.part, rate.component, rate.action, rate.counter, rate.per, pj, source)
-    return tuple(found)
+    all_rates = [*_logic_rates(design, technology), *_memory_rates(design, technology), *_off_chip_rates(technology)]
+    _check_own(all_rates, technology)
+    own_actions = technology.own_actions
+    for index, rate in enumerate(all_rates):
+        if (rate.component, rate.action) in own_actions:
+            pj, source = own_actions[rate.component, rate.action]
+            all_rates[index] = Rate(rate.part, rate.component, rate.action, rate.counter, rate.per, pj, source)
+    return tuple(all_rates)
 
 
 def _logic_rates(design: Design, technology: Technology) -> list[Rate]:
     """Switching, clock and leakage of our own logic."""
     gateware, scale = technology.gateware, technology.logic
-    found = [
+    rates = [
         Rate(
-            LOGIC_PARTS[one.component],
-            one.component,
-            one.name,
-            one.counter,
+            LOGIC_PARTS[action.component],
+            action.component,
+            action.name,
+            action.counter,
             1.0,
-            gateware.action_pj(one.component, one.name, design) * scale.energy,
+            gateware.action_pj(action.component, action.name, design) * scale.energy,
             "logic",
         )
-        for one in gateware.actions(design)
+        for action in gateware.actions(design)
     ]
-    for one in gateware.components(design):
-        clock = gateware.clock_pj(one.name, design) * scale.energy
-        own = technology.own_components.get(one.name)
-        leakage_nw = own.leakage_nw if own else gateware.leakage_nw(one.name, design) * scale.leakage
-        found += [
-            Rate("clock", one.name, "clock", "cycles", one.count, clock, "logic"),
+    for component in gateware.components(design):
+        clock = gateware.clock_pj(component.name, design) * scale.energy
+        own_component = technology.own_components.get(component.name)
+        leakage_nw = (
+            own_component.leakage_nw if own_component else gateware.leakage_nw(component.name, design) * scale.leakage
+        )
+        rates += [
+            Rate("clock", component.name, "clock", "cycles", component.count, clock, "logic"),
             Rate(
                 "leakage",
-                one.name,
+                component.name,
                 "leakage",
                 "cycles",
-                one.count,
+                component.count,
                 leakage_pj(leakage_nw, technology),
-                own.source if own else "logic",
+                own_component.source if own_component else "logic",
             ),
         ]
-    return found
+    return rates
 
 
 def _memory_rates(design: Design, technology: Technology) -> list[Rate]:
     """Reads and writes of every memory as its ports do them, and its leakage."""
-    found = []
+    rates = []
     sizes = {memory.name: memory for memory in memories(design)}
     for memory in sizes.values():
-        found += [
+        rates += [
             Rate(MEMORY_PARTS[memory.name], memory.name, action, counter, per, pj, memory_source(memory))
             for action, counter, per, pj in _accesses(memory, design, technology)
         ]
-        own = technology.own_components.get(memory.name)
-        leakage_nw = own.leakage_nw if own else technology.sram(memory.words, memory.bits).leakage_mw * 1e6
-        found.append(
+        own_component = technology.own_components.get(memory.name)
+        leakage_nw = (
+            own_component.leakage_nw if own_component else technology.sram(memory.words, memory.bits).leakage_mw * 1e6
+        )
+        rates.append(
             Rate(
                 "leakage",
                 memory.name,
@@ -189,10 +193,10 @@ def _memory_rates(design: Design, technology: Technology) -> list[Rate]:
                 "cycles",
                 memory.count,
                 leakage_pj(leakage_nw, technology),
-                own.source if own else memory_source(memory),
+                own_component.source if own_component else memory_source(memory),
             )
         )
-    return found
+    return rates
 
 
 def _accesses(memory: Memory, design: Design, technology: Technology) -> list[tuple[str, str, float, float]]:
@@ -207,17 +211,17 @@ def _accesses(memory: Memory, design: Design, technology: Technology) -> list[tu
       memory of the same capacity with words of that width; the host writes and reads whole words.
     - All others are read by their ports in every cycle, and tables in every cycle of a layer that uses one.
     """
-    whole = technology.sram(memory.words, memory.bits)
-    always = ("read, every cycle", "cycles", float(memory.count * memory.always_read), whole.read_pj)
+    sram = technology.sram(memory.words, memory.bits)
+    always = ("read, every cycle", "cycles", float(memory.count * memory.always_read), sram.read_pj)
     match memory.name:
         case "windows":
             lane = technology.sram(memory.words * design.load_width, design.activation_bits)
-            return [("read", "window_reads", 1.0, lane.read_pj), ("write", "window_writes", 1.0, whole.write_pj)]
+            return [("read", "window_reads", 1.0, lane.read_pj), ("write", "window_writes", 1.0, sram.write_pj)]
         case "accumulators":
             return [
-                ("read", "accumulator_reads", 1.0, whole.read_pj),
-                ("write", "accumulator_writes", 1.0, whole.write_pj),
-                ("read for the drain", "drain_reads", 1.0, whole.read_pj),
+                ("read", "accumulator_reads", 1.0, sram.read_pj),
+                ("write", "accumulator_writes", 1.0, sram.write_pj),
+                ("read for the drain", "drain_reads", 1.0, sram.read_pj),
             ]
         case "activations":
             blocks = design.load_width // design.requantizer_lanes
@@ -225,11 +229,11 @@ def _accesses(memory: Memory, design: Design, technology: Technology) -> list[tu
             return [
                 always,
                 ("write", "activation_writes", 1.0, part.write_pj),
-                ("host write", "host_writes", 1.0, whole.write_pj),
-                ("host read", "host_reads", 1.0, whole.read_pj),
+                ("host write", "host_writes", 1.0, sram.write_pj),
+                ("host read", "host_reads", 1.0, sram.read_pj),
             ]
         case "tables":
-            return [("read", "table_reads", 1.0, whole.read_pj)]
+            return [("read", "table_reads", 1.0, sram.read_pj)]
     return [always]
 
 
@@ -251,16 +255,16 @@ def leakage_pj(nanowatts: float, technology: Technology) -> float:
     return nanowatts * 1e-3 / technology.frequency_mhz
 
 
-def _check_own(found: Iterable[Rate], technology: Technology) -> None:
+def _check_own(rates: Iterable[Rate], technology: Technology) -> None:
     """Refuses own numbers of a technology that no design has a use for."""
-    actions = {(rate.component, rate.action) for rate in found}
+    actions = {(rate.component, rate.action) for rate in rates}
     components = {component for component, _ in actions}
     sometimes = {"codebooks", "tables"}
     for component, action in technology.own_actions:
         if (component, action) not in actions and component not in sometimes - components:
-            known = ", ".join(f"{one} {what}" for one, what in sorted(actions))
+            names = ", ".join(f"{part} {kind}" for part, kind in sorted(actions))
             raise TechnologyError(
-                f"the technology has an [[action]] '{action}' of '{component}', which the array does not; it has {known}"
+                f"the technology has an [[action]] '{action}' of '{component}', which the array does not; it has {names}"
             )
     for name in technology.own_components:
         if name not in components | sometimes:

@@ -75,8 +75,8 @@ def tensor_places(program: Program) -> tuple[TensorPlace, ...]:
             places.read(layer.other, index)
         for placement in layer.outputs:
             places.write(placement, index)
-        for one, other in zip(layer.outputs, layer.outputs[1:], strict=False):
-            places.join(one, other)
+        for first, second in zip(layer.outputs, layer.outputs[1:], strict=False):
+            places.join(first, second)
     for placement in program.outputs:
         places.read(placement, end)
     return places.result()
@@ -104,21 +104,21 @@ class _Places:
         missing = set(placement.positions.tolist())
         first = None
         for name in sorted(self.written, key=lambda name: -self.written[name]):
-            other = self.placed[name]
-            found = missing.intersection(other.positions.tolist()) if _alike(other, placement) else set()
-            if found:
-                missing -= found
+            earlier = self.placed[name]
+            shared = missing.intersection(earlier.positions.tolist()) if _alike(earlier, placement) else set()
+            if shared:
+                missing -= shared
                 self.last[name] = max(step, self.last[name])
                 if first is not None:
-                    self.join(first, other)
-                first = other
+                    self.join(first, earlier)
+                first = earlier
             if not missing:
                 return
 
-    def join(self, one: Placement, other: Placement) -> None:
+    def join(self, placement: Placement, other: Placement) -> None:
         """The two lie in the same words."""
-        if _alike(one, other):
-            old, new = self.place_of[other.name], self.place_of[one.name]
+        if _alike(placement, other):
+            old, new = self.place_of[other.name], self.place_of[placement.name]
             self.place_of = {name: new if place == old else place for name, place in self.place_of.items()}
 
     def result(self) -> tuple[TensorPlace, ...]:
@@ -138,5 +138,5 @@ class _Places:
         return tuple(sorted(places, key=lambda place: (place.written, place.base, place.name)))
 
 
-def _alike(one: Placement, other: Placement) -> bool:
-    return (one.base, one.groups, one.grid) == (other.base, other.groups, other.grid)
+def _alike(placement: Placement, other: Placement) -> bool:
+    return (placement.base, placement.groups, placement.grid) == (other.base, other.groups, other.grid)

@@ -40,10 +40,10 @@ def memory_flip_flops(memory: Memory, device: str) -> int:
     """Registers that Yosys adds to one memory: its output where it is LUT RAM; the delayed write and the word read
     past it where
     it is block RAM; the memory itself where it is neither."""
-    found = mapped(memory.words, memory.bits, memory.reads, memory.synchronous, memory.enables, device)
-    if found.read_first:
-        return delayed_bits(memory) + memory.bits + memory.reads * (memory.enables + found.select_bits)
-    return found.flip_flops + (memory.bits * memory.reads if memory.synchronous else 0)
+    mapping = mapped(memory.words, memory.bits, memory.reads, memory.synchronous, memory.enables, device)
+    if mapping.read_first:
+        return delayed_bits(memory) + memory.bits + memory.reads * (memory.enables + mapping.select_bits)
+    return mapping.flip_flops + (memory.bits * memory.reads if memory.synchronous else 0)
 
 
 def delayed_bits(memory: Memory) -> int:
@@ -54,9 +54,9 @@ def delayed_bits(memory: Memory) -> int:
 def memory_logic(memory: Memory, device: str) -> dict[str, float]:
     """Sizes of the logic around one memory: words chosen between RAMs or registers, words read past a delayed
     write, addresses compared."""
-    found = mapped(memory.words, memory.bits, memory.reads, memory.synchronous, memory.enables, device)
-    logic: dict[str, float] = {"memory: words chosen": found.multiplexed_bits}
-    if found.read_first:
+    mapping = mapped(memory.words, memory.bits, memory.reads, memory.synchronous, memory.enables, device)
+    logic: dict[str, float] = {"memory: words chosen": mapping.multiplexed_bits}
+    if mapping.read_first:
         logic["memory: words read past a write"] = memory.bits * memory.reads
         logic["memory: addresses compared"] = width_of(memory.words) * memory.reads
     return logic
@@ -64,9 +64,9 @@ def memory_logic(memory: Memory, device: str) -> dict[str, float]:
 
 def blocks(design: Design, device: str) -> Iterator[Block]:
     """Every kind of block of the array, memories' logic and registers included."""
-    own = {memory.name: memory for memory in memories(design)}
+    memories_by_name = {memory.name: memory for memory in memories(design)}
     for name, count, flip_flops, logic in _blocks(design):
-        for memory_name, memory in own.items():
+        for memory_name, memory in memories_by_name.items():
             if BLOCK_OF[memory_name] == name:
                 flip_flops += memory_flip_flops(memory, device)
                 for size, bits in memory_logic(memory, device).items():
@@ -191,8 +191,8 @@ def shared_flip_flops(design: Design, device: str) -> int:
     saved = sum(field.width for field in design.descriptor.fields if field.name in unread)
     delayed: list[tuple[int, int, int]] = []
     for memory in memories(design):
-        found = mapped(memory.words, memory.bits, memory.reads, memory.synchronous, memory.enables, device)
-        if found.read_first and memory.name != "activations":
+        mapping = mapped(memory.words, memory.bits, memory.reads, memory.synchronous, memory.enables, device)
+        if mapping.read_first and memory.name != "activations":
             delayed.append((memory.count, 2 * memory.bits, width_of(memory.words)))
     if delayed:
         saved += sum(count * (bits + address) for count, bits, address in delayed)

@@ -76,25 +76,26 @@ def resources(design: Design, device: str = "ecp5") -> FpgaResources:
 
 def errors(device: str = "ecp5") -> Mapping[str, Error]:
     """By resource, the error of the model on the carried designs that the fit never saw."""
-    found = {}
+    by_resource = {}
     for name in RESOURCES:
         # Where there is none, one too many is an error of 100%.
         relative = [
-            abs(getattr(one.modelled, name) - getattr(one.synthesized, name)) / max(1, getattr(one.synthesized, name))
-            for one in hold_out(device)
+            abs(getattr(point.modelled, name) - getattr(point.synthesized, name))
+            / max(1, getattr(point.synthesized, name))
+            for point in hold_out(device)
         ]
-        found[name] = Error(fmean(relative), max(relative))
-    return MappingProxyType(found)
+        by_resource[name] = Error(fmean(relative), max(relative))
+    return MappingProxyType(by_resource)
 
 
 @cache
 def hold_out(device: str = "ecp5") -> tuple[HoldOut, ...]:
     """The carried designs that the fit never saw, synthesized and modelled."""
-    found = []
-    for one in _carried(device)["hold_out"]:
-        design = Design(**one["design"])
-        found.append(HoldOut(design, FpgaResources(**one["synthesized"]), resources(design, device)))
-    return tuple(found)
+    designs = []
+    for entry in _carried(device)["hold_out"]:
+        design = Design(**entry["design"])
+        designs.append(HoldOut(design, FpgaResources(**entry["synthesized"]), resources(design, device)))
+    return tuple(designs)
 
 
 def source(device: str = "ecp5") -> str:
@@ -109,10 +110,10 @@ def with_coefficients(
     ``kept_in_whole``, the
     part of a block's look-up tables that is left when Yosys optimizes across blocks."""
     block_rams, luts = 0, 0.0
-    for one in memories(design):
-        found = mapped(one.words, one.bits, one.reads, one.synchronous, one.enables, device)
-        block_rams += one.count * found.block_rams
-        luts += one.count * found.luts
+    for memory in memories(design):
+        mapping = mapped(memory.words, memory.bits, memory.reads, memory.synchronous, memory.enables, device)
+        block_rams += memory.count * mapping.block_rams
+        luts += memory.count * mapping.luts
     flip_flops = -shared_flip_flops(design, device)
     for block in blocks(design, device):
         luts += kept_in_whole[block.name] * _luts(block, luts_per_bit)

@@ -58,7 +58,7 @@ class Places:
 
 def weight_places(program: LayerProgram, network: QuantizedNetwork, design: Design) -> Places:
     """The places of all weights of a workload of ``network``'s compiled program."""
-    layers = [next(one for one in network.array_layers if one.name == name) for name in program.layers]
+    layers = [next(layer for layer in network.array_layers if layer.name == name) for name in program.layers]
     numbered, first = [], 1
     for layer in layers:
         # Every weight is nonzero here, and its value its number, which lowering carries along.
@@ -111,7 +111,7 @@ def weight_places(program: LayerProgram, network: QuantizedNetwork, design: Desi
 def trained(graph: Graph, network: QuantizedNetwork, program: LayerProgram) -> bool:
     """Whether all of a workload's weights are the weights of layers of ``graph``, one for one: not those of pools, lone Adds and
     transposed convolutions, whose phases have parts of a kernel each."""
-    shapes = {one.name: one.weights.shape for one in network.array_layers}
+    shapes = {layer.name: layer.weights.shape for layer in network.array_layers}
     convs = {layer.name: layer for layer in graph.convs if not isinstance(layer, ConvTranspose)}
     return all(name in convs and convs[name].weights.shape == shapes[name] for name in program.layers)
 

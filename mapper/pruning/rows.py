@@ -97,9 +97,9 @@ def balance_rows(
         progress(f"rows, round {index + 1} of at most {rounds}: {costed.cycles:,} cycles")
         before = costed.cycles
         for name in [layer.name for layer in costed.program.layers]:
-            found = _best_move(current, costed, target, name, originals, importance, score_per_cycle)
-            if found is not None:
-                current, costed = found
+            move = _best_move(current, costed, target, name, originals, importance, score_per_cycle)
+            if move is not None:
+                current, costed = move
         if costed.cycles == before:
             break
     rows = _rows(graph, current, start, costed, importance)
@@ -155,20 +155,20 @@ def _moves(
 ) -> Iterator[tuple[Ints, Ints, tuple[Ints, ...]]]:
     """Moves as (weights to prune, weights to restore, the counts that this leaves): weights are numbered as in ``_Entries``."""
     entries = _entries(places, network, graph, originals, scores)
-    now = places.counts(design.rows)
-    fillers = [scheduled - counted for scheduled, counted in zip(program.schedule.counts, now, strict=True)]
+    mean_now = places.counts(design.rows)
+    fillers = [scheduled - counted for scheduled, counted in zip(program.schedule.counts, mean_now, strict=True)]
     seen: set[tuple[int, ...]] = set()
     for by_window in (False, True):
         for share in SHARES:
-            cells, ceilings = _ceilings(places, now, design.rows, share, by_window)
-            removed, restored = _level(entries, cells, ceilings, places, now, design.rows, by_window)
+            cells, ceilings = _ceilings(places, mean_now, design.rows, share, by_window)
+            removed, restored = _level(entries, cells, ceilings, places, mean_now, design.rows, by_window)
             key = (len(removed), *removed.tolist(), *restored.tolist())
             if not len(removed) or key in seen:
                 continue
             seen.add(key)
             change = np.isin(entries.number, restored).astype(np.int64) - np.isin(entries.number, removed)
             counts = []
-            for index, (counted, filler) in enumerate(zip(now, fillers, strict=True)):
+            for index, (counted, filler) in enumerate(zip(mean_now, fillers, strict=True)):
                 mine = (places.channel_pass == index) & (change != 0)
                 delta = np.zeros_like(counted)
                 np.add.at(delta, (places.window[mine], places.row[mine]), change[mine])
@@ -214,11 +214,13 @@ def _entries(
     return _Entries(number, score, np.concatenate(removable), restorable, order, bounds)
 
 
-def _ceilings(places: Places, now: tuple[Ints, ...], rows: int, share: float, by_window: bool) -> tuple[Ints, Ints]:
+def _ceilings(
+    places: Places, mean_now: tuple[Ints, ...], rows: int, share: float, by_window: bool
+) -> tuple[Ints, Ints]:
     """For each entry the cell that it counts in (a row of a pass, or of one of its windows), and each cell's ceiling."""
     first = np.concatenate([[0], np.cumsum(places.windows)])
     ceilings = []
-    for counted in now:
+    for counted in mean_now:
         loads = counted if by_window else counted.sum(axis=0, keepdims=True)
         top, mean = loads.max(axis=1), loads.mean(axis=1)
         ceiling = np.ceil(top - share * (top - mean) - 1e-9).astype(np.int64)
@@ -233,7 +235,7 @@ def _level(
     cells: Ints,
     ceilings: Ints,
     places: Places,
-    now: tuple[Ints, ...],
+    mean_now: tuple[Ints, ...],
     rows: int,
     by_window: bool,
 ) -> tuple[Ints, Ints]:
@@ -241,7 +243,7 @@ def _level(
 
     A weight of a folded layer counts in several cells: it goes where one of them is too full, and comes back where all of them
     have room."""
-    loads = np.concatenate([counted.ravel() if by_window else counted.sum(axis=0) for counted in now])
+    loads = np.concatenate([counted.ravel() if by_window else counted.sum(axis=0) for counted in mean_now])
     room = (ceilings - loads).tolist()
     cell_of: list[int] = cells[entries.order].tolist()
     bounds = entries.bounds.tolist()
@@ -312,13 +314,13 @@ def _values(graph: Graph, dense: Graph) -> tuple[Weights, dict[str, float]]:
                 f"layer '{name}': the network before pruning has no such layer of {weights.shape} weights; "
                 "balance rows before layers are made smaller"
             )
-        kept = weights != 0
+        nonzero = weights != 0
         factor = 1.0
-        if not np.array_equal(weights[kept], before[name][kept]):
-            was = float(np.abs(before[name][kept]).mean(dtype=np.float64))
-            now = float(np.abs(weights[kept]).mean(dtype=np.float64))
-            factors[name] = factor = now / was if was else 1.0
-        values[name] = np.where(kept, weights, (before[name] * factor).astype(np.float32))
+        if not np.array_equal(weights[nonzero], before[name][nonzero]):
+            mean_before = float(np.abs(before[name][nonzero]).mean(dtype=np.float64))
+            mean_now = float(np.abs(weights[nonzero]).mean(dtype=np.float64))
+            factors[name] = factor = mean_now / mean_before if mean_before else 1.0
+        values[name] = np.where(nonzero, weights, (before[name] * factor).astype(np.float32))
     return values, factors
 
 
@@ -343,9 +345,12 @@ def _rows(
         for name in layer.layers:
             if name not in scores:
                 continue
-            was, now = weights_of(before, name) != 0, weights_of(after, name) != 0
-            moved += int((was & ~now).sum())
-            lost += float(np.asarray(scores[name])[was & ~now].sum() - np.asarray(scores[name])[now & ~was].sum())
+            live_before, live_after = weights_of(before, name) != 0, weights_of(after, name) != 0
+            moved += int((live_before & ~live_after).sum())
+            lost += float(
+                np.asarray(scores[name])[live_before & ~live_after].sum()
+                - np.asarray(scores[name])[live_after & ~live_before].sum()
+            )
         if not any(name in scores for name in layer.layers):
             continue
         # Layers may run together otherwise when zeros have moved.

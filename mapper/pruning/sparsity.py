@@ -184,15 +184,15 @@ class _Search:
     def __post_init__(self) -> None:
         if not self.amounts or not all(0 <= amount <= 1 for amount in self.amounts):
             raise SkipstoneError("amounts must be shares of zeros from 0 to 1, at least one")
-        known = {layer.name: layer for layer in self.graph.convs}
-        self.names = tuple(known) if self.layers is None else tuple(dict.fromkeys(self.layers))
+        convs = {layer.name: layer for layer in self.graph.convs}
+        self.names = tuple(convs) if self.layers is None else tuple(dict.fromkeys(self.layers))
         if not self.names:
             raise SkipstoneError(f"network '{self.graph.name}' has no layer to prune")
         self.options: list[tuple[tuple[float, NDArray[np.float32]], ...]] = []
         for name in self.names:
-            if name not in known:
+            if name not in convs:
                 raise SkipstoneError(f"network '{self.graph.name}' has no layer '{name}' with weights to prune")
-            self.options.append(self._options(name, known[name].weights))
+            self.options.append(self._options(name, convs[name].weights))
         self.least: Choice = (0,) * len(self.names)
         self.most: Choice = tuple(len(options) - 1 for options in self.options)
         self.seen: dict[Choice, _Measured] = {}
@@ -200,18 +200,18 @@ class _Search:
     def _options(self, name: str, weights: NDArray[np.float32]) -> tuple[tuple[float, NDArray[np.float32]], ...]:
         """The layer as it is, and pruned to each amount that takes more of it, the least first."""
         zeros = int(np.count_nonzero(weights == 0))
-        found = [(zeros / weights.size, weights)]
+        options = [(zeros / weights.size, weights)]
         for amount in sorted(self.amounts):
             if round(amount * weights.size) <= zeros:
                 continue
             pruned = self.prune_layer(self.graph, name, amount)
             made = next(layer for layer in pruned.convs if layer.name == name).weights
             share = float(np.count_nonzero(made == 0)) / made.size
-            if share > found[-1][0]:
-                found.append((share, made))
-        if len(found) == 1:
-            self.notes.append(f"layer '{name}': no amount prunes more than it is already ({found[0][0]:.0%} zeros)")
-        return tuple(found)
+            if share > options[-1][0]:
+                options.append((share, made))
+        if len(options) == 1:
+            self.notes.append(f"layer '{name}': no amount prunes more than it is already ({options[0][0]:.0%} zeros)")
+        return tuple(options)
 
     def pruned(self, choice: Choice) -> Graph:
         return self.graph.with_weights(
@@ -242,7 +242,7 @@ class _Search:
         ``most_loss``: what one layer alone must not lose."""
 
         def best() -> _Measured:
-            return min((one for one in self.seen.values() if feasible(one)), key=key)
+            return min((choice for choice in self.seen.values() if feasible(choice)), key=key)
 
         centre = self.measure(self.least)
         self.measure(self.most)
@@ -253,17 +253,17 @@ class _Search:
             self.progress(f"round {index + 1} of {rounds}: curves of {len(self.names)} layers")
             curves = self._curves(centre, REACH if index else len(self.amounts) + 1, most_loss)
             self._bisect(curves, feasible, dearer_is_feasible)
-            found = best()
-            if index and found is centre:
+            better = best()
+            if index and better is centre:
                 break
-            centre = found
+            centre = better
         while True:
             self.progress(f"exchanges between layers at {centre.cost:.6g}")
             self._exchange(centre, feasible, key)
-            found = best()
-            if found is centre:
-                return found
-            centre = found
+            better = best()
+            if better is centre:
+                return better
+            centre = better
 
     def _uniform(self, amount: float) -> Choice:
         """Every layer at its highest share of zeros up to ``amount``, give or take a weight."""
@@ -288,9 +288,9 @@ class _Search:
             here = centre.choice[at]
             curve = []
             for index in range(max(0, here - reach), min(len(options), here + reach + 1)):
-                one = self.measure((*centre.choice[:at], index, *centre.choice[at + 1 :]))
-                curve.append((index, one.cost - centre.cost, one.loss - centre.loss))
-                if index > here and one.loss > most_loss:
+                measured = self.measure((*centre.choice[:at], index, *centre.choice[at + 1 :]))
+                curve.append((index, measured.cost - centre.cost, measured.loss - centre.loss))
+                if index > here and measured.loss > most_loss:
                     break
             curves.append(curve)
         return curves
@@ -338,7 +338,7 @@ class _Search:
                     )
                     if feasible(guess) and key(guess) < key(centre):
                         pairs.append(guess)
-        for guess in sorted(pairs, key=lambda one: (*key(one), one.choice))[:PAIRS]:
+        for guess in sorted(pairs, key=lambda measured: (*key(measured), measured.choice))[:PAIRS]:
             self.measure(guess.choice)
 
     def result(self, best: _Measured) -> SparsityResult:

@@ -97,10 +97,10 @@ def prune_words(
             )
     while steps < max_steps:
         progress(f"load words, step {steps + 1}: {costed.cycles:,} cycles")
-        found = _step(current, graph, costed, target, importance, score_budget)
-        if found is None:
+        step = _step(current, graph, costed, target, importance, score_budget)
+        if step is None:
             break
-        current, costed = found
+        current, costed = step
         steps += 1
     if steps == max_steps:
         notes.append(f"stopped after {max_steps} steps, before a fixed point")
@@ -137,14 +137,14 @@ def _step(
     for program, cycles in order:
         if not waits_for_loads(cycles) or not trained(graph, costed.network, program):
             continue
-        left = sum(_left(first, graph, name, scores[name], budget) for name in program.layers)
+        budget_left = sum(_left(first, graph, name, scores[name], budget) for name in program.layers)
         groups = list(_groups(program, weight_places(program, costed.network, design), scores, design))
         hidden = program.schedule.tiles * sum(int(counts.sum(axis=0).max()) for counts in program.schedule.counts)
         open_words = max(0, loaded_of(program) - hidden)
         alone = layer_cycles(program.schedule, design).cycles
         tried: set[int] = set()
         for share in BATCHES:
-            chosen = _chosen(groups, left, share * open_words)
+            chosen = _chosen(groups, budget_left, share * open_words)
             if not chosen or len(chosen) in tried:
                 continue
             tried.add(len(chosen))
@@ -199,9 +199,9 @@ def _groups(
     for number, (channel_pass, channel_group, _) in enumerate(unique.tolist()):
         members = nonzero[inverse == number]
         ky, kx = places.ky[members], places.kx[members]
-        whole = _positions(program, ky, kx)
+        all_positions = _positions(program, ky, kx)
         for gone in _candidates(ky, kx):
-            saved = whole - _positions(program, ky[~gone], kx[~gone])
+            saved = all_positions - _positions(program, ky[~gone], kx[~gone])
             if saved:
                 chosen = members[gone]
                 pair = np.unique(np.stack([places.layer[chosen], places.weight[chosen]], axis=1), axis=0)
@@ -238,15 +238,15 @@ def _positions(program: LayerProgram, ky: Ints, kx: Ints) -> int:
     return len(np.unique(y[:, :, None] * extent + x[:, None, :]))
 
 
-def _chosen(groups: list[_Group], left: float, words: float) -> list[_Group]:
+def _chosen(groups: list[_Group], budget_left: float, words: float) -> list[_Group]:
     """Groups by score lost for each word saved, until ``words`` are saved (at least one group) or the budget is spent; one of
     each pass, channel group and window, since what two of them save together is not known."""
     chosen: list[_Group] = []
     taken: set[tuple[int, int, int]] = set()
     spent, saved = 0.0, 0
-    for group in sorted(groups, key=lambda one: (one.score / one.words, -one.words)):
+    for group in sorted(groups, key=lambda group: (group.score / group.words, -group.words)):
         key = (group.channel_pass, group.channel_group, group.window)
-        if key in taken or spent + group.score > left * (1 + ROUNDING):
+        if key in taken or spent + group.score > budget_left * (1 + ROUNDING):
             continue
         chosen.append(group)
         taken.add(key)

@@ -215,8 +215,8 @@ def parse_gateware(text: str, where: str) -> Gateware:
             for quantity in ("area_um2", "leakage_nw", "clock_pj", "min_period_ns")
             for feature in part[quantity]
         } | {feature for part in parts.values() for action in part["actions"].values() for feature in action["pj"]}
-        wanted = {action["counter"] for part in parts.values() for action in part["actions"].values()}
-        unknown = sorted((used - FEATURES.keys()) | (wanted - counted()))
+        named = {action["counter"] for part in parts.values() for action in part["actions"].values()}
+        unknown = sorted((used - FEATURES.keys()) | (named - counted()))
         if unknown:
             raise TechnologyError(
                 f"{where}: unknown features or counters {', '.join(unknown)}; make it again with skipstone calibrate"

@@ -62,13 +62,13 @@ class Scaling:
 
     def _figures(self, process: Process) -> tuple[float, float, float]:
         """Area, delay and energy in the table's own units."""
-        known = sorted(self.nodes)
-        if not known[0] <= process.node_nm <= known[-1]:
+        node_list = sorted(self.nodes)
+        if not node_list[0] <= process.node_nm <= node_list[-1]:
             raise TechnologyError(
-                f"no scaling to {process.node_nm:g} nm; the table goes from {known[0]:g} to {known[-1]:g} nm"
+                f"no scaling to {process.node_nm:g} nm; the table goes from {node_list[0]:g} to {node_list[-1]:g} nm"
             )
-        below = max(node for node in known if node <= process.node_nm)
-        above = min(node for node in known if node >= process.node_nm)
+        below = max(node for node in node_list if node <= process.node_nm)
+        above = min(node for node in node_list if node >= process.node_nm)
         figures = self._at(below, process)
         if above == below:
             return figures

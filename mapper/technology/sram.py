@@ -145,12 +145,12 @@ class SramTable:
                     best, least = (banks, width), read
             banks *= 2
         banks, width = best
-        one = self.bank(words, width)
+        bank = self.bank(words, width)
         return Sram(
-            banks * one.read_pj,
-            banks * one.write_pj,
-            banks * one.leakage_mw,
-            banks * one.area_um2,
-            one.access_ns,
+            banks * bank.read_pj,
+            banks * bank.write_pj,
+            banks * bank.leakage_mw,
+            banks * bank.area_um2,
+            bank.access_ns,
             banks,
         )

@@ -131,10 +131,10 @@ def configuration(words: int, bits: int, node_nm: int, device: str) -> str:
 def parse_output(text: str) -> dict[str, float] | None:
     """CACTI's answer in the table's units, ``None`` where it found no organization. Leakage is that of channels
     and gates together."""
-    found = {name: re.search(pattern, text) for name, pattern in READINGS.items()}
-    if any(match is None for match in found.values()):
+    matches = {name: re.search(pattern, text) for name, pattern in READINGS.items()}
+    if any(match is None for match in matches.values()):
         return None
-    value = {name: float(match[1]) for name, match in found.items() if match is not None}
+    value = {name: float(match[1]) for name, match in matches.items() if match is not None}
     return {
         "read_pj": value["read_nj"] * 1e3,
         "write_pj": value["write_nj"] * 1e3,

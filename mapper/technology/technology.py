@@ -155,8 +155,8 @@ def make_technology(file: TechnologyFile, folder: Path | None = None) -> Technol
 
 def technology_files(folder: Traversable) -> dict[int, Traversable]:
     """The carried files by node."""
-    found = ((re.fullmatch(r"technology_(\d+)nm\.toml", entry.name), entry) for entry in folder.iterdir())
-    return dict(sorted((int(match[1]), entry) for match, entry in found if match))
+    matches = ((re.fullmatch(r"technology_(\d+)nm\.toml", entry.name), entry) for entry in folder.iterdir())
+    return dict(sorted((int(match[1]), entry) for match, entry in matches if match))
 
 
 def memory_scale(memory: MemoryEntry, process: Process) -> Factors:
@@ -170,9 +170,9 @@ def memory_scale(memory: MemoryEntry, process: Process) -> Factors:
 
 def _sram_table(file: TechnologyFile, process: Process, folder: Path | None) -> SramTable:
     memory, small = file.memory, file.register_file
-    own = folder / memory.table if folder else None
+    own_table = folder / memory.table if folder else None
     try:
-        text = own.read_text() if own and own.is_file() else (_folder() / memory.table).read_text()
+        text = own_table.read_text() if own_table and own_table.is_file() else (_folder() / memory.table).read_text()
         return SramTable.load(
             text,
             memory.node_nm,
@@ -202,18 +202,20 @@ def _gateware(logic: Logic, folder: Path | None) -> Gateware:
 def _logic_factors(logic: Logic, process: Process, table: SramTable, synthesis: Process) -> Factors:
     """From ``synthesis`` to ``process`` by the scaling table, but for the factors that the file gives. Leakage goes as that of a
     memory of ``REFERENCE_MEMORY``, which at ``synthesis`` is scaled as that of the 130 nm file."""
-    given = {
+    stated = {
         name: value
         for name in ("area", "delay", "energy", "leakage")
         if (value := getattr(logic, f"{name}_factor")) is not None
     }
     factors = Factors()
-    if not {"area", "delay", "energy"} <= given.keys():
+    if not {"area", "delay", "energy"} <= stated.keys():
         factors = load_scaling().factors(synthesis, process)
-    if "leakage" not in given and process != synthesis:
-        there = _sram_table(_carried_file(130), synthesis, None)
-        given["leakage"] = _memory(table, *REFERENCE_MEMORY).leakage_mw / _memory(there, *REFERENCE_MEMORY).leakage_mw
-    return replace(factors, **given)
+    if "leakage" not in stated and process != synthesis:
+        reference_table = _sram_table(_carried_file(130), synthesis, None)
+        stated["leakage"] = (
+            _memory(table, *REFERENCE_MEMORY).leakage_mw / _memory(reference_table, *REFERENCE_MEMORY).leakage_mw
+        )
+    return replace(factors, **stated)
 
 
 def _dram(file: TechnologyFile) -> tuple[Dram, str]:
