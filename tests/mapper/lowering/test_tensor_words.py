@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from skipstone.mapper.errors import MappingError
 
 from skipstone.errors import MappingError
 from skipstone.hw.design import Design
