@@ -108,17 +108,19 @@ class SkipstoneArray(wiring.Component):
         load_port, other_port = memory.read_port(domain="sync"), memory.read_port(domain="sync")
         write_port = memory.write_port(granularity=design.requantizer_lanes * design.activation_bits)
 
-        for unit in (controller, loader, drain, *rows):
-            m.d.comb += [unit.host_address.eq(self.host_address), unit.host_data.eq(self.host_data)]
-        for select, enable in (
-            (SELECT_LOADS, loader.host_write),
-            (SELECT_PARAMETERS, drain.host_write),
-            (SELECT_TABLES, drain.host_tables),
-            (SELECT_DESCRIPTORS, controller.host_write),
+        for select, port in (
+            (SELECT_LOADS, loader.host_lists),
+            (SELECT_PARAMETERS, drain.host_parameters),
+            (SELECT_DESCRIPTORS, controller.host_descriptors),
+            *([(SELECT_TABLES, drain.host_tables)] if design.table_words else []),
             *((SELECT_CODEBOOKS, row.host_codebooks) for row in rows if design.codebook_words),
-            *((SELECT_WEIGHTS + index, row.host_write) for index, row in enumerate(rows)),
+            *((SELECT_WEIGHTS + index, row.host_weights) for index, row in enumerate(rows)),
         ):
-            m.d.comb += enable.eq(self.host_write & ~controller.busy & (self.host_select == select))
+            m.d.comb += [
+                port.write.eq(self.host_write & ~controller.busy & (self.host_select == select)),
+                port.address.eq(self.host_address),
+                port.data.eq(self.host_data),
+            ]
         host_activations = Signal()
         m.d.comb += host_activations.eq(self.host_write & (self.host_select == SELECT_ACTIVATIONS))
 

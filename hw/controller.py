@@ -1,13 +1,13 @@
 """The layer controller: works through the list of layer descriptors by itself, from one ``start`` to one ``done``."""
 
-from amaranth.hdl import Module, Signal, unsigned
+from amaranth.hdl import Module, Signal
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from skipstone.hw import timing
 from skipstone.hw.design import Design
 from skipstone.hw.fields import width_of
+from skipstone.hw.host_memory import HostMemory, HostPort
 
 
 class Controller(wiring.Component):
@@ -42,23 +42,18 @@ class Controller(wiring.Component):
                 "drain_begin": Out(1),
                 "drain_config": Out(design.descriptor.layout()),
                 "layer_done": In(1),
-                "host_write": In(1),
-                "host_address": In(width_of(design.layers)),
-                "host_data": In(design.descriptor.width),
+                "host_descriptors": In(HostPort(design.layers, design.descriptor.width)),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
         design = self.design
-        descriptors = Memory(shape=unsigned(design.descriptor.width), depth=design.layers, init=[])
-        m.submodules.descriptors = descriptors
-        host = descriptors.write_port()
-        m.d.comb += [host.en.eq(self.host_write), host.addr.eq(self.host_address), host.data.eq(self.host_data)]
-        read = descriptors.read_port(domain="sync")
+        m.submodules.descriptors = descriptors = HostMemory(design.layers, design.descriptor.width)
+        connect(m, flipped(self.host_descriptors), descriptors.host)
         index = Signal(width_of(design.layers))
-        m.d.comb += read.addr.eq(index)
-        following = data.View(design.descriptor.layout(), read.data)
+        m.d.comb += descriptors.address.eq(index)
+        following = data.View(design.descriptor.layout(), descriptors.word)
 
         fetch, first, was_loading, paused = Signal(), Signal(), Signal(), Signal()
         stops = self.config.last_layer | self.config.pause

@@ -1,13 +1,13 @@
 """What a row makes of an entry of its list before the PEs see it: the index it stands for, and the weight behind its
 code."""
 
-from amaranth.hdl import Cat, Module, Signal, Value, unsigned
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from skipstone.hw.design import Design
 from skipstone.hw.fields import width_of
+from skipstone.hw.host_memory import HostMemory, HostPort
 
 
 def entry_index(m: Module, design: Design, entry: data.View, issue: Value) -> data.View:
@@ -46,9 +46,7 @@ class Decoder(wiring.Component):
         codebook = {
             "begin": In(1),
             "codebook": In(width_of(design.codebooks)),
-            "host_write": In(1),
-            "host_address": In(width_of(design.codebook_words)),
-            "host_data": In(design.products.operand_bits),
+            "host_codebooks": In(HostPort(design.codebook_words, design.products.operand_bits)),
         }
         super().__init__(
             {
@@ -64,18 +62,14 @@ class Decoder(wiring.Component):
         if not design.codebook_words:
             m.d.sync += self.weight.eq(self.code)
             return m
-        codebooks = Memory(shape=unsigned(design.products.operand_bits), depth=design.codebook_words, init=[])
-        m.submodules.codebooks = codebooks
-        host, read = codebooks.write_port(), codebooks.read_port(domain="sync")
+        m.submodules.codebooks = codebooks = HostMemory(design.codebook_words, design.products.operand_bits)
+        connect(m, flipped(self.host_codebooks), codebooks.host)
         chosen = Signal.like(self.codebook)
         with m.If(self.begin):
             m.d.sync += chosen.eq(self.codebook)
         m.d.comb += [
-            host.en.eq(self.host_write),
-            host.addr.eq(self.host_address),
-            host.data.eq(self.host_data),
             # The entries of a codebook are a power of two.
-            read.addr.eq(Cat(self.code, chosen)),
-            self.weight.eq(read.data),
+            codebooks.address.eq(Cat(self.code, chosen)),
+            self.weight.eq(codebooks.word),
         ]
         return m

@@ -2,14 +2,14 @@
 
 from itertools import pairwise
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from skipstone.hw import timing
 from skipstone.hw.design import Design
 from skipstone.hw.fields import width_of
+from skipstone.hw.host_memory import HostMemory, HostPort
 from skipstone.hw.requantizer import Requantizer
 
 
@@ -70,6 +70,7 @@ class Drain(wiring.Component):
         self.design = design
         self.lanes = design.requantizer_lanes
         self.blocks = design.load_width // self.lanes
+        tables = {"host_tables": In(HostPort(design.table_words, design.activation_bits))}
         super().__init__(
             {
                 "begin": In(1),
@@ -93,10 +94,8 @@ class Drain(wiring.Component):
                 "write_word": Out(design.activation_word_bits),
                 "layer_done": Out(1),
                 "tiles_written": Out(design.descriptor.width_of("wait_tiles")),
-                "host_write": In(1),
-                "host_tables": In(1),
-                "host_address": In(width_of(max(design.parameter_words, design.table_words))),
-                "host_data": In(design.parameter.width * self.lanes),
+                "host_parameters": In(HostPort(design.parameter_words, design.parameter.width * self.lanes)),
+                **(tables if design.tables else {}),
             }
         )
 
@@ -106,10 +105,8 @@ class Drain(wiring.Component):
         lanes, blocks = self.lanes, self.blocks
         pixel_bits = design.dimension_bits
 
-        parameters = Memory(shape=unsigned(design.parameter.width * lanes), depth=design.parameter_words, init=[])
-        m.submodules.parameters = parameters
-        host = parameters.write_port()
-        m.d.comb += [host.en.eq(self.host_write), host.addr.eq(self.host_address), host.data.eq(self.host_data)]
+        m.submodules.parameters = parameters = HostMemory(design.parameter_words, design.parameter.width * lanes)
+        connect(m, flipped(self.host_parameters), parameters.host)
 
         # Where the drain stands: layer > pass > tile > pixel > step.
         busy, armed = Signal(), Signal()
@@ -232,8 +229,7 @@ class Drain(wiring.Component):
 
         # The parameter word of the step in cycle d stands on the port in d + 1, together with the registered
         # accumulators.
-        read = parameters.read_port(domain="sync")
-        m.d.comb += read.addr.eq(parameter_address)
+        m.d.comb += parameters.address.eq(parameter_address)
         address = Signal(design.address_bits)
         m.d.comb += [
             address.eq(walkers["out"].pixel + word),
@@ -264,17 +260,13 @@ class Drain(wiring.Component):
             m.submodules[f"requantizer{lane}"] = requantizer
             m.d.comb += [
                 requantizer.accumulator.eq(chosen[lane]),
-                requantizer.parameter.eq(read.data.word_select(lane, design.parameter.width)),
+                requantizer.parameter.eq(parameters.word.word_select(lane, design.parameter.width)),
                 requantizer.other.eq(other.word_select(lane, design.activation_bits).as_signed()),
                 requantizer.add_other.eq(config.add_other),
                 requantizer.other_zero_point.eq(config.other_zero_point),
             ]
             if design.tables:
-                m.d.comb += [
-                    requantizer.table_write.eq(self.host_tables),
-                    requantizer.table_address.eq(self.host_address),
-                    requantizer.table_data.eq(self.host_data),
-                ]
+                connect(m, flipped(self.host_tables), requantizer.host_tables)
             results.append(requantizer.q)
 
         travelling = data.StructLayout(

@@ -1,13 +1,13 @@
 """The multicasting loader: reads each word of a tile's input region once and hands it to every column that needs it."""
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from skipstone.hw import timing
 from skipstone.hw.design import ALL_TILES_FREE, FREE_TILES_BITS, Design
 from skipstone.hw.fields import width_of
+from skipstone.hw.host_memory import HostMemory, HostPort
 from skipstone.hw.pe import load_layout
 
 
@@ -102,9 +102,7 @@ class Loader(wiring.Component):
                 "read_word": In(design.activation_word_bits),
                 "load": Out(data.ArrayLayout(load_layout(design), design.cols)),
                 "load_word": Out(design.activation_word_bits),
-                "host_write": In(1),
-                "host_address": In(width_of(design.load_entries)),
-                "host_data": In(design.load_entry.width),
+                "host_lists": In(HostPort(design.load_entries, design.load_entry.width)),
             }
         )
 
@@ -112,14 +110,11 @@ class Loader(wiring.Component):
         m = Module()
         design, config = self.design, self.config
 
-        lists = Memory(shape=unsigned(design.load_entry.width), depth=design.load_entries, init=[])
-        m.submodules.lists = lists
-        host = lists.write_port()
-        m.d.comb += [host.en.eq(self.host_write), host.addr.eq(self.host_address), host.data.eq(self.host_data)]
-        read = lists.read_port(domain="sync")
-        entry = data.View(design.load_entry.layout(), read.data)
+        m.submodules.lists = lists = HostMemory(design.load_entries, design.load_entry.width)
+        connect(m, flipped(self.host_lists), lists.host)
+        entry = data.View(design.load_entry.layout(), lists.word)
         pointer, list_start, next_pointer = (Signal(width_of(design.load_entries)) for _ in range(3))
-        m.d.comb += [next_pointer.eq(pointer), read.addr.eq(next_pointer)]
+        m.d.comb += [next_pointer.eq(pointer), lists.address.eq(next_pointer)]
         m.d.sync += pointer.eq(next_pointer)
 
         running, in_window = Signal(), Signal()

@@ -3,11 +3,10 @@ optional table looked up."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from skipstone.hw.design import Design
-from skipstone.hw.fields import width_of
+from skipstone.hw.host_memory import HostMemory, HostPort
 from skipstone.hw.numbers import MAX_SHIFT, MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS, SHIFT_BITS
 
 LATE = ("zero_point", "low", "high", "table", "use_table")
@@ -28,11 +27,7 @@ class Requantizer(wiring.Component):
     def __init__(self, design: Design) -> None:
         self.design = design
         activation = signed(design.activation_bits)
-        tables = {
-            "table_write": In(1),
-            "table_address": In(width_of(design.table_words)),
-            "table_data": In(design.activation_bits),
-        }
+        tables = {"host_tables": In(HostPort(design.table_words, design.activation_bits))}
         super().__init__(
             {
                 "accumulator": In(signed(design.accumulator_bits)),
@@ -98,18 +93,11 @@ class Requantizer(wiring.Component):
         if design.tables:
             table5, use5, use6 = Signal.like(late4.table), Signal(), Signal()
             m.d.sync += [table5.eq(late4.table), use5.eq(late4.use_table), use6.eq(use5)]
-            tables = Memory(shape=design.activation_bits, depth=design.table_words, init=[])
-            m.submodules.tables = tables
-            host, read = tables.write_port(), tables.read_port(domain="sync")
+            m.submodules.tables = tables = HostMemory(design.table_words, design.activation_bits)
+            connect(m, flipped(self.host_tables), tables.host)
             # Adding half of the range to a two's complement number turns its sign bit.
             place = Cat(clamped5[:-1], ~clamped5[-1], table5)
-            m.d.comb += [
-                host.en.eq(self.table_write),
-                host.addr.eq(self.table_address),
-                host.data.eq(self.table_data),
-                read.en.eq(use5),
-                read.addr.eq(place),
-            ]
+            m.d.comb += [tables.enable.eq(use5), tables.address.eq(place)]
             with m.If(use6):
-                m.d.comb += self.q.eq(read.data)
+                m.d.comb += self.q.eq(tables.word)
         return m

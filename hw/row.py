@@ -1,14 +1,14 @@
 """A row: the sequencer that walks the compressed list of nonzero weights, and the row's PEs."""
 
-from amaranth.hdl import Array, Const, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Array, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from skipstone.hw import timing
 from skipstone.hw.decode import Decoder, entry_index
 from skipstone.hw.design import Design
 from skipstone.hw.fields import width_of
+from skipstone.hw.host_memory import HostMemory, HostPort
 from skipstone.hw.pe import Pe, load_layout
 from skipstone.hw.shared import Shared
 
@@ -40,7 +40,10 @@ class Row(wiring.Component):
 
     def __init__(self, design: Design) -> None:
         self.design = design
-        codebook = {"codebook": In(width_of(design.codebooks)), "host_codebooks": In(1)}
+        codebook = {
+            "codebook": In(width_of(design.codebooks)),
+            "host_codebooks": In(HostPort(design.codebook_words, design.products.operand_bits)),
+        }
         self.held_shape = signed(max(width_of(design.windows + 1), design.leave_bits) + 2)
         super().__init__(
             {
@@ -61,9 +64,7 @@ class Row(wiring.Component):
                 "drain_accumulator": In(width_of(design.bank_depth)),
                 "drain_column": In(width_of(design.cols)),
                 "values": Out(data.ArrayLayout(signed(design.accumulator_bits), design.accumulators_per_step)),
-                "host_write": In(1),
-                "host_address": In(width_of(max(design.weight_entries, design.codebook_words))),
-                "host_data": In(max(design.weight_entry.width, design.products.operand_bits)),
+                "host_weights": In(HostPort(design.weight_entries, design.weight_entry.width)),
                 **(codebook if design.codebook_words else {}),
             }
         )
@@ -73,17 +74,12 @@ class Row(wiring.Component):
         design = self.design
         depth = design.bank_depth
 
-        # Weight memory. The entry on ``read.data`` is the one at ``address``; an entry that may not issue is read
-        # again.
-        weights = Memory(shape=unsigned(design.weight_entry.width), depth=design.weight_entries, init=[])
-        m.submodules.weights = weights
-        host = weights.write_port()
-        m.d.comb += [host.en.eq(self.host_write), host.addr.eq(self.host_address), host.data.eq(self.host_data)]
-        read = weights.read_port(domain="sync")
-        entry = data.View(design.weight_entry.layout(), read.data)
+        # Weight memory. ``entry`` is the one at ``address``; an entry that may not issue is read again.
+        m.submodules.weights = weights = HostMemory(design.weight_entries, design.weight_entry.width)
+        connect(m, flipped(self.host_weights), weights.host)
+        entry = data.View(design.weight_entry.layout(), weights.word)
         address = Signal(width_of(design.weight_entries))
         list_start = Signal.like(address)
-        m.d.comb += read.addr.eq(address)
 
         # A layer that the loader has begun while this row still works on the one before is pending.
         running, pending, enter = Signal(), Signal(), Signal()
@@ -119,7 +115,7 @@ class Row(wiring.Component):
             m.d.sync += tile_start.eq(entry.last)
         with m.If(~running):
             m.d.comb += enter.eq(self.begin | pending)
-        m.d.comb += read.addr.eq(next_address)
+        m.d.comb += weights.address.eq(next_address)
         m.d.sync += address.eq(next_address)
         maximum = Signal()
         m.d.sync += pending.eq((pending | self.begin) & ~enter)
@@ -182,10 +178,8 @@ class Row(wiring.Component):
             m.d.comb += [
                 decoder.begin.eq(enter),
                 decoder.codebook.eq(self.codebook),
-                decoder.host_write.eq(self.host_codebooks),
-                decoder.host_address.eq(self.host_address),
-                decoder.host_data.eq(self.host_data),
             ]
+            connect(m, flipped(self.host_codebooks), decoder.host_codebooks)
         m_valid, m_first, m_last, m_maximum = Signal(), Signal(), Signal(), Signal()
         m_weight, m_accumulator = Signal(design.products.operand_bits), Signal.like(accumulator)
         m.d.sync += [

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 import re
+from collections import Counter
+from dataclasses import replace
 
-from skipstone.hw import array, controller, decode, drain, loader, pe, requantizer, row
-from skipstone.mapper.energy.ports import memories
+import pytest
+from amaranth.back import rtlil
+
+from skipstone.hw.array import ROW_MODULE, SkipstoneArray
+from skipstone.hw.design import Design
+from skipstone.hw.row import PE_MODULE
+from skipstone.hw.shared import SharedModules
+from skipstone.mapper.energy.ports import Memory, memories
 from tests.mapper.energy.test_energy import DESIGN
+
+NAMES = {"window": "windows", "lists": "load_lists"}
+"""What the energy model calls a memory that the gateware names otherwise."""
 
 
 def test_sizes_by_hand() -> None:
@@ -26,32 +36,36 @@ def test_sizes_by_hand() -> None:
     assert "tables" not in {m.name for m in memories(looked_up)}
 
 
-def test_clocked_read_ports_are_those_of_the_gateware() -> None:
-    """Each file's clocked read ports, and which of them have an enable (``en`` of a read port): the table's alone."""
-    ports = {
-        "activations": 2,
-        "weights": 1,
-        "codebooks": 1,
-        "parameters": 1,
-        "load_lists": 1,
-        "descriptors": 1,
-        "tables": 1,
-    }
-    where = {
-        "activations": array,
-        "weights": row,
-        "codebooks": decode,
-        "parameters": drain,
-        "load_lists": loader,
-        "descriptors": controller,
-        "tables": requantizer,
-    }
-    looked_up = DESIGN.replace(multiplier="codebook")
-    always = {memory.name: memory.always_read for memory in memories(looked_up)}
-    for name, module in where.items():
-        text = inspect.getsource(module)
-        assert text.count('read_port(domain="sync")') == ports[name]
-        enabled = len(re.findall(r"\b(?:read|load_port|other_port)\.en\b", text))
-        assert always[name] == ports[name] - enabled
-    assert always["windows"] == always["accumulators"] == 0
-    assert 'read_port(domain="sync")' not in inspect.getsource(pe)
+def gateware_memories(design: Design) -> set[Memory]:
+    """The memories of the elaborated gateware: words, bits, and the clocked read ports whose enable is tied to 1."""
+    parts = [(1, SkipstoneArray(design))]
+    instances = {ROW_MODULE: design.rows, PE_MODULE: design.pes}
+    counts: Counter[Memory] = Counter()
+    while parts:
+        count, component = parts.pop()
+        shared = SharedModules()
+        text = rtlil.convert(component, platform=shared)
+        reads = [
+            (cell["MEMID"], cell["EN"])
+            for cell in (
+                dict(re.findall(r"^    (?:parameter|connect) \\(\w+) (.+)$", body, re.MULTILINE))
+                for body in re.findall(r"^  cell \$memrd_v2 .*?^  end$", text, re.MULTILINE | re.DOTALL)
+            )
+            if cell["CLK_ENABLE"] == "1"
+        ]
+        for bits, words, name in re.findall(r"^  memory width (\d+) size (\d+) \\(\w+)", text, re.MULTILINE):
+            always = reads.count((f'"\\\\{name}"', "1'1"))
+            # Equal memories of one module, as the tables of all lanes, share their reads.
+            always //= len(re.findall(rf"^  memory .* \\{name}$", text, re.MULTILINE))
+            counts[Memory(NAMES.get(name, name), 0, int(words), int(bits), always)] += count
+        parts += [(instances[name], part) for name, part in shared.components.items()]
+    return {replace(memory, count=count) for memory, count in counts.items()}
+
+
+@pytest.mark.parametrize("multiplier", ["linear", "codebook"])
+@pytest.mark.parametrize("tables", [0, 3])
+def test_memories_are_those_of_the_gateware(multiplier: str, tables: int) -> None:
+    """Counts, words, bits, and the read ports that read in every cycle: those of the tables alone have an enable."""
+    small = {"activation_words": 64, "weight_entries": 32, "load_entries": 20, "parameter_words": 8, "layers": 3}
+    design = DESIGN.replace(multiplier=multiplier, tables=tables, **small)
+    assert set(memories(design)) == gateware_memories(design)

@@ -12,9 +12,9 @@ import cocotb
 
 from skipstone.hw import timing
 from skipstone.hw.design import Design
-from tests.sim.benches.ports import Ports, design_of_bench
+from tests.sim.benches.ports import Ports, design_of_bench, host_port
 
-INPUTS = ("start", "loading", "layer_done", "host_write", "host_address", "host_data")
+INPUTS = ("start", "loading", "layer_done", *host_port("host_descriptors"))
 OUTPUTS = ("busy", "done", "layer", "restart", "begin", "config", "ahead", "drain_begin", "drain_config")
 
 LOADED_TO_DONE = timing.LOAD_LATENCY + timing.DRAIN_START_LATENCY + timing.REQUANTIZER_LATENCY
@@ -154,12 +154,7 @@ class Testbench:
         return {name: self.ports.read(name) for name in OUTPUTS}
 
     async def write(self, program: list[dict[str, int]]) -> None:
-        for address, descriptor in enumerate(program):
-            word = self.design.descriptor.pack(descriptor)
-            await self.ports.drive({"host_write": 1, "host_address": address, "host_data": word})
-            await self.ports.next()
-        await self.ports.drive({"host_write": 0})
-        await self.ports.next()
+        await self.ports.write_memory("host_descriptors", map(self.design.descriptor.pack, program))
 
     async def run(self, program: list[dict[str, int]], loading: int, draining: int) -> Recording:
         """One run of all layers, started again after every pause, with useless starts while it is busy."""

@@ -15,10 +15,10 @@ import numpy as np
 from skipstone.hw import timing
 from skipstone.hw.design import ALL_TILES_FREE, Design
 from skipstone.hw.fields import width_of
-from tests.sim.benches.ports import Ports, design_of_bench, field
+from tests.sim.benches.ports import Ports, design_of_bench, field, host_port
 
 INPUTS = (
-    "begin", "restart", "config", "may_begin", "ahead", "tiles_written", "read_word", "host_write", "host_address", "host_data",
+    "begin", "restart", "config", "may_begin", "ahead", "tiles_written", "read_word", *host_port("host_lists"),
 )  # fmt: skip
 
 
@@ -329,12 +329,7 @@ class Testbench:
         """Resets and writes the lists of all layers and passes, one behind the other."""
         await self.ports.reset()
         words = [word for layer in layers for words in layer.lists for word in words]
-        for address, word in enumerate(words):
-            packed = self.design.load_entry.pack(vars(word))
-            await self.ports.drive({"host_write": 1, "host_address": address, "host_data": packed})
-            await self.ports.next()
-        await self.ports.drive({"host_write": 0})
-        await self.ports.next()
+        await self.ports.write_memory("host_lists", (self.design.load_entry.pack(vars(word)) for word in words))
 
     async def restart(self) -> None:
         for restart in (1, 0):

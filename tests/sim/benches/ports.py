@@ -7,7 +7,7 @@ the effect of a cycle's inputs in the next one.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, ReadOnly
@@ -60,12 +60,25 @@ class Ports:
         await FallingEdge(self.dut.clk)
         self.cycle += 1
 
+    async def write_memory(self, port: str, words: Iterable[int]) -> None:
+        """Writes words from address 0 on over the ``HostPort`` ``port``, one a cycle; then one cycle without a write."""
+        for address, word in enumerate(words):
+            await self.drive({f"{port}__write": 1, f"{port}__address": address, f"{port}__data": word})
+            await self.next()
+        await self.drive({f"{port}__write": 0})
+        await self.next()
+
     def read(self, name: str) -> int:
         value = self.dut[name].value
         return int(value) if isinstance(value, Logic) else value.to_unsigned()
 
     def read_signed(self, name: str) -> int:
         return self.dut[name].value.to_signed()
+
+
+def host_port(name: str) -> tuple[str, ...]:
+    """The inputs of a ``HostPort``."""
+    return tuple(f"{name}__{member}" for member in ("write", "address", "data"))
 
 
 def field(word: int, index: int, width: int) -> int:

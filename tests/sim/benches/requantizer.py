@@ -15,10 +15,10 @@ import numpy as np
 from skipstone.hw import timing
 from skipstone.hw.numbers import MAX_SHIFT
 from skipstone.models.quantization.network import requantize
-from tests.sim.benches.ports import Ports, design_of_bench
+from tests.sim.benches.ports import Ports, design_of_bench, host_port
 
 INPUTS = ("accumulator", "parameter", "other", "add_other", "other_zero_point")
-TABLE_INPUTS = ("table_write", "table_address", "table_data")
+TABLE_INPUTS = host_port("host_tables")
 LATENCY = timing.REQUANTIZER_LATENCY - 1
 """The drain spends one more cycle: it registers the accumulators."""
 
@@ -152,12 +152,8 @@ class Testbench:
     async def start(self) -> None:
         """Resets and writes the tables, one behind the other."""
         await self.ports.reset()
-        for address, value in enumerate(value for table in self.model.tables for value in table):
-            await self.ports.drive({"table_write": 1, "table_address": address, "table_data": value})
-            await self.ports.next()
         if self.design.tables:
-            await self.ports.drive({"table_write": 0})
-            await self.ports.next()
+            await self.ports.write_memory("host_tables", (value for table in self.model.tables for value in table))
 
     async def run(self, setting: Setting, operands: list[Operand], placings: list[Placing]) -> None:
         """The operands back to back, then others until the last has come out."""

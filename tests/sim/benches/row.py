@@ -17,13 +17,22 @@ import cocotb
 from skipstone.hw import timing
 from skipstone.hw.design import Design
 from skipstone.hw.fields import width_of
-from tests.sim.benches.ports import Ports, design_of_bench, field, operand_bits, operand_one, signed, weight_of
+from tests.sim.benches.ports import (
+    Ports,
+    design_of_bench,
+    field,
+    host_port,
+    operand_bits,
+    operand_one,
+    signed,
+    weight_of,
+)
 
 INPUTS = (
     "begin", "tiles", "passes", "maximum", "restart", "load_begun", "load_done", "load", "load_word", "taken", "released",
-    "drain_bank", "drain_accumulator", "drain_column", "host_write", "host_address", "host_data",
+    "drain_bank", "drain_accumulator", "drain_column", *host_port("host_weights"),
 )  # fmt: skip
-CODEBOOK_INPUTS = ("codebook", "host_codebooks")
+CODEBOOK_INPUTS = ("codebook", *host_port("host_codebooks"))
 
 
 @dataclass(frozen=True)
@@ -411,15 +420,15 @@ class Testbench:
     async def start(self, layers: list[Layer]) -> None:
         """Resets, writes the lists one after the other, and the codebooks, and fills the windows."""
         await self.ports.reset()
-        for address, value in enumerate(value for codebook in self.codebooks for value in codebook):
-            await self.cycle({"host_codebooks": 1, "host_address": address, "host_data": value})
         if self.codebooks:
-            await self.cycle({"host_codebooks": 0})
+            await self.ports.write_memory(
+                "host_codebooks", (value for codebook in self.codebooks for value in codebook)
+            )
         entries = [entry for layer in layers for entries in layer.passes for entry in entries]
-        for address, entry in enumerate(entries):
-            word = self.design.weight_entry.pack({f.name: vars(entry)[f.name] for f in self.design.weight_entry.fields})
-            await self.cycle({"host_write": 1, "host_address": address, "host_data": word})
-        await self.cycle({"host_write": 0})
+        fields = self.design.weight_entry
+        await self.ports.write_memory(
+            "host_weights", (fields.pack({f.name: vars(entry)[f.name] for f in fields.fields}) for entry in entries)
+        )
         for address in range(self.design.windows * self.design.slots):
             await self.cycle(self.loader.fill(address))
         await self.cycle({"load": 0})
