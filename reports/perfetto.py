@@ -1,6 +1,8 @@
 """The timeline as a trace for ui.perfetto.dev (Chrome's trace-event format, JSON): the layers, the loader, the windows' slots,
-every row and the drain. Times are those of the wave file that the network bench writes, so a time read in one can be typed
-into the other."""
+every row and the drain.
+
+Times are those of the wave file that the network bench writes: a time that is read in one can be looked up in the other.
+"""
 
 from __future__ import annotations
 
@@ -54,8 +56,8 @@ LAYER_LANES = 2
 
 @dataclass(frozen=True)
 class WaveTime:
-    """``start_ns[s]`` is the simulated time at which cycle 0 of segment s begins, ``cycle_ns`` the clock's period in simulation
-    (it says nothing about the hardware's frequency)."""
+    """Simulated time of the timeline's cycles: ``start_ns[s]`` is when cycle 0 of segment s begins, ``cycle_ns`` the clock's
+    period in simulation, which is not the hardware's."""
 
     cycle_ns: int
     start_ns: tuple[int, ...]
@@ -66,7 +68,19 @@ class WaveTime:
 
 
 def write_trace(timeline: Timeline, path: Path, time: WaveTime) -> int:
-    """Writes the trace, compressed where ``path`` ends in .gz, and gives its size in bytes. The file is whole or not there."""
+    """Writes the trace, whole or not at all.
+
+    Args:
+        timeline: what to write.
+        path: of the file; compressed if it ends in ``.gz``.
+        time: of the simulation.
+
+    Returns:
+        The file's size in bytes.
+
+    Raises:
+        OSError: the file can't be written.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with _opened(temporary, path.suffix == ".gz") as file:
@@ -89,7 +103,7 @@ def write_trace(timeline: Timeline, path: Path, time: WaveTime) -> int:
 
 
 def trace_metadata(timeline: Timeline, time: WaveTime) -> dict[str, Any]:
-    """What the trace's times mean, and what is not in it."""
+    """The trace's ``otherData``: the meaning of its times, and the layers and tiles that it leaves out."""
     return {
         "network": timeline.network,
         "design": timeline.design.name,
@@ -110,7 +124,7 @@ def trace_metadata(timeline: Timeline, time: WaveTime) -> dict[str, Any]:
 
 
 def trace_events(timeline: Timeline, time: WaveTime) -> Iterator[dict[str, Any]]:
-    """All events of the trace: names, the bench, layers, what the units do, counters."""
+    """All events of the trace: names, the bench, layers, events of the units, counters."""
     yield from _names(timeline)
     yield from _bench(timeline, time)
     for index, span in enumerate(timeline.layers):
@@ -130,8 +144,8 @@ def place_of(unit: int) -> tuple[int, int]:
 
 
 def microseconds(ns: int) -> float:
-    """Microseconds that are ``ns`` nanoseconds also where a reader multiplies by 1000 and cuts off what is behind the point:
-    a nanosecond too few would let neighbours overlap."""
+    """Microseconds that give ``ns`` again when a reader multiplies by 1000 and truncates: one nanosecond less would make
+    neighbouring events overlap."""
     exact = ns / 1000
     return exact if int(exact * 1000.0) == ns else math.nextafter(exact, math.inf)
 
@@ -157,8 +171,8 @@ def _names(timeline: Timeline) -> Iterator[dict[str, Any]]:
 
 
 def _bench(timeline: Timeline, time: WaveTime) -> Iterator[dict[str, Any]]:
-    """What the host does between the array's runs. The first of these events begins at 0, where the wave file does: a viewer
-    that counts from the first event then shows the wave's times."""
+    """What the host does between the array's runs. The first event begins at 0, as the wave file does, so that a viewer which
+    counts from the first event shows the wave's times."""
     ended = 0
     for segment, start in enumerate(time.start_ns):
         spans = [span for span in timeline.layers if span.segment == segment]
@@ -190,10 +204,10 @@ def _layer_event(span: LayerSpan, index: int, time: WaveTime) -> dict[str, Any]:
 
 
 def _unit_event(event: Event, span: LayerSpan, time: WaveTime) -> dict[str, Any]:
-    one_pass, tile_y, tile_x = span.place(min(event.tile, span.tiles - 1))
+    pass_number, tile_y, tile_x = span.place(min(event.tile, span.tiles - 1))
     args: dict[str, Any] = {"layer": span.name, "cycle": event.begin, "cycles": event.end - event.begin}
     if event.kind != LEFT_OUT:
-        args |= {"pass": one_pass, "tile y": tile_y, "tile x": tile_x}
+        args |= {"pass": pass_number, "tile y": tile_y, "tile x": tile_x}
     if event.window >= 0:
         args["window"] = event.window
     if event.kind in AMOUNTS:
@@ -209,17 +223,17 @@ def _unit_event(event: Event, span: LayerSpan, time: WaveTime) -> dict[str, Any]
 def _counter(
     timeline: Timeline, time: WaveTime, name: str, pid: int, series: str, kind: str
 ) -> Iterator[dict[str, Any]]:
-    """How many units are at ``kind``: a step wherever that changes. Only recorded events count."""
+    """How many units are in an event of ``kind``, as a step wherever the number changes. Only recorded events count."""
     changes: dict[int, int] = {}
     for event in timeline.events:
         if event.kind == kind:
             span = timeline.layers[event.layer]
             for cycle, step in ((event.begin, 1), (event.end, -1)):
-                at = time.at_ns(span, cycle)
-                changes[at] = changes.get(at, 0) + step
-    steps = [(at, step) for at, step in sorted(changes.items()) if step]
-    for (at, _), value in zip(steps, itertools.accumulate(step for _, step in steps), strict=True):
-        yield {"ph": "C", "name": name, "pid": pid, "ts": microseconds(at), "args": {series: value}}
+                ns = time.at_ns(span, cycle)
+                changes[ns] = changes.get(ns, 0) + step
+    steps = [(ns, step) for ns, step in sorted(changes.items()) if step]
+    for (ns, _), value in zip(steps, itertools.accumulate(step for _, step in steps), strict=True):
+        yield {"ph": "C", "name": name, "pid": pid, "ts": microseconds(ns), "args": {series: value}}
 
 
 def _complete(
@@ -239,7 +253,7 @@ def _complete(
 
 @contextlib.contextmanager
 def _opened(path: Path, compressed: bool) -> Iterator[IO[str]]:
-    """A new text file; a compressed one has no name and no time in its header, so that equal traces are equal files."""
+    """A new text file. A compressed one has neither name nor time in its header, so that equal traces are equal files."""
     if not compressed:
         with open(path, "x", encoding="utf-8") as file:
             yield file

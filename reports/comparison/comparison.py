@@ -47,7 +47,7 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class ComparedLayer:
-    """``costs``: one a run; None where the run has no such layer on the array."""
+    """A layer's ``costs`` in each run; None where the run has no such layer on the array."""
 
     name: str
     costs: tuple[LayerCost | None, ...]

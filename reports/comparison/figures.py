@@ -90,7 +90,7 @@ def _layer_cycles(comparison: Comparison) -> Figure:
     return Figure(
         name="cycles_of_layers",
         title="Cycles of each layer",
-        caption="One bar a run; a layer that a run does not have on the array has none.",
+        caption="A bar for each run; a layer that a run does not have on the array has none there.",
         height=70 + len(names) * (GROUP_GAP + GROUPED_BAR * len(series)),
         traces=stacked_bars(names, series, "cycles"),
         layout=layout,
@@ -116,7 +116,7 @@ def _layer_cycles(comparison: Comparison) -> Figure:
 
 
 def _difference(comparison: Comparison, other: int) -> Figure:
-    """Cycles of another run less those of the first, layer by layer, by cause: to the left is faster."""
+    """Cycles of another run less those of the first, by layer and cause; bars to the left are saved cycles."""
     first, run = comparison.runs[0], comparison.runs[other]
     pairs = [
         (layer.name, before, after)

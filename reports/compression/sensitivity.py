@@ -79,7 +79,7 @@ def sensitivity_page(result: SensitivityResult) -> Page:
 
 
 def sensitivity_figures(result: SensitivityResult, what: What) -> tuple[Figure, ...]:
-    """Accuracy over sparsity (or bits), and accuracy lost over cycles saved: a line a layer."""
+    """Plots with a line for each layer: accuracy over sparsity (or bits), and accuracy lost over cycles saved."""
     title = TITLES[what]
     over = _figure(
         result,

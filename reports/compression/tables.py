@@ -12,7 +12,8 @@ Rows = list[tuple[str, str]]
 
 
 def step_table(result: CompressionResult) -> Table:
-    """One row a step: float accuracy before and after, that of integers where they are made, zeros, multiply-accumulates."""
+    """A row for each step: float accuracy before and after, accuracy of the integers after steps that quantize, zeros, weights
+    and multiply-accumulates."""
     table = Table(
         title=Text(f"{result.network}, recipe {result.recipe}"), box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False
     )
@@ -36,7 +37,8 @@ def step_table(result: CompressionResult) -> Table:
 
 
 def size_table(result: CompressionResult) -> Table:
-    """One row a layer: nonzeros, code, bits, encoded bytes; and cycles where there is a design that runs the layer by itself."""
+    """A row for each layer: nonzeros, code, bits and encoded bytes; on a design also cycles, in parentheses where layers run
+    together."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False, show_footer=True)
     cycles = result.cost.layers if result.cost is not None else {}
     nonzeros = sum(layer.nnz for layer in result.layers)
@@ -73,7 +75,7 @@ def size_table(result: CompressionResult) -> Table:
 
 
 def summary(result: CompressionResult) -> Rows:
-    """What came out, in a few lines."""
+    """Data, accuracy, size and cost of the compressed network, as names and texts."""
     rows = [("data", result.data)]
     if result.accuracy is not None and result.float_accuracy is not None:
         loss = result.loss_points or 0.0
@@ -105,8 +107,8 @@ def summary(result: CompressionResult) -> Rows:
 def summary_table(result: CompressionResult) -> Table:
     """:func:`summary` as a table."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for what, text in summary(result):
-        table.add_row(what, Text(text))
+    for name, text in summary(result):
+        table.add_row(name, Text(text))
     return table
 
 

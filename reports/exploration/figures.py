@@ -41,8 +41,9 @@ def front_figure(result: ExplorationResult) -> Figure:
     return Figure(
         name="front",
         title="Pareto front",
-        caption="Each mark is a point; point at one for its numbers, click it to find it in the table below. Diamonds are on the "
-        "front of all objectives, the line is the front of the two metrics shown. Drag to select points, double-click to let go.",
+        caption="Each mark is a point: hover over it for its numbers, click it to find it in the table below. Diamonds are on "
+        "the front of all objectives; the line is the front of the two metrics shown. Drag to select points, double-click to "
+        "clear the selection.",
         height=FRONT_HEIGHT,
         traces=[
             {"type": "scatter", "mode": "lines", "x": [], "y": []},
@@ -104,7 +105,7 @@ def parallel_figure(result: ExplorationResult) -> Figure:
         name="parallel",
         title="Parallel coordinates",
         caption="Each line is a point. Drag a box over a part of one or more axes to keep the lines that cross there; "
-        "double-click to let go. The filter's fields do the same.",
+        "double-click to clear it. The filter's fields do the same.",
         height=PARALLEL_HEIGHT,
         traces=[{"type": "scatter", "mode": "lines", "x": [], "y": []} for _ in range(COLOUR_STEPS + 2)],
         layout={"margin": {"l": 60, "r": 40, "t": 84, "b": 16}},
@@ -134,7 +135,7 @@ def exploration_figures(result: ExplorationResult) -> list[Figure]:
 
 
 def _importance(result: ExplorationResult) -> Figure | None:
-    """Parameters from the most important down, a bar for each objective."""
+    """Importance of the parameters, the most important first, with a bar for each objective."""
     words = {metric.name: metric.word for metric in metrics(result)}
     objectives = [each.name for each in result.objectives if result.importance.get(each.name)]
     parameters = dict.fromkeys(name for each in objectives for name in result.importance[each])
@@ -171,7 +172,7 @@ def _importance(result: ExplorationResult) -> Figure | None:
 
 
 def _hypervolume(result: ExplorationResult) -> Figure | None:
-    """The front's hypervolume as the search went on."""
+    """The front's hypervolume over the trials of the search."""
     if not result.hypervolume:
         return None
     trials = [trial for trial, _ in result.hypervolume]

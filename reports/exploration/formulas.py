@@ -1,6 +1,6 @@
 """How each figure of an exploration is computed, in words: for the page's cards, the headings of its tables, and its definitions.
 
-The formulas are those of ``skipstone.explore.evaluate``, said for a reader; what they rest on is in the result's sources.
+The formulas are those of ``skipstone.explore.evaluate``, in words; the result's sources say what they rest on.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from skipstone.mapper.results.exploration import ExplorationPoint, ExplorationRe
 from skipstone.reports.exploration.summary import Metric, metrics
 
 FPGA = (
-    "by the model that is fitted to what Yosys reports for whole arrays on this FPGA; device, tool, designs and errors are "
-    "among the sources"
+    "from a model fitted to what Yosys reports for complete arrays on this FPGA; the sources list device, tool, designs "
+    "and errors"
 )
 FORMULAS = {
     "cycles": "clock cycles of the array for one input, the sum of the layers', from a model that equals the RTL cycle for cycle",
-    "frequency_mhz": "the clock that the point's latency, energy and power are at: the one asked for or chosen; without one the "
-    "node's own, or the whole MHz that the design reaches where it does not reach that",
+    "frequency_mhz": "the clock for which latency, energy and power are computed: the one requested or chosen; without one, the "
+    "node's own, or the highest in whole MHz that the design reaches where it does not reach that",
     "latency_us": "cycles / frequency_mhz",
     "energy_pj": "for one input, the sum of counts x energies: actions counted by the cycle model, x pJ each, see the sources; "
     "'skipstone run' with this design and frequency lists every term",
@@ -33,12 +33,12 @@ FORMULAS = {
 
 
 def column_formulas(shown: Iterable[Metric]) -> dict[str, str]:
-    """Formulas by the metrics' titles, as tables head their columns."""
+    """Formulas by the metrics' titles, which head the columns of tables."""
     return {metric.title: FORMULAS[metric.name] for metric in shown if metric.name in FORMULAS}
 
 
 def card_formula(result: ExplorationResult, name: str, point: ExplorationPoint | None) -> str:
-    """The formula of a metric, with the numbers that it gets at ``point``."""
+    """The formula of a metric, with its numbers at ``point``; empty for a metric without a formula."""
     formula = FORMULAS.get(name, "")
     return f"{formula}{'' if point is None else _numbers(result, name, point)}." if formula else ""
 

@@ -2,7 +2,7 @@
 // The exploration's front: two metrics against each other, with the front of these two and the constraints' limits. It joins
 // `Exploration` as `front`.
 Exploration.front = (() => {
-  const { points, byName, all, state, element, isLeft, isFiltered, escaped, hovers, logTicks } = Exploration;
+  const { points, byName, all, state, element, passes, isFiltered, escaped, hovers, logTicks } = Exploration;
   const DIMMED = 0.12;
 
   const axis = { x: { select: element("axis-x"), log: element("log-x") }, y: { select: element("axis-y"), log: element("log-y") } };
@@ -25,7 +25,7 @@ Exploration.front = (() => {
 
   function rangeOf(which) {
     const { values } = metricOf(which);
-    const placed = (element("fit").checked ? all.filter(isLeft) : all).map((index) => values[index]).filter((value) => value !== null);
+    const placed = (element("fit").checked ? all.filter(passes) : all).map((index) => values[index]).filter((value) => value !== null);
     const [low, high] = placed.length ? [Math.min(...placed), Math.max(...placed)] : [1, 2];
     if (axis[which].log.checked) {
       const room = 0.06 * Math.log10(high / low) || 0.1;
@@ -86,7 +86,7 @@ Exploration.front = (() => {
         x: members.map((index) => x.values[index]), y: members.map((index) => y.values[index]),
         customdata: members, text: members.map((index) => hovers[index]), hovertemplate: "%{text}<extra></extra>",
         marker: Object.assign({}, trace.marker, marker),
-        selectedpoints: filtered ? members.flatMap((index, place) => (isLeft(index) ? [place] : [])) : null,
+        selectedpoints: filtered ? members.flatMap((index, place) => (passes(index) ? [place] : [])) : null,
         selected: { marker: { opacity: 1 } }, unselected: { marker: { opacity: DIMMED } },
       });
     });

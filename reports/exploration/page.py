@@ -68,7 +68,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Front:
-    """The front's plot, the metrics and parameters that can be chosen and filtered, and the metrics of the axes at first."""
+    """The front's plot, the metrics and parameters that can be chosen and filtered, and the metrics that the axes start with."""
 
     figure: Figure
     metrics: tuple[Metric, ...]
@@ -79,7 +79,7 @@ class Front:
 
 @dataclass(frozen=True)
 class Parallel:
-    """The plot of parallel coordinates, the metrics that may colour its lines, and the one that does at first."""
+    """The plot of parallel coordinates, the metrics that can colour its lines, and the one that they start with."""
 
     figure: Figure
     metrics: tuple[Metric, ...]
@@ -178,7 +178,7 @@ def _summary(result: ExplorationResult) -> Summary:
         Card(
             "on the front",
             count(front),
-            "none is better in every objective",
+            "no other is better in all objectives",
             "",
             "Feasible points for which no other feasible point is at least as good in every objective and better in one.",
         ),

@@ -2,7 +2,7 @@
 // The exploration's parallel coordinates: a line for each point, an axis for each parameter and metric, from 0 to 1. It joins
 // `Exploration` as `parallel`.
 Exploration.parallel = (() => {
-  const { metrics, byName, varying, all, state, element, isLeft, number, escaped, hovers, logTicks } = Exploration;
+  const { metrics, byName, varying, all, state, element, passes, number, escaped, hovers, logTicks } = Exploration;
   const fine = window.matchMedia("(pointer: fine)").matches;
 
   // The ends of the scale that are too near the paper for lines are left out.
@@ -60,7 +60,7 @@ Exploration.parallel = (() => {
   Skipstone.adjust("parallel", (data, layout, colour) => {
     const stepOf = colourScale();
     const groups = Array.from({ length: STEPS + 1 }, () => []);
-    for (const index of all) groups[isLeft(index) ? 1 + stepOf(index) : 0].push(index);
+    for (const index of all) groups[passes(index) ? 1 + stepOf(index) : 0].push(index);
     groups.forEach((members, place) => {
       const lines = members.map((index) => axes.map((each, at) => [at, each.has(index) ? each.of(index) : null]));
       Object.assign(data[place], {

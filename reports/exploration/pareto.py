@@ -16,8 +16,14 @@ NEAREST = 5
 
 
 def pareto_table(result: ExplorationResult, rows: int = ROWS) -> Table:
-    """The front from the best first objective on, at most ``rows`` points: what varies, the objectives, what constraints
-    are about, and the clock. Where nothing is feasible, the points that break the constraints least, and by how much."""
+    """The front as a table, sorted by the first objective; where no point is feasible, the points nearest to it.
+
+    Columns are the parameters that vary and the metrics of objectives and constraints, and the clock if it differs.
+
+    Args:
+        result: the exploration.
+        rows: how many points are shown at most.
+    """
     front = [point for point in result.points if point.on_front]
     feasible = bool(front) or not result.points
     shown = _ordered(result, front) if feasible else nearest(result)[:NEAREST]
@@ -43,8 +49,8 @@ def pareto_table(result: ExplorationResult, rows: int = ROWS) -> Table:
         caption=cell("\n".join((caption, *result.diagnosis)) if not feasible else caption),
     )
     table.add_column("no.", justify="right", no_wrap=True)
-    apart = feasible and _fits(shown[:rows], varying, columns)
-    if apart:
+    separate = feasible and _fits(shown[:rows], varying, columns)
+    if separate:
         for name in varying:
             table.add_column(cell(_header(name)), justify="right", overflow="fold")
     elif varying:
@@ -58,7 +64,7 @@ def pareto_table(result: ExplorationResult, rows: int = ROWS) -> Table:
         together = ", ".join(f"{name} {value}" for name, value in zip(varying, values, strict=True))
         table.add_row(
             str(point.number),
-            *(map(cell, values) if apart else [cell(together)] if varying else []),
+            *(map(cell, values) if separate else [cell(together)] if varying else []),
             *(metric.of(point) for metric in columns),
             *([] if feasible else [cell(broken_text(result, point))]),
         )
@@ -66,7 +72,7 @@ def pareto_table(result: ExplorationResult, rows: int = ROWS) -> Table:
 
 
 def nearest(result: ExplorationResult) -> list[ExplorationPoint]:
-    """All points from the one that breaks the constraints least: by the sum of violations over limits."""
+    """All points, sorted by how far they miss the constraints: the sum of violations over limits."""
     limits = {each.name: abs(each.limit) or 1.0 for each in result.constraints}
 
     def distance(point: ExplorationPoint) -> float:
@@ -100,7 +106,7 @@ def _ordered(result: ExplorationResult, front: list[ExplorationPoint]) -> list[E
 
 
 def _header(name: str) -> str:
-    """A parameter's name over two lines where it is long."""
+    """A parameter's name, long ones on two lines."""
     return name if len(name) <= 8 else name.replace("_", "\n", 1)
 
 

@@ -1,6 +1,6 @@
 "use strict";
-// The points of an exploration's page, what the reader asked for (`state`), and which points the filter leaves. The other scripts
-// of the page find it as `Exploration`.
+// The points of an exploration's page, the filter and the table's order (`state`), and which points pass the filter. The other
+// scripts of the page find it as `Exploration`.
 const Exploration = (() => {
   const { metrics, parameters, points } = JSON.parse(document.getElementById("exploration-points").textContent);
   const byName = Object.fromEntries(metrics.map((metric) => [metric.name, metric]));
@@ -10,7 +10,7 @@ const Exploration = (() => {
   const ROWS = 100, HOVER_PARAMETERS = 12;
 
   // ranges: [least, largest] of a metric; choices: numbers of a parameter's choices; picked: points selected in the front's plot,
-  // and outline: how; sort, open and limit: of the table; version: how often the filter changed.
+  // and outline: of that selection; sort, open and limit: of the table; version: how often the filter changed.
   const state = {
     ranges: {}, choices: {}, picked: null, outline: [], sort: { key: "number", down: false }, open: new Set(), limit: ROWS, version: 0,
   };
@@ -25,7 +25,7 @@ const Exploration = (() => {
     varying.every((parameter) => !state.choices[parameter.name] || state.choices[parameter.name].has(parameter.values[index])) &&
     (!element("only-feasible").checked || points[index].feasible) &&
     (!element("only-front").checked || points[index].front);
-  const isLeft = (index) => (!state.picked || state.picked.has(index)) && inRanges(index);
+  const passes = (index) => (!state.picked || state.picked.has(index)) && inRanges(index);
   const isFiltered = () =>
     state.picked || Object.keys(state.ranges).length || Object.keys(state.choices).length ||
     element("only-feasible").checked || element("only-front").checked;
@@ -65,5 +65,5 @@ const Exploration = (() => {
     return { tickvals: ticks, ticktext: ticks.map((value) => value.toLocaleString("en-US", { maximumSignificantDigits: 10 })) };
   }
 
-  return { metrics, parameters, points, byName, varying, all, state, element, isLeft, isFiltered, number, text, escaped, hovers, logTicks };
+  return { metrics, parameters, points, byName, varying, all, state, element, passes, isFiltered, number, text, escaped, hovers, logTicks };
 })();

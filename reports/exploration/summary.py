@@ -26,7 +26,7 @@ UNITS = {
 }
 """Title and scale with which a metric is shown."""
 
-WHOLE = frozenset({"cycles", "dsps", "block_rams", "luts"})
+COUNTS = frozenset({"cycles", "dsps", "block_rams", "luts"})
 
 BEST = {
     "cycles": "fewest cycles",
@@ -61,12 +61,15 @@ class Metric:
     best: str
 
     def text(self, value: float | None) -> str:
+        """A value in the result's unit as it is shown; a dash for None."""
         return NONE if value is None else f"{value * self.scale:,.{self.decimals}f}"
 
     def of(self, point: ExplorationPoint) -> str:
+        """The metric's value at a point, as text."""
         return self.text(point.metrics.get(self.name))
 
     def with_unit(self, value: float | None) -> str:
+        """:meth:`text` with the unit behind it."""
         return with_unit(self.text(value), self.unit)
 
     @property
@@ -108,7 +111,7 @@ class Met:
 
 
 def direction(result: ExplorationResult, metric: str) -> str:
-    """``min`` or ``max``: as the objective says; accuracy and frequency up, all else down."""
+    """``min`` or ``max``: the direction of the metric's objective; without one, ``max`` for accuracy and frequency."""
     for objective in result.objectives:
         if objective.name == metric:
             return objective.direction[:3]
@@ -196,6 +199,7 @@ def met(result: ExplorationResult) -> tuple[Met, ...]:
 
 
 def meets(point: ExplorationPoint, constraint: Constraint) -> bool:
+    """Whether a point has the constraint's metric and keeps its limit."""
     value = point.metrics.get(constraint.name)
     return value is not None and not constraint.violation(value)
 
@@ -213,7 +217,7 @@ def with_unit(number: str, unit: str) -> str:
 
 
 def constraint_costs(result: ExplorationResult) -> tuple[str, ...]:
-    """For each objective in words: its best among all points, against the best among those that meet every constraint."""
+    """A sentence for each objective: the best of all points against the best of those that meet every constraint."""
     if not result.constraints:
         return ()
     by_name = {metric.name: metric for metric in metrics(result)}
@@ -225,10 +229,10 @@ def constraint_costs(result: ExplorationResult) -> tuple[str, ...]:
         constrained = best(feasible, metric.name, metric.best)
         if free is None or constrained is None:
             continue
-        what = BEST.get(metric.name, metric.name)
+        goal = BEST.get(metric.name, metric.name)
         before, after = free.metrics[metric.name], constrained.metrics[metric.name]
         if before == after:
-            lines.append(f"{what}: nothing; the best point found, {metric.with_unit(after)}, meets all constraints")
+            lines.append(f"{goal}: nothing; the best point found, {metric.with_unit(after)}, meets all constraints")
             continue
         lost = (
             f"{abs(after - before) * metric.scale:.2f} points"
@@ -238,14 +242,14 @@ def constraint_costs(result: ExplorationResult) -> tuple[str, ...]:
             else metric.with_unit(abs(after - before))
         )
         lines.append(
-            f"{what}: {metric.with_unit(after)} (point {constrained.number}) in place of {metric.with_unit(before)} "
+            f"{goal}: {metric.with_unit(after)} (point {constrained.number}) in place of {metric.with_unit(before)} "
             f"(point {free.number}), {lost} {'more' if after > before else 'less'}"
         )
     return tuple(lines)
 
 
 def size_of(result: ExplorationResult) -> int:
-    """Number of choices in the space."""
+    """Number of points in the search space."""
     return math.prod(len(choices) for choices in result.space.values())
 
 
@@ -263,8 +267,8 @@ def headline(result: ExplorationResult) -> str:
 
 
 def _decimals(name: str, values: Sequence[float]) -> int:
-    """Three digits of the smallest value: whole numbers and percentages as usual."""
-    if name in WHOLE:
+    """Decimals that show at least three digits of the smallest value; none for counts, two for percentages."""
+    if name in COUNTS:
         return 0
     if name == "accuracy":
         return 2

@@ -2,7 +2,7 @@
 // The table of the exploration's points: sorted by a column, each row opens to all numbers of its point. It joins `Exploration` as
 // `table`.
 Exploration.table = (() => {
-  const { metrics, parameters, points, varying, all, state, element, isLeft, text } = Exploration;
+  const { metrics, parameters, points, varying, all, state, element, passes, text } = Exploration;
 
   const make = (tag, attributes = {}, ...children) => {
     const node = document.createElement(tag);
@@ -31,7 +31,7 @@ Exploration.table = (() => {
       const order = typeof first === "string" ? first.localeCompare(second, "en", { numeric: true }) : first - second;
       return (down ? -order : order) || points[a].number - points[b].number;
     };
-    return all.filter(isLeft).sort(compare);
+    return all.filter(passes).sort(compare);
   }
 
   const head = make("tr");

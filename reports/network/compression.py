@@ -1,4 +1,4 @@
-"""What compression did to a network: accuracy of the float, quantized and compressed network, and what is left of each layer."""
+"""What compression did: accuracy of the float, quantized and compressed network, and nonzero weights of each layer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NORMAL_95 = 1.959964
 
 
 def compression_figures(result: NetworkResult) -> tuple[Figure, ...]:
-    """Accuracy, where there are labelled images, and weights layer by layer."""
+    """The plots: accuracy, if it was measured, and weights layer by layer."""
     return (*([accuracy_figure(result)] if accuracies(result) else []), weights_figure(result))
 
 
@@ -101,7 +101,7 @@ def accuracy_bars(
 
 
 def weights_figure(result: NetworkResult) -> Figure:
-    """Weights of each layer, zero and not, and what they take encoded."""
+    """Nonzero and zero weights of each layer; in the table also their encoded bits."""
     layers = [layer for layer in result.layers if trained(layer)]
     names = [layer.name for layer in layers]
     notes = [(float(layer.weights), f"{percent(density(layer))} nonzero") for layer in layers]

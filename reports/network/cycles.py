@@ -1,4 +1,4 @@
-"""The plots of where a network's cycles go: cycles by cause, and utilization with what bounds each layer."""
+"""Where a network's cycles go: plots of cycles by cause, and of utilization with the bound of each layer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def cycles_figure(result: NetworkResult) -> Figure:
     return Figure(
         name="cycles",
         title="Cycles of each layer, by cause",
-        caption="Where the cycles of each layer go. Only the first cause is useful work; the others are what is lost.",
+        caption="Where the cycles of each layer go. Only the first cause is useful work; the others are lost.",
         height=bar_height(names),
         traces=stacked_bars(names, series, "cycles"),
         layout=bar_layout(names, "cycles", notes),

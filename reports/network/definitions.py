@@ -1,7 +1,6 @@
-"""What every number of a report is and how it is computed, for headings and lists: names to words with formulas.
+"""What each number of a report is and how it is computed: texts with formulas by the numbers' names, for headings and lists.
 
-The formulas are those of ``mapper`` (cycles, causes, actions, energy) and of ``skipstone.reports.network.summary``,
-said for a reader.
+The formulas are those of ``mapper`` (cycles, causes, actions, energy) and of ``skipstone.reports.network.summary``, in words.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ CAUSE_FORMULAS = {
     "load": "cycles in which a row's next window is not loaded yet / rows",
     "drain": "cycles in which a row waits for the bank of accumulators that the drain empties / rows",
     "fill": "cycles of a row before its first entry and after its last, in the layer's cycles / rows",
-    "overlap": "cycles of fill that fell into the layer ahead's, negative / rows",
+    "overlap": "cycles of fill in which the layer before still ran, negative / rows",
 }
 """How each cause is counted: row cycles (summed over the rows) over the number of rows, exact for the RTL."""
 
@@ -26,29 +25,29 @@ LAYER_COLUMNS = {
     "nonzeros": "weights that are not zero; only these are stored and take cycles",
     "density": "nonzeros / weights",
     "cycles": "clock cycles of the array, from a model that equals the RTL cycle for cycle: from the last result of the layer "
-    "ahead to its own; the host's work is not in them",
+    "before to its own; the host's work is not in them",
     "RTL cycles": "the same, counted in the simulated RTL",
-    "RTL outputs": "whether every output of the RTL was the integer reference's",
+    "RTL outputs": "whether every output of the RTL equals the integer reference's",
     "dense cycles": "cycles of the same layer, unpruned, on the same array; none where other layers run together there",
     "utilization": "useful MACs / (PEs x cycles); useful: nonzero weight, pixel in the image",
     "MACs skipped": "MACs - useful MACs: those with a zero weight, which take no cycle",
     "words loaded": "words (of the load width) that the loader takes from activation memory into the windows",
-    "words skipped": "words that the loader would take besides, with the same tile and passes, were no weight zero",
+    "words skipped": "further words that the loader would take, with the same tile and passes, if no weight were zero",
     "stall cycles": "balance + load + drain + fill + overlap: cycles in which rows do nothing, mean of the rows",
     "energy, nJ": "sum of count x pJ over the layer's actions, for one input; each product is in the tables under energy",
     "tile": "output pixels, height x width, that the array's columns compute together",
-    "passes": "how often the layer's input is walked, a group of output channels each time",
-    "windows": "parts of the input (runs of channels, some kernel taps) that the passes are cut into, all together",
+    "passes": "how often the array goes through the layer's input, each time for one group of output channels",
+    "windows": "parts (runs of channels, some kernel taps) into which the passes are cut, of all passes together",
     "MACs per byte": "useful MACs / (words loaded x bytes of a word)",
 }
 """The columns of the table of layers."""
 
 TERM_COLUMNS = {
-    "component": "what acts, or leaks",
-    "action": "what it does",
+    "component": "the component that acts or leaks",
+    "action": "what the component does",
     "count": (
-        "how often, in all layers, for one input: counted by the cycle model, exact for the RTL, but for two that are means: "
-        "activation_bit (of up to 4 images) and exposed_entry (accumulators taken to have equal shares)"
+        "how often, in all layers, for one input: counted by the cycle model and exact for the RTL, except for two means: "
+        "activation_bit (over up to 4 images) and exposed_entry (all accumulators are assumed to get equal shares)"
     ),
     "pJ each": "energy of one, from the source",
     "energy, nJ": "count x pJ each / 1000",
@@ -68,7 +67,7 @@ MEMORY_COLUMNS = {
     "memories": "how many there are",
     "words": "words of each",
     "bits": "bits of a word",
-    "used": "words that the network takes in the fullest of them",
+    "used": "words that the network uses in the fullest of them",
     "share": "used / words",
     "KiB": "memories x words x bits / 8192",
 }
@@ -108,6 +107,6 @@ TERMS = (
     ("dense cycles", "the same network, unpruned, on the same array"),
     ("PE", "processing element: one multiplier with its windows and accumulators"),
     ("entry", "one nonzero weight of a row's list with its index, or a filler"),
-    ("product", "an entry that stands for a weight: as many as the layer's output is folded, fillers not counted"),
+    ("product", "an entry that holds a weight, no filler; each weight has as many as the layer's output is folded"),
 )
 """Words that the tables use."""

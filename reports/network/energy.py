@@ -57,7 +57,7 @@ def area_costs(result: NetworkResult) -> Costs:
 
 
 def energy_figure(result: NetworkResult) -> Figure:
-    """Energy of each layer by part, stacked, the part that takes most in the network first."""
+    """Energy of each layer by part, stacked, the network's largest part first."""
     names = labels(result)
     parts = tuple(energy_by_part(result))
     series = [(part, [layer.energy_by_part.get(part, 0.0) / 1000 for layer in result.layers]) for part in parts]

@@ -1,4 +1,4 @@
-"""What the plots of a network's layers share: their names, the bounds that occur and their colours."""
+"""What plots of a network's layers share: names of layers, and the bounds with their colours and keys."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ BOUNDS = tuple(bound for bound in BOUND_DEFINITIONS if bound != "host")
 
 
 def labels(result: NetworkResult) -> list[str]:
+    """The layers' names."""
     return [layer.name for layer in result.layers]
 
 
 def none_on_host(layer: LayerResult, text: str) -> str:
+    """``text``, or a dash for a layer on the host."""
     return count(None) if layer.on_host else text
 
 
@@ -23,11 +25,12 @@ def bounds(result: NetworkResult) -> tuple[str, ...]:
 
 
 def bound_colour(bound: str) -> int:
-    """A bound has the colour of the cause it is named after."""
+    """The series whose colour a bound has: that of the cause of the same name."""
     return CAUSES.index(bound)
 
 
 def bound_keys(bounds: tuple[str, ...], first_trace: int = 0) -> tuple[Key, ...]:
+    """A key for each bound, whose traces follow each other from ``first_trace`` on."""
     return tuple(
         Key(bound, bound_colour(bound), (first_trace + index,), BOUND_DEFINITIONS[bound])
         for index, bound in enumerate(bounds)

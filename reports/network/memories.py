@@ -49,8 +49,8 @@ def _uses(result: NetworkResult) -> Figure:
     return Figure(
         name="memories",
         title="Use of the memories",
-        caption="Words that the network takes of each memory; where there are several (one a row, one a lane), in the fullest. "
-        "Windows and accumulators are filled anew for every tile and not shown.",
+        caption="Words that the network uses in each memory; where there are several (one for each row or lane), in the fullest. "
+        "Windows and accumulators are refilled for every tile and not shown.",
         height=bar_height(names),
         traces=stacked_bars(names, [("used", used)], "%"),
         layout=layout,
@@ -79,7 +79,7 @@ def _uses(result: NetworkResult) -> Figure:
 
 
 def _tensors(result: NetworkResult) -> Figure:
-    """A bar a tensor: from the layer that writes it to the last that reads it, and from its first word to its last."""
+    """A bar for each tensor: across, from the layer that writes it to the last that reads it; upwards, its words."""
     on_array = [layer.name for layer in result.layers if not layer.on_host]
     steps = ["host", *on_array, "host"]
     spans = [(place.written, place.last_read) for place in result.tensors]

@@ -173,8 +173,8 @@ def _layers(result: NetworkResult) -> Grid:
         *((count(result.rtl_total_cycles), "") if rtl else ()),
         *(count(result.dense_total_cycles), percent(utilization(result))),
         *(
-            count(sum(getattr(layer, what) or 0 for layer in result.layers))
-            for what in ("skipped_macs", "loaded_words", "skipped_words", "stall_cycles")
+            count(sum(getattr(layer, name) or 0 for layer in result.layers))
+            for name in ("skipped_macs", "loaded_words", "skipped_words", "stall_cycles")
         ),
         nanojoules(result.total_energy_pj),
         *("", "", "", ""),

@@ -1,4 +1,4 @@
-"""The roofline: what each layer reaches under the array's and the loader's ceilings."""
+"""The roofline: the throughput of each layer against the ceilings of the array and the loader."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LABEL_LIMIT = 34
 
 
 def roofline_figure(result: NetworkResult) -> Figure:
-    """Useful multiply-accumulates a cycle over those a loaded byte, under the array's and the loader's ceilings."""
+    """Useful multiply-accumulates per cycle over those per loaded byte, with the ceilings of the array and the loader."""
     pes = result.parameters["rows"] * result.parameters["cols"]
     bytes_per_cycle = result.parameters["load_width"] * result.parameters["activation_bits"] / 8
     points = [
@@ -165,7 +165,7 @@ def roofline_figure(result: NetworkResult) -> Figure:
 
 
 def _point_labels(points: list[tuple[int, str]]) -> tuple[str, ...]:
-    """Labels for layers (number and name) that lie together, the best first: all names, all numbers, the first."""
+    """Labels for layers (number and name) whose points lie together, the best first: all names, all numbers, the first number."""
     names = ", ".join(name for _, name in points)
     numbers = ", ".join(f"#{number}" for number, _ in points)
     first = f"#{points[0][0]}" + (f" and {len(points) - 1} more" if len(points) > 1 else "")

@@ -13,13 +13,13 @@ NONE = "\u2013"
 
 CAUSE_DEFINITIONS = {
     "compute": "useful multiply-accumulates",
-    "edge": "columns of a tile without a pixel of the image under them",
+    "edge": "columns of a tile that lie outside the image",
     "filler": "filler entries of the weight lists",
     "balance": "rows waiting for a slower row",
     "load": "waiting for the loader",
     "drain": "waiting for the drain (requantizer)",
     "fill": "filling and emptying the pipeline at the layer's start and end",
-    "overlap": "less than nothing: done before the layer ahead had ended, in cycles counted there",
+    "overlap": "negative: work done while the layer before still ran, in cycles counted for that layer",
 }
 """One line for each of ``skipstone.mapper.results.network.CAUSES``."""
 
@@ -27,7 +27,7 @@ BOUND_DEFINITIONS = {
     "compute": "most cycles go to multiply-accumulates, fillers and balance",
     "load": "most cycles wait for the loader",
     "drain": "most cycles wait for the drain",
-    "edge": "most cycles go to columns without a pixel and to the pipeline's fill",
+    "edge": "most cycles go to columns outside the image and to the pipeline's fill",
     "host": "runs on the host: no cycles and no energy are counted",
 }
 
@@ -46,7 +46,7 @@ def percent(fraction: float | None, places: int = 1) -> str:
 
 
 def nanojoules(energy_pj: float | None) -> str:
-    """Energy in nJ, with as many decimals as it takes to read it."""
+    """Energy in nJ, with more decimals for smaller values."""
     if energy_pj is None:
         return NONE
     value = energy_pj / 1000
@@ -58,7 +58,7 @@ def square_millimetres(area_um2: float) -> str:
 
 
 def microseconds(latency_us: float) -> str:
-    """A time with the unit that reads best."""
+    """A time in us, from 1000 us on in ms."""
     return f"{latency_us / 1000:,.3g} ms" if latency_us >= 1000 else f"{latency_us:,.4g} us"
 
 
@@ -74,14 +74,14 @@ def share(part: float | None, total: float | None) -> float | None:
 
 
 def skipped_words_share(layer: LayerResult) -> float | None:
-    """Of the words that the layer would load without zeros, those that it does not."""
+    """Skipped words over the words that the layer would load if no weight were zero; None where they are not counted."""
     if layer.skipped_words is None or layer.loaded_words is None:
         return None
     return share(layer.skipped_words, layer.skipped_words + layer.loaded_words)
 
 
 def trained(layer: LayerResult) -> bool:
-    """Whether the layer's weights are the network's: pools and copies are computed with weights of the mapper's making."""
+    """Whether the layer's weights come from the network; those of pools and copies are the mapper's."""
     return bool(layer.weights) and layer.kind in ("conv", "depthwise", "gemm", "transposed_conv")
 
 
@@ -90,7 +90,7 @@ def tile_text(layer: LayerResult) -> str:
 
 
 def outputs_text(layer: LayerResult) -> str:
-    """Whether the RTL's outputs were the reference's."""
+    """Whether the RTL's outputs equal the reference's; a dash where the RTL did not run."""
     return NONE if layer.outputs_equal is None else "equal" if layer.outputs_equal else "DIFFER"
 
 
@@ -100,7 +100,7 @@ def speedup(result: NetworkResult) -> float | None:
 
 
 def utilization(result: NetworkResult) -> float | None:
-    """Useful multiply-accumulates of all layers over PEs times the network's cycles."""
+    """Useful multiply-accumulates of all layers over PEs times the network's cycles; None where the array does nothing."""
     if not result.total_cycles:
         return None
     return sum((layer.utilization or 0.0) * (layer.model_cycles or 0) for layer in result.layers) / result.total_cycles
@@ -111,7 +111,7 @@ def macs(layers: Iterable[LayerResult]) -> int:
 
 
 def skipped_text(result: NetworkResult) -> str:
-    """What zeros save, and what is lost in waiting, in the whole network."""
+    """Multiply-accumulates and load words of the network that zeros save; empty where there are none."""
     on_array = [layer for layer in result.layers if not layer.on_host]
     all_macs, skipped_macs = macs(on_array), sum(layer.skipped_macs or 0 for layer in on_array)
     skipped_words = sum(layer.skipped_words or 0 for layer in on_array)
@@ -125,7 +125,7 @@ def skipped_text(result: NetworkResult) -> str:
 
 
 def search_text(result: NetworkResult) -> str:
-    """What the mapper looked at."""
+    """How many mappings the mapper compared; empty where the result does not tell."""
     if not result.search:
         return ""
     return (
@@ -135,7 +135,7 @@ def search_text(result: NetworkResult) -> str:
 
 
 def weights_text(result: NetworkResult) -> str:
-    """How weights are coded, and by what they are multiplied where that is not an integer multiplier."""
+    """The code and width of the weights, and the multiplier unless both are linear."""
     multiplier = result.parameters.get("multiplier", "linear")
     if result.weight_code == multiplier == "linear":
         return f"weights {result.weight_bits} bits"
@@ -164,7 +164,7 @@ def cause_cycles(result: NetworkResult) -> dict[str, float]:
 
 
 def bound_layers(result: NetworkResult) -> dict[str, int]:
-    """Cycles in layers with each bound, most first."""
+    """Cycles of the array's layers by their bound, most cycles first."""
     cycles: dict[str, int] = {}
     for layer in result.layers:
         if not layer.on_host:
@@ -173,8 +173,12 @@ def bound_layers(result: NetworkResult) -> dict[str, int]:
 
 
 def verified(result: NetworkResult) -> bool | None:
-    """True: on every layer of the array, the RTL's cycles and outputs were the model's. False: on some layer, or in
-    total, they were not. None: the RTL did not run on every layer, and where it ran all was equal."""
+    """Whether the RTL agrees with the model.
+
+    Returns:
+        True: cycles and outputs are equal on every layer of the array. False: they differ on some layer or in total. None: the
+        RTL did not run on every layer, and is equal where it ran.
+    """
     on_array = [layer for layer in result.layers if not layer.on_host]
     if any(layer.outputs_equal is False or layer.rtl_cycles not in (None, layer.model_cycles) for layer in on_array):
         return False
@@ -186,6 +190,7 @@ def verified(result: NetworkResult) -> bool | None:
 
 
 def verification_text(result: NetworkResult) -> str:
+    """The verdict of :func:`verified` in words, with the layers that differ."""
     on_array = [layer for layer in result.layers if not layer.on_host]
     images = f"{result.images_verified} image" + ("s" if result.images_verified != 1 else "")
     verdict = verified(result)
@@ -232,15 +237,16 @@ def accuracy_text(result: NetworkResult) -> str:
 
 
 def time_text(result: NetworkResult) -> str:
-    """How long one input takes at which clock, and the clock that synthesis allows."""
+    """The time of one input, its clock, and the clock that synthesis allows; empty where there is none."""
     if result.latency_us is None or result.frequency_mhz is None:
         return ""
-    most = "" if result.fmax_mhz is None else f" (synthesis allows {result.fmax_mhz:,.4g})"
-    return f"{microseconds(result.latency_us)} for one input at {result.frequency_mhz:,.4g} MHz{most}"
+    limit = "" if result.fmax_mhz is None else f" (synthesis allows {result.fmax_mhz:,.4g})"
+    return f"{microseconds(result.latency_us)} for one input at {result.frequency_mhz:,.4g} MHz{limit}"
 
 
 def summary_rows(result: NetworkResult) -> list[tuple[str, str]]:
-    """The summary as names and values, in reading order. What is not known is left out; calibration never is."""
+    """The summary as names and values, in reading order. Values that the result lacks are left out, except the
+    calibration."""
     factor = speedup(result)
     rows = [
         ("network", result.network),

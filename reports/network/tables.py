@@ -27,7 +27,7 @@ SHOWN_CAUSES = tuple(cause for cause in CAUSES if cause != "overlap")
 
 
 def layer_table(result: NetworkResult) -> Table:
-    """One row a layer and a total. RTL cycles and outputs have columns only where the RTL ran on some layer."""
+    """A row for each layer, and a total. RTL cycles and outputs have columns only if the RTL ran on some layer."""
     rtl = any(layer.rtl_cycles is not None or layer.outputs_equal is not None for layer in result.layers)
     table = Table(
         title=cell(f"{result.network} on {result.design}"),
@@ -69,7 +69,7 @@ def layer_table(result: NetworkResult) -> Table:
 
 
 def why_table(result: NetworkResult) -> Table:
-    """Why each layer takes its cycles: what its zeros save, and the share of its cycles that each cause takes."""
+    """A row for each layer: what its zeros save, and the share of its cycles that each cause takes."""
     table = Table(
         title=cell("why: what zeros save, and where the cycles go"),
         box=box.SIMPLE_HEAD,
@@ -78,7 +78,7 @@ def why_table(result: NetworkResult) -> Table:
         show_edge=False,
         show_footer=True,
         caption="of: share of all MACs, and of all words to load; then shares of the layer's cycles, by cause "
-        "(fill: less what was done before the layer ahead had ended)",
+        "(fill: less the overlap with the layer before)",
     )
     on_array = [layer for layer in result.layers if not layer.on_host]
     skipped_macs = sum(layer.skipped_macs or 0 for layer in on_array)
@@ -110,7 +110,7 @@ def why_table(result: NetworkResult) -> Table:
 
 
 def summary_table(result: NetworkResult) -> Table:
-    """Totals, speed-up over dense, accuracy, verification, calibration and technology, one a row."""
+    """Totals, speed-up over dense, accuracy, verification, calibration and technology, each in a row."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -121,7 +121,7 @@ def summary_table(result: NetworkResult) -> Table:
 
 
 def energy_table(result: NetworkResult) -> Table:
-    """Energy of the whole network by part, the largest first, with shares."""
+    """Energy of the network by part, the largest part first, with shares."""
     parts = energy_by_part(result)
     total = sum(parts.values())
     table = Table(box=box.SIMPLE_HEAD, show_footer=True, caption=cell(result.technology or "technology not stated"))
@@ -134,12 +134,12 @@ def energy_table(result: NetworkResult) -> Table:
 
 
 def cell(text: str, style: str = "") -> Text:
-    """A name as it is: no markup is read in it, and what a terminal would act on is replaced."""
+    """A text that is shown as it is: not read as markup, its control characters replaced."""
     return Text("".join(c if c.isprintable() or c == "\n" else "�" for c in text), style=style)
 
 
 def _cycles(layer: LayerResult, cause: str) -> float | None:
-    """Cycles of a shown cause; ``overlap``, which is negative, is taken off the fill that it shortens."""
+    """Cycles of a shown cause, fill less the overlap that shortens it; None on the host."""
     if layer.on_host:
         return None
     return layer.cycles_by_cause[cause] + (layer.cycles_by_cause["overlap"] if cause == "fill" else 0.0)

@@ -367,8 +367,8 @@ def _row_table(timeline: Timeline, layer: int) -> Grid:
 def _cut_text(cut: Sequence[LayerSpan]) -> str:
     if not cut:
         return ""
-    left = sum(span.tiles - span.recorded for span in cut)
-    return f"Of {len(cut)} layers only the first tiles are recorded, {left:,} tiles are not (grey). "
+    missing = sum(span.tiles - span.recorded for span in cut)
+    return f"Of {len(cut)} layers only the first tiles are recorded, {missing:,} tiles are not (grey). "
 
 
 def _time_text(result: NetworkResult) -> str:

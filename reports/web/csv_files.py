@@ -13,21 +13,21 @@ from skipstone.reports.web.figures import Numbers, Value
 
 
 def csv_text(numbers: Numbers) -> str:
-    """A header and one line a row. Floats have all their digits, and what is not known is empty."""
+    """A header and a line for each row. Floats have all their digits; None is an empty field."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(numbers.header)
-    writer.writerows([_written(value) for value in row] for row in numbers.rows)
+    writer.writerows([_field(value) for value in row] for row in numbers.rows)
     return text.getvalue()
 
 
 def data_folder(page: Path) -> Path:
-    """Where the CSV files of ``page`` lie."""
+    """The folder of a page's CSV files."""
     return page.with_name(f"{page.stem}_data")
 
 
-def _written(value: Value) -> str | int:
-    """A text that a spreadsheet would take for a formula gets an apostrophe: names come from files of others."""
+def _field(value: Value) -> str | int:
+    """A value for the CSV file. A text that a spreadsheet would read as a formula gets an apostrophe."""
     if value is None:
         return ""
     if isinstance(value, float):

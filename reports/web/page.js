@@ -114,7 +114,7 @@ const Skipstone = (() => {
     }
   }
 
-  // Shows the traces of one key alone.
+  // Shows only the traces of a key.
   function choose(figure, index) {
     chosen.set(figure.name, index);
     const away = hidden.get(figure.name);
@@ -129,7 +129,7 @@ const Skipstone = (() => {
       select.addEventListener("change", async () => {
         choose(figure, Number(select.value));
         await draw(figure);
-        whole(figure);
+        rememberRanges(figure);
       });
     }
   }
@@ -137,20 +137,20 @@ const Skipstone = (() => {
   // Zoom --------------------------------------------------------------------------------------------------------------
 
   // Remembers the ranges that show everything.
-  function whole(figure) {
+  function rememberRanges(figure) {
     const now = element(figure.name)._fullLayout;
-    figure.whole = {};
-    for (const axis of ["xaxis", "yaxis"]) if (now[axis]) figure.whole[axis] = [...now[axis].range];
+    figure.ranges = {};
+    for (const axis of ["xaxis", "yaxis"]) if (now[axis]) figure.ranges[axis] = [...now[axis].range];
   }
 
-  // Ranges are kept inside the whole; "in" and "out" go about the middle.
+  // The new range stays inside the one that shows everything; "in" and "out" keep the middle.
   function zoom(figure, what) {
     const plot = element(figure.name);
     const change = {};
     for (const axis of ["xaxis", "yaxis"]) {
       const now = plot._fullLayout[axis];
       if (!now || now.fixedrange) continue;
-      const all = figure.whole[axis];
+      const all = figure.ranges[axis];
       const sign = Math.sign(all[1] - all[0]);
       const [low, high] = [Math.min(...all), Math.max(...all)];
       const [from, to] = [Math.min(...now.range), Math.max(...now.range)];
@@ -173,7 +173,7 @@ const Skipstone = (() => {
 
   const nothing = (value) => value === null || value === undefined || Number.isNaN(value);
 
-  // The points that hover can tell about: per trace, their indices. Bars without length are passed over.
+  // The points that have a hover label: their indices by trace. Bars without length are left out.
   function reachable(plot) {
     const lists = [];
     plot._fullData.forEach((trace, curve) => {
@@ -192,7 +192,7 @@ const Skipstone = (() => {
   const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
   const places = new Map();
 
-  // Along the points of a trace with one pair of arrows, from trace to trace with the other; in a heat map in both directions.
+  // One pair of arrows goes along the points of a trace, the other from trace to trace; in a heat map both go along the cells.
   function step(figure, [down, right]) {
     const plot = element(figure.name);
     const lists = reachable(plot);
@@ -283,7 +283,7 @@ const Skipstone = (() => {
     window.setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   }
 
-  // As on a page of paper: light colours, and the keys as a legend in the image.
+  // As an image for paper: in light colours, with the keys as a legend.
   async function picture(figure, format) {
     const plot = element(figure.name);
     const width = Math.max(plot.clientWidth, 900);
@@ -359,7 +359,7 @@ const Skipstone = (() => {
     bindChoices();
     for (const figure of figures) {
       await draw(figure);
-      whole(figure);
+      rememberRanges(figure);
       bindArrows(figure);
     }
     let narrow = window.innerWidth < NARROW;

@@ -22,7 +22,7 @@ SPACE: dict[str, tuple[Any, ...]] = {
     "prune": ("none", "unstructured:0.5", "<b>block & 4</b>"),
     "weight_bits": (8,),
 }
-KEPT = {"none": 1.0, "unstructured:0.5": 0.5, "<b>block & 4</b>": 0.3}
+NONZERO_SHARES = {"none": 1.0, "unstructured:0.5": 0.5, "<b>block & 4</b>": 0.3}
 
 
 def exploration(
@@ -32,15 +32,15 @@ def exploration(
     points = []
     for number, choice in enumerate(itertools.product(*SPACE.values())):
         parameters = dict(zip(SPACE, choice, strict=True))
-        kept = KEPT[parameters["prune"]]
+        nonzero = NONZERO_SHARES[parameters["prune"]]
         pes = parameters["rows"] * parameters["cols"]
-        cycles = float(round(4_000_000 * kept / pes * (1.2 if parameters["windows"] == 2 else 1.0) + 2_000))
+        cycles = float(round(4_000_000 * nonzero / pes * (1.2 if parameters["windows"] == 2 else 1.0) + 2_000))
         metrics = {
             "cycles": cycles,
             "latency_us": cycles / 100,
-            "energy_pj": 8e6 * kept + 40 * cycles + 900.0 * pes,
+            "energy_pj": 8e6 * nonzero + 40 * cycles + 900.0 * pes,
             "area_um2": 4e5 + 2500.0 * pes * parameters["windows"],
-            "accuracy": round(0.92 - 0.1 * (1 - kept), 4),
+            "accuracy": round(0.92 - 0.1 * (1 - nonzero), 4),
         }
         violations = {
             each.name: each.violation(metrics[each.name]) for each in constraints if each.violation(metrics[each.name])
@@ -48,7 +48,7 @@ def exploration(
         points.append(
             ExplorationPoint(number, f"{parameters['rows']}x{parameters['cols']}", parameters, metrics, violations)
         )
-    made = ExplorationResult(
+    result = ExplorationResult(
         network="resnet8_fashion",
         sampler="NSGA-II",
         seed=0,
@@ -70,7 +70,7 @@ def exploration(
         hypervolume=((10, 0.5), (50, 0.99), (100, 1.0)),
         importance={each.name: {"rows": 0.5, "cols": 0.3, "prune": 0.2} for each in OBJECTIVES},
     )
-    return dataclasses.replace(made, **changes)
+    return dataclasses.replace(result, **changes)
 
 
 def impossible() -> ExplorationResult:
@@ -81,26 +81,27 @@ def impossible() -> ExplorationResult:
 
 def without_accuracy(count: int | None = None) -> ExplorationResult:
     """Three objectives, no constraint, no data; the first ``count`` points."""
-    made = exploration((), count)
+    result = exploration((), count)
     points = [
         dataclasses.replace(point, metrics={name: value for name, value in point.metrics.items() if name != "accuracy"})
-        for point in made.points
+        for point in result.points
     ]
     objectives = OBJECTIVES[:3]
     empty = {"hypervolume": (), "importance": {}, "problems": {}} if not points else {}
     return dataclasses.replace(
-        made, objectives=objectives, points=marked(points, objectives), reference={}, ideal={}, **empty
+        result, objectives=objectives, points=marked(points, objectives), reference={}, ideal={}, **empty
     )
 
 
 def marked(points: list[ExplorationPoint], objectives: tuple[Objective, ...]) -> tuple[ExplorationPoint, ...]:
-    """The points with ``on_front`` by its definition: feasible, and no feasible one at least as good in all and better in one."""
+    """The points with ``on_front`` by its definition: feasible, and no other feasible point is at least as good in all
+    objectives and better in one."""
 
     def losses(point: ExplorationPoint) -> list[float]:
         return [(-1 if each.direction == "maximize" else 1) * point.metrics[each.name] for each in objectives]
 
-    def beats(one: ExplorationPoint, other: ExplorationPoint) -> bool:
-        pairs = list(zip(losses(one), losses(other), strict=True))
+    def beats(first: ExplorationPoint, second: ExplorationPoint) -> bool:
+        pairs = list(zip(losses(first), losses(second), strict=True))
         return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
 
     feasible = [point for point in points if point.feasible]

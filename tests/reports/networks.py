@@ -43,7 +43,7 @@ ENERGY_SHARES = {
     "loader": 0.04,
     "leakage": 0.02,
 }
-COMPONENTS = {  # of each part: what acts, and what it does
+COMPONENTS = {  # of each part: component and action
     "pe": ("PE", "multiply-accumulate"),
     "windows": ("windows", "read"),
     "accumulators": ("accumulators", "add"),
@@ -101,7 +101,7 @@ def layer(
     cycles = int(sum(causes))
     energy = 40.0 * causes[0] + 11.0 * cycles
     row = int(causes[0])
-    made = LayerResult(
+    result = LayerResult(
         name=name,
         kind=kind,
         on_host=False,
@@ -134,7 +134,7 @@ def layer(
         ),
         row_entries=tuple((row + index, row // 2, index) for index in range(8)),
     )
-    return dataclasses.replace(made, **changes)
+    return dataclasses.replace(result, **changes)
 
 
 def host_layer(name: str = "softmax", kind: str = "softmax", macs: int = 0) -> LayerResult:
@@ -170,7 +170,7 @@ def host_layer(name: str = "softmax", kind: str = "softmax", macs: int = 0) -> L
 def network(layers: tuple[LayerResult, ...], **changes: Any) -> NetworkResult:
     cycles = sum(layer.model_cycles or 0 for layer in layers)
     ran = any(layer.rtl_cycles is not None for layer in layers)
-    made = NetworkResult(
+    result = NetworkResult(
         network="resnet8_fashion",
         design="wide",
         parameters=PARAMETERS,
@@ -197,7 +197,7 @@ def network(layers: tuple[LayerResult, ...], **changes: Any) -> NetworkResult:
         power_mw=12.5,
         memories=MEMORIES,
     )
-    return dataclasses.replace(made, **changes)
+    return dataclasses.replace(result, **changes)
 
 
 def resnet8(rtl: bool = True, **changes: Any) -> NetworkResult:

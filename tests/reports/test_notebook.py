@@ -78,28 +78,28 @@ class Balanced(HTMLParser):
 
 
 def test_layers_are_rows() -> None:
-    made = RESULT.to_frame()
-    assert made["name"].tolist() == [each.name for each in RESULT.layers]
-    on_array = made[~made["on_host"]]
+    frame = RESULT.to_frame()
+    assert frame["name"].tolist() == [each.name for each in RESULT.layers]
+    on_array = frame[~frame["on_host"]]
     assert on_array["model_cycles"].sum() == RESULT.total_cycles
     assert on_array["energy_pj"].sum() == pytest.approx(RESULT.total_energy_pj)
     causes = on_array[[f"{cause}_cycles" for cause in CAUSES]].sum(axis=1)
     assert causes.tolist() == pytest.approx(on_array["model_cycles"].tolist())
-    parts = on_array[[name for name in made if name.endswith("_energy_pj")]].sum(axis=1)
+    parts = on_array[[name for name in frame if name.endswith("_energy_pj")]].sum(axis=1)
     assert parts.tolist() == pytest.approx(on_array["energy_pj"].tolist())
-    assert made.loc[0, ["tile_height", "tile_width"]].tolist() == [4, 8]
-    assert all(name.replace("_", "").isalnum() for name in made)
+    assert frame.loc[0, ["tile_height", "tile_width"]].tolist() == [4, 8]
+    assert all(name.replace("_", "").isalnum() for name in frame)
     assert RESULT.layers[0].to_frame()["model_cycles"].tolist() == [RESULT.layers[0].model_cycles]
 
 
 def test_points_are_rows() -> None:
     result = exploration()
-    made = result.to_frame()
-    assert len(made) == len(result.points)
-    assert made["on_front"].sum() == sum(point.on_front for point in result.points)
-    cheap = made[made["feasible"] & (made["rows"] == 8)]
+    frame = result.to_frame()
+    assert len(frame) == len(result.points)
+    assert frame["on_front"].sum() == sum(point.on_front for point in result.points)
+    cheap = frame[frame["feasible"] & (frame["rows"] == 8)]
     assert cheap["number"].tolist() == [p.number for p in result.points if p.feasible and p.parameters["rows"] == 8]
-    assert made["energy_pj"].tolist() == [point.metrics["energy_pj"] for point in result.points]
+    assert frame["energy_pj"].tolist() == [point.metrics["energy_pj"] for point in result.points]
 
 
 def test_layers_and_steps_of_a_compression() -> None:
@@ -110,13 +110,13 @@ def test_layers_and_steps_of_a_compression() -> None:
 
 
 def test_points_of_a_sensitivity() -> None:
-    made = SENSITIVITY.to_frame()
-    assert made[made["what"] == "sparsity"]["cycles_saved"].tolist() == [1000]
+    frame = SENSITIVITY.to_frame()
+    assert frame[frame["what"] == "sparsity"]["cycles_saved"].tolist() == [1000]
 
 
 def test_differences_of_a_verification() -> None:
-    made = VERIFICATION.to_frame()
-    assert "expected 4, got 5" in made.set_index("name").loc["conv1", "difference"]
+    frame = VERIFICATION.to_frame()
+    assert "expected 4, got 5" in frame.set_index("name").loc["conv1", "difference"]
     assert "DIFFERS" not in VERIFICATION._repr_html_()
     wrong = dataclasses.replace(RESULT, layers=(layer("conv1", outputs_equal=False),))
     assert "DIFFER" in dataclasses.replace(VERIFICATION, result=wrong)._repr_html_()

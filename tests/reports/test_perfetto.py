@@ -79,22 +79,22 @@ def test_times_and_amounts_are_the_timelines():
     events = events_of(timeline)
     units = (LOADER, DRAIN, *range(timeline.design.rows), *(SLOTS - slot for slot in range(timeline.design.windows)))
     for unit in units:
-        mine = [event for event in timeline.events if event.unit == unit]
+        expected = [event for event in timeline.events if event.unit == unit]
         traced = of_thread(events, unit)
-        assert len(traced) == len(mine) > 0
-        for got, event in zip(traced, mine, strict=True):
+        assert len(traced) == len(expected) > 0
+        for slice_, event in zip(traced, expected, strict=True):
             span = timeline.layers[event.layer]
             start = 424 if event.layer < 2 else 1000 - 2 * span.segment_begin
-            assert round(got["ts"] * 1000) == start + 2 * event.begin
-            assert round(got["dur"] * 1000) == 2 * (event.end - event.begin)
-            assert got["cat"] == event.kind
-            args = got["args"]
+            assert round(slice_["ts"] * 1000) == start + 2 * event.begin
+            assert round(slice_["dur"] * 1000) == 2 * (event.end - event.begin)
+            assert slice_["cat"] == event.kind
+            args = slice_["args"]
             assert (args["layer"], args["cycle"], args["cycles"]) == (span.name, event.begin, event.end - event.begin)
             assert (args["pass"], args["tile y"], args["tile x"]) == span.place(event.tile)
             if event.kind in (LOAD, HELD, ISSUE):
                 assert args["window"] == event.window
                 assert args["entries" if event.kind == ISSUE else "words"] == event.amount
-                assert got["name"] == span.name
+                assert slice_["name"] == span.name
 
 
 def test_layers_have_their_cycles():
@@ -133,15 +133,15 @@ def test_microseconds_are_read_back_by_cutting_and_by_rounding(ns):
     assert math.isclose(value, ns / 1000, rel_tol=1e-15)
 
 
-def test_what_is_left_out_is_said():
+def test_the_metadata_names_what_is_left_out():
     timeline = three_layers(limit=60)
     metadata = trace_metadata(timeline, TIME)
     recorded, tiles = timeline.layers[0].recorded, timeline.layers[0].tiles
     assert recorded < tiles == 12
     assert metadata["left_out"][0] == f"layer 'first': the first {recorded} of 12 tiles are recorded"
-    left = [event for event in events_of(timeline) if event.get("cat") == LEFT_OUT]
-    assert {event["args"]["tiles"] for event in left if event["args"]["layer"] == "first"} == {tiles - recorded}
-    assert all("limit" in event["args"]["what"] for event in left)
+    left_out = [event for event in events_of(timeline) if event.get("cat") == LEFT_OUT]
+    assert {event["args"]["tiles"] for event in left_out if event["args"]["layer"] == "first"} == {tiles - recorded}
+    assert all("limit" in event["args"]["what"] for event in left_out)
     assert trace_metadata(three_layers(), TIME)["left_out"] == []
 
 

@@ -55,10 +55,10 @@ def test_no_colour_is_named() -> None:
 
 
 def test_frame_has_all_columns_in_order() -> None:
-    made = frame([{"a": 1, "b": 2.5}, {"a": 3, "c": "x"}])
-    assert list(made.columns) == ["a", "b", "c"]
-    assert made["a"].tolist() == [1, 3]
-    assert made["b"].isna().tolist() == [False, True]
+    table = frame([{"a": 1, "b": 2.5}, {"a": 3, "c": "x"}])
+    assert list(table.columns) == ["a", "b", "c"]
+    assert table["a"].tolist() == [1, 3]
+    assert table["b"].isna().tolist() == [False, True]
     assert len(frame([])) == 0
 
 

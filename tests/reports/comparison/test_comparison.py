@@ -1,4 +1,4 @@
-"""Comparisons: layers are matched by name over merges, sums stay sums, and only what differs is said to differ."""
+"""Comparisons: layers are matched by name across merges, sums stay sums, and only differing options are listed."""
 
 from __future__ import annotations
 
@@ -32,35 +32,35 @@ def test_each_layer_is_compared_once_however_runs_group_them(order, cuts, others
         ends = [0, *sorted(where), 6]
         return tuple(merged(*order[a:b]) for a, b in itertools.pairwise(ends))
 
-    found = compare([("one", network(grouped(cuts))), ("two", network(grouped(others)))])
-    names = [name for one in found.layers for name in one.name.split("+")]
+    comparison = compare([("one", network(grouped(cuts))), ("two", network(grouped(others)))])
+    names = [name for compared in comparison.layers for name in compared.name.split("+")]
     assert sorted(names) == list("abcdef")
-    assert len(found.layers) == len(cuts & others) + 1
-    for one in found.layers:
-        assert [cost.cycles for cost in one.costs if cost] == [10 * len(one.name.split("+"))] * 2
-        assert all(math.isclose(sum(c.cycles_by_cause.values()), c.cycles) for c in one.costs if c)
+    assert len(comparison.layers) == len(cuts & others) + 1
+    for compared in comparison.layers:
+        assert [cost.cycles for cost in compared.costs if cost] == [10 * len(compared.name.split("+"))] * 2
+        assert all(math.isclose(sum(c.cycles_by_cause.values()), c.cycles) for c in compared.costs if c)
 
 
 def test_layers_that_a_run_lacks_are_none() -> None:
-    found = compare([("one", network((merged("a"), merged("b")))), ("two", network((merged("b"), merged("c"))))])
-    assert {one.name: [cost is not None for cost in one.costs] for one in found.layers} == {
+    comparison = compare([("one", network((merged("a"), merged("b")))), ("two", network((merged("b"), merged("c"))))])
+    assert {each.name: [cost is not None for cost in each.costs] for each in comparison.layers} == {
         "a": [True, False],
         "b": [True, True],
         "c": [False, True],
     }
-    assert found.common == 1
+    assert comparison.common == 1
 
 
 def test_only_what_differs_is_listed() -> None:
     first = network((layer(),))
     second = network((layer(),), design="edge", parameters=PARAMETERS | {"cols": 16}, pruning="none")
-    found = compare([("one", first), ("two", second)])
-    assert {one.name: one.values for one in found.differences} == {
+    comparison = compare([("one", first), ("two", second)])
+    assert {difference.name: difference.values for difference in comparison.differences} == {
         "pruning": (first.pruning, "none"),
         "design": ("wide", "edge"),
         "cols": (32, 16),
     }
-    assert ("rows", 8) in found.same
+    assert ("rows", 8) in comparison.same
 
 
 def test_speed_up_is_over_the_first_run_and_not_over_another_network() -> None:
@@ -78,12 +78,12 @@ def test_one_result_is_no_comparison() -> None:
 
 
 def test_what_only_the_host_runs_is_left_out() -> None:
-    found = compare([("one", network((layer(), host_layer()))), ("two", network((layer(), host_layer())))])
-    assert [one.name for one in found.layers] == ["conv1"]
+    comparison = compare([("one", network((layer(), host_layer()))), ("two", network((layer(), host_layer())))])
+    assert [each.name for each in comparison.layers] == ["conv1"]
 
 
 def test_differences_by_cause_add_up(tmp_path: Path) -> None:
-    slower = network(tuple(layer(one, causes=(80, 10, 0, 20, 10, 5, 5, -3)) for one in "ab"))
+    slower = network(tuple(layer(name, causes=(80, 10, 0, 20, 10, 5, 5, -3)) for name in "ab"))
     write_comparison(compare([("one", network((layer("a"), layer("b")))), ("two", slower)]), tmp_path / "c.html")
     figure = Page(tmp_path / "c.html").figures()["difference_1"]
     for index in range(2):

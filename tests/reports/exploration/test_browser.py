@@ -32,38 +32,38 @@ def browser() -> Iterator[Any]:
         opened.close()
 
 
-def opened(browser: Any, path: Path, result: ExplorationResult, width: int, scheme: str, said: list[str]) -> Any:
-    """The page of a result, drawn; what the console says is added to ``said``."""
+def opened(browser: Any, path: Path, result: ExplorationResult, width: int, scheme: str, console: list[str]) -> Any:
+    """The page of a result, drawn; console messages are added to ``console``."""
     write_exploration(result, path)
     page = browser.new_context(viewport={"width": width, "height": 1000}, color_scheme=scheme).new_page()
     page.set_default_timeout(120_000)  # of a busy machine
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("console", lambda message: console.append(message.text))
+    page.on("pageerror", lambda error: console.append(str(error)))
     page.goto(path.as_uri())
     page.wait_for_selector(f"html[data-{'explored' if result.points else 'drawn'}]", state="attached")
     return page
 
 
 @pytest.fixture(scope="module")
-def one_page(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, list[str]]]:
-    said: list[str] = []
-    page = opened(browser, tmp_path_factory.mktemp("page") / "exploration.html", RESULT, 1400, "light", said)
-    yield page, said
+def shared_page(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, list[str]]]:
+    console: list[str] = []
+    page = opened(browser, tmp_path_factory.mktemp("page") / "exploration.html", RESULT, 1400, "light", console)
+    yield page, console
     page.context.close()
 
 
 @pytest.fixture
-def page(one_page: tuple[Any, list[str]]) -> Iterator[Any]:
-    """The page of ``RESULT`` with nothing filtered; what the console says fails the test at its end."""
-    page, said = one_page
+def page(shared_page: tuple[Any, list[str]]) -> Iterator[Any]:
+    """The page of ``RESULT`` with nothing filtered; console messages fail the test at its end."""
+    page, console = shared_page
     for name, value in (("axis-x", "cycles"), ("axis-y", "energy_pj")):
         page.locator(f"#{name}").select_option(value)
     if page.locator("#points-table th[data-key=number]").get_attribute("aria-sort") != "ascending":
         page.locator("#points-table th[data-key=number] button").click()
     page.get_by_role("button", name="Show all").click()
-    left(page, RESULT, lambda point: True)
+    filtered(page, RESULT, lambda point: True)
     yield page
-    assert said == []
+    assert console == []
 
 
 def shown(page: Any) -> list[int]:
@@ -71,14 +71,14 @@ def shown(page: Any) -> list[int]:
     return [int(text) for text in page.locator("#points-table tbody tr[data-index] th").all_inner_texts()]
 
 
-def left(page: Any, result: ExplorationResult, keep: Callable[[ExplorationPoint], bool]) -> list[int]:
-    """What the table shows, once compared with what Python keeps: by number, by count, and as dimmed marks."""
-    kept = [point for point in result.points if keep(point)]
-    front = sum(point.on_front for point in kept)
-    says = f"{len(kept)} of {len(result.points)} points, {front} on the front"
-    page.wait_for_function("text => document.getElementById('filter-count').textContent === text", arg=says)
+def filtered(page: Any, result: ExplorationResult, keep: Callable[[ExplorationPoint], bool]) -> list[int]:
+    """Numbers in the table, once table, count and marks that are not dimmed agree with the points that ``keep`` accepts."""
+    remaining = [point for point in result.points if keep(point)]
+    front = sum(point.on_front for point in remaining)
+    count = f"{len(remaining)} of {len(result.points)} points, {front} on the front"
+    page.wait_for_function("text => document.getElementById('filter-count').textContent === text", arg=count)
     numbers = shown(page)
-    assert sorted(numbers) == [point.number for point in kept]
+    assert sorted(numbers) == [point.number for point in remaining]
     selected = page.evaluate(
         """() => document.getElementById("front-plot").data.slice(1).flatMap(
           (trace) => trace.selectedpoints ? trace.selectedpoints.map((at) => trace.customdata[at]) : trace.customdata)"""
@@ -117,8 +117,8 @@ def place(page: Any, point: ExplorationPoint, x: str, y: str) -> tuple[float, fl
 def test_plots_are_drawn_and_fit(
     browser: Any, tmp_path: Path, make: Callable[[], ExplorationResult], width: int, scheme: str
 ) -> None:
-    result, said = make(), []
-    page = opened(browser, tmp_path / "exploration.html", result, width, scheme, said)
+    result, console = make(), []
+    page = opened(browser, tmp_path / "exploration.html", result, width, scheme, console)
     assert page.locator(".plot.js-plotly-plot").count() == page.locator(".plot").count() >= (2 if result.points else 0)
     assert page.evaluate("document.documentElement.scrollWidth") == width
     assert page.locator("#front-plot .scatterlayer .point").count() == len(result.points)
@@ -127,7 +127,7 @@ def test_plots_are_drawn_and_fit(
     else:
         assert page.get_by_role("alert").count() == 0
     page.context.close()
-    assert said == []
+    assert console == []
 
 
 def test_hover_and_click(page: Any) -> None:
@@ -164,19 +164,19 @@ def test_box_in_the_front(page: Any) -> None:
         x, y = place(page, point, "cycles", "energy_pj")
         return x0 <= x <= x1 and y0 <= y <= y1
 
-    kept = {point.number for point in RESULT.points if inside(point)}
-    assert 0 < len(kept) < len(RESULT.points)
-    left(page, RESULT, lambda point: point.number in kept)
+    selected = {point.number for point in RESULT.points if inside(point)}
+    assert 0 < len(selected) < len(RESULT.points)
+    filtered(page, RESULT, lambda point: point.number in selected)
     page.locator("#axis-x").select_option("area_um2")
-    left(page, RESULT, lambda point: point.number in kept)
+    filtered(page, RESULT, lambda point: point.number in selected)
     page.locator("#only-front").check()
-    left(page, RESULT, lambda point: point.number in kept and point.on_front)
+    filtered(page, RESULT, lambda point: point.number in selected and point.on_front)
 
 
 def test_limits_by_keyboard(page: Any) -> None:
     page.get_by_label("cycles: at most").focus()
     page.keyboard.type("20000")
-    left(page, RESULT, lambda point: point.metrics["cycles"] <= 20_000)
+    filtered(page, RESULT, lambda point: point.metrics["cycles"] <= 20_000)
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "energy, nJ: at most"
@@ -185,12 +185,12 @@ def test_limits_by_keyboard(page: Any) -> None:
     def cheap(point: ExplorationPoint) -> bool:
         return point.metrics["cycles"] <= 20_000 and point.metrics["energy_pj"] <= 9e6
 
-    assert len(left(page, RESULT, cheap)) > 0
+    assert len(filtered(page, RESULT, cheap)) > 0
     page.locator("#filter summary").press("Enter")
     page.get_by_label("prune", exact=True).select_option("unstructured:0.5")
-    left(page, RESULT, lambda point: cheap(point) and point.parameters["prune"] == "unstructured:0.5")
+    filtered(page, RESULT, lambda point: cheap(point) and point.parameters["prune"] == "unstructured:0.5")
     page.locator("#only-feasible").press("Space")
-    left(page, RESULT, lambda p: cheap(p) and p.parameters["prune"] == "unstructured:0.5" and p.feasible)
+    filtered(page, RESULT, lambda p: cheap(p) and p.parameters["prune"] == "unstructured:0.5" and p.feasible)
 
 
 def test_box_in_the_parallel_coordinates(page: Any) -> None:
@@ -207,11 +207,11 @@ def test_box_in_the_parallel_coordinates(page: Any) -> None:
     page.mouse.move(area["x"] + x + 15, area["y"] + bottom + 5, steps=5)
     page.mouse.up()
     page.wait_for_function("() => document.querySelector('input[data-metric=cycles][data-end=max]').value !== ''")
-    most = float(page.get_by_label("cycles: at most").input_value())
+    upper_limit = float(page.get_by_label("cycles: at most").input_value())
     cycles = [point.metrics["cycles"] for point in RESULT.points]
     middle = (min(cycles) * max(cycles)) ** 0.5  # of a logarithmic axis
-    assert most == pytest.approx(middle, rel=0.05)
-    left(page, RESULT, lambda point: point.metrics["cycles"] <= most)
+    assert upper_limit == pytest.approx(middle, rel=0.05)
+    filtered(page, RESULT, lambda point: point.metrics["cycles"] <= upper_limit)
 
 
 def test_sorting(page: Any) -> None:
@@ -245,7 +245,7 @@ def test_line_of_two_metrics(page: Any) -> None:
 def test_downloads(page: Any) -> None:
     page.get_by_label("cycles: at most").fill("5000")
     expected = [point for point in RESULT.points if point.metrics["cycles"] <= 5000]
-    left(page, RESULT, lambda point: point in expected)
+    filtered(page, RESULT, lambda point: point in expected)
     with page.expect_download() as download:
         page.locator("#points-csv").press("Enter")
     rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text())))

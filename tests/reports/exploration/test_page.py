@@ -22,7 +22,7 @@ from tests.reports.pages import Page
 RESULT = exploration()
 
 
-def test_page_says_what_matters(tmp_path: Path) -> None:
+def test_the_page_has_all_parts(tmp_path: Path) -> None:
     path = tmp_path / "exploration.html"
     write_exploration(RESULT, path)
     page = Page(path)
@@ -63,7 +63,7 @@ def test_points_are_in_the_page_and_beside_it(tmp_path: Path) -> None:
     assert [row["on_front"] == "true" for row in rows] == [point.on_front for point in RESULT.points]
 
 
-def test_nothing_feasible_is_said_first(tmp_path: Path) -> None:
+def test_an_alert_says_that_no_point_is_feasible(tmp_path: Path) -> None:
     path = tmp_path / "exploration.html"
     write_exploration(impossible(), path)
     (alert,) = (each for each in Page(path).elements if each.attributes.get("role") == "alert")
@@ -74,7 +74,7 @@ def test_nothing_feasible_is_said_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("result", [without_accuracy(), without_accuracy(1), without_accuracy(0)])
-def test_small_ones_have_a_page(result: ExplorationResult, tmp_path: Path) -> None:
+def test_an_exploration_of_few_points_has_a_page(result: ExplorationResult, tmp_path: Path) -> None:
     path = tmp_path / "exploration.html"
     write_exploration(result, path)
     assert "accuracy, %" not in path.read_text(encoding="utf-8").partition('<script id="plotly">')[0]
@@ -112,14 +112,14 @@ def test_cards_can_be_worked_out(tmp_path: Path) -> None:
     result = clocked((100.0, 62.5))
     write_exploration(result, tmp_path / "exploration.html")
     text = " ".join(" ".join(Page(tmp_path / "exploration.html").texts()).split())
-    found = re.search(r"cycles / frequency_mhz = ([\d,]+) / ([\d.]+)\.", text)
-    assert found is not None
-    cycles, mhz = (float(number.replace(",", "")) for number in found.groups())
+    match = re.search(r"cycles / frequency_mhz = ([\d,]+) / ([\d.]+)\.", text)
+    assert match is not None
+    cycles, mhz = (float(number.replace(",", "")) for number in match.groups())
     least = min(point.metrics["latency_us"] for point in result.points if point.feasible)
     assert cycles / mhz == pytest.approx(least)
-    found = re.search(r"energy_pj / latency_us / 1000, while it runs: ([\d,]+) / ([\d.,]+) / 1000", text)
-    assert found is not None
-    energy, latency = (float(number.replace(",", "")) for number in found.groups())
+    match = re.search(r"energy_pj / latency_us / 1000, while it runs: ([\d,]+) / ([\d.,]+) / 1000", text)
+    assert match is not None
+    energy, latency = (float(number.replace(",", "")) for number in match.groups())
     power = min(point.metrics["power_mw"] for point in result.points if point.feasible)
     assert energy / latency / 1000 == pytest.approx(power, rel=1e-6)
     assert "images whose largest output is the label's / images = 184 / 200." in text

@@ -75,7 +75,7 @@ def test_many_parameters_share_a_column() -> None:
     assert "layer_sparsity_39" in "".join("".join(lines).split())
 
 
-def test_small_ones() -> None:
+def test_few_points() -> None:
     assert "0 points of 96 choices" in " ".join(" ".join(drawn(without_accuracy(0))).split())
     assert "accuracy" not in " ".join(drawn(without_accuracy()))
     assert "1 is on the Pareto front" in " ".join(" ".join(drawn(without_accuracy(1))).split())

@@ -1,4 +1,4 @@
-"""What an exploration's summary says, against the points themselves."""
+"""The sentences and picks of an exploration's summary, against its points."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.reports.explorations import OBJECTIVES, exploration, impossible, mark
 RESULT = exploration()
 
 
-def test_metrics_come_objectives_first_in_units_that_read_well() -> None:
+def test_objectives_are_the_first_metrics_and_units_are_readable() -> None:
     shown = metrics(RESULT)
     assert [metric.title for metric in shown] == ["cycles", "energy, nJ", "area, mm²", "accuracy, %", "latency, µs"]
     by_name = {metric.name: metric for metric in shown}
@@ -71,9 +71,9 @@ def test_counts_of_constraints() -> None:
 def test_what_constraints_cost() -> None:
     cycles, energy, area, accuracy = constraint_costs(RESULT)
     free = min(point.metrics["cycles"] for point in RESULT.points)
-    kept = min(point.metrics["cycles"] for point in RESULT.points if point.feasible)
-    assert cycles.startswith(f"fewest cycles: {kept:,.0f} (point ")
-    assert cycles.endswith(f"{100 * (kept - free) / free:.1f}% more")
+    constrained = min(point.metrics["cycles"] for point in RESULT.points if point.feasible)
+    assert cycles.startswith(f"fewest cycles: {constrained:,.0f} (point ")
+    assert cycles.endswith(f"{100 * (constrained - free) / free:.1f}% more")
     assert "nJ (point " in energy
     assert area.startswith("smallest area: nothing; the best point found, 0.480 mm², meets")
     assert accuracy.startswith("best accuracy: nothing")
@@ -95,7 +95,7 @@ def test_constraints_in_words(constraint: Constraint, text: str) -> None:
 
 def test_headline() -> None:
     assert size_of(RESULT) == 4 * 4 * 2 * 3 == len(RESULT.points)
-    feasible, front = (sum(getattr(p, what) for p in RESULT.points) for what in ("feasible", "on_front"))
+    feasible, front = (sum(getattr(p, name) for p in RESULT.points) for name in ("feasible", "on_front"))
     assert headline(RESULT) == (
         f"96 points of 96 choices costed; {feasible} meet all constraints; {front} are on the Pareto front."
     )

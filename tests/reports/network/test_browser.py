@@ -37,12 +37,12 @@ def browser() -> Iterator[Any]:
 
 
 def opened(browser: Any, path: Path, scheme: str = "light", width: int = 1400) -> Any:
-    """The page with all plots drawn; whatever the console says is in ``said`` of it."""
+    """The page with all plots drawn; console messages are in its ``messages``."""
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page.set_default_timeout(TIMEOUT_MS)
-    page.said = []
-    page.on("console", lambda message: page.said.append(message.text))
-    page.on("pageerror", lambda error: page.said.append(str(error)))
+    page.messages = []
+    page.on("console", lambda message: page.messages.append(message.text))
+    page.on("pageerror", lambda error: page.messages.append(str(error)))
     page.goto(path.as_uri())
     page.wait_for_selector("html[data-drawn]")
     return page
@@ -60,7 +60,7 @@ def wide(browser: Any, report: Path) -> Iterator[Any]:
     """One page that many tests look at; each leaves it as it was."""
     page = opened(browser, report)
     yield page
-    assert page.said == []
+    assert page.messages == []
     page.close()
 
 
@@ -94,19 +94,19 @@ def test_plots_are_drawn_and_the_console_is_silent(
     assert page.locator(".plot.js-plotly-plot").count() == plots
     assert page.evaluate("document.documentElement.dataset.drawn") == str(plots)
     backgrounds = page.eval_on_selector_all(
-        ".plot .main-svg:first-of-type", "all => all.map(one => one.style.background)"
+        ".plot .main-svg:first-of-type", "all => all.map(each => each.style.background)"
     )
     assert {text for text in backgrounds if text} == {PAPER[scheme]}
-    assert page.said == []
+    assert page.messages == []
     page.close()
 
 
 def test_a_narrow_screen_shows_all_without_sideways_scrolling(browser: Any, report: Path) -> None:
     page = opened(browser, report, "dark", width=400)
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
-    widths = page.eval_on_selector_all(".plot .main-svg", "all => all.map(one => one.getBoundingClientRect().right)")
+    widths = page.eval_on_selector_all(".plot .main-svg", "all => all.map(each => each.getBoundingClientRect().right)")
     assert max(widths) <= 400
-    assert page.said == []
+    assert page.messages == []
     page.close()
 
 
@@ -120,26 +120,26 @@ def test_the_mouse_shows_a_bar_s_numbers(wide: Any) -> None:
     wide.mouse.move(0, 0)
 
 
-def test_the_keyboard_says_what_the_mouse_shows(wide: Any) -> None:
+def test_the_keyboard_reads_out_what_the_mouse_shows(wide: Any) -> None:
     wide.focus("#cycles-plot")
-    said = wide.locator("#cycles-says")
+    live_text = wide.locator("#cycles-says")
     for key, text in (
         ("ArrowDown", "conv1; compute: 1,204 cycles"),
         ("ArrowDown", "conv2; compute: 1,840 cycles"),
         ("ArrowRight", "conv10/average_pool1; edge: 62 cycles"),
     ):
         wide.keyboard.press(key)
-        playwright.expect(said).to_have_text(text, timeout=TIMEOUT_MS)
+        playwright.expect(live_text).to_have_text(text, timeout=TIMEOUT_MS)
     wide.keyboard.press("Escape")
-    playwright.expect(said).to_have_text("")
+    playwright.expect(live_text).to_have_text("")
 
 
 def test_the_keyboard_walks_through_a_heat_map(wide: Any) -> None:
     wide.focus("#balance-plot")
-    said = wide.locator("#balance-says")
+    live_text = wide.locator("#balance-says")
     for key, text in (("ArrowRight", "row 0"), ("ArrowRight", "row 1"), ("ArrowDown", "conv2")):
         wide.keyboard.press(key)
-        playwright.expect(said).to_contain_text(text, timeout=TIMEOUT_MS)
+        playwright.expect(live_text).to_contain_text(text, timeout=TIMEOUT_MS)
     wide.keyboard.press("Escape")
 
 
@@ -153,7 +153,7 @@ def test_everything_is_reached_by_tab_and_shows_that_it_is(wide: Any) -> None:
         assert wide.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
     assert reached >= {"A", "SELECT"}
     order = wide.eval_on_selector_all(
-        "button, select, summary, .plot, .scroll, a[href]", "all => all.map(one => one.tabIndex)"
+        "button, select, summary, .plot, .scroll, a[href]", "all => all.map(each => each.tabIndex)"
     )
     assert set(order) == {0}
 
@@ -186,8 +186,8 @@ def test_the_csv_file_holds_the_numbers_unrounded(report: Path) -> None:
 
 
 def zoomed(page: Any, name: str) -> list[float]:
-    found: list[float] = page.evaluate(f"document.getElementById('{name}-plot')._fullLayout.xaxis.range")
-    return found
+    limits: list[float] = page.evaluate(f"document.getElementById('{name}-plot')._fullLayout.xaxis.range")
+    return limits
 
 
 def test_zoom_by_buttons_and_keys(wide: Any) -> None:

@@ -1,4 +1,4 @@
-"""The report page: its numbers are the result's, it loads nothing, and a name in it is only ever a name."""
+"""The report page: its numbers are the result's, it loads nothing, and names in it are text."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_one_plotly_script_and_nothing_loaded(target: Path) -> None:
     assert any("default-src 'none'" in e.attributes.get("content", "") for e in read.all("meta"))
 
 
-def test_links_and_names_inside_the_page_are_found(target: Path) -> None:
+def test_ids_are_unique_and_links_lead_to_them(target: Path) -> None:
     write_report(resnet8(), target, "why")
     read = Page(target)
     ids = [e.attributes["id"] for e in read.elements if "id" in e.attributes]
@@ -93,7 +93,7 @@ def test_the_table_holds_the_numbers(target: Path) -> None:
         assert text in texts, text
 
 
-def test_the_table_says_why(target: Path) -> None:
+def test_the_table_has_what_zeros_save(target: Path) -> None:
     first = layer(
         "a", skipped_macs=1_111, loaded_words=2_222, skipped_words=3_333, causes=(60, 0, 0, 4_000, 400, 40, 4, 0)
     )
@@ -113,21 +113,21 @@ def test_stacked_causes_add_up_to_the_layer_s_cycles(target: Path) -> None:
     write_report(result, target)
     figure = Page(target).figures()["cycles"]
     assert [trace["name"] for trace in figure["traces"]] == list(CAUSES)
-    for index, one in enumerate(result.layers):
-        assert math.isclose(sum(trace["x"][index] for trace in figure["traces"]), one.model_cycles or 0)
+    for index, each in enumerate(result.layers):
+        assert math.isclose(sum(trace["x"][index] for trace in figure["traces"]), each.model_cycles or 0)
         note = figure["layout"]["annotations"][index]
-        end = sum(value for value in one.cycles_by_cause.values() if value > 0)
+        end = sum(value for value in each.cycles_by_cause.values() if value > 0)
         assert note["x"] == end, "behind the bar, also where cycles overlap with the layer before"
-        assert note["text"] == (f"{one.model_cycles:,}" if one.model_cycles else "host")
+        assert note["text"] == (f"{each.model_cycles:,}" if each.model_cycles else "host")
 
 
 def test_stacked_parts_add_up_to_the_layer_s_energy(target: Path) -> None:
     result = resnet8()
     write_report(result, target)
     traces = Page(target).figures()["energy"]["traces"]
-    for index, one in enumerate(result.layers):
+    for index, each in enumerate(result.layers):
         total = sum(trace["x"][index] for trace in traces)
-        assert math.isclose(total, (one.energy_pj or 0) / 1000, rel_tol=1e-9)  # sums of floats, in another order
+        assert math.isclose(total, (each.energy_pj or 0) / 1000, rel_tol=1e-9)  # sums of floats, in another order
 
 
 def test_roofline_places_layers_under_its_ceilings(target: Path) -> None:
@@ -183,7 +183,7 @@ def test_explanation_is_plain_text(target: Path) -> None:
     assert "Explanation" not in Page(target).texts()
 
 
-def test_a_folder_that_is_none_leaves_nothing(tmp_path: Path) -> None:
+def test_a_missing_folder_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"none/report\.html'$"):
         write_report(resnet8(), tmp_path / "none" / "report.html")
     (tmp_path / "file").write_text("mine")

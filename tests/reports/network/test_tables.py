@@ -41,8 +41,8 @@ def test_a_network_fits_100_columns_uncut() -> None:
     lines = drawn(layer_table(result))
     assert max(map(len, lines)) <= 100
     assert not any("…" in line for line in lines)
-    for one in result.layers:
-        assert line_of(lines, one.name)[0] == one.name
+    for each in result.layers:
+        assert line_of(lines, each.name)[0] == each.name
     assert line_of(lines, "total") == ["total", "12,505,728", "15,686", "20%", "13,799", "13,799", "77.0%", "576.8"]
 
 
@@ -147,8 +147,8 @@ def test_partly_verified() -> None:
 
 def test_energy_by_part_adds_up() -> None:
     parts = {"windows": 1_000.0, "multiply-accumulate": 3_000.0}
-    one = layer("conv1", energy_pj=4_000.0, energy_by_part=parts)
-    lines = drawn(energy_table(network((one, one, host_layer()))))
+    conv = layer("conv1", energy_pj=4_000.0, energy_by_part=parts)
+    lines = drawn(energy_table(network((conv, conv, host_layer()))))
     assert line_of(lines, "multiply-accumulate") == ["multiply-accumulate", "6.00", "75.0%"]
     assert line_of(lines, "windows") == ["windows", "2.00", "25.0%"]
     assert line_of(lines, "total") == ["total", "8.00", "100.0%"]

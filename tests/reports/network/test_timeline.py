@@ -1,4 +1,4 @@
-"""The plots of the schedule: every bar against the timeline, and what is merged, left out or cut is said."""
+"""The plots of the schedule: every bar against the timeline, and captions that name what is merged, left out or cut."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_networks_lanes_show_work_and_spans():
     for index, span in enumerate(timeline.layers):
         assert (index % 2, span.load_begin, span.written + 1) in drawn
     for lane, name in enumerate(names[2:], 2):
-        covered = [cycle for at, begin, end in drawn if at == lane for cycle in range(begin, end)]
+        covered = [cycle for other, begin, end in drawn if other == lane for cycle in range(begin, end)]
         working = [
             cycle
             for event in timeline.events
@@ -50,7 +50,7 @@ def test_the_networks_lanes_show_work_and_spans():
     assert "Pauses" not in figure.caption
 
 
-def test_a_layer_shows_every_event_and_the_longest_comes_by_itself():
+def test_a_layer_shows_every_event_and_the_longest_is_chosen():
     timeline = three_layers()
     figure = layer_figure(timeline, 0, RESULT)
     events = [event for event in timeline.events if event.layer == 0]

@@ -54,7 +54,7 @@ def test_labels_never_overlap(places: list[tuple[int, int]]) -> None:
             areas.append((left, low, left + len(text) * LETTER_WIDTH, low + LABEL_HEIGHT))
     for index, (left, low, right, high) in enumerate(areas):
         for other in areas[:index]:
-            apart = (
+            separate = (
                 left >= other[2] - 1e-6 or other[0] >= right - 1e-6 or low >= other[3] - 1e-6 or other[1] >= high - 1e-6
             )
-            assert apart  # 1e-6 pixels: the same sums in another order
+            assert separate  # 1e-6 pixels: the same sums in another order

@@ -1,4 +1,4 @@
-"""A page's frame and parts: names are text wherever they stand, and tables, keys and menus are what the data says."""
+"""A page's frame and parts: names are text everywhere, and tables, keys and menus follow the data."""
 
 from __future__ import annotations
 
