@@ -56,10 +56,12 @@ def calibrate_cells(
     for number, (name, design) in enumerate(chosen.items()):
         progress(f"synthesizing {name}, {number + 1} of {len(chosen)} designs")
         made[name] = synthesized(design, liberty, library, work)
-    wanted = [point for point in points() if point.design in made]
+    measured_points = [point for point in points() if point.design in made]
     runs = []
-    for number, point in enumerate(wanted):
-        progress(f"simulating {point.crop.title} on {point.design}, {number + 1} of {len(wanted)} gate-level runs")
+    for number, point in enumerate(measured_points):
+        progress(
+            f"simulating {point.crop.title} on {point.design}, {number + 1} of {len(measured_points)} gate-level runs"
+        )
         runs.append(run_point(point, made[point.design], library, work))
     progress("a run without delays, to tell the glitches")
     glitches = glitch_factors(made[GLITCH_POINT.design], library, work)
@@ -90,10 +92,10 @@ def check_tools() -> None:
 
 def node_of(library: str) -> int:
     """The node in the library's name: sky130... is 130 nm, osu018... is 180."""
-    found = re.search(r"(?<!\d)(?:0(\d\d)|(\d\d\d?))(?!\d)", library.replace("_", " "))
-    if found is None:
+    match = re.search(r"(?<!\d)(?:0(\d\d)|(\d\d\d?))(?!\d)", library.replace("_", " "))
+    if match is None:
         raise SkipstoneError(f"the node of library '{library}' is not in its name; say it with --node NM")
-    return int(found[1]) * 10 if found[1] else int(found[2])
+    return int(match[1]) * 10 if match[1] else int(match[2])
 
 
 def run_point(point: Point, design: Synthesized, library: Library, work: Path) -> Run:
@@ -115,10 +117,10 @@ def switching_pj(component: str, measured: Measurement) -> float:
 
 def glitch_factors(design: Synthesized, library: Library, work: Path) -> dict[str, float]:
     """Energy of all transitions over that of settled ones, by component, of one layer."""
-    whole = measure(design, GLITCH_POINT.crop, library, work)
+    measured = measure(design, GLITCH_POINT.crop, library, work)
     settled = measure(design, GLITCH_POINT.crop, library, work, delays=False)
     return {
-        name: _rounded(switching_pj(name, whole) / switching_pj(name, settled))
+        name: _rounded(switching_pj(name, measured) / switching_pj(name, settled))
         for name in COMPONENTS
         if switching_pj(name, settled)
     }
@@ -139,14 +141,14 @@ def document(
     for name in COMPONENTS:
         features = STATIC[name]
         samples = {
-            quantity: [(one.design, static_value(one, name, quantity)) for one in made.values()]
+            quantity: [(synthesized.design, static_value(synthesized, name, quantity)) for synthesized in made.values()]
             for quantity in ("area_um2", "leakage_nw", "clock_pj")
         }
         quantities = {
             quantity: fit_quantity(features["clock_pj" if quantity == "clock_pj" else "area_um2"], samples[quantity])
             for quantity in samples
         }
-        timed = [(made[design].design, found[name]) for design, found in paths.items() if name in found]
+        timed = [(made[design].design, path[name]) for design, path in paths.items() if name in path]
         quantities["min_period_ns"] = fit_quantity(features["min_period_ns"], timed)
         actions, switching = fit_actions(
             name,
@@ -189,14 +191,14 @@ def document(
             ]
         ),
         "runs": [run_row(run) for run in runs],
-        "designs": [design_row(one, paths.get(name, {})) for name, one in made.items()],
+        "designs": [design_row(synthesized, paths.get(name, {})) for name, synthesized in made.items()],
     }
 
 
-def static_value(one: Synthesized, name: str, quantity: str) -> float:
+def static_value(synthesized: Synthesized, name: str, quantity: str) -> float:
     """A quantity of one instance; the glue between the blocks counts with the drain."""
-    value = float(getattr(one.powers[name], quantity))
-    return value + (float(getattr(one.powers["glue"], quantity)) if name == "drain" else 0.0)
+    value = float(getattr(synthesized.powers[name], quantity))
+    return value + (float(getattr(synthesized.powers["glue"], quantity)) if name == "drain" else 0.0)
 
 
 def modelled_pj(
@@ -256,22 +258,22 @@ def layers_left_out(
     ``samples``: layer, design, counts, and energy by component of each run."""
     rows = []
     for layer in dict.fromkeys(layer for layer, *_ in samples):
-        own = [sample for sample in samples if sample[0] == layer]
-        modelled = [0.0] * len(own)
+        layer_samples = [sample for sample in samples if sample[0] == layer]
+        modelled = [0.0] * len(layer_samples)
         for name in PE_ARRAY:
             seen = [(design, actions, pj[name]) for other, design, actions, pj in samples if other != layer]
             coefficients, _ = fit_actions(name, seen)
-            for index, (_, design, actions, _) in enumerate(own):
+            for index, (_, design, actions, _) in enumerate(layer_samples):
                 modelled[index] += sum(
                     actions[ACTIONS[name][action][0]] * evaluate(values, design)
                     for action, values in coefficients.items()
                 )
-        gates = [sum(pj.values()) for *_, pj in own]
+        gates = [sum(pj.values()) for *_, pj in layer_samples]
         errors = [model / gate - 1 for model, gate in zip(modelled, gates, strict=True)]
         rows.append(
             {
                 "layer": layer,
-                "runs": len(own),
+                "runs": len(layer_samples),
                 "gate_pj": _rounded(sum(gates)),
                 "model_pj": _rounded(sum(modelled)),
                 "error": _rounded(sum(modelled) / sum(gates) - 1),
@@ -300,25 +302,25 @@ def run_row(run: Run) -> dict[str, Any]:
     }
 
 
-def design_row(one: Synthesized, paths: Mapping[str, float]) -> dict[str, Any]:
+def design_row(synthesized: Synthesized, paths: Mapping[str, float]) -> dict[str, Any]:
     default = dataclasses.asdict(designs()["tiny"])
     return {
-        "name": one.design.name,
+        "name": synthesized.design.name,
         "differs_from_tiny": {
             key: value
-            for key, value in dataclasses.asdict(one.design).items()
+            for key, value in dataclasses.asdict(synthesized.design).items()
             if key != "name" and value != default[key]
         },
         "blocks": {
             name: {
-                "cells": one.powers[name].cells,
-                "flip_flops": one.powers[name].flip_flops,
-                "area_um2": _rounded(one.powers[name].area_um2),
-                "leakage_nw": _rounded(one.powers[name].leakage_nw),
-                "clock_pj": _rounded(one.powers[name].clock_pj),
+                "cells": synthesized.powers[name].cells,
+                "flip_flops": synthesized.powers[name].flip_flops,
+                "area_um2": _rounded(synthesized.powers[name].area_um2),
+                "leakage_nw": _rounded(synthesized.powers[name].leakage_nw),
+                "clock_pj": _rounded(synthesized.powers[name].clock_pj),
                 **({"min_period_ns": _rounded(paths[name])} if name in paths else {}),
             }
-            for name in one.powers
+            for name in synthesized.powers
         },
     }
 
@@ -334,8 +336,8 @@ def source(library: Library) -> str:
 def tools() -> dict[str, str]:
     def version(command: list[str], pattern: str) -> str:
         done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-        found = re.search(pattern, done.stdout + done.stderr)
-        return found[1] if found else "unknown"
+        match = re.search(pattern, done.stdout + done.stderr)
+        return match[1] if match else "unknown"
 
     return {
         "amaranth": metadata.version("amaranth"),

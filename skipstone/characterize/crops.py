@@ -58,7 +58,7 @@ def cropped(crop: Crop) -> tuple[QuantizedNetwork, NDArray[np.int64]]:
     """The layer as a network of its own, and its input (channels x height x width)."""
     options = CompressionOptions(prune=crop.prune, scheme=crop.scheme)
     network = _prepared(crop.network, options).compressed
-    layer = next(one for one in network.array_layers if one.name == crop.layer)
+    layer = next(candidate for candidate in network.array_layers if candidate.name == crop.layer)
     values = _activations(crop.network, options, crop.image)[layer.input][0]
     values = values[:, crop.y : crop.y + crop.height, crop.x : crop.x + crop.width]
     k = min(crop.channels, len(layer.weights))

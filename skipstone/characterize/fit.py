@@ -114,9 +114,9 @@ def nonnegative(columns: Sequence[str], rows: Sequence[Sequence[float]], measure
     # Columns of one size: the solver's tolerance is absolute.
     size = np.where(np.abs(a).max(axis=0) > 0, np.abs(a).max(axis=0), 1.0)
     solved = lsq_linear(a / size, y, bounds=(0, np.inf), method="bvls", lsq_solver="exact", tol=1e-12).x
-    found = np.where(solved > 1e-9, solved, 0.0) / size
-    errors = a @ found - 1
-    coefficients = {name: _rounded(value) for name, value in zip(columns, found, strict=True) if value > 0}
+    solution = np.where(solved > 1e-9, solved, 0.0) / size
+    errors = a @ solution - 1
+    coefficients = {name: _rounded(value) for name, value in zip(columns, solution, strict=True) if value > 0}
     return Fit(coefficients, tuple(_rounded(error) for error in errors))
 
 
@@ -145,8 +145,8 @@ def fit_actions(
     if not columns:
         return {}, Fit({}, ())
     fit = nonnegative([f"{action}/{feature}" for action, _, feature in columns], rows, [pj for _, _, pj in samples])
-    found: dict[str, dict[str, float]] = {action: {} for action in ACTIONS[component]}
+    coefficients: dict[str, dict[str, float]] = {action: {} for action in ACTIONS[component]}
     for name, value in fit.coefficients.items():
         action, _, feature = name.partition("/")
-        found[action][feature] = value
-    return found, fit
+        coefficients[action][feature] = value
+    return coefficients, fit

@@ -89,12 +89,12 @@ class _Nets:
             net = self.parents[net]
         return net
 
-    def join(self, one: int, other: int) -> None:
-        one, other = self.find(one), self.find(other)
-        if one != other:
-            self.parents[other] = one
-            if other in self.constants:
-                self.constants[one] = self.constants.pop(other)
+    def join(self, net: int, other_net: int) -> None:
+        net, other_net = self.find(net), self.find(other_net)
+        if net != other_net:
+            self.parents[other_net] = net
+            if other_net in self.constants:
+                self.constants[net] = self.constants.pop(other_net)
 
     def name(self, net: int) -> str:
         root = self.find(net)

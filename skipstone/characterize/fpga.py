@@ -55,13 +55,13 @@ def fitted(
 ) -> dict[str, Any]:
     """The data file's content from syntheses of training designs (``by_blocks``, ``flat``) and of others (``judged``)."""
     luts_per_bit = _luts_per_bit(device, by_blocks)
-    kept = _kept_in_whole(device, flat, luts_per_bit)
+    whole_shares = _kept_in_whole(device, flat, luts_per_bit)
     return {
         "source": f"{version()}, '{SCRIPTS[device, 'flat']}' on the Verilog of whole arrays: {len(by_blocks)} designs by "
         f"blocks and {len(flat)} whole fitted, {len(judged)} others held out; LUT4 + 2 CCU2C + 6 TRELLIS_DPR16X4",
         "made_by": "skipstone calibrate --part fpga",
         "luts_per_bit": {name: round(value, 4) for name, value in luts_per_bit.items()},
-        "kept_in_whole": {name: round(value, 4) for name, value in kept.items()},
+        "kept_in_whole": {name: round(value, 4) for name, value in whole_shares.items()},
         "hold_out": [
             {"design": design.to_dict(), "synthesized": vars(counted(modules[TOP]))} for design, modules in judged
         ],
@@ -113,9 +113,9 @@ def _luts_per_bit(device: str, by_blocks: list[tuple[Design, Modules]]) -> dict[
             copies = 1 if block.name in ("row", "pe") else block.count
             sizes.append({name: copies * bits for name, bits in block.logic.items()})
             measured.append(luts[block.name])
-    names = sorted({name for one in sizes for name in one})
+    names = sorted({name for size in sizes for name in size})
     weights = 1 / np.maximum(measured, FEW_LUTS)
-    matrix = np.array([[one.get(name, 0.0) for name in names] for one in sizes])
+    matrix = np.array([[size.get(name, 0.0) for name in names] for size in sizes])
     solution, _ = nnls(matrix * weights[:, None], np.array(measured) * weights)
     return {name: float(value) for name, value in zip(names, solution, strict=True)}
 

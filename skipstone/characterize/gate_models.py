@@ -47,11 +47,11 @@ def expression(function: str) -> str:
     """A Liberty function in Verilog: ``'`` negates what is before it, names side by side are an AND."""
     tokens, at, text = [], 0, function.strip()
     while at < len(text):
-        found = _SYMBOL.match(text, at)
-        if found is None:
+        match = _SYMBOL.match(text, at)
+        if match is None:
             raise SkipstoneError(f"cannot read the Liberty function '{function}'")
-        tokens.append(found[1])
-        at = found.end()
+        tokens.append(match[1])
+        at = match.end()
     value, rest = _or(tokens)
     if rest:
         raise SkipstoneError(f"cannot read the Liberty function '{function}'")
@@ -59,27 +59,27 @@ def expression(function: str) -> str:
 
 
 def _or(tokens: list[str]) -> tuple[str, list[str]]:
-    left, tokens = _xor(tokens)
+    operand, tokens = _xor(tokens)
     while tokens and tokens[0] in "|+":
         right, tokens = _xor(tokens[1:])
-        left = f"({left} | {right})"
-    return left, tokens
+        operand = f"({operand} | {right})"
+    return operand, tokens
 
 
 def _xor(tokens: list[str]) -> tuple[str, list[str]]:
-    left, tokens = _and(tokens)
+    operand, tokens = _and(tokens)
     while tokens and tokens[0] == "^":
         right, tokens = _and(tokens[1:])
-        left = f"({left} ^ {right})"
-    return left, tokens
+        operand = f"({operand} ^ {right})"
+    return operand, tokens
 
 
 def _and(tokens: list[str]) -> tuple[str, list[str]]:
-    left, tokens = _not(tokens)
+    operand, tokens = _not(tokens)
     while tokens and tokens[0] not in "|+^)":
         right, tokens = _not(tokens[1:] if tokens[0] in "&*" else tokens)
-        left = f"({left} & {right})"
-    return left, tokens
+        operand = f"({operand} & {right})"
+    return operand, tokens
 
 
 def _not(tokens: list[str]) -> tuple[str, list[str]]:

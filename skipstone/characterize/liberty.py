@@ -35,12 +35,12 @@ class Group:
         return (group for group in self.groups if group.kind in kinds)
 
     def text(self, name: str, default: str = "") -> str:
-        found = self.attributes.get(name)
-        return found[0] if found else default
+        values = self.attributes.get(name)
+        return values[0] if values else default
 
     def number(self, name: str, default: float = 0.0) -> float:
-        found = self.attributes.get(name)
-        return float(found[0]) if found else default
+        values = self.attributes.get(name)
+        return float(values[0]) if values else default
 
 
 @dataclass(frozen=True)
@@ -193,8 +193,8 @@ def parse(text: str) -> Group:
                 at = end + 2
             else:
                 # Complex attributes may come again (``fanout_length``): their arguments are joined.
-                known = stack[-1].attributes.get(token, ()) if token in REPEATED else ()
-                stack[-1].attributes[token] = (*known, *arguments)
+                earlier = stack[-1].attributes.get(token, ()) if token in REPEATED else ()
+                stack[-1].attributes[token] = (*earlier, *arguments)
                 at = end + 1
         else:
             raise ValueError(f"'{token[:40]}' where an attribute or a group should be")
@@ -209,59 +209,59 @@ def _library(group: Group) -> Library:
     time_ns = _unit(group.text("time_unit", "1ns"), "s") / 1e-9
     leak_nw = _unit(group.text("leakage_power_unit", "1nW"), "w") / 1e-9
     volt = _unit(group.text("voltage_unit", "1V"), "v")
-    conditions = {found.arguments[0]: found for found in group.of("operating_conditions")}
+    conditions = {condition.arguments[0]: condition for condition in group.of("operating_conditions")}
     chosen = conditions.get(group.text("default_operating_conditions")) or next(iter(conditions.values()), None)
     voltage = chosen.number("voltage") if chosen is not None else group.number("nom_voltage")
-    templates = {found.arguments[0]: found for found in group.of("lu_table_template", "power_lut_template")}
+    templates = {template.arguments[0]: template for template in group.of("lu_table_template", "power_lut_template")}
     # Liberty's internal energy is in units of voltage squared times capacitance.
     energy_pj = volt * volt * cap_pf
     cells = {
-        found.arguments[0]: _cell(found, templates, cap_pf, time_ns, leak_nw, energy_pj) for found in group.of("cell")
+        cell.arguments[0]: _cell(cell, templates, cap_pf, time_ns, leak_nw, energy_pj) for cell in group.of("cell")
     }
     return Library(group.arguments[0], voltage * volt, cells, _wire_load(group))
 
 
 def _unit(text: str, symbol: str) -> float:
-    found = re.fullmatch(rf"([0-9.]+)\s*([a-z]?){symbol}", text.strip().lower())
-    if found is None:
+    match = re.fullmatch(rf"([0-9.]+)\s*([a-z]?){symbol}", text.strip().lower())
+    if match is None:
         raise ValueError(f"unit '{text}'")
-    return float(found[1]) * _SCALES[found[2]]
+    return float(match[1]) * _SCALES[match[2]]
 
 
 def _wire_load(group: Group) -> tuple[tuple[tuple[float, float], ...], float] | None:
     name = group.text("default_wire_load")
-    found = next((load for load in group.of("wire_load") if load.arguments[0] == name), None)
-    if found is None or "fanout_length" not in found.attributes:
+    wire_load = next((load for load in group.of("wire_load") if load.arguments[0] == name), None)
+    if wire_load is None or "fanout_length" not in wire_load.attributes:
         return None
-    values = found.attributes["fanout_length"]
+    values = wire_load.attributes["fanout_length"]
     lengths = tuple(sorted((float(a), float(b)) for a, b in zip(values[::2], values[1::2], strict=True)))
-    return lengths, found.number("slope")
+    return lengths, wire_load.number("slope")
 
 
 def _cell(
     group: Group, templates: dict[str, Group], cap_pf: float, time_ns: float, leak_nw: float, energy_pj: float
 ) -> Cell:
     pins = {}
-    for found in group.of("pin"):
-        for name in found.arguments:
-            output = found.text("direction") == "output"
+    for pin in group.of("pin"):
+        for name in pin.arguments:
+            output = pin.text("direction") == "output"
             power = [
-                one
-                for part in found.of("internal_power")
-                if (one := _power(part, templates, ("rise_power", "fall_power", "power"), cap_pf, time_ns, energy_pj))
+                table
+                for part in pin.of("internal_power")
+                if (table := _power(part, templates, ("rise_power", "fall_power", "power"), cap_pf, time_ns, energy_pj))
             ]
             delays = [
-                one
-                for part in found.of("timing")
+                table
+                for part in pin.of("timing")
                 if output
-                and (one := _power(part, templates, ("cell_rise", "cell_fall"), cap_pf, time_ns, time_ns)) is not None
+                and (table := _power(part, templates, ("cell_rise", "cell_fall"), cap_pf, time_ns, time_ns)) is not None
             ]
             pins[name] = Pin(
                 name,
                 output,
-                found.text("clock") == "true",
-                found.number("capacitance") * cap_pf,
-                " ".join(found.attributes.get("function", ())),
+                pin.text("clock") == "true",
+                pin.number("capacitance") * cap_pf,
+                " ".join(pin.attributes.get("function", ())),
                 tuple(power),
                 tuple(delays),
             )
@@ -280,11 +280,11 @@ def _cell(
 def _power(
     group: Group, templates: dict[str, Group], kinds: tuple[str, ...], cap_pf: float, time_ns: float, scale: float
 ) -> Power | None:
-    found = [table for kind in kinds for table in group.of(kind)]
-    if not found:
+    groups = [table for kind in kinds for table in group.of(kind)]
+    if not groups:
         return None
     tables, load_axis = [], None
-    for table in found:
+    for table in groups:
         template = templates.get(table.arguments[0]) if table.arguments else None
         axes = []
         for number in (1, 2):
@@ -300,7 +300,7 @@ def _power(
             unit = cap_pf if is_load else time_ns
             axes.append(tuple(float(value) * unit for text in texts for value in _NUMBER.findall(text)))
         values = tuple(
-            float(value) * scale / len(found)
+            float(value) * scale / len(groups)
             for text in table.attributes.get("values", ())
             for value in _NUMBER.findall(text)
         )

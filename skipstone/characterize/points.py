@@ -16,7 +16,7 @@ def designs() -> dict[str, Design]:
     """Every synthesized design by name: shapes, words, accumulators and widths, and each kind of multiplier."""
     tiny = load_design("tiny")
     small = tiny.replace(rows=2, requantizer_lanes=2)
-    found = {
+    designs = {
         "tiny": tiny,
         "weights4": small.replace(weight_bits=4),
         "bits4": small.replace(weight_bits=4, activation_bits=4, accumulator_bits=20),
@@ -46,7 +46,7 @@ def designs() -> dict[str, Design]:
         "square": load_design("square"),
         "wide": load_design("wide"),
     }
-    return {name: design.replace(name=name, description="") for name, design in found.items()}
+    return {name: design.replace(name=name, description="") for name, design in designs.items()}
 
 
 @dataclass(frozen=True)

@@ -64,10 +64,16 @@ def block_power(block: Block, library: Library) -> BlockPower:
     area = leakage = 0.0
     flip_flops = cells = 0
     clock_pins: list[tuple[Cell, str]] = []
-    whole = [connections for _, connections in block.memories.values()]
-    whole += [connections for kind, connections in block.cells.values() if kind not in library.cells]
-    driven = {bit for connections in whole for port, bits in connections.items() if port == "RD_DATA" for bit in bits}
-    for connections in whole:
+    all_connections = [connections for _, connections in block.memories.values()]
+    all_connections += [connections for kind, connections in block.cells.values() if kind not in library.cells]
+    driven = {
+        bit
+        for connections in all_connections
+        for port, bits in connections.items()
+        if port == "RD_DATA"
+        for bit in bits
+    }
+    for connections in all_connections:
         for bits in connections.values():
             for bit in bits:
                 if isinstance(bit, int) and bit not in driven and bit not in clock_bits:

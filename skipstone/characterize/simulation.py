@@ -174,7 +174,7 @@ def count_toggles(vcd: Path) -> Counter[str]:
     """Transitions between 0 and 1 of every scalar of a VCD file by name, up to ``$dumpoff``; the values that stand at the start
     are not counted, and neither are unknown ones."""
     names: dict[str, str] = {}
-    found: Counter[str] = Counter()
+    transitions: Counter[str] = Counter()
     with open(vcd) as lines:
         for line in lines:
             if line.startswith("$var"):
@@ -206,5 +206,5 @@ def count_toggles(vcd: Path) -> Counter[str]:
                 break
     for code, count in counts.items():
         if code in names:
-            found[names[code]] += count
-    return found
+            transitions[names[code]] += count
+    return transitions
