@@ -150,6 +150,23 @@ def exploration_page(result: ExplorationResult) -> Page:
 
 
 def _summary(result: ExplorationResult) -> Summary:
+    feasible = any(point.feasible for point in result.points)
+    closest = nearest(result)[:NEAREST] if result.points and not feasible else []
+    chosen = picks(result)
+    return Summary(
+        cards=_cards(result),
+        diagnosis=result.diagnosis,
+        nearest=_points_grid(result, "breaks", [(broken_text(result, point), point) for point in closest])
+        if closest
+        else None,
+        ended=result.ended,
+        picks=_points_grid(result, "for", [(pick.purpose, pick.point) for pick in chosen]) if chosen else None,
+        constraint_costs=constraint_costs(result),
+    )
+
+
+def _cards(result: ExplorationResult) -> tuple[Card, ...]:
+    """Counts of points, and the best value of each objective."""
     shown = {metric.name: metric for metric in metrics(result)}
     feasible = [point for point in result.points if point.feasible]
     front = sum(point.on_front for point in result.points)
@@ -190,18 +207,7 @@ def _summary(result: ExplorationResult) -> Summary:
         more = "" if point is None else f"point {point.number}"
         formula = card_formula(result, metric.name, point)
         cards.append(Card(BEST.get(metric.name, metric.name), value, more, "", formula))
-    closest = nearest(result)[:NEAREST] if result.points and not feasible else []
-    chosen = picks(result)
-    return Summary(
-        cards=tuple(cards),
-        diagnosis=result.diagnosis,
-        nearest=_points_grid(result, "breaks", [(broken_text(result, point), point) for point in closest])
-        if closest
-        else None,
-        ended=result.ended,
-        picks=_points_grid(result, "for", [(pick.purpose, pick.point) for pick in chosen]) if chosen else None,
-        constraint_costs=constraint_costs(result),
-    )
+    return tuple(cards)
 
 
 def _points_grid(result: ExplorationResult, heading: str, points: Sequence[tuple[str, ExplorationPoint]]) -> Grid:
