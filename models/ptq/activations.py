@@ -20,10 +20,10 @@ from skipstone.models.quantization.scheme import INT8, QuantizationScheme
 
 def float_tensors(graph: Graph, images: Images, names: Iterable[str]) -> dict[str, NDArray[np.float32]]:
     """The named tensors for ``images`` (N x C x H x W), under ONNX Runtime; the graph's input is the images."""
-    wanted = tuple(dict.fromkeys(names))
-    made = tuple(name for name in wanted if name != graph.input)
-    found = run_onnx(to_onnx(replace(graph, outputs=made)), {graph.input: images}) if made else {}
-    return {name: images if name == graph.input else found[name].astype(np.float32) for name in wanted}
+    tensors = tuple(dict.fromkeys(names))
+    computed = tuple(name for name in tensors if name != graph.input)
+    outputs = run_onnx(to_onnx(replace(graph, outputs=computed)), {graph.input: images}) if computed else {}
+    return {name: images if name == graph.input else outputs[name].astype(np.float32) for name in tensors}
 
 
 @dataclass(eq=False)

@@ -67,13 +67,15 @@ def correct_biases(
     shifts: dict[str, NDArray[np.float64]] = {}
     for name in names:
         before, layer = originals[name], next(layer for layer in graph.convs if layer.name == name)
-        known, x = inputs[before.inputs[0]], quantized.tensor(graph, layer.inputs[0])
-        shift = mean_outputs(layer, x) - mean_outputs(before, known)
+        float_input, x = inputs[before.inputs[0]], quantized.tensor(graph, layer.inputs[0])
+        shift = mean_outputs(layer, x) - mean_outputs(before, float_input)
         if after_clamp and layer.clamp is not None:
-            shift = _clamped_shift(unclamped(layer, x), unclamped(before, known), layer.clamp, shift)
+            shift = _clamped_shift(unclamped(layer, x), unclamped(before, float_input), layer.clamp, shift)
         shifts[name] = shift
         corrected = replace(layer, bias=(layer.bias - shift).astype(np.float32))
-        graph = replace(graph, layers=tuple(corrected if one.name == name else one for one in graph.layers))
+        graph = replace(
+            graph, layers=tuple(corrected if candidate.name == name else candidate for candidate in graph.layers)
+        )
     return BiasCorrected(graph, shifts)
 
 
@@ -97,14 +99,14 @@ def _clamped_shift(
 ) -> NDArray[np.float64]:
     """What to subtract from each channel of ``values`` so that clamped means equal those of ``targets``, by bisection within
     the channel's own spread around the ``plain`` shift; of that, ``plain`` and 0 the one with the least squared error."""
-    wanted = np.clip(targets, *clamp)
+    clamped_targets = np.clip(targets, *clamp)
 
     def moved(shift: NDArray[np.float64]) -> NDArray[np.float32]:
         clamped: NDArray[np.float32] = np.clip(values - shift.astype(np.float32).reshape(-1, 1, 1), *clamp)
         return clamped
 
     def excess(shift: NDArray[np.float64]) -> NDArray[np.float64]:
-        difference: NDArray[np.float64] = (moved(shift) - wanted).mean(axis=(0, 2, 3), dtype=np.float64)
+        difference: NDArray[np.float64] = (moved(shift) - clamped_targets).mean(axis=(0, 2, 3), dtype=np.float64)
         return difference
 
     spread = values.max(axis=(0, 2, 3)).astype(np.float64) - values.min(axis=(0, 2, 3)) + np.abs(plain)
@@ -114,6 +116,6 @@ def _clamped_shift(
         above = excess(middle) > 0
         low, high = np.where(above, middle, low), np.where(above, high, middle)
     candidates = np.stack([(low + high) / 2, plain, np.zeros_like(plain)])
-    errors = [np.square(moved(shift) - wanted).mean(axis=(0, 2, 3), dtype=np.float64) for shift in candidates]
+    errors = [np.square(moved(shift) - clamped_targets).mean(axis=(0, 2, 3), dtype=np.float64) for shift in candidates]
     best: NDArray[np.float64] = np.take_along_axis(candidates, np.argmin(errors, axis=0)[None], axis=0)[0]
     return best

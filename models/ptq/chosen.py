@@ -28,7 +28,7 @@ def bits_of(name: str, bits: Bits) -> int:
     """The bits of layer ``name``; refuses a layer without, and bits that the quantizer would not take."""
     if isinstance(bits, Mapping) and name not in bits:
         raise SkipstoneError(f"layer '{name}': no weight bits for it; give each layer its bits")
-    own = bits[name] if isinstance(bits, Mapping) else bits
-    if not 2 <= own <= 16:
-        raise SkipstoneError(f"layer '{name}': weight bits must be from 2 to 16, not {own}")
-    return own
+    layer_bits = bits[name] if isinstance(bits, Mapping) else bits
+    if not 2 <= layer_bits <= 16:
+        raise SkipstoneError(f"layer '{name}': weight bits must be from 2 to 16, not {layer_bits}")
+    return layer_bits

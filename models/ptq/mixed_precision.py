@@ -113,7 +113,7 @@ def _optimal(costs: Sensitivities, sizes: Mapping[str, int], budget: int) -> dic
     """The best choice, or None where there are too many to keep."""
     room = budget - sum(sizes[name] * min(costs[name]) for name in costs)
     used, cost = np.zeros(1, np.int64), np.zeros(1)
-    came: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+    parents_of: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
     for name, options in costs.items():
         widths = sorted(options)
         # Bits beyond the fewest, so that what is left over is the same for every choice.
@@ -128,9 +128,9 @@ def _optimal(costs: Sensitivities, sizes: Mapping[str, int], budget: int) -> dic
         if len(order) > MOST_STATES:
             return None
         used, cost = all_used[order], all_cost[order]
-        came.append((order // len(widths), np.array(widths, np.int64)[order % len(widths)]))
+        parents_of.append((order // len(widths), np.array(widths, np.int64)[order % len(widths)]))
     at, bits = len(cost) - 1, {}
-    for name, (parents, widths_of) in zip(reversed(list(costs)), reversed(came), strict=True):
+    for name, (parents, widths_of) in zip(reversed(list(costs)), reversed(parents_of), strict=True):
         bits[name] = int(widths_of[at])
         at = int(parents[at])
     return {name: bits[name] for name in costs}

@@ -67,7 +67,7 @@ def shared_grids(
     It is the graph's own for the group where there is one (the widest, if it holds what the others hold); where there is
     none, or several that no one of them holds, ``grid_of`` (low, high) makes it from the ranges.
     """
-    known = ranges or Ranges({}, "")
+    known_ranges = ranges or Ranges({}, "")
     free = _passing(graph) | graph.grids.keys()
     copies = {layer.name for layer in graph.layers if isinstance(layer, Copy)}
     result = {}
@@ -80,9 +80,9 @@ def shared_grids(
             result.update(dict.fromkeys(names, fixed[-1]))
             continue
         measured = [name for name in names if name not in free and not (fixed and name in copies)]
-        limits = [*(grid.limits for grid in fixed), *(_range_of(graph, known, name) for name in measured)]
-        whole = grid_of(min(low for low, _ in limits), max(high for _, high in limits))
-        result.update(dict.fromkeys(names, whole))
+        limits = [*(grid.limits for grid in fixed), *(_range_of(graph, known_ranges, name) for name in measured)]
+        common_grid = grid_of(min(low for low, _ in limits), max(high for _, high in limits))
+        result.update(dict.fromkeys(names, common_grid))
     return result
 
 

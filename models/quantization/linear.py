@@ -66,18 +66,20 @@ def linear_layers(
     unit, zero = np.ones(channels), np.zeros(channels)
     match layer:
         case ConvTranspose():
-            whole = _trained(layer, layer.weights, source, output_scale, scheme, layer.groups)
-            return [_at(whole, rows, columns) for rows, columns in _pairs(transposed_axes(layer, source.shape, output))]
+            linear = _trained(layer, layer.weights, source, output_scale, scheme, layer.groups)
+            return [
+                _at(linear, rows, columns) for rows, columns in _pairs(transposed_axes(layer, source.shape, output))
+            ]
         case Conv():
-            whole = _trained(layer, layer.weights, source, output_scale, scheme, layer.groups)
-            return [replace(whole, stride=layer.stride, padding=layer.padding, dilation=layer.dilation)]
+            linear = _trained(layer, layer.weights, source, output_scale, scheme, layer.groups)
+            return [replace(linear, stride=layer.stride, padding=layer.padding, dilation=layer.dilation)]
         case Affine():
             return [_trained(layer, layer.scale.reshape(-1, 1, 1, 1), source, output_scale, scheme, channels)]
         case AveragePool() if any(layer.uncounted):
-            whole = Linear(ones(layer.kernel), unit, zero, channels)
+            linear = Linear(ones(layer.kernel), unit, zero, channels)
             parts = []
             for rows, columns in _pairs(average_axes(layer, source.shape, output)):
-                part = _at(whole, rows, columns)
+                part = _at(linear, rows, columns)
                 parts.append(replace(part, weight_scale=unit / _divisor(layer, rows, columns)))
             plain = len(parts) == 1 and min(parts[0].padding) >= 0
             return [replace(parts[0], part="", lattice=None)] if plain else parts
@@ -88,12 +90,12 @@ def linear_layers(
             window = (layer.stride, layer.padding, layer.dilation)
             return [Linear(ones(layer.kernel), unit, zero, channels, *window, "max")]
         case Upsample():
-            whole = Linear(ones((1, 1)), unit, zero, channels)
+            linear = Linear(ones((1, 1)), unit, zero, channels)
             axes = [
                 [Run(at, factor, size, (0,), 1, 1, 0, 0) for at in range(factor)]
                 for factor, size in ((layer.factor[0], source.shape[1]), (layer.factor[1], source.shape[2]))
             ]
-            return [_at(whole, rows, columns) for rows, columns in _pairs((tuple(axes[0]), tuple(axes[1])))]
+            return [_at(linear, rows, columns) for rows, columns in _pairs((tuple(axes[0]), tuple(axes[1])))]
         case _:
             return [Linear(ones((1, 1)), unit, zero, channels)]
 
@@ -149,13 +151,13 @@ def _pairs(axes: tuple[tuple[Run, ...], tuple[Run, ...]]) -> list[tuple[Run, Run
     return [(rows, columns) for rows in axes[0] for columns in axes[1]]
 
 
-def _at(whole: Linear, rows: Run, columns: Run) -> Linear:
+def _at(linear: Linear, rows: Run, columns: Run) -> Linear:
     """The part of ``whole`` that computes the pixels of two runs, with their taps of its weights."""
-    weights = whole.weights[:, :, list(rows.taps)][:, :, :, list(columns.taps)]
+    weights = linear.weights[:, :, list(rows.taps)][:, :, :, list(columns.taps)]
     if not weights.size:
         weights = np.zeros((*weights.shape[:2], max(1, len(rows.taps)), max(1, len(columns.taps))), np.int64)
     return replace(
-        whole,
+        linear,
         weights=weights,
         stride=(rows.stride, columns.stride),
         padding=(rows.before, columns.before, rows.after, columns.after),
@@ -196,9 +198,9 @@ def _coded(
     if not scheme.per_tensor:
         return code_weights(weights, *coding, lowest, empty)
     outputs, inputs, height, width = weights.shape
-    one = weights.reshape(1, outputs * inputs, height, width)
+    single = weights.reshape(1, outputs * inputs, height, width)
     ends = lowest.max(keepdims=True), empty.max(keepdims=True)
-    integers, scale = code_weights(one, *coding, *ends)
+    integers, scale = code_weights(single, *coding, *ends)
     return integers.reshape(weights.shape), np.repeat(scale, outputs)
 
 

@@ -135,14 +135,14 @@ def entropy_threshold(histogram: NDArray[np.int64], levels: int) -> int:
     """How many of the bins of ``histogram`` (of magnitudes) to keep, from ``levels`` to all of them."""
     counts = histogram.astype(np.float64)
     total = float(counts.sum())
-    kept = np.cumsum(counts)
+    cumulative = np.cumsum(counts)
     least, best = np.inf, len(counts)
     for bins in range(min(levels, len(counts)), len(counts) + 1):
-        if not kept[bins - 1]:
+        if not cumulative[bins - 1]:
             continue
         part = counts[:bins]
         reference = part.copy()
-        reference[-1] += total - kept[bins - 1]
+        reference[-1] += total - cumulative[bins - 1]
         used = reference > 0
         # Bins of one level lie together, so sums of levels are sums of runs.
         level = np.arange(bins) * levels // bins

@@ -76,7 +76,7 @@ def calibrate(
     model = to_onnx(graph, all_tensors=True)
     lows: dict[str, float] = {}
     highs: dict[str, float] = {}
-    kept: dict[str, list[Values]] = {}
+    sampled: dict[str, list[Values]] = {}
     quota = SAMPLES // -(-len(images) // BATCH)
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]
@@ -84,7 +84,7 @@ def calibrate(
             lows[tensor] = min(lows.get(tensor, np.inf), float(values.min()))
             highs[tensor] = max(highs.get(tensor, -np.inf), float(values.max()))
             if name != "minmax":
-                kept.setdefault(tensor, []).append(
+                sampled.setdefault(tensor, []).append(
                     np.asarray(values, np.float32).ravel()[:: -(-values.size // quota)].copy()
                 )
     for tensor in lows:
@@ -95,14 +95,14 @@ def calibrate(
     limits: dict[str, Limits] = {}
     for tensor in lows:
         ends = (lows[tensor], highs[tensor])
-        known: Values = np.concatenate(kept[tensor]) if kept else np.empty(0, np.float32)
+        samples: Values = np.concatenate(sampled[tensor]) if sampled else np.empty(0, np.float32)
         match name:
             case "percentile":
-                limits[tensor] = percentile_limits(known, percentile, symmetric)
+                limits[tensor] = percentile_limits(samples, percentile, symmetric)
             case "mse":
-                limits[tensor] = mse_limits(known, *ends, activation_bits, symmetric)
+                limits[tensor] = mse_limits(samples, *ends, activation_bits, symmetric)
             case "entropy":
-                limits[tensor] = entropy_limits(known, *ends, activation_bits, symmetric)
+                limits[tensor] = entropy_limits(samples, *ends, activation_bits, symmetric)
             case _:
                 limits[tensor] = symmetric_limits(*ends) if symmetric else ends
     what = {

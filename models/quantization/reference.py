@@ -64,10 +64,10 @@ def run(network: QuantizedNetwork, images: Integers) -> dict[str, Integers]:
 
 
 def run_layers(
-    network: QuantizedNetwork, layers: Iterable[QuantizedLayer | HostProduct], known: dict[str, Integers]
+    network: QuantizedNetwork, layers: Iterable[QuantizedLayer | HostProduct], start: dict[str, Integers]
 ) -> dict[str, Integers]:
-    """The ``known`` tensors and those that ``layers`` make of them in order."""
-    tensors = dict(known)
+    """The ``start`` tensors and those that ``layers`` make of them in order."""
+    tensors = dict(start)
     for layer in layers:
         if isinstance(layer, HostProduct):
             a, b = (_tensor(network, tensors, name) for name in layer.inputs)

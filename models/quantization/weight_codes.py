@@ -77,28 +77,28 @@ def code_weights(
     flat = np.abs(real).reshape(len(real), -1)
     match code:
         case "linear" | "codebook":
-            wanted = flat.max(axis=1) / ((1 << (bits - 1)) - 1)
+            exact_scale = flat.max(axis=1) / ((1 << (bits - 1)) - 1)
         case "power_of_two" | "additive_power_of_two":
-            wanted = _level_scales(flat, weight_levels(code, bits))
+            exact_scale = _level_scales(flat, weight_levels(code, bits))
         case "ternary":
-            wanted = _mean(flat, _kept(flat))
+            exact_scale = _mean(flat, _above_threshold(flat))
         case "binary":
-            wanted = _mean(flat, flat > 0)
-    raised = np.maximum(np.where(flat.max(axis=1) > 0, wanted, empty), lowest)
+            exact_scale = _mean(flat, flat > 0)
+    raised = np.maximum(np.where(flat.max(axis=1) > 0, exact_scale, empty), lowest)
     scale = np.maximum(raised.astype(np.float32), np.finfo(np.float32).tiny).astype(np.float64)
     steps = real / scale.reshape(-1, 1, 1, 1)
     # A channel whose scale its bias raised has weights too small for the rules of these two codes.
-    own = (raised == wanted).reshape(-1, 1, 1, 1)
+    exact = (raised == exact_scale).reshape(-1, 1, 1, 1)
     match code:
         case "linear":
             return _rounded(steps, (1 << (bits - 1)) - 1), scale
         case "power_of_two" | "additive_power_of_two":
             return _nearest_level(steps, weight_levels(code, bits)).astype(np.int64), scale
         case "ternary":
-            kept = np.sign(real) * _kept(flat).reshape(real.shape)
-            return np.where(own, kept, _rounded(steps, 1)).astype(np.int64), scale
+            signs = np.sign(real) * _above_threshold(flat).reshape(real.shape)
+            return np.where(exact, signs, _rounded(steps, 1)).astype(np.int64), scale
         case "binary":
-            return np.where(own, np.sign(real), _rounded(steps, 1)).astype(np.int64), scale
+            return np.where(exact, np.sign(real), _rounded(steps, 1)).astype(np.int64), scale
         case "codebook":
             return _from_codebook(steps, (1 << (bits - 1)) - 1, codebook_entries), scale
 
@@ -117,10 +117,10 @@ def _rounded(steps: Real, limit: int) -> Integers:
     return rounded
 
 
-def _kept(flat: Real) -> NDArray[np.bool_]:
-    """Which magnitudes a ternary code keeps."""
-    kept: NDArray[np.bool_] = flat > _TERNARY_THRESHOLD * _mean(flat, flat > 0)[:, None]
-    return kept
+def _above_threshold(flat: Real) -> NDArray[np.bool_]:
+    """Which magnitudes a ternary code does not round to zero."""
+    above: NDArray[np.bool_] = flat > _TERNARY_THRESHOLD * _mean(flat, flat > 0)[:, None]
+    return above
 
 
 def _mean(flat: Real, chosen: NDArray[np.bool_]) -> Real:
