@@ -19,6 +19,7 @@ from benchmarks.document import HEAD, render, with_section
 from benchmarks.machine import describe_machine
 from benchmarks.sections import ALONE, SECTIONS
 from benchmarks.settings import Settings
+from skipstone.files import write_file
 
 
 def main(arguments: list[str]) -> int:
@@ -88,7 +89,7 @@ def main(arguments: list[str]) -> int:
         heading = compression.HEADING if name in ALONE else HEAD
         old = options.out.read_text() if options.out.exists() else ""
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(with_section(old, name, rendered, list(every), heading))
+        write_file(options.out, with_section(old, name, rendered, list(every), heading))
     return 0 if equal else 1
 
 

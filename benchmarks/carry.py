@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 
 from benchmarks.compression import NETWORK, recipe_named
+from skipstone.files import write_json
 from skipstone.models.data.images import load_images
 from skipstone.models.data.zoo import FOLDER, carried_networks
 from skipstone.models.onnx_io.reader import load
@@ -31,7 +32,7 @@ def carry(work: Path, recipe: str, folder: Path = FOLDER) -> Path:
     result = json.loads((work / recipe / "compression.json").read_text())
     parent = carried_networks()[NETWORK]
     path = folder / f"{NETWORK}_{recipe.replace('-', '_')}.onnx"
-    path.with_suffix(".json").write_text(json.dumps({"made_from": NETWORK}))
+    write_json(path.with_suffix(".json"), {"made_from": NETWORK})
     shutil.copyfile(work / recipe / "quantized.onnx", path)
     images, labels = load_images(parent.evaluation)
     assert labels is not None
@@ -50,7 +51,7 @@ def carry(work: Path, recipe: str, folder: Path = FOLDER) -> Path:
         "cycles_on_wide": result["cost"]["cycles"],
         "data": json.loads(parent.card.read_text())["data"],
     }
-    path.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
+    write_json(path.with_suffix(".json"), card, indent=2)
     return path
 
 

@@ -15,6 +15,7 @@ from benchmarks.costs import LayerCost, layer_costs
 from benchmarks.settings import Settings, benchmark_design
 from benchmarks.settings import text_direction as text_direction_network
 from benchmarks.workloads import DENSITIES, GEMM_NONZEROS, NETWORKS, gemm
+from skipstone.files import write_file
 from skipstone.flow.prepare import CompressionOptions, prepare_network, short_name
 from skipstone.hw.design import Design, built_in_designs, load_design
 from skipstone.mapper.lowering.memory_fit import with_memories_for
@@ -114,7 +115,7 @@ def record(settings: Settings) -> int:
             settings.progress(case.name)
             expected[case.name] = [cost.cycles for cost in case.costs()]
     lines = (f"{json.dumps(name)}: {json.dumps(layers, separators=(',', ':'))}" for name, layers in expected.items())
-    EXPECTED.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    write_file(EXPECTED, "{\n" + ",\n".join(lines) + "\n}\n")
     return len(expected)
 
 

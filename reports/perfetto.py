@@ -12,13 +12,12 @@ import io
 import itertools
 import json
 import math
-import os
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from skipstone.files import atomic_file
 from skipstone.mapper.results.timeline import (
     DRAIN,
     DRAINS,
@@ -81,24 +80,13 @@ def write_trace(timeline: Timeline, path: Path, time: WaveTime) -> int:
     Raises:
         OSError: the file can't be written.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with _opened(temporary, path.suffix == ".gz") as file:
-            # Events first: a reader may stop at a key that it does not know.
-            file.write('{"traceEvents":[\n')
-            for index, event in enumerate(trace_events(timeline, time)):
-                file.write((",\n" if index else "") + json.dumps(event, separators=(",", ":")))
-            rest = {"displayTimeUnit": "ns", "otherData": trace_metadata(timeline, time)}
-            file.write("\n]," + json.dumps(rest)[1:] + "\n")
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
+    with atomic_file(path) as partial, _opened(partial, path.suffix == ".gz") as file:
+        # Events first: a reader may stop at a key that it does not know.
+        file.write('{"traceEvents":[\n')
+        for index, event in enumerate(trace_events(timeline, time)):
+            file.write((",\n" if index else "") + json.dumps(event, separators=(",", ":")))
+        rest = {"displayTimeUnit": "ns", "otherData": trace_metadata(timeline, time)}
+        file.write("\n]," + json.dumps(rest)[1:] + "\n")
     return path.stat().st_size
 
 

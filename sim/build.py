@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from skipstone.errors import SimulationError
+from skipstone.files import write_file
 from skipstone.hw.design import Design
 
 FST_HEADERS = Path(__file__).parent / "fst"
@@ -113,9 +114,7 @@ def cached_verilog(design: Design) -> str:
 
         text = array_verilog(design)
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}")
-        partial.write_text(text)
-        partial.replace(path)
+        write_file(path, text)
     return path.read_text()
 
 

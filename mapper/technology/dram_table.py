@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from skipstone.files import write_json
 
 CURRENTS = ("idd0", "idd2n", "idd2p", "idd3n", "idd3p", "idd4r", "idd4w", "idd5")
 
@@ -101,7 +102,7 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m skipstone.mapper.technology.dram_table", description="Energy of a DRAM's bits, by energydram."
     )
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
-    parser.parse_args(arguments).out.write_text(json.dumps(make_table(), indent=1) + "\n")
+    write_json(parser.parse_args(arguments).out, make_table())
 
 
 if __name__ == "__main__":

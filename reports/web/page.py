@@ -7,15 +7,13 @@ All files of a page are written whole: first beside their places, then renamed.
 from __future__ import annotations
 
 import contextlib
-import os
-import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
+from skipstone.files import write_files
 from skipstone.reports.web.csv_files import csv_text, data_folder
 from skipstone.reports.web.figures import Figure
 from skipstone.templates import render
@@ -72,13 +70,13 @@ def write_page(page: Page, path: Path) -> None:
         OSError: a file can't be written; nothing new is then left.
     """
     folder = data_folder(path)
-    files = {path: page_html(page)}
+    files: dict[str | Path, str] = {path: page_html(page)}
     files |= {folder / f"{figure.name}.csv": csv_text(figure.numbers) for figure in page.figures}
     new_folder = bool(page.figures) and path.parent.is_dir() and not folder.exists()
     if new_folder:
         folder.mkdir()
     try:
-        write_together(files)
+        write_files(files)
     except BaseException:
         if new_folder:
             with contextlib.suppress(OSError):
@@ -94,26 +92,6 @@ def page_html(page: Page) -> str:
         figures=[_script_figure(figure) for figure in page.figures],
         plotly=Markup(_plotly_script()),
     )
-
-
-def write_together(files: Mapping[Path, str]) -> None:
-    """Writes each text to a file beside its path and then renames them all, so that no path ever holds a part."""
-    written: dict[Path, Path] = {}
-    path = Path()
-    try:
-        for path, text in files.items():
-            temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-            written[path] = temporary
-            with open(temporary, "x", encoding="utf-8", newline="") as file:
-                file.write(text)
-        for path, temporary in written.items():
-            os.replace(temporary, path)
-    except BaseException as error:
-        for temporary in written.values():
-            _remove(temporary)
-        if isinstance(error, OSError):  # names what was asked for, not the file beside it
-            raise OSError(error.errno, error.strerror, str(path)) from None
-        raise
 
 
 def _script_figure(figure: Figure) -> dict[str, Any]:
@@ -136,9 +114,3 @@ def _plotly_script() -> str:
 
     script: str = get_plotlyjs()
     return script
-
-
-def _remove(path: Path) -> None:
-    """Removes what is there. A second error is kept back: the first is the one to tell."""
-    with contextlib.suppress(OSError):
-        path.unlink(missing_ok=True)

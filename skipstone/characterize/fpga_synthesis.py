@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 
 from skipstone.errors import DesignError, SkipstoneError
+from skipstone.files import write_json
 from skipstone.hw.design import Design
 from skipstone.hw.export import TOP, array_verilog
 
@@ -73,9 +74,7 @@ def synthesize(design: Design, device: str, mode: str, work: Path) -> Modules:
         for module, found in statistics["modules"].items()
     }
     work.mkdir(parents=True, exist_ok=True)
-    unfinished = kept.with_suffix(".part")
-    unfinished.write_text(json.dumps(modules, indent=1) + "\n")
-    unfinished.replace(kept)
+    write_json(kept, modules)
     return modules
 
 

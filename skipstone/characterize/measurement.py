@@ -18,6 +18,7 @@ from skipstone.characterize.liberty import Library
 from skipstone.characterize.power import BlockPower, block_power, energy_pj
 from skipstone.characterize.synthesis import Block, synthesize
 from skipstone.errors import SkipstoneError
+from skipstone.files import write_json
 from skipstone.hw.design import Design
 from skipstone.mapper.energy.actions import count_actions
 from skipstone.mapper.energy.activity import activation_bits, awake_macs, exposed_entries
@@ -80,9 +81,7 @@ def measure(point: Synthesized, crop: Crop, library: Library, cache: Path, *, de
     kept.parent.mkdir(parents=True, exist_ok=True)
     if not kept.exists():
         made = simulated(point, crop, library, cache / "runs" / f"{identity}.{os.getpid()}", delays)
-        partial = kept.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(json.dumps(dataclasses.asdict(made)))
-        partial.replace(kept)
+        write_json(kept, dataclasses.asdict(made), indent=None)
     found = Measurement(**json.loads(kept.read_text()))
     network, x = cropped(crop)
     layer, program = network.array_layers[0], compile_network(network, design).layers[0]

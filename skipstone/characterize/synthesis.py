@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from skipstone.errors import SkipstoneError
+from skipstone.files import write_json
 from skipstone.hw.design import Design
 
 PERIOD_PS = 10_000
@@ -138,9 +139,7 @@ def _block(
     kept = folder / f"{name}-{digest}.json"
     if not kept.exists():
         made = run_yosys(text, boxes, module, liberty)
-        partial = kept.with_suffix(f".{os.getpid()}")
-        partial.write_text(json.dumps(made))
-        partial.replace(kept)
+        write_json(kept, made, indent=None)
     return Block(name, module, **json.loads(kept.read_text()))
 
 

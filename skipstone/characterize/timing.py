@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -23,6 +22,7 @@ from skipstone.characterize.liberty import Library, liberty_text
 from skipstone.characterize.measurement import Synthesized
 from skipstone.characterize.power import CLOCK_FANOUT, WIRE_PF_PER_UM
 from skipstone.errors import SkipstoneError
+from skipstone.files import write_json
 
 BUFFERS = ("sky130_fd_sc_hd__buf_4", "BUFX4")
 PERIOD_NS = 10.0
@@ -79,9 +79,7 @@ def cached_paths(point: Synthesized, library: Library, liberty: Path, cache: Pat
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="skipstone-timing-") as folder:
             found = longest_paths_ns(flatten(point.blocks, library), library, liberty, Path(folder))
-        partial = kept.with_suffix(f".{os.getpid()}")
-        partial.write_text(json.dumps(found))
-        partial.replace(kept)
+        write_json(kept, found, indent=None)
     return {name: float(value) for name, value in json.loads(kept.read_text()).items()}
 
 

@@ -112,19 +112,10 @@ def calibrate(
 
 
 def write_documents(documents: dict[str, dict[str, Any]], out: Path, json_file: str | None) -> None:
-    """Every document whole, or none: all are written beside their places first."""
-    partials = []
-    try:
-        for name, document in documents.items():
-            partial = out / f".{name}.partial"
-            partials.append((partial, out / name))
-            partial.write_text(rendered(document))
-    except OSError:
-        for partial, _ in partials:
-            partial.unlink(missing_ok=True)
-        raise
-    for partial, place in partials:
-        partial.replace(place)
+    """Every document whole, or none."""
+    from skipstone.files import write_files
+
+    write_files({out / name: rendered(document) for name, document in documents.items()})
     if json_file is not None:
         write_json(documents, json_file)
 

@@ -6,7 +6,6 @@ Nothing heavy is imported here before it is needed, so that ``--help`` is quick.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -107,15 +106,10 @@ def progress_for(json_file: str | None) -> Iterator[Callable[[str], None]]:
 
 def write_json(values: dict[str, Any], json_file: str) -> None:
     """``values`` to a file, whole or not at all, or to standard output (``-``)."""
-    text = json.dumps(values, indent=1) + "\n"
+    from skipstone.files import json_text, write_file
+
+    text = json_text(values)
     if json_file == "-":
         sys.stdout.write(text)
-        return
-    path = Path(json_file)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(text)
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
+    else:
+        write_file(json_file, text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -114,11 +113,11 @@ def explore_command(
     with errors():
         from dataclasses import replace
 
-        from skipstone.compress.files import write_atomically
         from skipstone.explore.evaluate import EvaluationSettings
         from skipstone.explore.picked import check_which, chosen_points, write_points
         from skipstone.explore.search import cache_beside, explore
         from skipstone.explore.space import load_space
+        from skipstone.files import json_text, write_file
         from skipstone.mapper.fpga.resources import source as resources_source
         from skipstone.mapper.technology.technology import load_technology
 
@@ -163,7 +162,7 @@ def explore_command(
                     notice=lambda text: aside.print(text, markup=False, highlight=False, soft_wrap=True),
                 )
             values = result.to_dict()
-            write_atomically(out / "exploration.json", json.dumps(values, indent=1) + "\n")
+            write_file(out / "exploration.json", json_text(values))
             if json_file is not None:
                 write_json(values, json_file)
             _write_page(result, out / "exploration.html")

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from skipstone.compress.files import Checkpoint, write_atomically
+from skipstone.compress.files import Checkpoint
 from skipstone.compress.recipe import Recipe, parse_recipe
 from skipstone.compress.run import (
     Compressed,
@@ -37,6 +37,7 @@ from skipstone.compress.run import (
 )
 from skipstone.compress.state import Context, Progress, State, quantized
 from skipstone.errors import SkipstoneError
+from skipstone.files import write_file
 from skipstone.flow.designs import design_for
 from skipstone.flow.prepare import short_name
 from skipstone.hw.design import Design
@@ -106,7 +107,7 @@ def auto(
     result = replace(result, decisions=tuple(str(decision) for decision in search.decisions))
     progress("writing")
     write_results(out, state.graph, integers, result)
-    write_atomically(out / "recipe.toml", _toml(recipe, max_loss))
+    write_file(out / "recipe.toml", _toml(recipe, max_loss))
     return Compressed(state.graph, integers, result)
 
 

@@ -1,4 +1,4 @@
-"""Results on disk that are there whole or not at all, and the store from which an interrupted recipe goes on.
+"""The store of checkpoints from which an interrupted recipe goes on.
 
 A step's key says everything that determines what it gives, so a network is taken from the store only where running the
 step would give the same one. Files that are damaged are left aside with a note, and the step is done again.
@@ -6,19 +6,15 @@ step would give the same one. Files that are damaged are left aside with a note,
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import json
-import os
-import secrets
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from skipstone.errors import SkipstoneError
+from skipstone.files import write_file
 from skipstone.models.graph.files import pack_graph, unpack_graph
 from skipstone.models.graph.graph import Graph
 
@@ -29,65 +25,6 @@ MAGIC = b"skipstone checkpoint 1\n"
 as JSON, and the network."""
 _DIGEST = hashlib.sha256().digest_size
 _LENGTH = 8
-
-
-def write_atomically(path: str | Path, content: bytes | str) -> None:
-    """Writes ``content`` (text as UTF-8) to ``path`` so that it holds all of it or what it held before, whenever the program
-    ends. A link is followed, and a file's permissions are kept; what is no file (a device, a pipe) is simply written to.
-
-    OSErrors (no such folder, no permission, disk full) are the caller's; no partial file is left behind.
-    """
-    write_all_atomically({path: content})
-
-
-def write_all_atomically(contents: Mapping[str | Path, bytes | str]) -> None:
-    """Writes every content to its path as :func:`write_atomically` does, and none before all lie complete beside their places:
-    where one can't be written, all files hold what they held before. They are then renamed in order, the last one last."""
-    partials: list[tuple[str | Path, Path, Path]] = []
-    pipes: list[tuple[str | Path, Path, bytes]] = []
-    try:
-        for path, content in contents.items():
-            target = Path(os.path.realpath(path))
-            encoded = content.encode() if isinstance(content, str) else content
-            if target.exists() and not target.is_file() and not target.is_dir():
-                pipes.append((path, target, encoded))
-                continue
-            if target.is_dir():
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-            if target.exists() and not os.access(target, os.W_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-            partial = target.with_name(f".{secrets.token_hex(8)}.partial")
-            partials.append((path, partial, target))
-            with _naming(path):
-                _write_partial(partial, target, encoded)
-        for path, target, encoded in pipes:
-            with _naming(path):
-                target.write_bytes(encoded)
-        for path, partial, target in partials:
-            with _naming(path):
-                partial.replace(target)
-    finally:
-        for _, partial, _ in partials:
-            with contextlib.suppress(OSError):
-                partial.unlink()
-
-
-def _write_partial(partial: Path, target: Path, content: bytes) -> None:
-    with partial.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    if target.exists():
-        shutil.copymode(target, partial)
-
-
-@contextlib.contextmanager
-def _naming(path: str | Path) -> Iterator[None]:
-    """OSErrors name the file that was asked for, not the one beside it."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def step_key(previous: str, step: Mapping[str, Any], *, data: str, seed: int, code: str) -> str:
@@ -134,7 +71,7 @@ class Checkpoint:
         content = len(text).to_bytes(_LENGTH, "little") + text + packed
         path = self.path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, MAGIC + hashlib.sha256(content).digest() + content)
+        write_file(path, MAGIC + hashlib.sha256(content).digest() + content)
         return unpack_graph(packed)
 
     def load(self, key: str) -> Saved:

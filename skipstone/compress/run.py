@@ -7,7 +7,6 @@ new files are complete.
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -16,7 +15,7 @@ from typing import Any
 
 from skipstone.compress.checks import check_float, check_names, check_recipe
 from skipstone.compress.cost import DenseCost, dense_cost_of, design_cost
-from skipstone.compress.files import Checkpoint, step_key, write_all_atomically
+from skipstone.compress.files import Checkpoint, step_key
 from skipstone.compress.keys import Keys
 from skipstone.compress.recipe import Recipe
 from skipstone.compress.sizes import layer_sizes, trained_weights
@@ -24,6 +23,7 @@ from skipstone.compress.state import Context, Progress, State, quantized
 from skipstone.compress.step_keys import QuantizationAwareTraining, Quantize
 from skipstone.compress.steps import REGISTRY, USES_DESIGN
 from skipstone.errors import SkipstoneError
+from skipstone.files import json_text, write_files
 from skipstone.flow.prepare import short_name
 from skipstone.hw.design import Design
 from skipstone.mapper.results.compression import CompressionResult, StepResult, plain
@@ -300,7 +300,7 @@ def write_results(out: Path, graph: Graph, integers: QuantizedNetwork, result: C
     files: dict[str | Path, bytes | str] = {
         out / "compressed.onnx": to_onnx(graph).SerializeToString(),
         out / "quantized.onnx": to_qdq(integers).SerializeToString(),
-        out / "compression.json": json.dumps(result.to_dict(), indent=1) + "\n",
+        out / "compression.json": json_text(result.to_dict()),
     }
     out.mkdir(parents=True, exist_ok=True)
-    write_all_atomically(files)
+    write_files(files)

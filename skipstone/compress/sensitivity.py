@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from skipstone.compress.checks import check_float
 from skipstone.compress.defaults import BITS, SPARSITIES
-from skipstone.compress.files import write_all_atomically
 from skipstone.compress.run import dataset_for
 from skipstone.errors import SkipstoneError
+from skipstone.files import json_text, write_files
 from skipstone.flow.prepare import Progress, short_name
 from skipstone.hw.design import Design
 from skipstone.mapper.pruning.sensitivity import PruneLayer, magnitude, measure
@@ -119,8 +118,8 @@ def run_sensitivity(
     result = replace(result, network=short_name(network))
     progress("writing")
     out.mkdir(parents=True, exist_ok=True)
-    texts = (json.dumps(result.to_dict(), indent=1) + "\n", csv_text(result.points), sensitivity_html(result))
-    write_all_atomically({out / name: text for name, text in zip(FILES, texts, strict=True)})
+    texts = (json_text(result.to_dict()), csv_text(result.points), sensitivity_html(result))
+    write_files({out / name: text for name, text in zip(FILES, texts, strict=True)})
     return result
 
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from skipstone.compress.files import write_all_atomically
 from skipstone.errors import SkipstoneError
 from skipstone.explore.evaluate import EvaluationSettings, Evaluator
+from skipstone.files import write_files
 from skipstone.flow.prepare import CompressionOptions
 from skipstone.hw.design import Design
 from skipstone.mapper.results.exploration import ExplorationPoint, ExplorationResult
@@ -87,7 +87,7 @@ def write_points(
         place = folder / str(point.number)
         place.mkdir(parents=True, exist_ok=True)
         model, design = place / "quantized.onnx", place / "design.toml"
-        write_all_atomically(
+        write_files(
             {
                 design: design_text(evaluation.design, f"point {point.number} of an exploration"),
                 model: to_qdq(evaluator.network(point.parameters).network).SerializeToString(),

@@ -7,7 +7,6 @@ output and the number of cycles. It runs in any simulator, for example ``iverilo
 from __future__ import annotations
 
 import dataclasses
-import json
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
+from skipstone.files import json_text, write_files
 from skipstone.flow.evaluate import CostedNetwork
 from skipstone.flow.prepare import PreparedNetwork, sample_inputs
 from skipstone.hw.array import host_port_bits, host_selects
@@ -71,7 +71,7 @@ def export_files(prepared: PreparedNetwork, design: Design, costed: CostedNetwor
     for index, writes in enumerate(starts):
         files[f"memories/host{index}.hex"] = _hex([word for _, word in writes])
         files[f"memories/host{index}_address.hex"] = _hex([address for address, _ in writes])
-    files["program.json"] = json.dumps(program_json(prepared, design, costed), indent=1) + "\n"
+    files["program.json"] = json_text(program_json(prepared, design, costed))
     counts = {name: len(words) for name, words in images.items()}
     runs = [len(writes) for writes in starts]
     files["testbench.v"] = testbench(design, counts, runs, len(expected), costed.total_cycles)
@@ -246,19 +246,12 @@ endmodule
 
 
 def write_export(files: dict[str, str | bytes], folder: Path) -> None:
-    """Writes all files into ``folder``, each under a temporary name first; an error leaves no half-written file.
-    What an earlier export left there and this one does not write is removed."""
+    """Writes all files into ``folder``, or none where one can't be written. What an earlier export left there and this one does
+    not write is removed."""
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    write_files({folder / name: content for name, content in files.items()})
     for pattern in ("memories/*.hex", "quantized.onnx*"):
         for stale in folder.glob(pattern):
             if stale.relative_to(folder).as_posix() not in files:
                 stale.unlink()
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        try:
-            partial.write_bytes(text.encode() if isinstance(text, str) else text)
-            partial.replace(path)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise

@@ -10,7 +10,6 @@ import pytest
 
 from skipstone.mapper.results.network import CAUSES, LayerResult
 from skipstone.reports.network.report import write_report
-from skipstone.reports.web import page
 from tests.reports.networks import CALIBRATION, TECHNOLOGY, host_layer, layer, network, resnet8
 from tests.reports.pages import Page
 
@@ -203,10 +202,10 @@ def test_a_read_only_folder_leaves_nothing(tmp_path: Path) -> None:
 def test_a_failure_on_the_way_keeps_the_old_report(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target.write_text("old")
 
-    def refuse(source: object, destination: object) -> None:
+    def refuse(source: Path, destination: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(page.os, "replace", refuse)  # type: ignore[attr-defined]
+    monkeypatch.setattr(Path, "replace", refuse)
     with pytest.raises(PermissionError):
         write_report(resnet8(), target)
     assert target.read_text() == "old"

@@ -67,15 +67,15 @@ def test_a_calibration_is_written_whole_and_compared(tmp_path: Path, monkeypatch
 
 
 def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written = Path.write_text
+    written = Path.write_bytes
 
-    def fails(self: Path, text: str) -> int:
+    def fails(self: Path, content: bytes) -> int:
         if "b.json" in self.name:
-            written(self, text[: len(text) // 2])
+            written(self, content[: len(content) // 2])
             raise OSError(28, "No space left on device", str(self))
-        return written(self, text)
+        return written(self, content)
 
-    monkeypatch.setattr(Path, "write_text", fails)
+    monkeypatch.setattr(Path, "write_bytes", fails)
     with pytest.raises(OSError, match="No space"):
         commands.write_documents({"a.json": {"x": 1}, "b.json": {"y": [1, 2]}}, tmp_path, None)
     assert list(tmp_path.iterdir()) == []

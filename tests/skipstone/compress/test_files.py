@@ -1,17 +1,14 @@
-"""Files are there whole or as they were; checkpoints give back what was saved, or say why they can't."""
+"""Checkpoints give back what was saved, or say why they can't."""
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from pathlib import Path
-from threading import Thread
 
 import numpy as np
 import pytest
 
-from skipstone.compress.files import MAGIC, Checkpoint, step_key, write_all_atomically, write_atomically
+from skipstone.compress.files import MAGIC, Checkpoint, step_key
 from skipstone.errors import SkipstoneError
 from skipstone.models.graph.files import graph_fingerprint, pack_graph
 from skipstone.models.graph.graph import Graph
@@ -23,137 +20,6 @@ KEY = "0" * 64
 def network(value: float = 1.0) -> Graph:
     graph = graph_of(conv_layer("c", "x", (2, 3, 1, 1)), shape=(3, 2, 2))
     return graph.with_weights({"c": np.full((2, 3, 1, 1), value, np.float32)})
-
-
-def test_write(tmp_path: Path) -> None:
-    path = tmp_path / "a"
-    write_atomically(path, b"\0\r\n")
-    assert path.read_bytes() == b"\0\r\n"
-    write_atomically(str(path), "é\n")
-    assert path.read_bytes() == "é\n".encode()
-    assert os.listdir(tmp_path) == ["a"]
-
-
-@pytest.mark.parametrize("name", ["write", "fsync", "replace"])
-@pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
-def test_a_failure_leaves_what_was_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, failure: BaseException
-) -> None:
-    path = tmp_path / "a"
-    path.write_text("before")
-
-    def fail(*_: object) -> None:
-        raise failure
-
-    if name == "write":
-        opened = Path.open
-
-        def open_full(self: Path, *arguments: object) -> object:
-            file = opened(self, *arguments)  # type: ignore[call-overload]
-            file.write(b"half")
-
-            class Full:
-                def __enter__(self) -> Full:
-                    return self
-
-                def __exit__(self, *_: object) -> None:
-                    file.close()
-
-                write = fail
-
-            return Full()
-
-        monkeypatch.setattr(Path, "open", open_full)
-    elif name == "fsync":
-        monkeypatch.setattr(os, "fsync", fail)
-    else:
-        monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(type(failure)) as error:
-        write_atomically(path, "after")
-    monkeypatch.undo()
-    if isinstance(error.value, OSError):
-        assert str(error.value) == f"[Errno 28] No space left on device: '{path}'"
-    assert path.read_text() == "before"
-    assert os.listdir(tmp_path) == ["a"]
-
-
-def test_files_of_one_result_are_written_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    write_all_atomically({one: "1", two: b"2"})
-    assert (one.read_text(), two.read_text()) == ("1", "2")
-    calls: list[int] = []
-
-    def fail_at_the_second(_: int) -> None:
-        calls.append(1)
-        if len(calls) == 2:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", fail_at_the_second)
-    with pytest.raises(OSError, match=r"No space left on device: '.*/two'"):
-        write_all_atomically({one: "new", two: "new"})
-    monkeypatch.undo()
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(IsADirectoryError):
-        write_all_atomically({one: "new", tmp_path / "folder": "new"})
-    assert (one.read_text(), two.read_text()) == ("1", "2")
-    assert sorted(os.listdir(tmp_path)) == ["folder", "one", "two"]
-
-
-def test_a_disk_that_is_full(tmp_path: Path) -> None:
-    """/dev/full is a device: it is written to, never replaced."""
-    if not Path("/dev/full").is_char_device():
-        pytest.skip("no /dev/full")
-    with pytest.raises(OSError, match="No space left"):
-        write_atomically("/dev/full", "text")
-    assert Path("/dev/full").is_char_device()
-    write_atomically("/dev/null", "text")
-    assert Path("/dev/null").is_char_device()
-
-
-def test_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(FileNotFoundError, match=str(tmp_path / "no" / "a")):
-        write_atomically(tmp_path / "no" / "a", "text")
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(IsADirectoryError, match="folder"):
-        write_atomically(tmp_path / "folder", "text")
-    path = tmp_path / "a"
-    path.write_text("before")
-    path.chmod(0o444)
-    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write to anything
-    with pytest.raises(PermissionError, match=str(path)):
-        write_atomically(path, "after")
-    assert path.read_text() == "before"
-    assert sorted(os.listdir(tmp_path)) == ["a", "folder"]
-
-
-def test_links_are_followed_and_permissions_kept(tmp_path: Path) -> None:
-    (tmp_path / "target").write_text("before")
-    (tmp_path / "target").chmod(0o640)
-    (tmp_path / "link").symlink_to("target")
-    write_atomically(tmp_path / "link", "after")
-    assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "target").read_text() == "after"
-    assert stat.S_IMODE((tmp_path / "target").stat().st_mode) == 0o640
-    long = tmp_path / ("é" * 120)
-    write_atomically(long, "text")
-    assert long.read_text() == "text"
-
-
-def test_a_reader_never_sees_a_part(tmp_path: Path) -> None:
-    path = tmp_path / "a"
-    texts = [b"a" * 100_000, b"b" * 200_000]
-    write_atomically(path, texts[0])
-
-    def write() -> None:
-        for index in range(30):
-            write_atomically(path, texts[index % 2])
-
-    writers = [Thread(target=write) for _ in range(2)]
-    for writer in writers:
-        writer.start()
-    while any(writer.is_alive() for writer in writers):
-        assert path.read_bytes() in texts
-    assert os.listdir(tmp_path) == ["a"]
 
 
 def test_keys() -> None:
