@@ -24,7 +24,7 @@ from benchmarks.document import Section, table
 from benchmarks.settings import Settings
 from skipstone.hw.design import Design, load_design
 from skipstone.hw.export import to_verilog
-from skipstone.hw.multipliers import ADDITIVE_WEIGHT_BITS
+from skipstone.hw.multipliers import Additive
 from skipstone.hw.pe import Pe
 
 SCRIPT = (
@@ -103,7 +103,7 @@ def designs() -> dict[str, Design]:
     found = {f"linear, {bits}-bit weights": base.replace(weight_bits=bits) for bits in (2, 4, 8, 16)}
     for bits in (2, 3, 4, 5):
         found[f"shift, {bits}-bit codes"] = base.replace(multiplier="shift", weight_bits=bits)
-    for bits in ADDITIVE_WEIGHT_BITS:
+    for bits in Additive.widths:
         found[f"additive, {bits}-bit codes"] = base.replace(multiplier="additive", weight_bits=bits)
     found["sign, 1-bit codes"] = base.replace(multiplier="sign")
     found["codebook, 4-bit codes of 8-bit integers"] = base.replace(multiplier="codebook")

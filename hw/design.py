@@ -16,7 +16,7 @@ from typing import Any
 
 from skipstone.errors import DesignError
 from skipstone.hw.fields import Field, Fields, width_of
-from skipstone.hw.multipliers import ADDITIVE_WEIGHT_BITS, MULTIPLIERS, SHIFT_WEIGHT_BITS, Multiplier
+from skipstone.hw.multipliers import MULTIPLIERS, Multiplier
 from skipstone.hw.numbers import MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS, SHIFT_BITS
 
 FREE_TILES_BITS = 8
@@ -137,15 +137,9 @@ class Design:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise DesignError(f"{name} must be {' or '.join(choices)}, not '{getattr(self, name)}'")
-        low, high = SHIFT_WEIGHT_BITS
-        if self.multiplier == "shift" and not low <= self.weight_bits <= high:
-            raise DesignError(
-                f"weight_bits must be {low} to {high} with multiplier shift (a sign and an exponent), not {self.weight_bits}"
-            )
-        if self.multiplier == "additive" and self.weight_bits not in ADDITIVE_WEIGHT_BITS:
-            raise DesignError(
-                f"weight_bits must be 3, 5 or 7 with multiplier additive (a sign and terms of 2 bits), not {self.weight_bits}"
-            )
+        kind = MULTIPLIERS[self.multiplier]
+        if kind.widths is not None and self.weight_bits not in kind.widths:
+            raise DesignError(f"weight_bits must be {kind.widths_text}, not {self.weight_bits}")
         if self.codebook_entries & (self.codebook_entries - 1):
             raise DesignError(f"codebook_entries must be a power of two, not {self.codebook_entries}")
         if self.accumulator_bits < self.products.product_bits:
@@ -163,7 +157,7 @@ class Design:
     @cached_property
     def products(self) -> Multiplier:
         """The kind of multiplier: codes, widths and gateware."""
-        return MULTIPLIERS[self.multiplier](self.weight_bits, self.activation_bits, self.codebook_entries)
+        return MULTIPLIERS[self.multiplier].of(self.weight_bits, self.activation_bits, self.codebook_entries)
 
     @property
     def codebook_words(self) -> int:

@@ -91,10 +91,10 @@ def _blocks(design: Design) -> Iterator[tuple[str, int, int, dict[str, float]]]:
         "pe: lanes selected": d.activation_bits * (d.load_width - 1),
         "pe: product": kind.product_bits,
     }
-    if not ((kind.zero_code and kind.signed_code) or kind.looked_up):
-        logic["pe: activation negated"] = d.activation_bits + 1
-        logic["pe: activation shifted"] = getattr(kind, "multiplexer_bits", 0)
-        logic["pe: terms added"] = sum(getattr(kind, "adder_bits", ()))
+    if kind.negated_bits:
+        logic["pe: activation negated"] = kind.negated_bits
+        logic["pe: activation shifted"] = kind.multiplexer_bits
+        logic["pe: terms added"] = kind.adder_bits
     yield "pe", d.pes, d.activation_bits + kind.product_bits, logic
 
     held = max(width_of(d.windows + 1), d.leave_bits) + 2

@@ -136,8 +136,7 @@ def dsps(design: Design) -> int:
     (stride times
     a constant, shared by the tile shapes)."""
     kind = design.products
-    full = (kind.zero_code and kind.signed_code) or kind.looked_up
-    product = _parts(kind.operand_bits) * _parts(design.activation_bits) if full else 0
+    product = _parts(kind.operand_bits) * _parts(design.activation_bits) if kind.partial_products else 0
     accumulator = _parts(design.accumulator_bits + 1) * _parts(MULTIPLIER_BITS + 1)
     other = _parts(design.activation_bits + 1) * _parts(OTHER_MULTIPLIER_BITS + 1)
     # A constant that is a power of two only shifts; a stride of one bit only selects.

@@ -114,18 +114,11 @@ def _check_weights(layer: QuantizedLayer, design: Design) -> None:
     if kind.values is not None:
         wrong = [value for value in _distinct(layer) if value not in kind.values]
         if wrong:
-            code, takes = {
-                "shift": ("power_of_two", f"powers of two, plus or minus 1 to {max(kind.values)}"),
-                "additive": (
-                    f"additive_power_of_two of {design.weight_bits} bits",
-                    f"additive powers of two of {design.weight_bits} bits, plus or minus 1 to {max(kind.values)}",
-                ),
-                "sign": ("ternary", "1 or -1"),
-            }[design.multiplier]
+            width = f" of {design.weight_bits} bits" if kind.code_bits > 1 else ""
             raise MappingError(
                 f"layer '{layer.name}' has the weight {wrong[0]}, design '{design.name}' with multiplier = "
-                f"'{design.multiplier}' takes {takes}; quantize with weight code {code} or use a design with multiplier = "
-                "'linear'",
+                f"'{design.multiplier}' takes {kind.values_text}; quantize with weight code {kind.weight_codes[0]}{width} "
+                "or use a design with multiplier = 'linear'",
                 layer=layer.name,
                 parameter="multiplier",
             )

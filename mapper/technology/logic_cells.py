@@ -24,22 +24,9 @@ from typing import Any
 from skipstone.errors import TechnologyError
 from skipstone.hw.design import Design
 from skipstone.hw.fields import width_of
-from skipstone.hw.multipliers import Additive, Linear, Shift
 
 COMPONENTS = ("pe", "row", "loader", "drain", "requantizer", "controller")
 CARRIED = "gateware_sky130.json"
-
-
-def _product_adder_bits(design: Design) -> int:
-    kind = design.products
-    if isinstance(kind, Linear):
-        return 0
-    return kind.activation_bits + 1 + (sum(kind.adder_bits) if isinstance(kind, Additive) else 0)
-
-
-def _product_multiplexer_bits(design: Design) -> int:
-    kind = design.products
-    return kind.multiplexer_bits if isinstance(kind, Shift | Additive) else 0
 
 
 def _window_address_bits(design: Design) -> int:
@@ -53,10 +40,10 @@ def _accumulator_address_bits(design: Design) -> int:
 FEATURES: dict[str, Callable[[Design], float]] = {
     "one": lambda d: 1,
     # PE: a multiplier's partial products, or the additions and multiplexers that stand in its place; registers and adder.
-    "partial_products": lambda d: d.products.operand_bits * d.activation_bits if isinstance(d.products, Linear) else 0,
-    "product_adder_bits": _product_adder_bits,
-    "product_multiplexer_bits": _product_multiplexer_bits,
-    "operand_bits": lambda d: d.products.operand_bits if isinstance(d.products, Linear) else 0,
+    "partial_products": lambda d: d.products.partial_products,
+    "product_adder_bits": lambda d: d.products.negated_bits + d.products.adder_bits,
+    "product_multiplexer_bits": lambda d: d.products.multiplexer_bits,
+    "operand_bits": lambda d: d.products.operand_bits if d.products.partial_products else 0,
     "product_bits": lambda d: d.products.product_bits,
     "accumulator_bits": lambda d: d.accumulator_bits,
     "activation_bits": lambda d: d.activation_bits,

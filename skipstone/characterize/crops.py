@@ -100,5 +100,4 @@ def cropped(crop: Crop) -> tuple[QuantizedNetwork, NDArray[np.int64]]:
 
 def fits(design: Design, crop: Crop) -> bool:
     """Whether the design's weights are of the crop's kind."""
-    kinds = {"linear": "linear", "power_of_two": "shift", "additive_power_of_two": "additive", "codebook": "codebook"}
-    return design.multiplier == kinds.get(crop.scheme.weight_code, "sign")
+    return crop.scheme.weight_code in design.products.weight_codes

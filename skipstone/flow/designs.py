@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from skipstone.hw.design import MAX_ACCUMULATOR_BITS, Design
-from skipstone.hw.multipliers import SHIFT_WEIGHT_BITS
+from skipstone.hw.multipliers import MULTIPLIERS, Shift
 from skipstone.models.quantization.network import QuantizedNetwork
 from skipstone.models.quantization.scheme import QuantizationScheme, scheme_of
 
@@ -22,16 +22,16 @@ def fitted(
     """``design`` with the scheme's widths, the multiplier of its weight code, and accumulators that hold the products;
     parameters named in ``fixed`` stay as they are."""
     fitting: dict[str, Any] = {"weight_bits": scheme.weight_bits, "activation_bits": scheme.activation_bits}
+    if scheme.weight_code != "linear":
+        fitting["multiplier"] = next(
+            name for name, kind in MULTIPLIERS.items() if scheme.weight_code in kind.weight_codes
+        )
     match scheme.weight_code:
         case "power_of_two":
-            fitting |= {"multiplier": "shift", "weight_bits": min(scheme.weight_bits, SHIFT_WEIGHT_BITS[1])}
-        case "additive_power_of_two":
-            fitting |= {"multiplier": "additive"}
+            fitting["weight_bits"] = min(scheme.weight_bits, max(Shift.widths))
         case "codebook":
             entries = 1 << (scheme.codebook_entries - 1).bit_length()
-            fitting |= {"multiplier": "codebook", "codebook_entries": entries, "codebooks": CODEBOOKS}
-        case "ternary" | "binary":
-            fitting |= {"multiplier": "sign"}
+            fitting |= {"codebook_entries": entries, "codebooks": CODEBOOKS}
     fitting = {key: value for key, value in fitting.items() if key not in fixed}
     changed = design.replace(**(fitting | {"accumulator_bits": MAX_ACCUMULATOR_BITS}))
     bits = changed.products.product_bits
