@@ -59,7 +59,7 @@ def horowitz_mac(figures: dict[str, Any], bits: int, sum_bits: int) -> Mac:
 
 def model_mac(design: Design, technology: Technology) -> Mac:
     """A whole PE's logic, registers and selection of the activation included: what it switches for a useful multiply-accumulate
-    of an activation of the mean size that the calibration had."""
+    of an activation of the mean size that the characterization had."""
     bits = technology.gateware.operand_share * design.activation_bits
     counts = {"macs": 1.0, "awake_macs": 1.0, "activation_bits": bits}
     pj = sum(rate.pj * rate.per * counts[rate.counter] for rate in rates(design, technology) if rate.part == "pe")

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from benchmarks import (
-    calibration,
+    characterization,
     coding,
     compression,
     energy,
@@ -38,7 +38,7 @@ SECTIONS: dict[str, Callable[[Settings], Section]] = {
     "fpga": fpga.measure,
     "energy": energy.measure,
     "search": search.measure,
-    "calibration": calibration.measure,
+    "characterization": characterization.measure,
     "simulation": simulation.measure,
     "exactness": exactness.measure,
 }

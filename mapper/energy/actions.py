@@ -31,7 +31,7 @@ def network_actions(
 ) -> tuple[Actions, ...]:
     """Actions of every layer, with what crosses the chip's edge. Without ``operands`` activations have the mean size
     that the
-    gateware was calibrated with."""
+    gateware was characterized with."""
     actions = []
     for layer, cost in zip(program.layers, cycles, strict=True):
         counted = count_actions(layer, program.design, cost.cycles)
@@ -84,7 +84,7 @@ def count_actions(layer: LayerProgram, design: Design, cycles: int) -> Actions:
 
 
 def typical_bits(actions: Actions, design: Design) -> int:
-    """``activation_bits`` where there is no data: the calibration's mean share of an activation's bits, for each useful
+    """``activation_bits`` where there is no data: the characterization's mean share of an activation's bits, for each useful
     multiply-accumulate."""
     from skipstone.mapper.technology.logic_cells import load_gateware
 

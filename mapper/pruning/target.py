@@ -86,7 +86,7 @@ class Target:
     def energy_pj(self, graph: Graph) -> float:
         """Energy of one inference: counts of actions times the energy of each (``skipstone.mapper.energy.energy``),
         for activations of the mean
-        size that the gateware was calibrated with: here there are no images."""
+        size that the gateware was characterized with: here there are no images."""
         costed = self.cost(graph)
         technology = clocked(self.design, load_technology())
         return network_energy(network_actions(costed.program, costed.layers), self.design, technology)

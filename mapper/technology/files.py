@@ -61,11 +61,11 @@ class RegisterFile(Entry):
 
 
 class Logic(Entry):
-    """Our own gateware at this node: a calibration (a file of ``skipstone calibrate`` beside this one; without it, the carried
-    one of 130 nm and 1.8 V), scaled to ``supply_v`` and ``transistors``. A factor that is given takes the place of the
-    scaling's."""
+    """Our own gateware at this node: a characterization (a file of ``skipstone characterize`` beside this one; without it,
+    the carried one of 130 nm and 1.8 V), scaled to ``supply_v`` and ``transistors``. A factor that is given takes the place
+    of the scaling's."""
 
-    calibration: Text | None = None
+    characterization: Text | None = None
     supply_v: Positive
     transistors: Literal["HP", "LP"] = "HP"
     area_factor: Positive | None = None
@@ -193,7 +193,7 @@ def known_keys(place: tuple[int | str, ...]) -> tuple[str, ...]:
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
-    """A technology file, and the memory table and the calibration beside it that it names: all that its numbers depend on."""
+    """A technology file, and the memory table and the characterization beside it that it names: all it depends on."""
     found = read_technology_file(path)
-    named = (found.memory.table, found.logic.calibration)
+    named = (found.memory.table, found.logic.characterization)
     return (path, *(path.parent / name for name in named if name and (path.parent / name).is_file()))

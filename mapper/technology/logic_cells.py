@@ -1,9 +1,9 @@
 """Energy, area, leakage and clock period of our own gateware in standard cells, as fitted from synthesis and gate-level runs.
 
-The numbers stand in ``data/gateware_sky130.json``, which ``skipstone calibrate`` makes: for every component, coefficients of the
-features of a design that are named here. Logic only: memories are ``skipstone.mapper.technology.sram_table``'s.
-Nothing is computed that the file's
-measurements do not support; it carries the fit's errors and the layers held out.
+The numbers stand in ``data/gateware_sky130.json``, which ``skipstone characterize`` makes: for every component,
+coefficients of the features of a design that are named here. Logic only: memories are
+``skipstone.mapper.technology.sram_table``'s. Nothing is computed that the file's measurements do not support; it carries the
+fit's errors and the layers held out.
 
 An action's energy can hang on a counter that only data gives (``skipstone.mapper.energy.activity``). Where
 ``skipstone.mapper.energy.actions`` does not count it,
@@ -102,8 +102,8 @@ class Action:
 
 @dataclass(frozen=True, eq=False)
 class Gateware:
-    """One calibration file. ``source``: tools, library, corner. All values are those of its library's node and voltage.
-    ``operand_share``: what a multiply-accumulate is given of an activation's bits, on average over the calibration's layers.
+    """One characterization file. ``source``: tools, library, corner. All values are those of its library's node and voltage.
+    ``operand_share``: what a multiply-accumulate is given of an activation's bits, on average over the characterization's layers.
     ``document`` is the whole file, with fit errors and held-out layers."""
 
     source: str
@@ -176,13 +176,13 @@ def counted() -> frozenset[str]:
 
 
 def load_gateware(path: Path | None = None) -> Gateware:
-    """The carried calibration (the same object every time), or that of ``path``. TechnologyError where a file is not one."""
+    """The carried characterization (the same object every time), or that of ``path``. TechnologyError where a file is not one."""
     if path is None:
         return _carried()
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise TechnologyError(f"cannot read the calibration file {path}: {error}") from None
+        raise TechnologyError(f"cannot read the characterization file {path}: {error}") from None
     return parse_gateware(text, str(path))
 
 
@@ -192,7 +192,7 @@ def _carried() -> Gateware:
 
 
 def parse_gateware(text: str, where: str) -> Gateware:
-    """A calibration file's text; every component, quantity, counter and feature must be one that is known here."""
+    """A characterization file's text; every component, quantity, counter and feature must be one that is known here."""
     try:
         document = json.loads(text)
         parts = {name: document["components"][name] for name in COMPONENTS}
@@ -206,12 +206,12 @@ def parse_gateware(text: str, where: str) -> Gateware:
         unknown = sorted((used - FEATURES.keys()) | (named - counted()))
         if unknown:
             raise TechnologyError(
-                f"{where}: unknown features or counters {', '.join(unknown)}; make it again with skipstone calibrate"
+                f"{where}: unknown features or counters {', '.join(unknown)}; make it again with skipstone characterize"
             )
         share = float(document["operand_share"])
         node, voltage = int(document["node_nm"]), float(document["voltage"])
         return Gateware(document["source"], node, voltage, parts, share, document)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise TechnologyError(
-            f"{where} is not a calibration of the gateware ({error!r}); make one with skipstone calibrate"
+            f"{where} is not a characterization of the gateware ({error!r}); make one with skipstone characterize"
         ) from None

@@ -194,9 +194,9 @@ def _sram_table(file: TechnologyFile, process: Process, folder: Path | None) -> 
 
 def _gateware(logic: Logic, folder: Path | None) -> Gateware:
     try:
-        return load_gateware((folder or Path()) / logic.calibration) if logic.calibration else load_gateware()
+        return load_gateware((folder or Path()) / logic.characterization) if logic.characterization else load_gateware()
     except TechnologyError as error:
-        raise TechnologyError(f"[logic] calibration: {error}") from None
+        raise TechnologyError(f"[logic] characterization: {error}") from None
 
 
 def _logic_factors(logic: Logic, process: Process, table: SramTable, synthesis: Process) -> Factors:

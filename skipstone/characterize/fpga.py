@@ -36,7 +36,7 @@ GROUPS = ("pe", "row", "captures", "rest")
 """Blocks whose part kept in the whole is fitted."""
 
 
-def calibrate_fpga(work: Path, progress: Callable[[str], None], device: str = "ecp5") -> dict[str, Any]:
+def characterize_fpga(work: Path, progress: Callable[[str], None], device: str = "ecp5") -> dict[str, Any]:
     """Synthesizes what is not yet in ``work``, fits, and returns the content of ``mapper/technology/data/fpga_<device>.json``.
 
     SkipstoneError where Yosys is not installed.
@@ -59,7 +59,7 @@ def fitted(
     return {
         "source": f"{version()}, '{SCRIPTS[device, 'flat']}' on the Verilog of whole arrays: {len(by_blocks)} designs by "
         f"blocks and {len(flat)} whole fitted, {len(judged)} others held out; LUT4 + 2 CCU2C + 6 TRELLIS_DPR16X4",
-        "made_by": "skipstone calibrate --part fpga",
+        "made_by": "skipstone characterize --part fpga",
         "luts_per_bit": {name: round(value, 4) for name, value in luts_per_bit.items()},
         "kept_in_whole": {name: round(value, 4) for name, value in whole_shares.items()},
         "hold_out": [

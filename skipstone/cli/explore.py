@@ -10,23 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skipstone.cli.console import console_for, errors, writable, write_json
-from skipstone.cli.options import (
-    ActivationBits,
-    Calibration,
-    CalibrationMethod,
-    Evaluation,
-    Frequency,
-    InputRange,
-    InputShape,
-    Json,
-    Network,
-    Out,
-    TechnologyOption,
-    WeightBits,
-    WeightCode,
-    compression_options,
-)
+from skipstone.cli.console import console_for, writable, write_json
+from skipstone.cli.options import Json, Out
+from skipstone.cli.request import Request, with_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,13 +26,8 @@ PROBLEMS = 3
 """Reasons why choices have no cost that are printed."""
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command("explore")(explore_command)
-
-
+@with_request("design", "prune", "fit_memories")
 def explore_command(
-    network: Network,
     space: Annotated[
         str | None,
         typer.Option("--space", metavar="NAME|FILE.toml", help="Search space; without it, the default one."),
@@ -82,19 +63,11 @@ def explore_command(
             "--study", metavar="FILE.db", help="SQLite file that keeps evaluations; gone on with if it exists."
         ),
     ] = None,
-    weight_bits: WeightBits = 8,
-    weight_code: WeightCode = "linear",
-    activation_bits: ActivationBits = 8,
-    calibration: Calibration = None,
-    calibration_method: CalibrationMethod = "minmax",
-    evaluation: Evaluation = None,
-    input_range: InputRange = "0,1",
-    input_shape: InputShape = None,
+    *,
+    request: Request,
     accuracy_images: Annotated[
         int, typer.Option("--accuracy-images", metavar="N", min=1, help="Evaluation images for each accuracy.")
     ] = 200,
-    technology: TechnologyOption = "45",
-    frequency: Frequency = None,
     device: Annotated[
         str, typer.Option("--device", metavar="NAME", help="FPGA whose DSPs, block RAMs and LUTs are counted.")
     ] = "ecp5",
@@ -110,69 +83,59 @@ def explore_command(
     json_file: Json = None,
 ) -> None:
     """Search designs and compression together for cycles, energy, area and accuracy; writes exploration.html."""
-    with errors():
-        from dataclasses import replace
+    from dataclasses import replace
 
-        from skipstone.explore.evaluate import EvaluationSettings
-        from skipstone.explore.picked import check_which, chosen_points, write_points
-        from skipstone.explore.search import cache_beside, explore
-        from skipstone.explore.space import load_space
-        from skipstone.files import json_text, write_file
-        from skipstone.mapper.fpga.resources import source as resources_source
-        from skipstone.mapper.technology.technology import load_technology
+    from skipstone.explore.evaluate import EvaluationSettings
+    from skipstone.explore.picked import check_which, chosen_points, write_points
+    from skipstone.explore.search import cache_beside, explore
+    from skipstone.explore.space import load_space
+    from skipstone.files import json_text, write_file
+    from skipstone.mapper.fpga.resources import source as resources_source
 
-        options = compression_options(
-            "none",
-            weight_bits,
-            weight_code,
-            activation_bits,
-            calibration,
-            calibration_method,
-            evaluation,
-            input_range,
-            input_shape,
-        )
-        check_which(write)
-        load_technology(technology, frequency)
-        resources_source(device)
-        loaded = load_space(space)
-        settings = EvaluationSettings(
-            accuracy_images=accuracy_images, device=device, technology=technology, frequency_mhz=frequency
-        )
-        storage = study or out / "study.db"
-        aside = console_for("-")
-        aside.print(f"reading {network}, starting workers ...", style="dim", highlight=False, markup=False)
-        with writable(out, storage, json_file):
-            with _progress(aside, trials) as finished:
-                result = explore(
-                    network,
-                    loaded,
-                    options,
-                    settings,
-                    storage=storage,
-                    trials=trials,
-                    objectives=objective or (),
-                    constraints=constraint or (),
-                    sampler=sampler,
-                    seed=seed,
-                    population=population,
-                    jobs=usable_cores() if jobs is None else jobs,
-                    dask=dask,
-                    finished=finished,
-                    notice=lambda text: aside.print(text, markup=False, highlight=False, soft_wrap=True),
-                )
-            values = result.to_dict()
-            write_file(out / "exploration.json", json_text(values))
-            if json_file is not None:
-                write_json(values, json_file)
-            _write_page(result, out / "exploration.html")
-            console = console_for(json_file)
-            _show(result, console, storage, out)
-            kept = settings if settings.store else replace(settings, store=str(cache_beside(storage)))
-            written = write_points(result, chosen_points(result, write), network, options, kept, out / "points")
-            for one in written:
-                console.print(f"point {one.point.number} ({one.why}):", markup=False, highlight=False)
-                console.print(f"  {one.command}", markup=False, highlight=False, soft_wrap=True)
+    check_which(write)
+    request.load_technology()
+    resources_source(device)
+    loaded = load_space(space)
+    settings = EvaluationSettings(
+        accuracy_images=accuracy_images,
+        device=device,
+        technology=request.technology,
+        frequency_mhz=request.frequency_mhz,
+    )
+    storage = study or out / "study.db"
+    aside = console_for("-")
+    aside.print(f"reading {request.network}, starting workers ...", style="dim", highlight=False, markup=False)
+    with writable(out, storage, json_file):
+        with _progress(aside, trials) as finished:
+            result = explore(
+                request.network,
+                loaded,
+                request.options,
+                settings,
+                storage=storage,
+                trials=trials,
+                objectives=objective or (),
+                constraints=constraint or (),
+                sampler=sampler,
+                seed=seed,
+                population=population,
+                jobs=usable_cores() if jobs is None else jobs,
+                dask=dask,
+                finished=finished,
+                notice=lambda text: aside.print(text, markup=False, highlight=False, soft_wrap=True),
+            )
+        values = result.to_dict()
+        write_file(out / "exploration.json", json_text(values))
+        if json_file is not None:
+            write_json(values, json_file)
+        _write_page(result, out / "exploration.html")
+        console = console_for(json_file)
+        _show(result, console, storage, out)
+        settings = settings if settings.store else replace(settings, store=str(cache_beside(storage)))
+        points = chosen_points(result, write)
+        for written in write_points(result, points, request.network, request.options, settings, out / "points"):
+            console.print(f"point {written.point.number} ({written.why}):", markup=False, highlight=False)
+            console.print(f"  {written.command}", markup=False, highlight=False, soft_wrap=True)
 
 
 def usable_cores() -> int:

@@ -1,22 +1,22 @@
-"""Options that several commands take, and what they mean: the typed option of the command line, the check of its text.
+"""Options that several commands take: the typed option of the command line, and the check of its text.
 
 Nothing heavy is imported here before it is needed, so that ``--help`` is quick.
 """
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, TypeVar
 
 import typer
 
-if TYPE_CHECKING:
-    from skipstone.flow.prepare import CompressionOptions
-    from skipstone.hw.design import Design
+T = TypeVar("T")
 
 Network = Annotated[str, typer.Argument(metavar="NETWORK", help="An ONNX file, or the name of a carried network.")]
+FloatNetwork = Annotated[
+    str, typer.Argument(metavar="NETWORK", help="A float ONNX file, or the name of a carried network.")
+]
 DesignOption = Annotated[
     str, typer.Option("--design", metavar="NAME|FILE.toml", help="A built-in design, or a TOML file.")
 ]
@@ -79,59 +79,33 @@ FitMemories = Annotated[
 ]
 
 
-def compression_options(
-    prune: str,
-    weight_bits: int,
-    weight_code: str,
-    activation_bits: int,
-    calibration: str | None,
-    calibration_method: str,
-    evaluation: str | None,
-    input_range: str,
-    input_shape: str | None,
-) -> CompressionOptions:
-    """The options as the library takes them; SkipstoneError where one is out of range."""
+def input_range_of(text: str) -> tuple[float, float]:
+    """LOW and HIGH of ``LOW,HIGH``. Raises SkipstoneError unless LOW is below HIGH."""
     from skipstone.errors import SkipstoneError
-    from skipstone.flow.prepare import CompressionOptions
-    from skipstone.models.quantization.scheme import QuantizationScheme
 
-    scheme = QuantizationScheme.parse(weight_code, weight_bits, activation_bits, calibration_method)
-    low, high = numbers("--input-range", input_range, float, "LOW,HIGH", 2)
+    low, high = numbers("--input-range", text, float, "LOW,HIGH", 2)
     if not -1e30 <= low < high <= 1e30:
-        raise SkipstoneError(f"--input-range must be LOW,HIGH with LOW below HIGH, both within 1e30, not {input_range}")
-    shape = tuple(numbers("--input-shape", input_shape, int, "N,C,H,W", None)) if input_shape else None
-    return CompressionOptions(
-        prune=prune,
-        scheme=scheme,
-        calibration=calibration,
-        evaluation=evaluation,
-        input_range=(low, high),
-        input_shape=shape,
-    )
+        raise SkipstoneError(f"--input-range must be LOW,HIGH with LOW below HIGH, both within 1e30, not {text}")
+    return low, high
 
 
-def numbers(option: str, text: str, kind: Callable[[str], Any], form: str, count: int | None) -> list[Any]:
-    """Numbers with commas between; ``count`` of them, or any number of them."""
+def input_shape_of(text: str | None) -> tuple[int, ...] | None:
+    """The numbers of ``N,C,H,W``, or None."""
+    return None if text is None else numbers("--input-shape", text, int, "N,C,H,W")
+
+
+def numbers(option: str, text: str, kind: Callable[[str], T], form: str, count: int | None = None) -> tuple[T, ...]:
+    """Numbers with commas between; ``count`` of them, or any number of them.
+
+    Raises:
+        SkipstoneError: ``text`` has not the ``form``.
+    """
     from skipstone.errors import SkipstoneError
 
     try:
-        found = [kind(part) for part in text.split(",")]
+        values = tuple(kind(part) for part in text.split(","))
     except ValueError:
-        found = []
-    if not found or (count is not None and len(found) != count):
+        values = ()
+    if not values or (count is not None and len(values) != count):
         raise SkipstoneError(f"{option} must be {form}, not '{text}'")
-    return found
-
-
-def chosen_design(name: str, network: str, options: CompressionOptions) -> Design:
-    """The design, with the widths and the multiplier that are asked for, or that a quantized network has, unless its file
-    names its own."""
-    from skipstone.flow.designs import fitted
-    from skipstone.flow.prepare import stored_options
-    from skipstone.hw.design import load_design
-
-    chosen = load_design(name)
-    options = stored_options(network, options)
-    # What a file says about widths holds; where it says nothing, the options do, as for a built-in design.
-    said = tomllib.loads(Path(name).read_text()) if name.endswith(".toml") else {}
-    return fitted(chosen, options.scheme, fixed=said)
+    return values

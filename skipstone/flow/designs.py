@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
-from skipstone.hw.design import MAX_ACCUMULATOR_BITS, Design
+from skipstone.flow.prepare import CompressionOptions, stored_options
+from skipstone.hw.design import MAX_ACCUMULATOR_BITS, Design, load_design
 from skipstone.hw.multipliers import MULTIPLIERS, Shift
 from skipstone.models.quantization.network import QuantizedNetwork
 from skipstone.models.quantization.scheme import QuantizationScheme, scheme_of
@@ -37,6 +40,23 @@ def fitted(
     bits = changed.products.product_bits
     kept = "accumulator_bits" in fixed or bits <= 16
     return changed.replace(accumulator_bits=design.accumulator_bits if kept else min(MAX_ACCUMULATOR_BITS, bits + 12))
+
+
+def design_for_options(name: str, network: str, options: CompressionOptions) -> Design:
+    """The design ``name``, fitted to ``network`` as it will be quantized, or as its file is already.
+
+    What a design's TOML file says about widths and multiplier holds; where it says nothing, the scheme does, as for a
+    built-in design.
+
+    Args:
+        name: A built-in design, or a TOML file.
+        network: An ONNX file, or a carried network's name.
+        options: How the network is compressed.
+    """
+    design = load_design(name)
+    scheme = stored_options(network, options).scheme
+    stated = tomllib.loads(Path(name).read_text()) if name.endswith(".toml") else {}
+    return fitted(design, scheme, fixed=stated)
 
 
 def design_for(network: QuantizedNetwork, design: Design, fixed: Collection[str] = ()) -> Design:

@@ -1,4 +1,4 @@
-"""The carried calibration: every number comes from the file's coefficients, and its claims follow from its own runs."""
+"""The carried characterization: every number comes from the file's coefficients, and its claims follow from its own runs."""
 
 from __future__ import annotations
 
@@ -112,9 +112,9 @@ def test_area_is_within_what_the_fit_claims() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is not a calibration"),
-        ("[]", "is not a calibration"),
-        ("{}", "is not a calibration"),
+        ("{", "is not a characterization"),
+        ("[]", "is not a characterization"),
+        ("{}", "is not a characterization"),
         (json.dumps(DOCUMENT).replace("accumulator_bits", "elbows"), "unknown features or counters elbows"),
         (json.dumps(DOCUMENT).replace("weight_reads", "elbows"), "unknown features or counters elbows"),
     ],
@@ -127,5 +127,5 @@ def test_other_files_are_refused(tmp_path: Path, text: str, message: str) -> Non
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TechnologyError, match="cannot read the calibration file"):
+    with pytest.raises(TechnologyError, match="cannot read the characterization file"):
         load_gateware(tmp_path / "absent.json")

@@ -111,9 +111,11 @@ def test_factors_of_ones_own(tmp_path: Path) -> None:
     assert (one.logic.energy, one.logic.area) == (0.5, load_technology(45).logic.area)
 
 
-def test_a_calibration_of_ones_own_is_looked_for(tmp_path: Path) -> None:
-    text = TEXT.replace('transistors = "HP"', 'calibration = "mine.json"')
-    with pytest.raises(TechnologyError, match=r"^\[logic\] calibration: cannot read the calibration file .*mine\.json"):
+def test_a_characterization_of_ones_own_is_looked_for(tmp_path: Path) -> None:
+    text = TEXT.replace('transistors = "HP"', 'characterization = "mine.json"')
+    with pytest.raises(
+        TechnologyError, match=r"^\[logic\] characterization: cannot read the characterization file .*mine\.json"
+    ):
         load_technology(own(tmp_path, text))
 
 

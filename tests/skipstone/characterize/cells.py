@@ -1,4 +1,4 @@
-"""A library of five cells whose numbers are easy to add up by hand, for tests of calibration."""
+"""A library of five cells whose numbers are easy to add up by hand, for tests of characterization."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calibration of FPGA resources: cells counted, one real synthesis against the model, and its refusals."""
+"""Characterization of FPGA resources: cells counted, one real synthesis against the model, and its refusals."""
 
 import pytest
 

@@ -19,7 +19,7 @@ CARRIED: dict[str, Any] = dict(load_gateware().document)
 
 
 def run(*arguments: str) -> Any:
-    return CliRunner().invoke(app, ["calibrate", *arguments])
+    return CliRunner().invoke(app, ["characterize", *arguments])
 
 
 def test_an_unknown_part_is_refused(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "no Liberty file" in done.output
     monkeypatch.setattr(Path, "is_file", lambda self: False)
     with pytest.raises(Exception, match="Debian's package qflow-tech-osu018"):
-        commands.calibrate(("cells",), commands.DEFAULT_LIBERTY, None, None, False, tmp_path, lambda _: None)
+        commands.characterize(("cells",), commands.DEFAULT_LIBERTY, None, None, False, tmp_path, lambda _: None)
 
 
 def test_cacti_must_be_named(tmp_path: Path) -> None:
@@ -51,11 +51,11 @@ def test_missing_tools_are_named_with_their_packages(monkeypatch: pytest.MonkeyP
         cells.check_tools()
 
 
-def test_a_calibration_is_written_whole_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_characterization_is_written_whole_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     changed = copy.deepcopy(CARRIED) | {"library": "half"}
     for quantity in changed["components"]["pe"]["area_um2"]:
         changed["components"]["pe"]["area_um2"][quantity] *= 0.5
-    monkeypatch.setattr(cells, "calibrate_cells", lambda *_args, **_more: changed)
+    monkeypatch.setattr(cells, "characterize_cells", lambda *_args, **_more: changed)
     library = tmp_path / "x.lib"
     library.write_text("")
     done = run("--liberty", str(library), "--out", str(tmp_path / "o"), "--work", str(tmp_path / "w"))

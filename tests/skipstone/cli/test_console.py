@@ -13,7 +13,7 @@ HINT = "; --fit-memories enlarges the memories to what the network needs"
 
 
 def printed(capsys: pytest.CaptureFixture[str], error: Exception, fit_memories: bool | None = None) -> str:
-    with pytest.raises(typer.Exit) as caught, errors(fit_memories):
+    with pytest.raises(typer.Exit) as caught, errors({} if fit_memories is None else {"fit_memories": fit_memories}):
         raise error
     assert caught.value.exit_code == 2
     return capsys.readouterr().err

@@ -6,8 +6,7 @@ from skipstone.errors import TechnologyError
 from skipstone.flow.evaluate import evaluate_network
 from skipstone.hw.design import load_design
 from skipstone.mapper.technology.technology import load_technology
-from tests.skipstone.builders import small_network
-from tests.skipstone.cli.test_main import TINY_DESIGN
+from tests.skipstone.builders import TINY_DESIGN, small_network
 
 
 @pytest.fixture(scope="module")

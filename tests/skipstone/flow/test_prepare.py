@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 import pytest
 
-from skipstone.cli.options import chosen_design
 from skipstone.errors import SkipstoneError
+from skipstone.flow.designs import design_for_options
 from skipstone.flow.prepare import CompressionOptions, measure_accuracy, prepare_network, stored_options
 from skipstone.mapper.lowering.compile import compile_network
 from skipstone.mapper.timing.cycles import network_cycles
@@ -55,7 +55,7 @@ def test_a_quantized_file_runs_as_it_is(
     assert prepared.dense is prepared.compressed
     scheme = prepared.options.scheme
     assert (scheme.weight_bits, scheme.activation_bits, scheme.weight_code) == (bits, activation_bits, code)
-    design = chosen_design("tiny", path, CompressionOptions())
+    design = design_for_options("tiny", path, CompressionOptions())
     assert (design.multiplier, design.activation_bits) == (multiplier, activation_bits)
     cycles = [
         sum(one.cycles for one in network_cycles(compile_network(each, design))) for each in (network, prepared.dense)

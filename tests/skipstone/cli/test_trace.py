@@ -12,7 +12,7 @@ import pytest
 from skipstone.mapper.results.timeline import ISSUE, LOAD
 from skipstone.sim.jobs import PERIOD_NS
 from tests.sim.waves import read_signals
-from tests.skipstone.cli.test_main import invoke, place
+from tests.skipstone.cli.place import invoke, place
 
 __all__ = ["place"]
 

@@ -1,7 +1,7 @@
-"""The carried calibration of our gateware: what each block costs, how well the fit holds, and the layers that it
+"""The carried characterization of our gateware: what each block costs, how well the fit holds, and the layers that it
 never saw.
 
-Nothing is measured here: the section prints what the carried data holds, and `skipstone calibrate` makes it anew.
+Nothing is measured here: the section prints what the carried data holds, and `skipstone characterize` makes it anew.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ DESIGNS = ("tiny", "edge")
 
 
 def measure(settings: Settings) -> Section:
-    settings.progress("calibration")
+    settings.progress("characterization")
     gateware = load_gateware()
     document = gateware.document
     runs = document["runs"]
@@ -49,7 +49,7 @@ def measure(settings: Settings) -> Section:
             + ".",
         )
     )
-    return Section("calibration", "Our gateware in cells", text, all(row["equal"] for row in runs))
+    return Section("characterization", "Our gateware in cells", text, all(row["equal"] for row in runs))
 
 
 def components(gateware: Gateware) -> str:
