@@ -48,10 +48,9 @@ class LayerSchedule:
     words the loader takes for it; both hold for every tile. ``tiles_y`` x ``tiles_x`` tiles of ``tile`` (height, width) pixels
     cover the ``out_height`` x ``out_width`` output; ``steps`` are the drain steps of one pixel in one pass.
 
-    The loader may begin the layer while the last ``unneeded_tiles`` tiles of the layer before are not yet written, and take the
-    first ``free_tiles`` tiles' words before all of them are (``skipstone.hw.design.ALL_TILES_FREE``: it need not
-    wait for that layer at
-    all). After a layer with ``pause`` the array waits for the host.
+    The loader may begin the layer while the last ``unneeded_tiles`` tiles of the layer before are not yet written, and
+    take the first ``free_tiles`` tiles' words before all of them are (``skipstone.hw.design.ALL_TILES_FREE``: it need
+    not wait for that layer at all). After a layer with ``pause`` the array waits for the host.
     """
 
     counts: tuple[NDArray[np.int64], ...]

@@ -1,12 +1,9 @@
 """Counts what the hardware does for a layer: the same events as in the cycle model, times how often they happen.
 
 Every count but two is exact for the RTL as it stands (``activation_bits`` is a mean over images, and
-``exposed_entries`` takes
-accumulators to have equal shares of the entries): columns outside the image still multiply, words outside the image
-still
-pass the
-loader, and every PE drives its drained accumulators, asked or not. No count depends on the sizes of the design's
-memories.
+``exposed_entries`` takes accumulators to have equal shares of the entries): columns outside the image still multiply,
+words outside the image still pass the loader, and every PE drives its drained accumulators, asked or not. No count
+depends on the sizes of the design's memories.
 """
 
 from __future__ import annotations
@@ -30,8 +27,7 @@ def network_actions(
     program: Program, cycles: Sequence[LayerCycles], operands: Operands | None = None
 ) -> tuple[Actions, ...]:
     """Actions of every layer, with what crosses the chip's edge. Without ``operands`` activations have the mean size
-    that the
-    gateware was characterized with."""
+    that the gateware was characterized with."""
     actions = []
     for layer, cost in zip(program.layers, cycles, strict=True):
         counted = count_actions(layer, program.design, cost.cycles)

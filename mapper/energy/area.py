@@ -1,8 +1,8 @@
 """Area and leakage of a design: its components, each with its source, and their sum.
 
 Memories are as CACTI lays them out, logic as synthesis gave it, scaled to the node
-(``skipstone.mapper.technology.technology``). Cells only: what
-placement and routing add, wires between blocks, pads, and the second and third ports of memories are not in it.
+(``skipstone.mapper.technology.technology``). Cells only: what placement and routing add, wires between blocks, pads,
+and the second and third ports of memories are not in it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The clock that a design can have at a node, and what happens to one that it can't.
 
 Longest paths come from synthesis (``skipstone.mapper.technology.logic_cells``, by the technology), access times of
-memories from CACTI's table
-(``skipstone.mapper.technology.technology``).
+memories from CACTI's table (``skipstone.mapper.technology.technology``).
 """
 
 from __future__ import annotations
@@ -28,8 +27,7 @@ class Timing:
     @property
     def period_ns(self) -> float:
         """A memory's read and the longest path behind it in one cycle: what a row's weight memory takes, whose word
-        decides on
-        the next address. Pessimistic where the longest path is another one."""
+        decides on the next address. Pessimistic where the longest path is another one."""
         return self.logic_ns + self.memory_ns
 
     @property
@@ -50,8 +48,8 @@ def timing(design: Design, technology: Technology) -> Timing:
 @lru_cache(maxsize=4096)
 def clocked(design: Design, technology: Technology) -> Technology:
     """The technology at the clock that ``design`` runs at: its own where the design reaches it. Where it does not, a
-    carried
-    default gives way to whole MHz that it does reach, and TechnologyError refuses a clock that someone chose."""
+    carried default gives way to whole MHz that it does reach, and TechnologyError refuses a clock that someone
+    chose."""
     fastest = timing(design, technology)
     if technology.frequency_mhz > fastest.fmax_mhz:
         if not technology.frequency_fixed:

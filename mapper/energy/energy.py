@@ -1,23 +1,17 @@
 """Energy of a layer: counts of actions times the energy of each, with component and source; and all energy of a
 network.
 
-Takes what ``skipstone.mapper.energy.actions`` counts, what ``skipstone.mapper.technology.technology`` knows of
-memories and DRAM, and what ``skipstone.mapper.technology.logic_cells``
-measured of our own logic. Every count is a counter of ``Actions`` times a constant of the design, so that a
-network's energy is
-one sum of products; ``layer_terms`` spells it out.
+Takes what ``skipstone.mapper.energy.actions`` counts, what ``skipstone.mapper.technology.technology`` knows of memories
+and DRAM, and what ``skipstone.mapper.technology.logic_cells`` measured of our own logic. Every count is a counter of
+``Actions`` times a constant of the design, so that a network's energy is one sum of products; ``layer_terms`` spells it
+out.
 
-Counted: the switching of all gateware, by action; clock tree and clock pins in every cycle, idle or not; reads of
-every port
-without an enable in every cycle, needed or not; leakage of memories and logic; input and outputs from and to DRAM.
-Not counted:
-wires between blocks and between the banks of a memory, pads and the pins' drivers, the clock's generator, DRAM's
-refresh and
-idle time, what the host computes, cycles in which the host moves data, and the area and energy that a memory's
-second and third
-port cost (each port is charged as that of a memory with one). A read costs the same whether the address moved or
-not, so idle
-reads are an upper bound.
+Counted: the switching of all gateware, by action; clock tree and clock pins in every cycle, idle or not; reads of every
+port without an enable in every cycle, needed or not; leakage of memories and logic; input and outputs from and to DRAM.
+Not counted: wires between blocks and between the banks of a memory, pads and the pins' drivers, the clock's generator,
+DRAM's refresh and idle time, what the host computes, cycles in which the host moves data, and the area and energy that
+a memory's second and third port cost (each port is charged as that of a memory with one). A read costs the same whether
+the address moved or not, so idle reads are an upper bound.
 """
 
 from __future__ import annotations
@@ -51,11 +45,10 @@ PARTS = (
     "off_chip",
 )
 """What energy is for. ``pe``, ``rows``, ``loader``: switching of that logic, of the loader with its load lists;
-``requantize``:
-drain and requantizer lanes, with parameters and tables; ``control``: the controller and descriptors; ``windows``,
-``accumulators``, ``weights`` (with codebooks), ``activations``: those memories; ``clock``: clock tree and clock pins
-of all
-logic; ``leakage``: memories and logic; ``off_chip``: the network's input and outputs from and to DRAM."""
+``requantize``: drain and requantizer lanes, with parameters and tables; ``control``: the controller and descriptors;
+``windows``, ``accumulators``, ``weights`` (with codebooks), ``activations``: those memories; ``clock``: clock tree and
+clock pins of all logic; ``leakage``: memories and logic; ``off_chip``: the network's input and outputs from and to
+DRAM."""
 
 LOGIC_PARTS = {
     "pe": "pe",
@@ -124,8 +117,7 @@ def energy_sources(technology: Technology) -> list[tuple[str, str]]:
 @lru_cache(maxsize=4096)
 def rates(design: Design, technology: Technology) -> tuple[Rate, ...]:
     """Every action of the design with its energy. Raises TechnologyError where a technology's own numbers are for an
-    action or
-    a component that there isn't."""
+    action or a component that there isn't."""
     all_rates = [*_logic_rates(design, technology), *_memory_rates(design, technology), *_off_chip_rates(technology)]
     _check_own(all_rates, technology)
     own_actions = technology.own_actions

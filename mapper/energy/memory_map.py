@@ -1,8 +1,7 @@
 """What a program takes of each memory, and where each tensor lies in activation memory for how long.
 
-For reports: everything is read from the finished program, none of it decides anything. A tensor is held from the
-layer that
-writes it to the last one that reads it; two that are held at once never share a word.
+For reports: everything is read from the finished program, none of it decides anything. A tensor is held from the layer
+that writes it to the last one that reads it; two that are held at once never share a word.
 """
 
 from __future__ import annotations
@@ -22,8 +21,7 @@ SHOWN_WINDOWS = 96
 
 def memory_uses(program: Program) -> tuple[MemoryUse, ...]:
     """The memories that hold the program and its tensors; windows and accumulators, which every tile fills anew, are
-    not
-    among them. Of the rows' weight memories and codebooks the fullest counts."""
+    not among them. Of the rows' weight memories and codebooks the fullest counts."""
     design = program.design
     used = {
         "activations": program.activation_words,
@@ -55,8 +53,7 @@ def tensor_places(program: Program) -> tuple[TensorPlace, ...]:
     """All tensors in activation memory, in the order in which they are written, then by address.
 
     Tensors that lie side by side in the same words are one place, named ``a+b``. What the host reads after the last
-    layer is
-    held until then: ``last_read`` is the number of layers.
+    layer is held until then: ``last_read`` is the number of layers.
     """
     end = len(program.layers)
     places = _Places()

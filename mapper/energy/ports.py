@@ -10,9 +10,8 @@ from skipstone.hw.design import Design
 
 @dataclass(frozen=True)
 class Memory:
-    """One kind of memory of a design: ``count`` copies of ``words`` words of ``bits`` bits. ``always_read``: read
-    ports of each
-    copy that have no enable, and so read a word in every cycle, needed or not."""
+    """One kind of memory of a design: ``count`` copies of ``words`` words of ``bits`` bits. ``always_read``: read ports
+    of each copy that have no enable, and so read a word in every cycle, needed or not."""
 
     name: str
     count: int
@@ -23,10 +22,9 @@ class Memory:
 
 def memories(design: Design) -> tuple[Memory, ...]:
     """All memories of the gateware. Windows and accumulators are read without a clock: their outputs follow the
-    address. All
-    others have clocked ports; those of the weights, codebooks, activations (two), parameters, load lists and
-    descriptors have no
-    enable (``hw``: ``read_port(domain="sync")`` with ``en`` left at 1), those of the tables have one."""
+    address. All others have clocked ports; those of the weights, codebooks, activations (two), parameters, load lists
+    and descriptors have no enable (``hw``: ``read_port(domain="sync")`` with ``en`` left at 1), those of the tables
+    have one."""
     lookups = []
     if design.codebook_words:
         lookups.append(Memory("codebooks", design.rows, design.codebook_words, design.weight_bits, 1))

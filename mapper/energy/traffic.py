@@ -14,9 +14,8 @@ from skipstone.mapper.program import Placement, Program
 
 @dataclass(frozen=True)
 class Traffic:
-    """Bits read from and written to off-chip memory, and words of activation memory that the host port writes and
-    reads for
-    them (whole words, padded lanes included)."""
+    """Bits read from and written to off-chip memory, and words of activation memory that the host port writes and reads
+    for them (whole words, padded lanes included)."""
 
     read_bits: int
     write_bits: int

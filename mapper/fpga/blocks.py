@@ -1,10 +1,9 @@
 """What the array's blocks have in registers and in logic, counted from the design's parameters as the gateware
 declares them.
 
-``blocks`` gives, for every kind of block, how many there are, its flip-flops and the sizes (in bits) of what its
-logic does:
-words selected, sums, comparisons. ``skipstone.mapper.fpga.resources`` multiplies the sizes by look-up tables a bit,
-fitted to Yosys.
+``blocks`` gives, for every kind of block, how many there are, its flip-flops and the sizes (in bits) of what its logic
+does: words selected, sums, comparisons. ``skipstone.mapper.fpga.resources`` multiplies the sizes by look-up tables a
+bit, fitted to Yosys.
 """
 
 from __future__ import annotations
@@ -37,9 +36,8 @@ class Block:
 
 
 def memory_flip_flops(memory: Memory, device: str) -> int:
-    """Registers that Yosys adds to one memory: its output where it is LUT RAM; the delayed write and the word read
-    past it where
-    it is block RAM; the memory itself where it is neither."""
+    """Registers that Yosys adds to one memory: its output where it is LUT RAM; the delayed write and the word read past
+    it where it is block RAM; the memory itself where it is neither."""
     mapping = mapped(memory.words, memory.bits, memory.reads, memory.synchronous, memory.enables, device)
     if mapping.read_first:
         return delayed_bits(memory) + memory.bits + memory.reads * (memory.enables + mapping.select_bits)
@@ -182,8 +180,8 @@ def _blocks(design: Design) -> Iterator[tuple[str, int, int, dict[str, float]]]:
 
 def shared_flip_flops(design: Design, device: str) -> int:
     """Registers that blocks have by themselves and the whole array does not: fields of the descriptor that only the
-    loader and
-    the rows read are not kept for the drain, and all memories that the host alone writes share one delayed write."""
+    loader and the rows read are not kept for the drain, and all memories that the host alone writes share one delayed
+    write."""
     names = [field.name for field in design.descriptor.fields]
     unread = {"maximum", "codebook", "tile_shape", "tiles"} | set(
         names[names.index("wait_tiles") : names.index("steps")]

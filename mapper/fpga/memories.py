@@ -1,8 +1,8 @@
 """How Yosys maps one memory of the gateware to block RAMs, to LUT RAMs or to flip-flops.
 
 ``mapped`` follows the costs that Yosys' pass ``memory_libmap`` minimizes, with the sizes and costs of its library
-files, so that
-counts of block RAMs come out as Yosys reports them. ``memories`` lists the memories of a design, each with its ports.
+files, so that counts of block RAMs come out as Yosys reports them. ``memories`` lists the memories of a design, each
+with its ports.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from skipstone.hw.design import Design
 @dataclass(frozen=True)
 class Memory:
     """``count`` equal memories of ``words`` words of ``bits``, each with one write port and ``reads`` read ports;
-    ``enables``
-    parts of a word are written each by itself. ``synchronous``: what is read comes a cycle later."""
+    ``enables`` parts of a word are written each by itself. ``synchronous``: what is read comes a cycle later."""
 
     name: str
     count: int
@@ -31,12 +30,10 @@ class Memory:
 
 @dataclass(frozen=True)
 class RamKind:
-    """A kind of RAM cell of a device: ``1 << address_bits`` bits (LUT RAMs: words), in one of ``widths``, of which
-    the write port
-    takes at least ``least_write``. ``byte``: bits that are written together. ``block_rams``: block RAMs that it
-    takes, ``luts``:
-    look-up tables. ``cost`` and ``shared_cost`` (the part that unused bits do not cost) are those of the library
-    file."""
+    """A kind of RAM cell of a device: ``1 << address_bits`` bits (LUT RAMs: words), in one of ``widths``, of which the
+    write port takes at least ``least_write``. ``byte``: bits that are written together. ``block_rams``: block RAMs that
+    it takes, ``luts``: look-up tables. ``cost`` and ``shared_cost`` (the part that unused bits do not cost) are those
+    of the library file."""
 
     name: str
     address_bits: int
@@ -55,9 +52,8 @@ class RamKind:
 class MappedMemory:
     """One memory: ``block_rams`` of the device, ``luts`` of LUT RAM, ``flip_flops`` of memory bits.
 
-    ``multiplexed_bits`` are chosen between RAMs one above the other, by ``select_bits`` of the address.
-    ``read_first``: logic
-    has to delay writes so that a read sees the old word.
+    ``multiplexed_bits`` are chosen between RAMs one above the other, by ``select_bits`` of the address. ``read_first``:
+    logic has to delay writes so that a read sees the old word.
     """
 
     kind: str

@@ -2,11 +2,9 @@
 report them.
 
 Block RAMs, DSPs and flip-flops are counted from the parameters (``skipstone.mapper.fpga.memories``,
-``skipstone.mapper.fpga.blocks``); look-up tables
-are counted bits of logic times coefficients fitted to Yosys. ``skipstone.characterize.fpga`` fits them and measures
-all four on
-designs that the fit never saw; ``errors`` says how far off they were there. Fast enough for every point of an
-exploration.
+``skipstone.mapper.fpga.blocks``); look-up tables are counted bits of logic times coefficients fitted to Yosys.
+``skipstone.characterize.fpga`` fits them and measures all four on designs that the fit never saw; ``errors`` says how
+far off they were there. Fast enough for every point of an exploration.
 """
 
 from __future__ import annotations
@@ -33,9 +31,8 @@ DSP_BITS = 18
 
 @dataclass(frozen=True)
 class FpgaResources:
-    """``dsps``: 18x18 multipliers (MULT18X18D); ``block_rams``: of 18 kbit (DP16KD); ``luts``: 4-input look-up
-    tables, those
-    of carry chains and of LUT RAM included; ``flip_flops``. Whole numbers, fitted ones rounded."""
+    """``dsps``: 18x18 multipliers (MULT18X18D); ``block_rams``: of 18 kbit (DP16KD); ``luts``: 4-input look-up tables,
+    those of carry chains and of LUT RAM included; ``flip_flops``. Whole numbers, fitted ones rounded."""
 
     dsps: int
     block_rams: int
@@ -46,8 +43,7 @@ class FpgaResources:
 @dataclass(frozen=True)
 class Error:
     """Relative error of a resource over the designs that the fit never saw, 0.05 for 5%: ``mean`` of the absolute
-    values, and
-    the ``largest``."""
+    values, and the ``largest``."""
 
     mean: float
     largest: float
@@ -107,8 +103,7 @@ def with_coefficients(
     design: Design, device: str, luts_per_bit: Mapping[str, float], kept_in_whole: Mapping[str, float]
 ) -> FpgaResources:
     """``resources`` by other coefficients than the carried ones: ``luts_per_bit`` by size of logic, and
-    ``kept_in_whole``, the
-    part of a block's look-up tables that is left when Yosys optimizes across blocks."""
+    ``kept_in_whole``, the part of a block's look-up tables that is left when Yosys optimizes across blocks."""
     block_rams, luts = 0, 0.0
     for memory in memories(design):
         mapping = mapped(memory.words, memory.bits, memory.reads, memory.synchronous, memory.enables, device)
@@ -133,8 +128,7 @@ def _luts(block: Block, luts_per_bit: Mapping[str, float]) -> float:
 
 def dsps(design: Design) -> int:
     """Multipliers: one product a PE where it multiplies fully, two a requantizer, and the loader's column offsets
-    (stride times
-    a constant, shared by the tile shapes)."""
+    (stride times a constant, shared by the tile shapes)."""
     kind = design.products
     product = _parts(kind.operand_bits) * _parts(design.activation_bits) if kind.partial_products else 0
     accumulator = _parts(design.accumulator_bits + 1) * _parts(MULTIPLIER_BITS + 1)

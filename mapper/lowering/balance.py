@@ -1,8 +1,7 @@
 """Gives every output channel a pass, a row and an accumulator, so that the rows of the array are equally busy.
 
 Channel order is free: the next layer's weights are indexed in whatever order the channels come out. Layers whose
-outputs
-meet in an Add share one assignment, found for all of them together.
+outputs meet in an Add share one assignment, found for all of them together.
 """
 
 from __future__ import annotations
@@ -43,9 +42,8 @@ def assign_channels(design: Design, load: NDArray[np.float64], order_key: Ints |
     """Assigns ``load.shape[0]`` channels; ``load`` (channels x features) is the work of each channel in each window.
 
     Rows are made equal window by window, and not only in total (see ``_balanced``). ``order_key`` (channels), where
-    given,
-    decides which channels share a pass (grouped layers read fewer words if channels of one input group stay together);
-    otherwise channels of like weight do.
+    given, decides which channels share a pass (grouped layers read fewer words if channels of one input group stay
+    together); otherwise channels of like weight do.
     """
     channels = load.shape[0]
     passes = -(-channels // (design.rows * design.accumulators))
@@ -76,10 +74,8 @@ def assign_channels(design: Design, load: NDArray[np.float64], order_key: Ints |
 
 def _balanced(load: NDArray[np.float64], rows: int, depth: int) -> Ints:
     """The row of each channel, no more than ``depth`` in any: heaviest channels (they come first) are each put where
-    they add
-    least to the sum of squared loads; then, again and again, one channel is taken from every row, and the rows are
-    given
-    them anew by the assignment that adds least. Of both, the one with the lesser window maxima."""
+    they add least to the sum of squared loads; then, again and again, one channel is taken from every row, and the rows
+    are given them anew by the assignment that adds least. Of both, the one with the lesser window maxima."""
     channels = len(load)
     row = np.zeros(channels, np.int64)
     # What a channel would add to the sum of squares is its product with a row's load: those of rows add up from

@@ -2,8 +2,7 @@
 
 Layers are folded and merged into workloads, mapped in execution order (a layer's windows follow from the order of its
 input's channels), let run ahead as far as their data allow, and linked. What does not fit the design is refused with
-the
-parameter to raise.
+the parameter to raise.
 """
 
 from __future__ import annotations
@@ -31,8 +30,7 @@ def compile_network(network: QuantizedNetwork, design: Design) -> Program:
     not fit.
 
     Of the plain network and the one with folded tensors and merged layers, the one with fewer cycles is taken; the
-    plain
-    one also where only it fits the memories.
+    plain one also where only it fits the memories.
     """
     check_widths(network, design)
     lookups = collect_lookups(network, design)

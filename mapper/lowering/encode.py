@@ -32,11 +32,9 @@ def pack(fields: Fields, columns: dict[str, Ints]) -> NDArray[Any]:
 
 @dataclass(frozen=True, eq=False)
 class EncodedPass:
-    """One tile's lists. ``counts`` (windows x rows): entries issued, fillers included; they are all that cycles
-    need, so the
-    words themselves are packed when they are first asked for. ``row`` to ``code`` are the nonzeros' fields,
-    ``fillers`` the
-    rows and windows of the fillers that stand where a row has no nonzero."""
+    """One tile's lists. ``counts`` (windows x rows): entries issued, fillers included; they are all that cycles need,
+    so the words themselves are packed when they are first asked for. ``row`` to ``code`` are the nonzeros' fields,
+    ``fillers`` the rows and windows of the fillers that stand where a row has no nonzero."""
 
     design: Design
     counts: Ints
@@ -89,9 +87,8 @@ def encode_pass(
 ) -> EncodedPass:
     """One tile's lists. An entry leaves as many windows as lie up to the row's next entry (or the end of the tile).
 
-    A filler entry is put where a row has no nonzero in the first window, wherever it would have to leave more
-    windows at once
-    than ``leave_bits`` can say, and wherever the next index is further away than ``delta_bits`` can say.
+    A filler entry is put where a row has no nonzero in the first window, wherever it would have to leave more windows
+    at once than ``leave_bits`` can say, and wherever the next index is further away than ``delta_bits`` can say.
     """
     counts = np.bincount(window * design.rows + row, minlength=windows * design.rows).reshape(windows, design.rows)
     fillers = _fillers(counts, (1 << design.leave_bits) - 1)
@@ -126,9 +123,8 @@ def _fillers(counts: Ints, longest: int) -> tuple[Ints, Ints]:
 
 
 def _ordered(design: Design, windows: int, encoded: EncodedPass) -> tuple[Ints, Ints, Ints, Ints]:
-    """Row, window and index of all entries but escapes, as they stand in the lists, and the order that brings
-    nonzeros and
-    then fillers there."""
+    """Row, window and index of all entries but escapes, as they stand in the lists, and the order that brings nonzeros
+    and then fillers there."""
     nothing = np.zeros(len(encoded.fillers[0]), np.int64)
     row, window = (
         np.concatenate([encoded.row, encoded.fillers[0]]),

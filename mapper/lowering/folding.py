@@ -88,8 +88,7 @@ class FoldSearch:
 
     def _best_run(self, folds: list[Fold], first: int, option: Fold) -> tuple[float, list[Fold]] | None:
         """The gain of folding the tensors from ``first`` to the one where that gains most, and the folds then; None
-        where
-        nothing is gained."""
+        where nothing is gained."""
         trial = list(folds)
         gains: dict[str, float] = {}
         best: tuple[float, int] | None = None
@@ -163,16 +162,14 @@ def bound(network: QuantizedNetwork, layer: QuantizedLayer, design: Design, sour
 
 def choose_folds(network: QuantizedNetwork, design: Design) -> tuple[dict[str, Fold], int]:
     """The fold of every tensor that is better folded, and how many foldings were looked at. Deterministic; a network
-    without
-    small tensors is left as it is."""
+    without small tensors is left as it is."""
     search = FoldSearch(network, design)
     return search.search(), search.trials
 
 
 def merge_candidates(network: QuantizedNetwork, design: Design, folds: dict[str, Fold]) -> dict[str, str]:
-    """Layers that can run in one pass with an earlier one, by name: both read one tensor alike, and what the later
-    one adds is
-    there in time."""
+    """Layers that can run in one pass with an earlier one, by name: both read one tensor alike, and what the later one
+    adds is there in time."""
     parts = {leaf for leaves in network.concats.values() for leaf in leaves}
     written: dict[str, int] = {network.input: -1}
     result: dict[str, str] = {}

@@ -1,8 +1,7 @@
 """How tensors lie in activation memory: the order of their channels, and which tensors share one pixel's words.
 
-Channel order is free, so that rows can be balanced; tensors that meet in an Add share one order. A *store* is a
-place in
-memory whose pixels hold one tensor, or several side by side: the parts of a concatenation, or what one pass computes
+Channel order is free, so that rows can be balanced; tensors that meet in an Add share one order. A *store* is a place
+in memory whose pixels hold one tensor, or several side by side: the parts of a concatenation, or what one pass computes
 together.
 """
 

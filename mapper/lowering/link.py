@@ -149,9 +149,8 @@ def _walk(
     design: Design,
     beside: str | None = None,
 ) -> dict[str, int]:
-    """Addresses of the pixels that the drain visits in ``placed``. ``beside``: the output to whose words it adds
-    them; these
-    begin somewhere behind the workload's first word."""
+    """Addresses of the pixels that the drain visits in ``placed``. ``beside``: the output to whose words it adds them;
+    these begin somewhere behind the workload's first word."""
     space = 1 << design.address_bits
     tile = mapped.schedule.tile
     lattice = mapped.workload.layer.lattice

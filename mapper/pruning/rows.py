@@ -73,12 +73,12 @@ def balance_rows(
     through all layers.
 
     In every pass, rows (or rows in each window) that hold more entries than a ceiling lose the weights with the lowest
-    ``scores``, and pruned weights with the highest scores come back in rows below it, in words that are loaded anyway, with
-    their values in ``dense``, the network before pruning, times the layer's mean magnitude now over that of the same weights in
-    ``dense``: 1 unless it was trained since, which the notes say. Scores are magnitudes unless given: those of ``graph``, and of
-    what would come back. Ceilings from the mean upwards are tried; the
-    network is compiled again with each that the cycle model likes, and the one with the fewest exact cycles is taken, if they
-    are fewer. A move that loses more than ``score_per_cycle`` for each cycle it saves is not made. SkipstoneError where the two
+    ``scores``, and pruned weights with the highest scores come back in rows below it, in words that are loaded anyway,
+    with their values in ``dense``, the network before pruning, times the layer's mean magnitude now over that of the
+    same weights in ``dense``: 1 unless it was trained since, which the notes say. Scores are magnitudes unless given:
+    those of ``graph``, and of what would come back. Ceilings from the mean upwards are tried; the network is compiled
+    again with each that the cycle model likes, and the one with the fewest exact cycles is taken, if they are fewer. A
+    move that loses more than ``score_per_cycle`` for each cycle it saves is not made. SkipstoneError where the two
     networks do not have the same layers.
     """
     originals, changed = _values(graph, dense)

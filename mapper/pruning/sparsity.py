@@ -91,10 +91,9 @@ def fewest_cycles(
     measured again around what was found, ``rounds`` times in all, and two layers at a time exchange sparsity where that gains.
     The best of all networks that were measured is returned; those with one amount for all layers are among them.
 
-    ``prune_layer`` (magnitude) must change the named layer alone, more weights for a higher amount; ``loss`` may be one of
-    ``skipstone.mapper.pruning.losses``; ``cost`` replaces cycles (``target.energy_pj``); ``layers`` are those that
-    may change (all).
-    SkipstoneError where ``graph`` itself is over the budget.
+    ``prune_layer`` (magnitude) must change the named layer alone, more weights for a higher amount; ``loss`` may be one
+    of ``skipstone.mapper.pruning.losses``; ``cost`` replaces cycles (``target.energy_pj``); ``layers`` are those that
+    may change (all). SkipstoneError where ``graph`` itself is over the budget.
     """
     search = _Search(graph, target, loss, cost or target.cycles, prune_layer, amounts, layers, progress)
     start = search.measure(search.least)

@@ -15,10 +15,10 @@ from skipstone.mapper.results import notebook
 
 @dataclass(frozen=True)
 class StepResult:
-    """One step of a recipe. Accuracies are top-1 (0 to 1) of the float network on the test images, before and after; None
-    without labelled test images; ``integer_accuracy`` that of the integers, after steps that quantize. ``sparsity`` is the
-    share of zero weights afterwards, ``macs`` the multiply-accumulates that
-    remain if zeros are counted as work, ``weights`` all weights. ``seconds`` is what the step took when it ran."""
+    """One step of a recipe. Accuracies are top-1 (0 to 1) of the float network on the test images, before and after;
+    None without labelled test images; ``integer_accuracy`` that of the integers, after steps that quantize.
+    ``sparsity`` is the share of zero weights afterwards, ``macs`` the multiply-accumulates that remain if zeros are
+    counted as work, ``weights`` all weights. ``seconds`` is what the step took when it ran."""
 
     do: str
     settings: Mapping[str, Any]

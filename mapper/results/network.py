@@ -27,8 +27,7 @@ STALLS = ("balance", "load", "drain", "fill", "overlap")
 @dataclass(frozen=True)
 class EnergyTerm:
     """``count`` actions of ``pj`` each: one product of the energy's sum. ``part`` is one of
-    ``skipstone.mapper.energy.energy.PARTS``,
-    ``component`` what acts, ``source`` a key of ``NetworkResult.sources``."""
+    ``skipstone.mapper.energy.energy.PARTS``, ``component`` what acts, ``source`` a key of ``NetworkResult.sources``."""
 
     part: str
     component: str
@@ -192,14 +191,13 @@ class Accuracy:
 class NetworkResult:
     """One network on one design. ``dense_total_cycles``: the same network, unpruned, on the same array.
 
-    ``calibration`` says where activation ranges come from; ``technology`` names the source of energies.
-    ``search``: what the mapper looked at (see ``skipstone.mapper.program.Search``). ``images_verified`` is 0 unless the RTL ran.
+    ``calibration`` says where activation ranges come from; ``technology`` names the source of energies. ``search``:
+    what the mapper looked at (see ``skipstone.mapper.program.Search``). ``images_verified`` is 0 unless the RTL ran.
     ``sources`` are (what, source) of the energies. ``weight_code``: how the weights were quantized
-    (``skipstone.models.quantization.weight_codes``); the
-    multipliers that take them are in ``parameters``. ``area_terms`` add up to ``area_um2``. At ``frequency_mhz``, which
-    synthesis allows up to ``fmax_mhz``, one input takes ``latency_us`` and the design ``power_mw`` on average (the energy of
-    one input, DRAM included, over its latency). ``loading_energy_pj`` is what it takes to load the program, once, and in no
-    other figure.
+    (``skipstone.models.quantization.weight_codes``); the multipliers that take them are in ``parameters``.
+    ``area_terms`` add up to ``area_um2``. At ``frequency_mhz``, which synthesis allows up to ``fmax_mhz``, one input
+    takes ``latency_us`` and the design ``power_mw`` on average (the energy of one input, DRAM included, over its
+    latency). ``loading_energy_pj`` is what it takes to load the program, once, and in no other figure.
     """
 
     network: str

@@ -1,8 +1,7 @@
 """A technology file: TOML whose every entry names its source, checked by pydantic. Unknown keys are refused.
 
 ``skipstone.mapper.technology.technology`` makes numbers of it. The carried files are
-``mapper/technology/data/technology_*nm.toml``; a user's own has the same
-keys.
+``mapper/technology/data/technology_*nm.toml``; a user's own has the same keys.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ coefficients of the features of a design that are named here. Logic only: memori
 fit's errors and the layers held out.
 
 An action's energy can hang on a counter that only data gives (``skipstone.mapper.energy.activity``). Where
-``skipstone.mapper.energy.actions`` does not count it,
-the nearest counter that it has stands in, times the share that was measured on average.
+``skipstone.mapper.energy.actions`` does not count it, the nearest counter that it has stands in, times the share that
+was measured on average.
 """
 
 from __future__ import annotations

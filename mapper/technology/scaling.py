@@ -1,8 +1,8 @@
 """Area, delay and energy of logic at one node and supply from those at another, by a published table.
 
 What synthesis at 130 nm gave comes to other nodes through this; the table stands in
-``mapper/technology/data/scaling_stillmaker2017.toml``
-with its source. Nothing here knows about leakage, which the table does not cover.
+``mapper/technology/data/scaling_stillmaker2017.toml`` with its source. Nothing here knows about leakage, which the
+table does not cover.
 """
 
 from __future__ import annotations

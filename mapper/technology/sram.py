@@ -1,8 +1,7 @@
 """Memories of any size at one node: a table made with CACTI, interpolated.
 
 ``skipstone.mapper.technology.sram_table`` made the table (``mapper/technology/data/sram_cacti7.json``);
-``skipstone.mapper.technology.technology`` asks for memories. The table's own
-points come out exactly.
+``skipstone.mapper.technology.technology`` asks for memories. The table's own points come out exactly.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 multiplies its counts by.
 
 A technology is made of a file (``skipstone.mapper.technology.files``): memories by a CACTI table
-(``skipstone.mapper.technology.sram``), our own logic by factors
-from 130 nm to the node (``skipstone.mapper.technology.scaling``), DRAM by a device's energy for a bit. The carried
-files are in ``mapper/technology/data``.
+(``skipstone.mapper.technology.sram``), our own logic by factors from 130 nm to the node
+(``skipstone.mapper.technology.scaling``), DRAM by a device's energy for a bit. The carried files are in
+``mapper/technology/data``.
 """
 
 from __future__ import annotations

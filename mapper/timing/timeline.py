@@ -1,7 +1,6 @@
-"""The exact schedule of a program as events: which window the loader fills when, when each row issues and why it waits, when
-the drain steps. The events are those behind the sums of ``skipstone.mapper.timing.cycles``, seen in the same walk,
-and equal the RTL's
-signals cycle for cycle (``loader.take``, each row's ``issue``, the drain's steps).
+"""The exact schedule of a program as events: which window the loader fills when, when each row issues and why it waits,
+when the drain steps. The events are those behind the sums of ``skipstone.mapper.timing.cycles``, seen in the same walk,
+and equal the RTL's signals cycle for cycle (``loader.take``, each row's ``issue``, the drain's steps).
 
 Cycle 0 is the one in which ``start`` is seen. An event takes the cycles ``begin`` to ``end - 1``.
 """
@@ -71,9 +70,8 @@ def schedule_timeline(
 
 
 class _Recorder:
-    """The watch that keeps events: ``skipstone.mapper.timing.cycles`` calls its methods in the order of the walk,
-    with times from the last start;
-    events have times from the first one."""
+    """The watch that keeps events: ``skipstone.mapper.timing.cycles`` calls its methods in the order of the walk, with
+    times from the last start; events have times from the first one."""
 
     def __init__(
         self,

@@ -1,6 +1,5 @@
-"""Where the drain writes, and what it adds: the descriptor's addresses, walked as ``skipstone.hw.drain.Walker``
-says, are those that the
-placements of the tensors give, pixel by pixel, with the parameters of the right channel."""
+"""Where the drain writes, and what it adds: the descriptor's addresses, walked as ``skipstone.hw.drain.Walker`` says,
+are those that the placements of the tensors give, pixel by pixel, with the parameters of the right channel."""
 
 from __future__ import annotations
 
