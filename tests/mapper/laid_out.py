@@ -21,9 +21,9 @@ def laid_out(network: QuantizedNetwork, design: Design) -> tuple[Layout, list[Ma
     layout = Layout(network, design, folds, list(workloads.values()))
     layout.assign_host_tensor(network.input)
     mapped = []
-    for one in network.layers:
-        if isinstance(one, HostProduct):
-            layout.assign_host_tensor(one.output)
-        elif one.name in workloads:
-            mapped.append(map_workload(workloads[one.name], layout, design, lookups))
+    for layer in network.layers:
+        if isinstance(layer, HostProduct):
+            layout.assign_host_tensor(layer.output)
+        elif layer.name in workloads:
+            mapped.append(map_workload(workloads[layer.name], layout, design, lookups))
     return layout, mapped

@@ -22,8 +22,8 @@ def test_counts_of_a_3x3_layer():
     design = Design("count", 4, 4, 18, 2, 1, 2, 2, activation_words=512, weight_entries=512, load_entries=256, layers=1)
     rng = np.random.default_rng(0)
     tensors = {"x": tensor("x", (2, 8, 8), 8), "a": tensor("a", (4, 8, 8), 8)}
-    one = layer("one", "x", "a", np.full((4, 2, 3, 3), 5), rng, 8, padding=(1, 1, 1, 1))
-    program = compile_network(QuantizedNetwork("one", "x", ("a",), tensors, (one,), (), 8, 8, "none"), design)
+    conv = layer("one", "x", "a", np.full((4, 2, 3, 3), 5), rng, 8, padding=(1, 1, 1, 1))
+    program = compile_network(QuantizedNetwork("one", "x", ("a",), tensors, (conv,), (), 8, 8, "none"), design)
     assert program.layers[0].schedule.tile == (2, 2)
     macs = 64 * 4 * 18
     assert count_actions(program.layers[0], design, 1000) == Actions(
@@ -55,8 +55,8 @@ def test_a_table_is_read_by_every_lane_in_every_cycle():
     )
     rng = np.random.default_rng(0)
     tensors = {"x": tensor("x", (2, 1, 4), 8), "a": tensor("a", (3, 1, 4), 8)}
-    one = layer("one", "x", "a", np.full((3, 2, 1, 1), 5), rng, 8, table=np.arange(256) - 128)
-    program = compile_network(QuantizedNetwork("one", "x", ("a",), tensors, (one,), (), 8, 8, "none"), design)
+    conv = layer("one", "x", "a", np.full((3, 2, 1, 1), 5), rng, 8, table=np.arange(256) - 128)
+    program = compile_network(QuantizedNetwork("one", "x", ("a",), tensors, (conv,), (), 8, 8, "none"), design)
     assert count_actions(program.layers[0], design, 100).table_reads == 100 * 2
 
 
@@ -65,8 +65,8 @@ def test_columns_outside_the_image_work_for_nothing():
     design = Design("count", 1, 4, 2, 2, 1, 2, 2, activation_words=64, weight_entries=64, load_entries=64, layers=1)
     rng = np.random.default_rng(0)
     tensors = {"x": tensor("x", (2, 1, 3), 8), "a": tensor("a", (1, 1, 3), 8)}
-    one = layer("one", "x", "a", np.full((1, 2, 1, 1), 5), rng, 8)
-    program = compile_network(QuantizedNetwork("one", "x", ("a",), tensors, (one,), (), 8, 8, "none"), design)
+    conv = layer("one", "x", "a", np.full((1, 2, 1, 1), 5), rng, 8)
+    program = compile_network(QuantizedNetwork("one", "x", ("a",), tensors, (conv,), (), 8, 8, "none"), design)
     actions = count_actions(program.layers[0], design, 100)
     assert (actions.macs, actions.useful_macs) == (8, 6)
 
@@ -77,8 +77,8 @@ def test_fillers_read_but_do_not_multiply():
     rng = np.random.default_rng(0)
     tensors = {"x": tensor("x", (2, 1, 4), 8), "a": tensor("a", (2, 1, 4), 8)}
     weights = np.array([5, 0, 0, 0]).reshape(2, 2, 1, 1)
-    one = layer("one", "x", "a", weights, rng, 8)
-    program = compile_network(QuantizedNetwork("one", "x", ("a",), tensors, (one,), (), 8, 8, "none"), design)
+    conv = layer("one", "x", "a", weights, rng, 8)
+    program = compile_network(QuantizedNetwork("one", "x", ("a",), tensors, (conv,), (), 8, 8, "none"), design)
     actions = count_actions(program.layers[0], design, 100)
     assert actions.macs > 0
     assert actions.weight_reads == 2 * actions.macs // 4
@@ -90,8 +90,8 @@ def test_the_drain_reads_every_pe_whenever_its_address_moves():
     design = Design("count", 1, 4, 2, 2, 3, 2, 1, activation_words=64, weight_entries=64, load_entries=64, layers=1)
     rng = np.random.default_rng(0)
     tensors = {"x": tensor("x", (2, 1, 4), 8), "a": tensor("a", (3, 1, 4), 8)}
-    one = layer("one", "x", "a", np.full((3, 2, 1, 1), 5), rng, 8)
-    program = compile_network(QuantizedNetwork("one", "x", ("a",), tensors, (one,), (), 8, 8, "none"), design)
+    conv = layer("one", "x", "a", np.full((3, 2, 1, 1), 5), rng, 8)
+    program = compile_network(QuantizedNetwork("one", "x", ("a",), tensors, (conv,), (), 8, 8, "none"), design)
     actions = count_actions(program.layers[0], design, 100)
     assert (actions.parameter_reads, actions.drain_reads) == (12, 12 * 4)
 
@@ -102,9 +102,9 @@ def test_input_and_output_cross_the_edge_once():
     design = Design("count", 1, 4, 2, 2, 3, 2, 1, activation_words=64, weight_entries=64, load_entries=64, layers=2)
     rng = np.random.default_rng(0)
     tensors = {name: tensor(name, (channels, 1, 3), 8) for name, channels in (("x", 2), ("a", 2), ("b", 3))}
-    one = layer("one", "x", "a", np.full((2, 2, 1, 1), 5), rng, 8)
-    two = layer("two", "a", "b", np.full((3, 2, 1, 1), 5), rng, 8)
-    network = QuantizedNetwork("two", "x", ("b",), tensors, (one, two), (), 8, 8, "none")
+    first = layer("one", "x", "a", np.full((2, 2, 1, 1), 5), rng, 8)
+    second = layer("two", "a", "b", np.full((3, 2, 1, 1), 5), rng, 8)
+    network = QuantizedNetwork("two", "x", ("b",), tensors, (first, second), (), 8, 8, "none")
     program = compile_network(network, design)
     first, last = network_actions(program, network_cycles(program))
     assert (first.off_chip_read_bits, first.off_chip_write_bits) == (6 * 8, 0)
@@ -117,5 +117,5 @@ def test_input_and_output_cross_the_edge_once():
 
 
 def test_actions_add_up():
-    one = Actions(*range(len(COUNTERS)))
-    assert one + one == Actions(*(2 * value for value in range(len(COUNTERS))))
+    actions = Actions(*range(len(COUNTERS)))
+    assert actions + actions == Actions(*(2 * value for value in range(len(COUNTERS))))

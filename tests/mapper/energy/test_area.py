@@ -13,7 +13,7 @@ from skipstone.mapper.energy.area import area_terms, area_um2
 from skipstone.mapper.energy.ports import memories
 from skipstone.mapper.technology.logic_cells import load_gateware
 from skipstone.mapper.technology.technology import load_technology
-from tests.mapper.energy.test_energy import DESIGN, designs, own
+from tests.mapper.energy.test_energy import DESIGN, designs, technology_of
 
 TECHNOLOGY = load_technology()
 GATEWARE = load_gateware()
@@ -54,8 +54,8 @@ def test_more_of_anything_is_never_smaller(design: Design, grown: str) -> None:
     """Memories; what logic takes is measured."""
     names = {memory.name for memory in memories(design)}
 
-    def memory_area(one: Design) -> float:
-        return sum(term.area_um2 for term in area_terms(one, TECHNOLOGY) if term.component in names)
+    def memory_area(candidate: Design) -> float:
+        return sum(term.area_um2 for term in area_terms(candidate, TECHNOLOGY) if term.component in names)
 
     more = design.replace(**{grown: 2 * getattr(design, grown)})
     # Layouts of larger memories are now and then a little better; 5% is more than the table ever gives back.
@@ -64,5 +64,5 @@ def test_more_of_anything_is_never_smaller(design: Design, grown: str) -> None:
 
 def test_area_of_ones_own(tmp_path: Path) -> None:
     text = '[[component]]\nname = "pe"\num2 = 100.0\nleakage_nw = 2.0\nsource = "my layout"\n'
-    terms = {term.component: term for term in area_terms(DESIGN, own(tmp_path, text))}
+    terms = {term.component: term for term in area_terms(DESIGN, technology_of(tmp_path, text))}
     assert (terms["pe"].area_um2, terms["pe"].leakage_nw, terms["pe"].source) == (1600.0, 2.0, "component pe")

@@ -17,9 +17,9 @@ NODES = (22, 45, 65, 130)
 
 def test_by_hand() -> None:
     technology = load_technology(45)
-    found = timing(DESIGN, technology)
-    assert found.logic_ns == pytest.approx(load_gateware().min_period_ns(DESIGN) * technology.logic.delay)
-    assert found.memory_ns == max(technology.sram(m.words, m.bits).access_ns for m in memories(DESIGN))
+    estimate = timing(DESIGN, technology)
+    assert estimate.logic_ns == pytest.approx(load_gateware().min_period_ns(DESIGN) * technology.logic.delay)
+    assert estimate.memory_ns == max(technology.sram(m.words, m.bits).access_ns for m in memories(DESIGN))
     assert Timing(3.0, 2.0, "weights").fmax_mhz == 200
 
 
@@ -51,10 +51,10 @@ def test_a_carried_default_gives_way() -> None:
     """A row with 64 Mi entries is slow; nobody asked for the default clock, so it is lowered, and the source says so."""
     technology = load_technology(45)
     large = DESIGN.replace(weight_entries=1 << 26)
-    found = clocked(large, technology)
-    assert found.frequency_mhz == pytest.approx(timing(large, technology).fmax_mhz, abs=1)
-    assert found.frequency_mhz < technology.frequency_mhz
-    said = f"{found.frequency_mhz:g} MHz, what the design reaches; {technology.frequency_mhz:g} MHz for a faster one"
-    assert dict(found.sources)["frequency"] == said
-    assert clocked(large, technology) is found
-    assert clocked(large, found) is found
+    slowed = clocked(large, technology)
+    assert slowed.frequency_mhz == pytest.approx(timing(large, technology).fmax_mhz, abs=1)
+    assert slowed.frequency_mhz < technology.frequency_mhz
+    source = f"{slowed.frequency_mhz:g} MHz, what the design reaches; {technology.frequency_mhz:g} MHz for a faster one"
+    assert dict(slowed.sources)["frequency"] == source
+    assert clocked(large, technology) is slowed
+    assert clocked(large, slowed) is slowed

@@ -79,32 +79,34 @@ def test_useful_reads_of_such_ports_cost_nothing_more() -> None:
 
 def test_logic_by_hand() -> None:
     """What gate-level simulation measured at 130 nm, times the node's factor."""
-    for one in GATEWARE.actions(DESIGN):
-        at_130 = GATEWARE.action_pj(one.component, one.name, DESIGN)
-        found = spent(**{one.counter: 11}).get((one.component, one.name), 0.0)
-        assert found == close(11 * at_130 * TECHNOLOGY.logic.energy)
-        native = spent(technology=load_technology(130), **{one.counter: 11})
-        assert native.get((one.component, one.name), 0.0) == close(11 * at_130)
+    for action in GATEWARE.actions(DESIGN):
+        at_130 = GATEWARE.action_pj(action.component, action.name, DESIGN)
+        spent_pj = spent(**{action.counter: 11}).get((action.component, action.name), 0.0)
+        assert spent_pj == close(11 * at_130 * TECHNOLOGY.logic.energy)
+        native = spent(technology=load_technology(130), **{action.counter: 11})
+        assert native.get((action.component, action.name), 0.0) == close(11 * at_130)
 
 
 def test_the_clock_runs_in_every_component_and_cycle() -> None:
     every = spent(cycles=100)
-    for one in GATEWARE.components(DESIGN):
-        clock = GATEWARE.clock_pj(one.name, DESIGN) * TECHNOLOGY.logic.energy
-        assert every[one.name, "clock"] == close(100 * one.count * clock)
+    for component in GATEWARE.components(DESIGN):
+        clock = GATEWARE.clock_pj(component.name, DESIGN) * TECHNOLOGY.logic.energy
+        assert every[component.name, "clock"] == close(100 * component.count * clock)
 
 
 def test_leakage_by_hand() -> None:
     """1 mW for 1 us is 1 nJ: f MHz take f cycles for that."""
     technology = TECHNOLOGY.with_frequency(200.0)
     milliwatts = sum(m.count * technology.sram(m.words, m.bits).leakage_mw for m in memories(DESIGN))
-    logic = sum(one.count * GATEWARE.leakage_nw(one.name, DESIGN) for one in GATEWARE.components(DESIGN))
+    logic = sum(
+        component.count * GATEWARE.leakage_nw(component.name, DESIGN) for component in GATEWARE.components(DESIGN)
+    )
     milliwatts += logic * 1e-6 * technology.logic.leakage
-    found = energy_by_part(layer_terms(dataclasses.replace(NOTHING, cycles=200), DESIGN, technology))["leakage"]
-    assert found == close(1000 * milliwatts)
+    leakage = energy_by_part(layer_terms(dataclasses.replace(NOTHING, cycles=200), DESIGN, technology))["leakage"]
+    assert leakage == close(1000 * milliwatts)
     half = TECHNOLOGY.with_frequency(100.0)
     assert energy_by_part(layer_terms(dataclasses.replace(NOTHING, cycles=200), DESIGN, half))["leakage"] == close(
-        2 * found
+        2 * leakage
     )
 
 
@@ -181,9 +183,9 @@ def test_more_bits_and_words_never_cost_less(design: Design, actions: Actions, g
     """Memories only: what logic costs is measured, and need not be monotone."""
     more = design.replace(**{grown: getattr(design, grown) + 1})
 
-    def memory_energy(one: Design) -> float:
-        names = {memory.name for memory in memories(one)}
-        terms = layer_terms(actions, one, TECHNOLOGY)
+    def memory_energy(candidate: Design) -> float:
+        names = {memory.name for memory in memories(candidate)}
+        terms = layer_terms(actions, candidate, TECHNOLOGY)
         return sum(term.energy_pj for term in terms if term.component in names and term.part != "leakage")
 
     assume(more.dimension_bits == design.dimension_bits)
@@ -192,10 +194,10 @@ def test_more_bits_and_words_never_cost_less(design: Design, actions: Actions, g
 
 @pytest.mark.parametrize("name", list(built_in_designs()))
 def test_every_term_has_a_source(name: str) -> None:
-    known = dict(energy_sources(TECHNOLOGY))
-    assert all(known.values())
+    sources = dict(energy_sources(TECHNOLOGY))
+    assert all(sources.values())
     for rate in rates(built_in_designs()[name], TECHNOLOGY):
-        assert rate.source in known
+        assert rate.source in sources
         assert rate.part in PARTS
         assert rate.counter in COUNTERS
         assert rate.pj >= 0
@@ -206,14 +208,14 @@ def test_every_term_has_a_source(name: str) -> None:
 # Numbers of one's own -------------------------------------------------------------------------------------------------
 
 
-def own(folder: Path, text: str) -> Technology:
+def technology_of(folder: Path, text: str) -> Technology:
     path = folder / "own.toml"
     path.write_text(CARRIED.read_text() + text)
     return load_technology(path)
 
 
 def test_numbers_of_ones_own_take_the_models_place(tmp_path: Path) -> None:
-    technology = own(
+    technology = technology_of(
         tmp_path,
         '[[action]]\ncomponent = "windows"\naction = "read"\npj = 0.125\nsource = "my silicon"\n'
         '[[component]]\nname = "weights"\num2 = 1e4\nleakage_nw = 1e3\nsource = "my macro"\n',
@@ -228,15 +230,15 @@ def test_numbers_of_ones_own_take_the_models_place(tmp_path: Path) -> None:
 
 
 def test_numbers_for_what_is_not_there_are_refused(tmp_path: Path) -> None:
-    action = own(tmp_path, '[[action]]\ncomponent = "pe"\naction = "jump"\npj = 1.0\nsource = "s"\n')
+    action = technology_of(tmp_path, '[[action]]\ncomponent = "pe"\naction = "jump"\npj = 1.0\nsource = "s"\n')
     with pytest.raises(
         TechnologyError, match=r"^the technology has an \[\[action\]\] 'jump' of 'pe', which the array does"
     ):
         rates(DESIGN, action)
-    component = own(tmp_path, '[[component]]\nname = "cpu"\num2 = 1.0\nleakage_nw = 1.0\nsource = "s"\n')
+    component = technology_of(tmp_path, '[[component]]\nname = "cpu"\num2 = 1.0\nleakage_nw = 1.0\nsource = "s"\n')
     with pytest.raises(
         TechnologyError, match=r"^the technology has a \[\[component\]\] 'cpu', which the array does not; "
     ):
         rates(DESIGN, component)
-    tables = own(tmp_path, '[[component]]\nname = "tables"\num2 = 1.0\nleakage_nw = 1.0\nsource = "s"\n')
+    tables = technology_of(tmp_path, '[[component]]\nname = "tables"\num2 = 1.0\nleakage_nw = 1.0\nsource = "s"\n')
     assert rates(DESIGN.replace(tables=0), tables)

@@ -44,11 +44,11 @@ def held(places: tuple[TensorPlace, ...], base: int, words: int, step: int) -> b
 def test_places_held_at_once_share_no_word(drawn):
     program = compiled(drawn)
     places = tensor_places(program)
-    for index, one in enumerate(places):
+    for index, place in enumerate(places):
         for other in places[:index]:
-            together = one.written <= other.last_read and other.written <= one.last_read
-            apart = one.base + one.words <= other.base or other.base + other.words <= one.base
-            assert apart or not together, (one, other)
+            together = place.written <= other.last_read and other.written <= place.last_read
+            apart = place.base + place.words <= other.base or other.base + other.words <= place.base
+            assert apart or not together, (place, other)
     assert max(place.base + place.words for place in places) == program.activation_words
 
 

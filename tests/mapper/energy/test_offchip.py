@@ -34,7 +34,7 @@ def test_input_and_outputs_once() -> None:
 
 def test_the_program_once() -> None:
     """Every word of every list at its width, written once, and its bits read from DRAM."""
-    found = loading(PROGRAM, DESIGN, TECHNOLOGY)
+    loaded = loading(PROGRAM, DESIGN, TECHNOLOGY)
     width = {memory.name: memory.bits for memory in memories(DESIGN)}
     words = {
         "weights": sum(len(row) for layer in PROGRAM.layers for row in layer.weights),
@@ -42,10 +42,10 @@ def test_the_program_once() -> None:
         "parameters": sum(len(layer.parameters) for layer in PROGRAM.layers),
         "descriptors": len(PROGRAM.layers),
     }
-    assert found.bits == sum(count * width[name] for name, count in words.items())
+    assert loaded.bits == sum(count * width[name] for name, count in words.items())
     size = {memory.name: TECHNOLOGY.sram(memory.words, memory.bits) for memory in memories(DESIGN)}
     written = sum(count * size[name].write_pj for name, count in words.items())
-    assert found.energy_pj == pytest.approx(written + found.bits * TECHNOLOGY.dram.read_pj_per_bit)
+    assert loaded.energy_pj == pytest.approx(written + loaded.bits * TECHNOLOGY.dram.read_pj_per_bit)
 
 
 def test_codebooks_go_to_all_rows() -> None:
@@ -54,10 +54,10 @@ def test_codebooks_go_to_all_rows() -> None:
         multiplier="codebook", codebook_entries=128, codebooks=8, weight_bits=8, accumulator_bits=32
     )
     program = compile_network(residual(), design)
-    one = replace(program, codebooks=((1,) * 128,))
+    with_codebook = replace(program, codebooks=((1,) * 128,))
     size = {memory.name: memory for memory in memories(design)}["codebooks"]
     assert size.count == design.rows == 4
-    more, less = (loading(each, design, TECHNOLOGY) for each in (one, replace(program, codebooks=())))
+    more, less = (loading(each, design, TECHNOLOGY) for each in (with_codebook, replace(program, codebooks=())))
     assert more.bits - less.bits == 128 * size.bits
     written = 128 * design.rows * TECHNOLOGY.sram(size.words, size.bits).write_pj
     assert more.energy_pj - less.energy_pj == pytest.approx(

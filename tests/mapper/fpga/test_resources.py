@@ -147,12 +147,12 @@ def test_counts_are_whole_and_positive(design):
 def test_errors_are_those_of_the_carried_syntheses():
     """Largest and mean, counted here once more; block RAMs are exact."""
     judged = hold_out("ecp5")
-    off = [abs(one.modelled.luts - one.synthesized.luts) / one.synthesized.luts for one in judged]
-    found = errors("ecp5")
-    assert found["luts"].mean == pytest.approx(sum(off) / len(off))
-    assert found["luts"].largest == max(off)
-    assert found["block_rams"].largest == 0
-    assert set(found) == set(RESOURCES)
+    off = [abs(held_out.modelled.luts - held_out.synthesized.luts) / held_out.synthesized.luts for held_out in judged]
+    summary = errors("ecp5")
+    assert summary["luts"].mean == pytest.approx(sum(off) / len(off))
+    assert summary["luts"].largest == max(off)
+    assert summary["block_rams"].largest == 0
+    assert set(summary) == set(RESOURCES)
 
 
 def test_the_source_names_tool_and_command():

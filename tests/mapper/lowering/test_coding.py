@@ -35,5 +35,7 @@ def test_bound() -> None:
 
 @pytest.mark.parametrize("multiplier", ["linear", "sign", "additive"])
 def test_nothing_beats_the_bound(multiplier: str) -> None:
-    for one in entry_bits(DESIGN.replace(multiplier=multiplier, weight_bits=7, rows=16), [0.1, 0.5, 0.9], [1, 2, 3, 4]):
-        assert min(one.absolute, *one.delta.values()) > one.bound
+    for bits in entry_bits(
+        DESIGN.replace(multiplier=multiplier, weight_bits=7, rows=16), [0.1, 0.5, 0.9], [1, 2, 3, 4]
+    ):
+        assert min(bits.absolute, *bits.delta.values()) > bits.bound

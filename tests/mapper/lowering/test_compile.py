@@ -116,7 +116,7 @@ def test_bits_that_do_not_match():
 
 
 def with_weights(network: QuantizedNetwork, *weights: np.ndarray) -> QuantizedNetwork:
-    layers = tuple(replace(one, weights=array) for one, array in zip(network.layers, weights, strict=True))
+    layers = tuple(replace(layer, weights=array) for layer, array in zip(network.layers, weights, strict=True))
     return replace(network, layers=layers)
 
 
@@ -181,7 +181,7 @@ def test_tables():
     network = residual()
 
     def looking_up(*tables: np.ndarray | None) -> QuantizedNetwork:
-        layers = tuple(replace(one, table=table) for one, table in zip(network.layers, tables, strict=True))
+        layers = tuple(replace(layer, table=table) for layer, table in zip(network.layers, tables, strict=True))
         return replace(network, layers=layers)
 
     program = compile_network(looking_up(reverse, reverse.copy()), DESIGN.replace(tables=1))
@@ -242,7 +242,7 @@ def test_a_zero_costs_no_cycle_and_no_storage():
     dense = replace(network, layers=(replace(network.layers[0], weights=weights),), outputs=("a",))
     mask = np.arange(weights.size).reshape(weights.shape) % 2
     sparse = replace(dense, layers=(replace(dense.layers[0], weights=weights * mask),))
-    programs = [compile_network(one, DESIGN) for one in (dense, sparse)]
+    programs = [compile_network(variant, DESIGN) for variant in (dense, sparse)]
     entries = [sum(len(row) for row in program.layers[0].weights) for program in programs]
     assert entries == [weights.size, int(mask.sum())]
     cycles = [network_cycles(program)[0].cycles for program in programs]
@@ -254,8 +254,8 @@ def test_all_zero_filters_take_no_entries():
     weights = network.layers[0].weights.copy()
     weights[weights == 0] = 1
     weights[2] = 0
-    one = replace(network, layers=(replace(network.layers[0], weights=weights),), outputs=("a",))
-    program = compile_network(one, DESIGN)
+    alone = replace(network, layers=(replace(network.layers[0], weights=weights),), outputs=("a",))
+    program = compile_network(alone, DESIGN)
     assert sum(len(row) for row in program.layers[0].weights) == int(np.count_nonzero(weights))
 
 

@@ -19,7 +19,7 @@ def test_lists_hold_every_nonzero_and_leave_every_window(windows, count, seed):
     slot, lane = rng.integers(0, 5, count), rng.integers(0, 4, count)
     accumulator, value = rng.integers(0, 4, count), rng.integers(1, 128, count)
     encoded = encode_pass(DESIGN, windows, row, window, slot, lane, accumulator, value)
-    found = []
+    listed = []
     for r, words in enumerate(encoded.weights):
         entries = [DESIGN.weight_entry.unpack(int(word)) for word in words]
         assert entries, "a row without nonzeros still has an entry that ends its tile"
@@ -27,14 +27,14 @@ def test_lists_hold_every_nonzero_and_leave_every_window(windows, count, seed):
         for index, entry in enumerate(entries):
             counts[at] += 1
             if entry["value"]:
-                found.append((r, at, entry["slot"], entry["lane"], entry["accumulator"], entry["value"]))
+                listed.append((r, at, entry["slot"], entry["lane"], entry["accumulator"], entry["value"]))
             assert entry["last"] == (index == len(entries) - 1)
             at += entry["leave"]
         assert at == windows
         assert counts[0] > 0
         assert counts.tolist() == encoded.counts[:, r].tolist()
     expected = zip(*(v.tolist() for v in (row, window, slot, lane, accumulator, value)), strict=True)
-    assert sorted(found) == sorted(expected)
+    assert sorted(listed) == sorted(expected)
 
 
 @settings(max_examples=200, deadline=None)
@@ -55,7 +55,7 @@ def test_deltas_walk_to_every_nonzero(kind, delta_bits, windows, density, seed):
     codes = {"linear": (1, 64), "additive": (1, 128), "sign": (0, 2)}
     code = rng.integers(*codes[kind], len(row))
     encoded = encode_pass(design, windows, row, window, slot, lane, accumulator, code)
-    found = []
+    listed = []
     for r, words in enumerate(encoded.weights):
         at, counts, index, fillers = 0, np.zeros(windows, int), -1, 0
         for word in words:
@@ -68,13 +68,13 @@ def test_deltas_walk_to_every_nonzero(kind, delta_bits, windows, density, seed):
                 fillers += 1
                 assert entry["delta"] == (1 << delta_bits) - 1 or place[2:] == (0, 0, 0)
             else:
-                found.append((*place, entry["value"]))
+                listed.append((*place, entry["value"]))
                 fillers = 0
             if entry["leave"]:
                 at, index = at + entry["leave"], -1
         assert at == windows
         assert counts.tolist() == encoded.counts[:, r].tolist()
-    assert found == list(zip(*places.tolist(), code.tolist(), strict=True))
+    assert listed == list(zip(*places.tolist(), code.tolist(), strict=True))
 
 
 def test_escapes_by_hand():
@@ -100,9 +100,15 @@ def test_a_row_without_work_takes_one_entry_for_as_many_windows_as_leave_can_say
 
 
 def test_load_list_addresses_count_from_the_regions_origin():
-    one = np.array([0, 0, 1])
+    index = np.array([0, 0, 1])
     words = Words(
-        window=one, group=np.array([0, 2, 1]), slot=one, y=np.array([0, 1, 3]), x=np.array([0, 2, 1]), dy=one, dx=one
+        window=index,
+        group=np.array([0, 2, 1]),
+        slot=index,
+        y=np.array([0, 1, 3]),
+        x=np.array([0, 2, 1]),
+        dy=index,
+        dx=index,
     )
     entries = [DESIGN.load_entry.unpack(int(word)) for word in encode_loads(DESIGN, words, width=10, groups=3)]
     assert [entry["offset"] for entry in entries] == [0, (1 * 10 + 2) * 3 + 2, (3 * 10 + 1) * 3 + 1]

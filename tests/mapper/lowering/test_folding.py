@@ -38,12 +38,12 @@ def test_every_fold_can_be_done(drawn):
         channels, height, width = network.tensors[name].shape
         assert height % fold[0] == width % fold[1] == 0
         assert channels * fold[0] * fold[1] <= WORDS_FILLED * design.load_width
-    for one in network.array_layers:
-        source, target = folds.get(one.input, UNFOLDED), folds.get(one.output, UNFOLDED)
-        size, stride = network.size_of(one), effective_stride(network, one)
+    for quantized in network.array_layers:
+        source, target = folds.get(quantized.input, UNFOLDED), folds.get(quantized.output, UNFOLDED)
+        size, stride = network.size_of(quantized), effective_stride(network, quantized)
         assert all(can_fold(size[axis], stride[axis], source[axis], target[axis]) for axis in (0, 1))
-        assert one.lattice is None or target == UNFOLDED
-        assert max(lower(network, one, source, target).geometry.stride) <= design.max_stride
+        assert quantized.lattice is None or target == UNFOLDED
+        assert max(lower(network, quantized, source, target).geometry.stride) <= design.max_stride
 
 
 @random_networks
@@ -51,11 +51,11 @@ def test_every_fold_can_be_done(drawn):
 def test_what_lies_together_is_folded_alike(drawn):
     design, network = drawn
     folds = choose_folds(network, design)[0]
-    for one in network.array_layers:
-        if one.other is not None:
-            assert folds.get(one.other) == folds.get(one.output)
-    for whole, parts in network.concats.items():
-        assert {folds.get(part) for part in parts} == {folds.get(whole)}
+    for quantized in network.array_layers:
+        if quantized.other is not None:
+            assert folds.get(quantized.other) == folds.get(quantized.output)
+    for joined, parts in network.concats.items():
+        assert {folds.get(part) for part in parts} == {folds.get(joined)}
 
 
 @random_networks
@@ -66,9 +66,9 @@ def test_merged_layers_read_one_tensor_and_have_what_they_add(drawn):
     design, network = drawn
     folds = choose_folds(network, design)[0]
     merges = merge_candidates(network, design, folds)
-    order = {one.name: step for step, one in enumerate(network.layers)}
-    made = {network.input: -1} | {one.output: order[one.name] for one in network.layers}
-    by_name = {one.name: one for one in network.array_layers}
+    order = {layer.name: step for step, layer in enumerate(network.layers)}
+    made = {network.input: -1} | {layer.output: order[layer.name] for layer in network.layers}
+    by_name = {layer.name: layer for layer in network.array_layers}
     assert len(set(merges.values())) == len(merges)
     assert not set(merges) & set(merges.values())
     for later, earlier in merges.items():
@@ -80,7 +80,7 @@ def test_merged_layers_read_one_tensor_and_have_what_they_add(drawn):
         assert folds.get(first.output) == folds.get(second.output)
         assert first.pad_value == second.pad_value
         assert second.other is None or made[second.other] < order[earlier]
-        channels = [one.weights.shape[0] * np.prod(folds.get(one.output, UNFOLDED)) for one in (first, second)]
+        channels = [layer.weights.shape[0] * np.prod(folds.get(layer.output, UNFOLDED)) for layer in (first, second)]
         assert sum(-(-count // design.rows) for count in channels) <= design.accumulators
 
 
@@ -106,7 +106,7 @@ def chain(shapes: list[tuple[int, int, int]], strides: list[int], density: float
 
 
 def cycles_of(network: QuantizedNetwork, design: Design) -> int:
-    return sum(one.cycles for one in network_cycles(compile_network(network, design)))
+    return sum(layer.cycles for layer in network_cycles(compile_network(network, design)))
 
 
 def test_few_channels_fold_to_fill_a_word(monkeypatch):
@@ -116,7 +116,7 @@ def test_few_channels_fold_to_fill_a_word(monkeypatch):
     folds = choose_folds(network, DESIGN)[0]
     assert set(folds) == {"t0", "t1", "t2"}
     program = compile_network(network, DESIGN)
-    assert all(placed.fold == folds[placed.name] for one in program.layers for placed in one.outputs)
+    assert all(placed.fold == folds[placed.name] for layer in program.layers for placed in layer.outputs)
     folded = cycles_of(network, DESIGN)
     monkeypatch.setattr("skipstone.mapper.lowering.compile.choose_folds", lambda network, design: ({}, 0))
     assert folded < 0.6 * cycles_of(network, DESIGN)
@@ -152,11 +152,11 @@ def shortcut(padding: int) -> QuantizedNetwork:
     network = chain([(16, 8, 8), (8, 8, 8)], [1])
     rng = np.random.default_rng(1)
     first = network.array_layers[0]
-    one = layer("short", "t0", "s", np.ones((8, 16, 1, 1)), rng, 8)
-    one = replace(one, pad_value=padding)
+    short = layer("short", "t0", "s", np.ones((8, 16, 1, 1)), rng, 8)
+    short = replace(short, pad_value=padding)
     last = layer("last", "t1", "y", np.ones((8, 8, 1, 1)), rng, 8, other="s")
     tensors = network.tensors | {name: tensor(name, (8, 8, 8), 8) for name in "sy"}
-    return replace(network, tensors=tensors, layers=(first, one, last), outputs=("y",))
+    return replace(network, tensors=tensors, layers=(first, short, last), outputs=("y",))
 
 
 def test_a_shortcut_runs_with_the_layer_beside_it():
@@ -170,18 +170,18 @@ def test_a_shortcut_runs_with_the_layer_beside_it():
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        ("groups", lambda one: replace(one, groups=2, weights=one.weights[:, :8])),
-        ("maximum", lambda one: replace(one, operation="max")),
-        ("adds what is made later", lambda one: replace(one, other="t1")),
-        ("another input", lambda one: replace(one, input="t1", weights=np.ones((8, 8, 1, 1), np.int64))),
+        ("groups", lambda short: replace(short, groups=2, weights=short.weights[:, :8])),
+        ("maximum", lambda short: replace(short, operation="max")),
+        ("adds what is made later", lambda short: replace(short, other="t1")),
+        ("another input", lambda short: replace(short, input="t1", weights=np.ones((8, 8, 1, 1), np.int64))),
     ],
 )
 def test_what_keeps_layers_apart(name, change):
     network = shortcut(0)
     pad = network.array_layers[0].pad_value
-    first, one, last = shortcut(pad).array_layers
-    assert isinstance(one, QuantizedLayer)
-    assert merge_candidates(replace(network, layers=(first, change(one), last)), DESIGN, {}) == {}, name
+    first, short, last = shortcut(pad).array_layers
+    assert isinstance(short, QuantizedLayer)
+    assert merge_candidates(replace(network, layers=(first, change(short), last)), DESIGN, {}) == {}, name
 
 
 def test_too_many_channels_for_one_pass_stay_apart():

@@ -72,12 +72,12 @@ def test_a_whole_is_its_parts_side_by_side(drawn):
     design, network = drawn
     layout = placed(design, network)
     placements, _ = layout.placements()
-    for whole, parts in network.concats.items():
-        if whole not in placements:
+    for joint, parts in network.concats.items():
+        if joint not in placements:
             continue
-        assert {placements[part].base for part in parts} == {placements[whole].base}
+        assert {placements[part].base for part in parts} == {placements[joint].base}
         joined = np.concatenate([placements[part].positions for part in parts])
-        assert placements[whole].positions.tolist() == joined.tolist()
+        assert placements[joint].positions.tolist() == joined.tolist()
 
 
 @random_networks
@@ -86,9 +86,9 @@ def test_tied_tensors_lie_in_the_same_order(drawn):
     """Whatever words come before them."""
     design, network = drawn
     layout = placed(design, network)
-    for one in network.array_layers:
-        if one.other is not None:
-            a, b = (layout.positions(name) - layout.offset(name) for name in (one.output, one.other))
+    for quantized in network.array_layers:
+        if quantized.other is not None:
+            a, b = (layout.positions(name) - layout.offset(name) for name in (quantized.output, quantized.other))
             assert a.tolist() == b.tolist()
 
 
@@ -107,25 +107,25 @@ def check_lifetimes(layout: Layout, network: QuantizedNetwork) -> None:
         return range(placements[name].base, placements[name].base + placements[name].words)
 
     assert max(span(name)[-1] for name in placements) < used
-    order = {one.name: step for step, one in enumerate(network.layers)}
+    order = {quantized.name: step for step, quantized in enumerate(network.layers)}
     # Layers that run together are all written where the first one runs.
     runs_at = order | {
         part.layer.name: order[workload.layer.name] for workload in layout.workloads for part in workload.parts
     }
     written = {network.input: -1}
     last_read = {name: len(network.layers) for output in network.outputs for name in network.leaves(output)}
-    for one in network.layers:
-        written[one.output] = min(runs_at[one.name], written.get(one.output, len(network.layers)))
-        for name in read_by(one):
+    for quantized in network.layers:
+        written[quantized.output] = min(runs_at[quantized.name], written.get(quantized.output, len(network.layers)))
+        for name in read_by(quantized):
             for leaf in network.leaves(name):
-                last_read[leaf] = max(runs_at[one.name], last_read.get(leaf, -1))
-    for one in network.layers:
-        now = runs_at[one.name]
+                last_read[leaf] = max(runs_at[quantized.name], last_read.get(leaf, -1))
+    for quantized in network.layers:
+        now = runs_at[quantized.name]
         for other, at in written.items():
             alive = at <= now <= last_read.get(other, at)
-            if alive and layout._store_of[other] != layout._store_of[one.output]:
-                a, b = span(other), span(one.output)
-                assert a[-1] < b[0] or b[-1] < a[0], (other, one.output)
+            if alive and layout._store_of[other] != layout._store_of[quantized.output]:
+                a, b = span(other), span(quantized.output)
+                assert a[-1] < b[0] or b[-1] < a[0], (other, quantized.output)
 
 
 def test_what_runs_with_an_earlier_layer_has_its_place_from_there_on():
@@ -141,7 +141,7 @@ def test_what_runs_with_an_earlier_layer_has_its_place_from_there_on():
     layers = (dense("a", "x", "t", 3), dense("b", "t", "m", 3), dense("c", "x", "s", 1), dense("d", "m", "y", 3, "s"))
     network = QuantizedNetwork("late", "x", ("y",), tensors, layers, (), 8, 8, "none")
     layout, mapped = laid_out(network, MERGING)
-    assert [one.workload.name for one in mapped] == ["a+c", "b", "d"]
+    assert [item.workload.name for item in mapped] == ["a+c", "b", "d"]
     check_lifetimes(layout, network)
     assert layout.positions("y").tolist() == (layout.positions("s") - layout.offset("s")).tolist()
 
@@ -171,10 +171,10 @@ def test_chains_of_pairs_connect():
 def test_a_concatenation_that_is_added_is_refused():
     network = two_layers("a")
     tensors = network.tensors | {"a1": tensor("a1", (3, 2, 2), 8), "a2": tensor("a2", (3, 2, 2), 8)}
-    whole = QuantizedNetwork(
+    network = QuantizedNetwork(
         "n", "x", ("b",), tensors, network.layers[1:], (), 8, 8, "none", concats={"a": ("a1", "a2")}
     )
     with pytest.raises(
         MappingError, match=r"^tensor 'a' is a concatenation and is added to 'b': .*copy it by a layer of its own"
     ):
-        Layout(whole, DESIGNS[0], {}, [])
+        Layout(network, DESIGNS[0], {}, [])

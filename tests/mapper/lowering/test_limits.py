@@ -29,13 +29,13 @@ def one_layer(weights: np.ndarray, size: tuple[int, int] = (1, 1), bits: int = 8
     rng = np.random.default_rng(0)
     height, width = size[0] + weights.shape[2] - 1, size[1] + weights.shape[3] - 1
     tensors = {"x": tensor("x", (weights.shape[1], height, width), bits), "y": tensor("y", (len(weights), *size), bits)}
-    one = replace(layer("one", "x", "y", weights, rng, bits), **changes)
-    return QuantizedNetwork("one", "x", ("y",), tensors, (one,), (), 8, bits, "none")
+    conv = replace(layer("one", "x", "y", weights, rng, bits), **changes)
+    return QuantizedNetwork("one", "x", ("y",), tensors, (conv,), (), 8, bits, "none")
 
 
 def checked(network: QuantizedNetwork, design: Design = DESIGN) -> None:
-    (one,) = network.array_layers
-    check_numbers(one, network, design)
+    (conv,) = network.array_layers
+    check_numbers(conv, network, design)
 
 
 @settings(max_examples=60, deadline=None)
@@ -46,10 +46,10 @@ def test_the_range_of_accumulators_is_reached_and_never_left(seed, bits, maximum
     rng = np.random.default_rng(seed)
     weights = rng.integers(-100, 101, (3, 4, 2, 2)) * (rng.random((3, 4, 2, 2)) < 0.7)
     network = one_layer(weights, bits=bits)
-    one = network.array_layers[0]
+    conv = network.array_layers[0]
     if maximum:
-        one = replace(one, operation="max")
-    low, high = accumulator_range(one, network)
+        conv = replace(conv, operation="max")
+    low, high = accumulator_range(conv, network)
     least, greatest = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
     if maximum:
         assert (low, high) == (least, greatest)
@@ -68,7 +68,7 @@ def test_the_range_of_accumulators_is_reached_and_never_left(seed, bits, maximum
     x = rng.integers(least, greatest + 1, (5, 4, 2, 2))
     seen = np.cumsum(weights.reshape(3, 1, -1) * x.reshape(1, 5, -1), axis=-1)
     assert low <= seen.min() <= seen.max() <= high
-    assert np.array_equal(seen[..., -1].T, reference.accumulate(one, x).reshape(5, 3))
+    assert np.array_equal(seen[..., -1].T, reference.accumulate(conv, x).reshape(5, 3))
 
 
 @pytest.mark.parametrize(
@@ -133,6 +133,6 @@ def test_coordinates_that_are_let_through_fit_the_gateware(data):
 
 def test_a_layer_of_zeros_needs_no_accumulator_bits():
     network = one_layer(np.zeros((2, 3, 2, 2), np.int64))
-    one = network.array_layers[0]
-    assert isinstance(one, QuantizedLayer)
-    assert accumulator_range(one, network) == (0, 0)
+    conv = network.array_layers[0]
+    assert isinstance(conv, QuantizedLayer)
+    assert accumulator_range(conv, network) == (0, 0)

@@ -25,8 +25,8 @@ def network(*weights: list[int], tables: tuple[np.ndarray | None, ...] | None = 
     layers = []
     for index, values in enumerate(weights):
         tensors[f"t{index + 1}"] = tensor(f"t{index + 1}", (len(values), 2, 2), 8)
-        one = layer(f"l{index}", "t0", f"t{index + 1}", np.array(values).reshape(-1, 1, 1, 1), rng, 8)
-        layers.append(replace(one, table=tables[index] if tables else None))
+        pointwise = layer(f"l{index}", "t0", f"t{index + 1}", np.array(values).reshape(-1, 1, 1, 1), rng, 8)
+        layers.append(replace(pointwise, table=tables[index] if tables else None))
     return QuantizedNetwork("n", "t0", (f"t{len(weights)}",), tensors, tuple(layers), (), 8, 8, "none")
 
 
@@ -49,10 +49,10 @@ def test_codes_name_the_values_of_the_multiplier(kind):
         "sign": [1, -1, 0, 1],
         "codebook": [9, -7, 0, 9],
     }[kind]
-    one = network(weights)
-    lookups = collect_lookups(one, design)
+    quantized = network(weights)
+    lookups = collect_lookups(quantized, design)
     nonzero = np.array([value for value in weights if value])
-    codes = lookups.codes(one.array_layers[0], nonzero)
+    codes = lookups.codes(quantized.array_layers[0], nonzero)
     if kind == "linear":
         assert codes.tolist() == nonzero.tolist()
         return
@@ -76,9 +76,9 @@ def test_equal_codebooks_are_one():
 
 def test_equal_tables_are_one_and_layers_without_one_say_so():
     up, down = np.arange(-128, 128), np.arange(127, -129, -1)
-    one = network([1], [1], [1], [1], tables=(None, down, up, down.copy()))
-    lookups = collect_lookups(one, DESIGN)
+    quantized = network([1], [1], [1], [1], tables=(None, down, up, down.copy()))
+    lookups = collect_lookups(quantized, DESIGN)
     assert lookups.tables == (tuple(down.tolist()), tuple(up.tolist()))
-    said = [lookups.parameter(layer) for layer in one.array_layers]
-    assert said == [{"table": 0, "use_table": 0}, *({"table": number, "use_table": 1} for number in (0, 1, 0))]
-    assert collect_lookups(network([1]), DESIGN.replace(tables=0)).parameter(one.array_layers[0]) == {}
+    fields = [lookups.parameter(layer) for layer in quantized.array_layers]
+    assert fields == [{"table": 0, "use_table": 0}, *({"table": number, "use_table": 1} for number in (0, 1, 0))]
+    assert collect_lookups(network([1]), DESIGN.replace(tables=0)).parameter(quantized.array_layers[0]) == {}

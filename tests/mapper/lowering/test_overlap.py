@@ -16,22 +16,22 @@ FOOTPRINT_1X1 = Footprint((1, 1), (0, 0), (0, 0))
 
 
 def schedule(size: tuple[int, int], tile: tuple[int, int], passes: int = 1) -> LayerSchedule:
-    one = np.ones((1, 1), np.int64)
+    counts = np.ones((1, 1), np.int64)
     return LayerSchedule(
-        (one,) * passes, (one[0],) * passes, tile, -(-size[0] // tile[0]), -(-size[1] // tile[1]), *size, steps=1
+        (counts,) * passes, (counts[0],) * passes, tile, -(-size[0] // tile[0]), -(-size[1] // tile[1]), *size, steps=1
     )
 
 
-def tiles(one: LayerSchedule) -> list[list[tuple[int, int]]]:
+def tiles(schedule: LayerSchedule) -> list[list[tuple[int, int]]]:
     """The output pixels of every tile of a pass, in the order of the tiles."""
     return [
         [
             (y, x)
-            for y in range(ty * one.tile[0], min((ty + 1) * one.tile[0], one.out_height))
-            for x in range(tx * one.tile[1], min((tx + 1) * one.tile[1], one.out_width))
+            for y in range(ty * schedule.tile[0], min((ty + 1) * schedule.tile[0], schedule.out_height))
+            for x in range(tx * schedule.tile[1], min((tx + 1) * schedule.tile[1], schedule.out_width))
         ]
-        for ty in range(one.tiles_y)
-        for tx in range(one.tiles_x)
+        for ty in range(schedule.tiles_y)
+        for tx in range(schedule.tiles_x)
     ]
 
 
@@ -67,7 +67,7 @@ def neighbours(draw) -> tuple[LayerSchedule, LayerSchedule, Geometry]:
     return before, after, geometry
 
 
-def found(before: LayerSchedule, after: LayerSchedule, geometry: Geometry, most: int) -> Overlap:
+def overlap_of(before: LayerSchedule, after: LayerSchedule, geometry: Geometry, most: int) -> Overlap:
     return overlap(before, after, Footprint(geometry.stride, geometry.low, geometry.high), most)
 
 
@@ -76,7 +76,7 @@ def found(before: LayerSchedule, after: LayerSchedule, geometry: Geometry, most:
 def test_no_tile_reads_what_may_be_unwritten(drawn, most):
     """Safe: a free tile, in whichever pass, reads only pixels of the tiles that are waited for."""
     before, after, geometry = drawn
-    got = found(before, after, geometry, most)
+    got = overlap_of(before, after, geometry, most)
     waited_for = before.tiles - got.unneeded_tiles
     every_pass = needed(before, after, geometry) * after.passes
     assert all(tiles_needed <= waited_for for tiles_needed in every_pass[: got.free_tiles])
@@ -94,7 +94,7 @@ def test_no_more_is_waited_for_than_must_be(drawn, most):
     before, after, geometry = drawn
     geometry = replace(geometry, dilation=(1, 1), stride=tuple(map(min, geometry.kernel, geometry.stride)))
     least = needed(before, after, geometry)
-    got = found(before, after, geometry, most)
+    got = overlap_of(before, after, geometry, most)
     if min(least) == 0:
         return
     threshold = max(least[0], before.tiles - most)
@@ -109,16 +109,16 @@ def test_no_more_is_waited_for_than_must_be(drawn, most):
 
 def test_a_pointwise_layer_follows_tile_by_tile():
     """Six tiles of the same shape: with four that can be unwritten, it begins when two are, and stops before the third."""
-    one = schedule((6, 4), (1, 4))
-    assert overlap(one, one, FOOTPRINT_1X1, 4) == Overlap(4, 2)
-    assert overlap(one, one, FOOTPRINT_1X1, 9) == Overlap(5, 1)
+    layer = schedule((6, 4), (1, 4))
+    assert overlap(layer, layer, FOOTPRINT_1X1, 4) == Overlap(4, 2)
+    assert overlap(layer, layer, FOOTPRINT_1X1, 9) == Overlap(5, 1)
 
 
 def test_a_3x3_layer_needs_a_row_of_tiles_more():
     """Rows of tiles one pixel high and two wide: the first tile reads two rows of two tiles."""
-    one = schedule((6, 4), (1, 2))
+    layer = schedule((6, 4), (1, 2))
     around = Footprint((1, 1), (-1, -1), (1, 1))
-    assert overlap(one, one, around, 99) == Overlap(12 - 4, 2)
+    assert overlap(layer, layer, around, 99) == Overlap(12 - 4, 2)
 
 
 def test_a_global_layer_waits_for_everything():

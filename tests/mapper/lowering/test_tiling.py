@@ -35,30 +35,35 @@ def mapped(design: Design, network: QuantizedNetwork) -> list[tuple[MappedWorklo
     except MappingError:
         assume(False)
         raise
-    return [(one, [with_tile(one, tile, layout, design) for tile in design.tile_shapes]) for one in workloads]
+    return [
+        (mapped_workload, [with_tile(mapped_workload, tile, layout, design) for tile in design.tile_shapes])
+        for mapped_workload in workloads
+    ]
 
 
-def with_tile(one: MappedWorkload, tile: tuple[int, int], layout, design: Design) -> LayerSchedule:
-    geometry, size = one.workload.geometry, one.workload.size
-    nonzeros = one.workload.nonzeros.at(layout.positions(one.workload.layer.input))
-    channel_pass = np.concatenate([layout.assignments[part.layer.output].channel_pass for part in one.workload.parts])
+def with_tile(mapped_workload: MappedWorkload, tile: tuple[int, int], layout, design: Design) -> LayerSchedule:
+    geometry, size = mapped_workload.workload.geometry, mapped_workload.workload.size
+    nonzeros = mapped_workload.workload.nonzeros.at(layout.positions(mapped_workload.workload.layer.input))
+    channel_pass = np.concatenate(
+        [layout.assignments[part.layer.output].channel_pass for part in mapped_workload.workload.parts]
+    )
     needed = min(tile[0], size[0]), min(tile[1], size[1])
     words = []
-    for index in range(one.schedule.passes):
+    for index in range(mapped_workload.schedule.passes):
         mine = nonzeros.select(channel_pass[nonzeros.channel] == index)
-        plan = plan_windows(design, mine, one.split, geometry.kernel)
+        plan = plan_windows(design, mine, mapped_workload.split, geometry.kernel)
         listed = list_words(plan, needed, geometry.stride, geometry.dilation)
         words.append(np.bincount(listed.window, minlength=plan.windows))
     tiles = [-(-side // extent) for side, extent in zip(size, tile, strict=True)]
-    return replace(one.schedule, tile=tile, words=tuple(words), tiles_y=tiles[0], tiles_x=tiles[1])
+    return replace(mapped_workload.schedule, tile=tile, words=tuple(words), tiles_y=tiles[0], tiles_x=tiles[1])
 
 
-def bound(one: LayerSchedule) -> int:
+def bound(schedule: LayerSchedule) -> int:
     """For each tile of each pass, the most of what its slowest row, the loader and the drain have to do."""
-    drain = math.ceil(one.out_height * one.out_width * one.steps / one.tiles)
-    return one.tiles * sum(
+    drain = math.ceil(schedule.out_height * schedule.out_width * schedule.steps / schedule.tiles)
+    return schedule.tiles * sum(
         max(int(counts.sum(axis=0).max()), int(words.sum()), drain)
-        for counts, words in zip(one.counts, one.words, strict=True)
+        for counts, words in zip(schedule.counts, schedule.words, strict=True)
     )
 
 
@@ -66,12 +71,12 @@ def bound(one: LayerSchedule) -> int:
 @given(drawn_networks)
 def test_no_tile_that_was_tried_is_better(drawn):
     design, network = drawn
-    for one, schedules in mapped(design, network):
+    for mapped_workload, schedules in mapped(design, network):
         best = sorted(bound(schedule) for schedule in schedules)
-        chosen = next(schedule for schedule in schedules if schedule.tile == one.schedule.tile)
-        for words, own in zip(chosen.words, one.schedule.words, strict=True):
-            assert words.tolist() == own.tolist()
-        cycles = layer_cycles(one.schedule, design).cycles
+        chosen = next(schedule for schedule in schedules if schedule.tile == mapped_workload.schedule.tile)
+        for words, taken in zip(chosen.words, mapped_workload.schedule.words, strict=True):
+            assert words.tolist() == taken.tolist()
+        cycles = layer_cycles(mapped_workload.schedule, design).cycles
         assert bound(chosen) <= CLOSE * best[0]
         # Those better than the last that could be tried were.
         limit = min(CLOSE * best[0], best[min(TILES_TRIED, len(best)) - 1])
@@ -87,6 +92,6 @@ def test_with_all_tried_it_is_the_best_there_is(drawn):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tiling, "TILES_TRIED", 99)
         patch.setattr(tiling, "CLOSE", 1e9)
-        for one, schedules in mapped(design, network):
-            cycles = layer_cycles(one.schedule, design).cycles
+        for mapped_workload, schedules in mapped(design, network):
+            cycles = layer_cycles(mapped_workload.schedule, design).cycles
             assert cycles == min(layer_cycles(schedule, design).cycles for schedule in schedules)

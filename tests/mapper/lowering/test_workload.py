@@ -50,8 +50,8 @@ def evaluate(workload: Workload, x: np.ndarray) -> np.ndarray:
     return result
 
 
-def reference_sums(one: QuantizedLayer, x: np.ndarray) -> np.ndarray:
-    return reference.accumulate(one, x[None])[0].astype(np.int64)
+def reference_sums(layer: QuantizedLayer, x: np.ndarray) -> np.ndarray:
+    return reference.accumulate(layer, x[None])[0].astype(np.int64)
 
 
 @st.composite
@@ -83,14 +83,14 @@ def layers(draw) -> tuple[QuantizedNetwork, np.ndarray]:
         "x": tensor("x", (groups * inputs, height, width), BITS),
         "y": tensor("y", (groups * outputs, out_h, out_w), BITS),
     }
-    one = layer(
+    conv = layer(
         "one", "x", "y", weights, rng, BITS, groups=groups, stride=(sy, sx), padding=(top, left, bottom, right),
         dilation=(dy, dx), maximum=maximum,
     )  # fmt: skip
     if min(top, left, bottom, right) < 0:
         # Only layers that write a lattice crop; this one writes all of its tensor.
-        one = replace(one, lattice=Lattice((0, 0), (1, 1), (out_h, out_w)))
-    network = QuantizedNetwork("one", "x", ("y",), tensors, (one,), (), BITS, BITS, "none")
+        conv = replace(conv, lattice=Lattice((0, 0), (1, 1), (out_h, out_w)))
+    network = QuantizedNetwork("one", "x", ("y",), tensors, (conv,), (), BITS, BITS, "none")
     return network, rng.integers(-32, 32, tensors["x"].shape)
 
 
@@ -102,11 +102,11 @@ def divisors(size: int) -> st.SearchStrategy[int]:
 @given(layers())
 def test_a_layer_as_it_is(drawn):
     network, x = drawn
-    (one,) = network.array_layers
-    workload = lower(network, one)
-    np.testing.assert_array_equal(evaluate(workload, x), reference_sums(one, x))
-    assert workload.size == network.size_of(one)
-    assert (workload.channels, workload.name) == (one.weights.shape[0], "one")
+    (conv,) = network.array_layers
+    workload = lower(network, conv)
+    np.testing.assert_array_equal(evaluate(workload, x), reference_sums(conv, x))
+    assert workload.size == network.size_of(conv)
+    assert (workload.channels, workload.name) == (conv.weights.shape[0], "one")
 
 
 @settings(max_examples=300, deadline=None)
@@ -114,23 +114,23 @@ def test_a_layer_as_it_is(drawn):
 def test_a_folded_layer_computes_the_same(drawn, data):
     """For every pair of folds that the layer can have, of input and output alone and together."""
     network, x = drawn
-    (one,) = network.array_layers
-    out = network.size_of(one)
+    (conv,) = network.array_layers
+    out = network.size_of(conv)
     source = tuple(data.draw(divisors(size)) for size in x.shape[1:])
     target = tuple(data.draw(divisors(size)) for size in out)
-    assume(all(can_fold(out[axis], _stride(network, one)[axis], source[axis], target[axis]) for axis in (0, 1)))
-    workload = lower(network, one, source, target)
+    assume(all(can_fold(out[axis], _stride(network, conv)[axis], source[axis], target[axis]) for axis in (0, 1)))
+    workload = lower(network, conv, source, target)
     got = evaluate(workload, fold_of(x, source))
-    np.testing.assert_array_equal(got, fold_of(reference_sums(one, x), target))
+    np.testing.assert_array_equal(got, fold_of(reference_sums(conv, x), target))
     assert workload.size == (out[0] // target[0], out[1] // target[1])
-    assert len(workload.nonzeros.channel) == one.nnz * target[0] * target[1]
+    assert len(workload.nonzeros.channel) == conv.nnz * target[0] * target[1]
     (part,) = workload.parts
-    assert part.of_layer.tolist() == [c for c in range(one.weights.shape[0]) for _ in range(target[0] * target[1])]
+    assert part.of_layer.tolist() == [c for c in range(conv.weights.shape[0]) for _ in range(target[0] * target[1])]
 
 
-def _stride(network: QuantizedNetwork, one: QuantizedLayer) -> tuple[int, int]:
+def _stride(network: QuantizedNetwork, layer: QuantizedLayer) -> tuple[int, int]:
     """Of an axis with one output pixel any stride will do."""
-    return tuple(step if size > 1 else 1 for step, size in zip(one.stride, network.size_of(one), strict=True))
+    return tuple(step if size > 1 else 1 for step, size in zip(layer.stride, network.size_of(layer), strict=True))
 
 
 @settings(max_examples=150, deadline=None)
@@ -138,9 +138,9 @@ def _stride(network: QuantizedNetwork, one: QuantizedLayer) -> tuple[int, int]:
 def test_folds_that_do_not_fit_are_told(drawn, data):
     """``can_fold`` says no exactly where the folded layer would have to move by a part of a pixel."""
     network, x = drawn
-    (one,) = network.array_layers
-    stride = _stride(network, one)
-    for axis, (size, of_input) in enumerate(zip(network.size_of(one), x.shape[1:], strict=True)):
+    (conv,) = network.array_layers
+    stride = _stride(network, conv)
+    for axis, (size, of_input) in enumerate(zip(network.size_of(conv), x.shape[1:], strict=True)):
         source, target = data.draw(divisors(of_input)), data.draw(divisors(size))
         steps = {stride[axis] * target * pixel / source for pixel in range(size // target)}
         assert can_fold(size, stride[axis], source, target) == all(step == int(step) for step in steps)
@@ -152,9 +152,9 @@ def alike(draw) -> tuple[QuantizedNetwork, np.ndarray, Fold, Fold]:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     size = draw(st.sampled_from([(4, 4), (6, 8), (2, 12), (8, 3)]))
     stride = draw(st.integers(1, 2)), draw(st.integers(1, 2))
-    source = tuple(draw(divisors(one)) for one in size)
-    out = tuple(-(-one // step) for one, step in zip(size, stride, strict=True))
-    target = tuple(draw(divisors(one)) for one in out)
+    source = tuple(draw(divisors(side)) for side in size)
+    out = tuple(-(-side // step) for side, step in zip(size, stride, strict=True))
+    target = tuple(draw(divisors(side)) for side in out)
     assume(all(can_fold(out[axis], stride[axis], source[axis], target[axis]) for axis in (0, 1)))
     made, tensors = [], {"x": tensor("x", (3, *size), BITS)}
     for name in "ab":
@@ -169,11 +169,11 @@ def alike(draw) -> tuple[QuantizedNetwork, np.ndarray, Fold, Fold]:
         tensors[name] = tensor(name, (channels, *out), BITS)
         weights = rng.integers(-9, 10, (channels, 3, *kernel)) * (rng.random((channels, 3, *kernel)) < 0.6)
         padding = (*before, *after)
-        one = layer(name, "x", name, weights, rng, BITS, stride=stride, padding=padding, dilation=dilation)
-        one = replace(one, pad_value=5)
+        conv = layer(name, "x", name, weights, rng, BITS, stride=stride, padding=padding, dilation=dilation)
+        conv = replace(conv, pad_value=5)
         if min(padding) < 0:
-            one = replace(one, lattice=Lattice((0, 0), (1, 1), out))
-        made.append(one)
+            conv = replace(conv, lattice=Lattice((0, 0), (1, 1), out))
+        made.append(conv)
     network = QuantizedNetwork("two", "x", ("b",), tensors, tuple(made), (), BITS, BITS, "none")
     return network, rng.integers(-32, 32, tensors["x"].shape), source, target
 
@@ -185,11 +185,11 @@ def test_merged_layers_compute_what_each_computes(drawn):
     network, x, source, target = drawn
     first, second = network.array_layers
     workload = merge(lower(network, first, source, target), lower(network, second, source, target))
-    expected = np.concatenate([fold_of(reference_sums(one, x), target) for one in (first, second)])
+    expected = np.concatenate([fold_of(reference_sums(conv, x), target) for conv in (first, second)])
     np.testing.assert_array_equal(evaluate(workload, fold_of(x, source)), expected)
     assert workload.name == "a+b"
     spans = [(part.first, part.channels) for part in workload.parts]
-    channels = [one.weights.shape[0] * target[0] * target[1] for one in (first, second)]
+    channels = [conv.weights.shape[0] * target[0] * target[1] for conv in (first, second)]
     assert spans == [(0, channels[0]), (channels[0], channels[1])]
     assert workload.layer is first
 
@@ -199,8 +199,10 @@ def test_a_strided_layer_becomes_an_unstrided_one():
     reads one folded pixel before the image; nothing is added to its nonzeros."""
     rng = np.random.default_rng(0)
     tensors = {"x": tensor("x", (3, 8, 8), BITS), "y": tensor("y", (5, 4, 4), BITS)}
-    one = layer("one", "x", "y", np.ones((5, 3, 3, 3)), rng, BITS, stride=(2, 2), padding=(1, 1, 1, 1))
-    workload = lower(QuantizedNetwork("n", "x", ("y",), tensors, (one,), (), BITS, BITS, "none"), one, (2, 2), UNFOLDED)
+    strided = layer("one", "x", "y", np.ones((5, 3, 3, 3)), rng, BITS, stride=(2, 2), padding=(1, 1, 1, 1))
+    workload = lower(
+        QuantizedNetwork("n", "x", ("y",), tensors, (strided,), (), BITS, BITS, "none"), strided, (2, 2), UNFOLDED
+    )
     geometry = workload.geometry
     assert (geometry.kernel, geometry.stride, geometry.padding) == ((2, 2), (1, 1), (1, 1))
     assert (geometry.low, geometry.high) == ((-1, -1), (0, 0))

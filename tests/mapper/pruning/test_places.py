@@ -14,7 +14,7 @@ def listed(program, design):
     for field in design.weight_entry.fields:
         fields[field.name] = (offset, field.width)
         offset += field.width
-    counts = [np.zeros_like(one) for one in program.schedule.counts]
+    counts = [np.zeros_like(array) for array in program.schedule.counts]
     for row, words in enumerate(program.weights):
         at, window = 0, 0
         for word in words.tolist():

@@ -22,8 +22,8 @@ def test_cycles_never_rise_and_nothing_else_changes(design, graph, density, seed
     assert result.cycles_after == target.cycles(result.graph) <= result.cycles_before
     for row in result.rows:
         names = row.layer.split("+")
-        kept = [sum(np.count_nonzero(g.layer(name).weights) for name in names) for g in (pruned, result.graph)]
-        assert kept[0] == kept[1]
+        nonzeros = [sum(np.count_nonzero(g.layer(name).weights) for name in names) for g in (pruned, result.graph)]
+        assert nonzeros[0] == nonzeros[1]
     for layer in result.graph.convs:
         original = graph.layer(layer.name).weights
         assert ((layer.weights == 0) | (layer.weights == original)).all()
@@ -42,9 +42,9 @@ def test_the_slowest_row_gives_what_others_get_back():
     """54 weights on 4 rows: 27, 9, 9 and 9 become 14, 14, 13 and 13, so that the fullest row takes 14 cycles a tile."""
     graph, pruned = uneven()
     result = balance_rows(pruned, graph, target_of(graph, POOL["square4"]))
-    kept = [int(np.count_nonzero(each)) for each in result.graph.layer("a").weights]
-    assert sum(kept) == 54
-    assert max(kept) == 14
+    nonzeros = [int(np.count_nonzero(each)) for each in result.graph.layer("a").weights]
+    assert sum(nonzeros) == 54
+    assert max(nonzeros) == 14
     assert result.cycles_after < 0.7 * result.cycles_before
     (row,) = result.rows
     assert row.moved == result.moved == 13
@@ -61,8 +61,8 @@ def test_the_cheapest_weights_go_and_the_dearest_come_back():
     gone = dense[0][after[0] == 0]
     assert gone.max() <= dense[0][after[0] != 0].min()
     was = pruned.layer("a").weights == 0
-    came, stayed = dense[was & (after != 0)], dense[was & (after == 0)]
-    assert np.median(came) > np.median(stayed)
+    restored, still_pruned = dense[was & (after != 0)], dense[was & (after == 0)]
+    assert np.median(restored) > np.median(still_pruned)
 
 
 def test_a_price_keeps_what_is_not_worth_it():
@@ -92,8 +92,8 @@ def test_after_training_the_weights_of_now_count():
     assert len(gone) == 13
     assert gone.max() <= np.abs(trained[0][after[0] != 0]).min()
     factor = np.abs(trained[mine != 0]).mean(dtype=np.float64) / np.abs(mine[mine != 0]).mean(dtype=np.float64)
-    came = (trained == 0) & (after != 0)
-    assert after[came] == pytest.approx(graph.layer("a").weights[came] * factor)
+    restored = (trained == 0) & (after != 0)
+    assert after[restored] == pytest.approx(graph.layer("a").weights[restored] * factor)
     assert result.notes == (
         "weights differ from those before pruning: what comes back has the value it had, times the layer's growth: "
         f"a ({factor:.3g})",

@@ -48,9 +48,9 @@ def test_the_weakest_word_goes_whole():
     graph = point([4, 5])
     target = target_of(graph, DESIGN)
     result = prune_words(graph, target, 0.05)
-    kept = result.graph.layer("a").weights != 0
-    assert kept.sum() == 40
-    assert not kept[:, 4:6].any()
+    nonzero = result.graph.layer("a").weights != 0
+    assert nonzero.sum() == 40
+    assert not nonzero[:, 4:6].any()
     assert result.words_after == result.words_before * 5 // 6
     assert result.cycles_after < result.cycles_before
 

@@ -29,9 +29,9 @@ def without(line: str) -> str:
 
 def test_the_carried_files_are_read() -> None:
     for node in (22, 45, 65, 130):
-        found = read_technology_file(DATA / f"technology_{node}nm.toml")
-        assert found.node_nm == node
-        assert found.memory.node_nm == min(node, 90)
+        technology = read_technology_file(DATA / f"technology_{node}nm.toml")
+        assert technology.node_nm == node
+        assert technology.memory.node_nm == min(node, 90)
 
 
 @pytest.mark.parametrize(

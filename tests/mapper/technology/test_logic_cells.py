@@ -23,7 +23,7 @@ TINY = load_design("tiny")
 
 def test_components_and_their_counts() -> None:
     design = load_design("wide")
-    counts = {one.name: one.count for one in GATEWARE.components(design)}
+    counts = {component.name: component.count for component in GATEWARE.components(design)}
     assert counts == {"pe": 256, "row": 8, "loader": 1, "drain": 1, "requantizer": 32, "controller": 1}
     assert tuple(counts) == COMPONENTS
 
@@ -60,7 +60,7 @@ def test_any_design_has_numbers(kind: tuple[str, int], rows: int, cols: int, wid
         activation_bits=bits,
         accumulator_bits=32,
     )
-    assert all(GATEWARE.area_um2(one.name, design) > 0 for one in GATEWARE.components(design))
+    assert all(GATEWARE.area_um2(component.name, design) > 0 for component in GATEWARE.components(design))
     assert GATEWARE.min_period_ns(design) > 0
 
 
@@ -86,9 +86,9 @@ def test_the_held_out_errors_follow_from_the_runs() -> None:
         assert run["held_out"]
         gate = run["switching_pj"]["pe"] + run["switching_pj"]["row"]
         model = sum(
-            run["actions"][one.counter] * GATEWARE.action_pj(one.component, one.name, design)
-            for one in GATEWARE.actions(design)
-            if one.component in ("pe", "row")
+            run["actions"][action.counter] * GATEWARE.action_pj(action.component, action.name, design)
+            for action in GATEWARE.actions(design)
+            if action.component in ("pe", "row")
         )
         assert row["gate_pj"] == pytest.approx(gate, rel=1e-4)
         assert row["model_pj"] == pytest.approx(model, rel=1e-4)

@@ -41,17 +41,17 @@ def test_nothing_changes_where_nothing_changes() -> None:
 
 @given(st.sampled_from(NODES), st.sampled_from(NODES), st.floats(0.75, 1.2), st.floats(0.75, 1.2))
 def test_there_and_back(old: float, new: float, volts: float, other: float) -> None:
-    there = SCALING.factors(Process(old, volts), Process(new, other))
+    forward = SCALING.factors(Process(old, volts), Process(new, other))
     back = SCALING.factors(Process(new, other), Process(old, volts))
-    for one, two in ((there.area, back.area), (there.delay, back.delay), (there.energy, back.energy)):
-        assert one * two == pytest.approx(1, rel=1e-12)
-        assert one > 0
+    for factor, inverse in ((forward.area, back.area), (forward.delay, back.delay), (forward.energy, back.energy)):
+        assert factor * inverse == pytest.approx(1, rel=1e-12)
+        assert factor > 0
 
 
 @given(st.floats(20, 130), st.floats(20, 130))
-def test_smaller_nodes_take_less_area(one: float, other: float) -> None:
+def test_smaller_nodes_take_less_area(node: float, other_node: float) -> None:
     start = Process(130, 1.8)
-    small, large = (SCALING.factors(start, Process(node, 1.0)) for node in sorted((one, other)))
+    small, large = (SCALING.factors(start, Process(node, 1.0)) for node in sorted((node, other_node)))
     assert small.area <= large.area * (1 + 1e-12)
     assert small.energy <= large.energy * (1 + 1e-12)
 

@@ -98,11 +98,11 @@ def test_narrower_than_the_table_goes_with_the_bits() -> None:
 def test_wide_words_are_split_in_banks() -> None:
     wide = TECHNOLOGY.sram(4096, 2048)
     assert wide.banks == 64
-    one = TECHNOLOGY.sram_table.bank(4096, 32)
-    assert wide.read_pj == same(wide.banks * one.read_pj)
-    assert wide.area_um2 == same(wide.banks * one.area_um2)
-    assert wide.leakage_mw == same(wide.banks * one.leakage_mw)
-    assert wide.access_ns == one.access_ns
+    bank = TECHNOLOGY.sram_table.bank(4096, 32)
+    assert wide.read_pj == same(wide.banks * bank.read_pj)
+    assert wide.area_um2 == same(wide.banks * bank.area_um2)
+    assert wide.leakage_mw == same(wide.banks * bank.leakage_mw)
+    assert wide.access_ns == bank.access_ns
 
 
 def test_banks_are_not_narrower_than_the_smallest() -> None:
@@ -121,10 +121,19 @@ def test_a_scale_multiplies_every_bank() -> None:
     plain = TECHNOLOGY.sram_table
     scaled = dataclasses.replace(plain, scale=Factors(area=2, delay=3, energy=5, leakage=7))
     for words, bits in ((64, 8), (4096, 63), (27, 40)):
-        one, other = plain.memory(words, bits), scaled.memory(words, bits)
-        assert (other.read_pj, other.write_pj) == (same(5 * one.read_pj), same(5 * one.write_pj))
-        assert (other.area_um2, other.access_ns) == (same(2 * one.area_um2), same(3 * one.access_ns))
-        assert (other.leakage_mw, other.banks) == (same(7 * one.leakage_mw), one.banks)
+        memory, multiple = plain.memory(words, bits), scaled.memory(words, bits)
+        assert (multiple.read_pj, multiple.write_pj) == (
+            same(5 * memory.read_pj),
+            same(5 * memory.write_pj),
+        )
+        assert (multiple.area_um2, multiple.access_ns) == (
+            same(2 * memory.area_um2),
+            same(3 * memory.access_ns),
+        )
+        assert (multiple.leakage_mw, multiple.banks) == (
+            same(7 * memory.leakage_mw),
+            memory.banks,
+        )
 
 
 def test_refusals() -> None:

@@ -15,7 +15,7 @@ NODES = tuple(technology_files(DATA))
 TEXT = (DATA / "technology_45nm.toml").read_text()
 
 
-def own(folder: Path, text: str) -> Path:
+def file_of(folder: Path, text: str) -> Path:
     path = folder / "own.toml"
     path.write_text(text)
     return path
@@ -48,13 +48,16 @@ def test_logic_is_as_synthesized_at_130_nm() -> None:
 
 def test_logic_follows_the_scaling_table() -> None:
     expected = load_scaling().factors(Process(130, 1.8), Process(45, 0.9))
-    found = load_technology(45).logic
-    assert (found.area, found.delay, found.energy) == (expected.area, expected.delay, expected.energy)
+    logic = load_technology(45).logic
+    assert (logic.area, logic.delay, logic.energy) == (expected.area, expected.delay, expected.energy)
 
 
 def test_logic_leaks_as_memories_do() -> None:
-    here, there = load_technology(45).sram(4096, 32).leakage_mw, load_technology(130).sram(4096, 32).leakage_mw
-    assert load_technology(45).logic.leakage == pytest.approx(here / there)
+    leakage_45, leakage_130 = (
+        load_technology(45).sram(4096, 32).leakage_mw,
+        load_technology(130).sram(4096, 32).leakage_mw,
+    )
+    assert load_technology(45).logic.leakage == pytest.approx(leakage_45 / leakage_130)
 
 
 def test_memories_at_130_nm_are_scaled_from_90() -> None:
@@ -96,7 +99,7 @@ def test_another_frequency() -> None:
 
 
 def test_a_file_is_what_it_says(tmp_path: Path) -> None:
-    carried, copy = load_technology(45), load_technology(own(tmp_path, TEXT))
+    carried, copy = load_technology(45), load_technology(file_of(tmp_path, TEXT))
     assert copy.name == carried.name
     assert (copy.logic, copy.dram, copy.sources) == (carried.logic, carried.dram, carried.sources)
     assert copy.sram(1000, 24) == carried.sram(1000, 24)
@@ -105,10 +108,10 @@ def test_a_file_is_what_it_says(tmp_path: Path) -> None:
 
 def test_factors_of_ones_own(tmp_path: Path) -> None:
     factors = "energy_factor = 0.5\narea_factor = 0.25\ndelay_factor = 0.75\nleakage_factor = 2.0\n"
-    found = load_technology(own(tmp_path, TEXT.replace('transistors = "HP"\n', factors)))
-    assert found.logic == Factors(area=0.25, delay=0.75, energy=0.5, leakage=2.0)
-    one = load_technology(own(tmp_path, TEXT.replace('transistors = "HP"\n', "energy_factor = 0.5\n")))
-    assert (one.logic.energy, one.logic.area) == (0.5, load_technology(45).logic.area)
+    technology = load_technology(file_of(tmp_path, TEXT.replace('transistors = "HP"\n', factors)))
+    assert technology.logic == Factors(area=0.25, delay=0.75, energy=0.5, leakage=2.0)
+    energy_only = load_technology(file_of(tmp_path, TEXT.replace('transistors = "HP"\n', "energy_factor = 0.5\n")))
+    assert (energy_only.logic.energy, energy_only.logic.area) == (0.5, load_technology(45).logic.area)
 
 
 def test_a_characterization_of_ones_own_is_looked_for(tmp_path: Path) -> None:
@@ -116,7 +119,7 @@ def test_a_characterization_of_ones_own_is_looked_for(tmp_path: Path) -> None:
     with pytest.raises(
         TechnologyError, match=r"^\[logic\] characterization: cannot read the characterization file .*mine\.json"
     ):
-        load_technology(own(tmp_path, text))
+        load_technology(file_of(tmp_path, text))
 
 
 def test_a_node_that_cacti_lacks(tmp_path: Path) -> None:
@@ -124,27 +127,27 @@ def test_a_node_that_cacti_lacks(tmp_path: Path) -> None:
     text = TEXT.replace("node_nm = 45", "node_nm = 28", 1).replace(
         "node_nm = 45\ndevice", "node_nm = 22\nsupply_v = 0.8\ndevice"
     )
-    found = load_technology(own(tmp_path, text))
-    assert load_technology(22).sram(512, 16).area_um2 < found.sram(512, 16).area_um2
+    technology = load_technology(file_of(tmp_path, text))
+    assert load_technology(22).sram(512, 16).area_um2 < technology.sram(512, 16).area_um2
     with pytest.raises(TechnologyError, match="no scaling to 5 nm"):
-        load_technology(own(tmp_path, text.replace("node_nm = 28", "node_nm = 5")))
+        load_technology(file_of(tmp_path, text.replace("node_nm = 28", "node_nm = 5")))
 
 
 def test_bits_of_dram_of_ones_own(tmp_path: Path) -> None:
     text = TEXT.replace('device = "lpddr3-1600"', "read_pj_per_bit = 20.0\nwrite_pj_per_bit = 21.5")
-    assert load_technology(own(tmp_path, text)).dram.write_pj_per_bit == 21.5
+    assert load_technology(file_of(tmp_path, text)).dram.write_pj_per_bit == 21.5
 
 
 def test_a_memory_table_beside_the_file(tmp_path: Path) -> None:
     (tmp_path / "mine.json").write_text((DATA / "sram_cacti7.json").read_text())
     text = TEXT.replace("sram_cacti7.json", "mine.json", 1)
-    assert load_technology(own(tmp_path, text)).sram(512, 16) == load_technology(45).sram(512, 16)
+    assert load_technology(file_of(tmp_path, text)).sram(512, 16) == load_technology(45).sram(512, 16)
     (tmp_path / "mine.json").write_text('{"memories": []}')
     with pytest.raises(
         TechnologyError,
         match=r"^'mine.json' is no memory table as python -m skipstone.mapper.technology.sram_table writes",
     ):
-        load_technology(own(tmp_path, text))
+        load_technology(file_of(tmp_path, text))
 
 
 @pytest.mark.parametrize(
@@ -171,5 +174,5 @@ def test_what_is_not_carried(which: int | str, message: str) -> None:
 )
 def test_what_a_file_names_in_vain(tmp_path: Path, old: str, new: str, message: str) -> None:
     with pytest.raises(TechnologyError) as caught:
-        load_technology(own(tmp_path, TEXT.replace(old, new, 1)))
+        load_technology(file_of(tmp_path, TEXT.replace(old, new, 1)))
     assert str(caught.value).startswith(message)

@@ -27,13 +27,14 @@ def schedule(counts, words, tile=(1, 4), tiles=(1, 1), out=None, steps=1) -> Lay
     )
 
 
-def tile_pixels(one: LayerSchedule) -> list[int]:
+def tile_pixels(schedule: LayerSchedule) -> list[int]:
     """Pixels inside the image of every tile, in order."""
     return [
-        min(one.tile[0], one.out_height - y * one.tile[0]) * min(one.tile[1], one.out_width - x * one.tile[1])
-        for _ in range(one.passes)
-        for y in range(one.tiles_y)
-        for x in range(one.tiles_x)
+        min(schedule.tile[0], schedule.out_height - y * schedule.tile[0])
+        * min(schedule.tile[1], schedule.out_width - x * schedule.tile[1])
+        for _ in range(schedule.passes)
+        for y in range(schedule.tiles_y)
+        for x in range(schedule.tiles_x)
     ]
 
 
@@ -41,60 +42,60 @@ def tile_pixels(one: LayerSchedule) -> list[int]:
 class Walk:
     """The same machine between two starts, event by event: every word, every entry, every tile; nothing skipped, no period.
 
-    Times of all events are kept: ``left`` of windows (all rows together), ``drained`` of tiles, ``done`` of layers.
+    Times of all events are recorded: ``left_windows`` (all rows together), ``drained`` of tiles, ``done`` of layers.
     """
 
     design: Design
-    left: list[int] = field(default_factory=list)
+    left_windows: list[int] = field(default_factory=list)
     drained: list[int] = field(default_factory=list)
     done: list[int] = field(default_factory=list)
     loaded: int = 0
     """The cycle in which the loader took its last word."""
     issued: dict[int, int] = field(default_factory=dict)
 
-    def layer(self, one: LayerSchedule) -> None:
-        number, tiles_before, pixels = len(self.done), len(self.drained), tile_pixels(one)
+    def layer(self, schedule: LayerSchedule) -> None:
+        number, tiles_before, pixels = len(self.done), len(self.drained), tile_pixels(schedule)
         may_take = timing.START_LATENCY
         if number:
             may_take = self.loaded + timing.NEXT_LAYER_LATENCY
         if number > 1:
             may_take = max(may_take, self.done[-2] + timing.LAYER_AHEAD_LATENCY)
         tile = 0
-        for p in range(one.passes):
-            for _ in range(one.tiles):
-                if number and one.free_tiles != ALL_TILES_FREE:
-                    may_take = max(may_take, self.input_ready(one, tile, tiles_before))
-                for w in range(len(one.words[p])):
-                    may_take = self.window(one, p, w, may_take)
-                self.drain(pixels[tile] * one.steps, first=tile == 0)
+        for p in range(schedule.passes):
+            for _ in range(schedule.tiles):
+                if number and schedule.free_tiles != ALL_TILES_FREE:
+                    may_take = max(may_take, self.input_ready(schedule, tile, tiles_before))
+                for w in range(len(schedule.words[p])):
+                    may_take = self.window(schedule, p, w, may_take)
+                self.drain(pixels[tile] * schedule.steps, first=tile == 0)
                 tile += 1
         self.done.append(self.drained[-1] + timing.REQUANTIZER_LATENCY)
 
-    def input_ready(self, one: LayerSchedule, tile: int, tiles_before: int) -> int:
+    def input_ready(self, schedule: LayerSchedule, tile: int, tiles_before: int) -> int:
         """The first cycle in which the data allow the loader to begin a tile."""
         everything = self.done[-1] + timing.LAYER_DONE_LATENCY
-        if tile >= one.free_tiles:
+        if tile >= schedule.free_tiles:
             return everything
-        last_waited_for = self.drained[tiles_before - one.unneeded_tiles - 1]
+        last_waited_for = self.drained[tiles_before - schedule.unneeded_tiles - 1]
         return min(everything, last_waited_for + timing.REQUANTIZER_LATENCY + timing.TILE_DONE_LATENCY)
 
-    def window(self, one: LayerSchedule, p: int, w: int, take: int) -> int:
+    def window(self, schedule: LayerSchedule, p: int, w: int, take: int) -> int:
         """Loads one window, lets the rows work in it, and gives the cycle after its last word."""
-        number = len(self.left)
+        number = len(self.left_windows)
         if number >= self.design.windows:
-            take = max(take, self.left[number - self.design.windows] + timing.ISSUE_LATENCY)
-        self.loaded = take + int(one.words[p][w]) - 1
+            take = max(take, self.left_windows[number - self.design.windows] + timing.ISSUE_LATENCY)
+        self.loaded = take + int(schedule.words[p][w]) - 1
         for r in range(self.design.rows):
-            for entry in range(int(one.counts[p][w][r])):
+            for entry in range(int(schedule.counts[p][w][r])):
                 at = max(self.issued.get(r, -1) + 1, self.loaded + timing.LOAD_LATENCY)
                 if w == entry == 0 and len(self.drained) >= 2:
                     at = max(at, self.drained[-2] + timing.BANK_LATENCY)
                 self.issued[r] = at
-        self.left.append(max(self.issued.values()))
+        self.left_windows.append(max(self.issued.values()))
         return self.loaded + 1
 
     def drain(self, steps: int, first: bool) -> None:
-        begin = self.left[-1] + timing.DRAIN_START_LATENCY
+        begin = self.left_windows[-1] + timing.DRAIN_START_LATENCY
         if self.drained:
             begin = max(begin, self.drained[-1] + 1)
         if first and self.done:
@@ -106,10 +107,10 @@ def walk(schedules: list[LayerSchedule], design: Design) -> list[int]:
     """Cycles of every layer; a pause is a new start."""
     cycles: list[int] = []
     machine = Walk(design)
-    for one in schedules:
-        machine.layer(one)
+    for schedule in schedules:
+        machine.layer(schedule)
         cycles.append(machine.done[-1] - (machine.done[-2] if len(machine.done) > 1 else 0))
-        if one.pause:
+        if schedule.pause:
             machine = Walk(design)
     return cycles
 
@@ -149,34 +150,34 @@ def overlapping(draw, design: Design) -> list[LayerSchedule]:
     """Layers that wait for all of the one before, for nothing, or for some tiles of it; and pauses."""
     result: list[LayerSchedule] = []
     for _ in range(draw(st.integers(2, 5))):
-        one = draw(schedules(design, 12))
+        schedule = draw(schedules(design, 12))
         kind = draw(st.sampled_from(["all", "nothing", "tiles", "tiles", "tiles"]))
         if kind == "nothing":
-            one = replace(one, free_tiles=ALL_TILES_FREE)
+            schedule = replace(schedule, free_tiles=ALL_TILES_FREE)
         elif kind == "tiles" and result:
             most = min(result[-1].tiles - 1, history(design) - 1)
             free = draw(st.one_of(st.integers(1, 12), st.just(ALL_TILES_FREE - 1)))
-            one = replace(one, free_tiles=free, unneeded_tiles=draw(st.integers(0, most)))
-        result.append(replace(one, pause=draw(st.sampled_from([False, False, False, True]))))
+            schedule = replace(schedule, free_tiles=free, unneeded_tiles=draw(st.integers(0, most)))
+        result.append(replace(schedule, pause=draw(st.sampled_from([False, False, False, True]))))
     return result
 
 
-def check_shares(got: LayerCycles, one: LayerSchedule, design: Design) -> None:
+def check_shares(got: LayerCycles, schedule: LayerSchedule, design: Design) -> None:
     """All row cycles are accounted for; only what was done while the layer before still ran can make the fill negative."""
     waits = (got.load_wait_row_cycles, got.balance_wait_row_cycles, got.drain_wait_row_cycles)
     assert got.issue_row_cycles + sum(waits) + got.fill_row_cycles == got.cycles * design.rows
     assert min(waits) >= 0
-    assert got.issue_row_cycles == sum(int(c.sum()) for c in one.counts) * one.tiles
+    assert got.issue_row_cycles == sum(int(c.sum()) for c in schedule.counts) * schedule.tiles
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_periods_give_what_walking_every_tile_gives(data):
     design = data.draw(designs())
-    one = data.draw(schedules(design, 30))
-    got = layer_cycles(one, design)
-    assert [got.cycles] == walk([one], design)
-    check_shares(got, one, design)
+    schedule = data.draw(schedules(design, 30))
+    got = layer_cycles(schedule, design)
+    assert [got.cycles] == walk([schedule], design)
+    check_shares(got, schedule, design)
     assert got.fill_row_cycles >= 0
 
 
@@ -186,9 +187,9 @@ def test_overlapping_layers_are_walked_event_by_event(data):
     design = data.draw(designs())
     layers = data.draw(overlapping(design))
     got = schedule_cycles(layers, design)
-    assert [one.cycles for one in got] == walk(layers, design)
-    for layer_cycles_, one in zip(got, layers, strict=True):
-        check_shares(layer_cycles_, one, design)
+    assert [layer.cycles for layer in got] == walk(layers, design)
+    for shares, schedule in zip(got, layers, strict=True):
+        check_shares(shares, schedule, design)
 
 
 def test_a_pause_is_a_new_start():
@@ -196,9 +197,9 @@ def test_a_pause_is_a_new_start():
     design = Design("pause", 2, 4, 20, 2, 2, 4, 2)
     first = schedule([[[5, 4]]], [[6]], tiles=(2, 3))
     second = replace(schedule([[[3, 9]]], [[4]], tiles=(3, 2)), free_tiles=2, unneeded_tiles=1)
-    alone = [layer_cycles(one, design).cycles for one in (first, second)]
-    overlapped = [one.cycles for one in schedule_cycles([first, second], design)]
-    paused = [one.cycles for one in schedule_cycles([replace(first, pause=True), second], design)]
+    alone = [layer_cycles(layer, design).cycles for layer in (first, second)]
+    overlapped = [layer.cycles for layer in schedule_cycles([first, second], design)]
+    paused = [layer.cycles for layer in schedule_cycles([replace(first, pause=True), second], design)]
     assert paused == alone
     assert overlapped[0] == alone[0]
     assert overlapped[1] < alone[1]
@@ -212,8 +213,8 @@ def test_two_layers_of_one_tile_by_hand():
     36, entries from 39 to 45, drain from 50 to 53, written in 60.
     """
     design = Design("hand", 1, 4, 20, 2, 2, 4, 2)
-    one = schedule([[[7]]], [[5]])
-    free, bound = (schedule_cycles([one, replace(one, free_tiles=n)], design) for n in (ALL_TILES_FREE, 0))
+    layer = schedule([[[7]]], [[5]])
+    free, bound = (schedule_cycles([layer, replace(layer, free_tiles=n)], design) for n in (ALL_TILES_FREE, 0))
     assert [layer.cycles for layer in free] == [31, 43 - 31]
     assert [layer.cycles for layer in bound] == [31, 60 - 31]
     # Entries end in 16 and 24: from then to the end, 15 and 19 cycles of the one row are filled.
@@ -260,6 +261,6 @@ def test_only_a_few_tiles_are_walked(monkeypatch):
     real = cycles._tile
     monkeypatch.setattr(cycles, "_tile", lambda *a: walked.append(1) or real(*a))
     design = Design("period", 2, 4, 20, 3, 2, 4, 2)
-    one = schedule([[[50, 40], [3, 9]]], [[5, 30]], tiles=(1000, 1000), out=(1000, 3999))
-    assert layer_cycles(one, design).cycles > 50_000_000
+    layer = schedule([[[50, 40], [3, 9]]], [[5, 30]], tiles=(1000, 1000), out=(1000, 3999))
+    assert layer_cycles(layer, design).cycles > 50_000_000
     assert len(walked) < 100

@@ -87,15 +87,15 @@ def test_counted_as_the_mapper_would_list_them(data):
     (program,) = compile_network(network, design.replace(activation_words=1 << 16)).layers
     schedule = program.schedule
     count = dense_words(full, program, design)
-    assert sum(int(one.sum()) for one in schedule.words) * schedule.tiles <= count
+    assert sum(int(words.sum()) for words in schedule.words) * schedule.tiles <= count
     if full.groups > 1 and schedule.passes > 1:
         return
     geometry, nonzeros = program.geometry, _without_zeros(network, full, program)
     split = split_kernel(design, geometry.kernel, geometry.dilation)
     plan = plan_windows(design, nonzeros.at(program.input.positions), split, geometry.kernel)
     tile = min(schedule.tile[0], schedule.out_height), min(schedule.tile[1], schedule.out_width)
-    words = count_words(plan, tile, geometry.stride, geometry.dilation)
-    assert count == schedule.passes * schedule.tiles * words
+    dense_count = count_words(plan, tile, geometry.stride, geometry.dilation)
+    assert count == schedule.passes * schedule.tiles * dense_count
 
 
 def _without_zeros(network: QuantizedNetwork, full: QuantizedLayer, program: LayerProgram) -> Nonzeros:

@@ -54,13 +54,13 @@ class Recorded(Walk):
     drains: list[tuple[int, int]] = field(default_factory=list)
     held: list[tuple[int, int]] = field(default_factory=list)
 
-    def window(self, one, p, w, take):
-        after = super().window(one, p, w, take)
-        self.loads.append((self.loaded - int(one.words[p][w]) + 1, self.loaded + 1))
+    def window(self, schedule, p, w, take):
+        after = super().window(schedule, p, w, take)
+        self.loads.append((self.loaded - int(schedule.words[p][w]) + 1, self.loaded + 1))
         for row in range(self.design.rows):
-            if count := int(one.counts[p][w][row]):
+            if count := int(schedule.counts[p][w][row]):
                 self.issues[row].append((self.issued[row] - count + 1, self.issued[row] + 1))
-        self.held.append((self.loads[-1][0], max(self.loads[-1][0], self.left[-1]) + 1))
+        self.held.append((self.loads[-1][0], max(self.loads[-1][0], self.left_windows[-1]) + 1))
         return after
 
     def drain(self, steps, first):
@@ -70,8 +70,8 @@ class Recorded(Walk):
 
 def walked(schedules, design) -> Recorded:
     machine = Recorded(design, issues=[[] for _ in range(design.rows)])
-    for one in schedules:
-        machine.layer(one)
+    for layer_schedule in schedules:
+        machine.layer(layer_schedule)
     return machine
 
 
@@ -109,7 +109,7 @@ def test_events_add_up_to_the_cycle_model(data):
     timeline = timeline_of(layers, design)
     expected = schedule_cycles(layers, design)
     assert tuple(span.cycles for span in timeline.layers) == expected
-    assert [span.written for span in timeline.layers] == np.cumsum([one.cycles for one in expected]).tolist()
+    assert [span.written for span in timeline.layers] == np.cumsum([cycles.cycles for cycles in expected]).tolist()
     assert tuple(sums_of(timeline, index) for index in range(len(layers))) == expected
     assert [span.recorded for span in timeline.layers] == [span.tiles for span in timeline.layers]
 
@@ -118,7 +118,7 @@ def test_events_add_up_to_the_cycle_model(data):
 @given(st.data())
 def test_every_event_is_the_plain_walks(data):
     design = data.draw(designs())
-    layers = [replace(one, pause=False) for one in data.draw(overlapping(design))]
+    layers = [replace(schedule, pause=False) for schedule in data.draw(overlapping(design))]
     timeline, machine = timeline_of(layers, design), walked(layers, design)
     assert of(timeline, LOADER, LOAD) == machine.loads
     assert of(timeline, DRAIN, DRAINS) == machine.drains
@@ -152,19 +152,19 @@ def test_a_limit_leaves_out_the_ends_of_layers_and_nothing_else(data):
     design = data.draw(designs())
     layers = data.draw(overlapping(design))
     limit = data.draw(st.integers(1, 300))
-    whole, cut = timeline_of(layers, design), timeline_of(layers, design, limit=limit)
-    widest = max(sum(len(words) for words in one.words) for one in layers)
+    full, cut = timeline_of(layers, design), timeline_of(layers, design, limit=limit)
+    widest = max(sum(len(words) for words in layer.words) for layer in layers)
     # Each layer may end with the tile in which its share is used up: loads, slots, waits, issues of every row, a drain.
     assert len(cut.events) <= limit + len(layers) * (widest * (6 + 4 * design.rows) + design.rows + 6)
     for index, span in enumerate(cut.layers):
-        assert replace(span, recorded=whole.layers[index].recorded) == whole.layers[index]
-        kept = [event for event in cut.events if event.layer == index and event.kind != LEFT_OUT]
-        assert kept == [e for e in whole.events if e.layer == index and e.tile < span.recorded]
+        assert replace(span, recorded=full.layers[index].recorded) == full.layers[index]
+        recorded_events = [event for event in cut.events if event.layer == index and event.kind != LEFT_OUT]
+        assert recorded_events == [e for e in full.events if e.layer == index and e.tile < span.recorded]
         left_out = [event for event in cut.events if event.layer == index and event.kind == LEFT_OUT]
         assert bool(left_out) == (span in cut.cut)
         for event in left_out:
             assert (event.amount, event.tile) == (span.tiles - span.recorded, span.recorded)
-            rest = [e for e in whole.events if (e.layer, e.unit) == (index, event.unit) and e.tile >= span.recorded]
+            rest = [e for e in full.events if (e.layer, e.unit) == (index, event.unit) and e.tile >= span.recorded]
             if rest:
                 assert event.begin <= rest[0].begin
                 assert event.end == rest[-1].end
@@ -175,20 +175,20 @@ def test_a_limit_leaves_out_the_ends_of_layers_and_nothing_else(data):
 def test_chosen_layers_have_the_events_that_they_have_among_all(data):
     design = data.draw(designs())
     layers = data.draw(overlapping(design))
-    wanted = sorted(data.draw(st.sets(st.integers(0, len(layers) - 1))))
-    whole, some = timeline_of(layers, design), timeline_of(layers, design, wanted)
-    assert some.chosen == tuple(wanted)
-    assert some.events == tuple(event for event in whole.events if event.layer in wanted)
-    for index, span in enumerate(some.layers):
-        assert replace(span, recorded=whole.layers[index].recorded) == whole.layers[index]
+    chosen = sorted(data.draw(st.sets(st.integers(0, len(layers) - 1))))
+    full, partial = timeline_of(layers, design), timeline_of(layers, design, chosen)
+    assert partial.chosen == tuple(chosen)
+    assert partial.events == tuple(event for event in full.events if event.layer in chosen)
+    for index, span in enumerate(partial.layers):
+        assert replace(span, recorded=full.layers[index].recorded) == full.layers[index]
 
 
 def test_two_layers_of_one_tile_by_hand():
     """As in ``test_cycles``: words in 3..7, entries in 10..16, drain in 21..24, written in 31; the second layer waits for that:
     its descriptor takes the three cycles after the last word, its words come in 32..36."""
     design = Design("hand", 1, 4, 20, 2, 2, 4, 2)
-    one = schedule([[[7]]], [[5]])
-    timeline = timeline_of([one, one], design)
+    layer = schedule([[[7]]], [[5]])
+    timeline = timeline_of([layer, layer], design)
     assert [tuple(event) for event in timeline.events if event.layer == 0] == [
         (LOADER, SETUP, 0, 3, 0, 0, -1, 0),
         (LOADER, LOAD, 3, 8, 0, 0, 0, 5),
@@ -228,12 +228,12 @@ def test_a_slower_row_keeps_the_other_waiting_by_hand():
 
 def test_a_pause_is_a_new_segment():
     design = Design("pause", 2, 4, 20, 2, 2, 4, 2)
-    one = schedule([[[5, 4]]], [[6]], tiles=(2, 3))
-    timeline = timeline_of([replace(one, pause=True), one], design)
+    layer = schedule([[[5, 4]]], [[6]], tiles=(2, 3))
+    timeline = timeline_of([replace(layer, pause=True), layer], design)
     first, second = timeline.layers
     assert (first.segment, first.segment_begin) == (0, 0)
     assert (second.segment, second.segment_begin) == (1, first.written)
-    alone = timeline_of([one], design)
+    alone = timeline_of([layer], design)
     later = [event for event in timeline.events if event.layer == 1]
     moved = [
         event._replace(begin=event.begin + first.written, end=event.end + first.written, layer=1)
@@ -259,12 +259,12 @@ def test_a_cut_layer_is_not_walked_to_its_end(monkeypatch):
     real = cycles._tile
     monkeypatch.setattr(cycles, "_tile", lambda *a: seen.append(1) or real(*a))
     design = Design("period", 2, 4, 20, 3, 2, 4, 2)
-    one = schedule([[[50, 40], [3, 9]]], [[5, 30]], tiles=(1000, 1000), out=(1000, 3999))
-    timeline = timeline_of([one, replace(one, free_tiles=ALL_TILES_FREE)], design, limit=200)
+    layer = schedule([[[50, 40], [3, 9]]], [[5, 30]], tiles=(1000, 1000), out=(1000, 3999))
+    timeline = timeline_of([layer, replace(layer, free_tiles=ALL_TILES_FREE)], design, limit=200)
     assert len(seen) < 300
     assert len(timeline.events) < 300
     assert [span.cycles for span in timeline.layers] == list(
-        schedule_cycles([one, replace(one, free_tiles=ALL_TILES_FREE)], design)
+        schedule_cycles([layer, replace(layer, free_tiles=ALL_TILES_FREE)], design)
     )
 
 
