@@ -133,7 +133,7 @@ def test_weights_that_the_multiplier_cannot_say():
     shift = DESIGN.replace(multiplier="shift", weight_bits=4)
     assert refused(with_weights(network, ones, three), shift) == (
         "layer 'second' has the weight 3, design 'small' with multiplier = 'shift' takes powers of two, plus or minus 1 to 128; "
-        "quantize with weight code power_of_two or use a design with multiplier = 'linear'"
+        "quantize with weight code power_of_two of 4 bits or use a design with multiplier = 'linear'"
     )
     compile_network(with_weights(network, ones, np.full(shape, -128)), shift)
     assert "has the weight 256" in refused(with_weights(network, ones, np.full(shape, 256)), shift)
