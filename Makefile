@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/skipstone
 
-.PHONY: demo test lint bench setup setup-test clean
+.PHONY: demo test lint bench docs setup setup-test setup-docs clean
 
 demo: setup
 	$(RUN) verify resnet8_fashion --prune unstructured:0.5 --design edge --images 2 --out out
@@ -21,8 +21,13 @@ lint: setup-test
 bench: setup-test
 	$(BIN)/python -m benchmarks --rtl-layers 12 --out out/measured.md
 
+# The manual, for a browser: open out/site/index.html.
+docs: setup-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 setup: $(VENV)/.installed
 setup-test: $(VENV)/.installed-test
+setup-docs: $(VENV)/.installed-docs
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
@@ -33,6 +38,10 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	touch $@ $(VENV)/.installed
 
 clean:

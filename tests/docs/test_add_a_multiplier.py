@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -11,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-GUIDE = (ROOT / "docs/tutorials/add-a-multiplier.md").read_text()
+from tests.docs.blocks import DOCS, ROOT, blocks
+
+GUIDE = blocks(DOCS / "tutorials" / "add-a-multiplier.md")
 
 
 def block(language: str) -> str:
-    (text,) = re.findall(rf"^```{language}\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
-    return str(text)
+    (text,) = [block.text for block in GUIDE if block.language == language]
+    return text
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import tomllib
@@ -12,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from skipstone.models.onnx_io.registry import GUIDE as NAMED_IN_MESSAGES
+from tests.docs.blocks import ROOT, blocks
 
-ROOT = Path(__file__).parents[2]
-GUIDE = (ROOT / NAMED_IN_MESSAGES).read_text()
-FILES = dict(re.findall(r'```python title="(.*?)"\n(.*?)```', GUIDE, re.DOTALL))
-PRINTED = re.findall(r"^prints\n\n```text\n(.*?)```", GUIDE, re.DOTALL | re.MULTILINE)
+GUIDE = blocks(ROOT / NAMED_IN_MESSAGES)
+FILES = {block.title: block.text for block in GUIDE if block.title}
+PRINTED = [block.text for block in GUIDE if block.language == "text"]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +55,7 @@ def test_an_installed_package(folder: Path) -> None:
     assert "MyDomain.ScaledRelu (node 'act'), MyDomain.Gate (node 'gate')" in " ".join(refusal.stderr.split())
     assert NAMED_IN_MESSAGES in "".join(refusal.stderr.split())
 
-    (text,) = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
+    (text,) = [block.text for block in GUIDE if block.language == "toml"]
     points = tomllib.loads(text)["project"]["entry-points"]["skipstone.operators"]
     package = folder / "mine-1.0.dist-info"
     package.mkdir()

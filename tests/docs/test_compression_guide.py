@@ -4,33 +4,34 @@ from __future__ import annotations
 
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
 
 from skipstone.compress import keys, recipe
 from skipstone.compress.keys import Training
 from skipstone.compress.recipe import parse_recipe, recipe_names, step_names
+from tests.docs.blocks import DOCS, blocks
 
-GUIDE = (Path(__file__).parents[3] / "docs" / "compression.md").read_text()
+PAGE = DOCS / "compression.md"
+GUIDE = PAGE.read_text()
 
 
 def row(step: str) -> str:
-    found = re.search(rf"^\| `{step}` \|.*$", GUIDE, re.MULTILINE)
-    assert found, f"docs/compression.md has no row for {step}"
-    return found[0]
+    match = re.search(rf"^\| `{step}` \|.*$", GUIDE, re.MULTILINE)
+    assert match, f"docs/compression.md has no row for {step}"
+    return match[0]
 
 
 @pytest.mark.parametrize("step", step_names())
 def test_every_step_and_key_is_in_the_table(step: str) -> None:
     kind = recipe._kinds()[step]
-    known = row(step)
+    text = row(step)
     general = set(Training.model_fields) if issubclass(kind, Training) else set()
-    if "keys of `prune`" in known:
+    if "keys of `prune`" in text:
         general |= set(keys.Masked.model_fields)
-    missing = [key for key in kind.model_fields if key != "do" and key not in general and f"`{key}`" not in known]
+    missing = [key for key in kind.model_fields if key != "do" and key not in general and f"`{key}`" not in text]
     # A key may stand with its value: `pattern = "2:4"`.
-    missing = [key for key in missing if f"`{key} = " not in known]
+    missing = [key for key in missing if f"`{key} = " not in text]
     assert not missing
 
 
@@ -40,9 +41,8 @@ def test_training_keys_are_explained() -> None:
 
 
 def test_the_recipe_in_the_guide_is_one() -> None:
-    text = re.search(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
-    assert text
-    assert len(parse_recipe(tomllib.loads(text[1])).step) == 4
+    (text,) = [block.text for block in blocks(PAGE) if block.language == "toml"]
+    assert len(parse_recipe(tomllib.loads(text)).step) == 4
 
 
 def test_criteria_and_codes_are_named() -> None:
