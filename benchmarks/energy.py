@@ -3,7 +3,6 @@ for a multiply-accumulate against chips of that class."""
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from skipstone.mapper.lowering.memory_fit import with_memories_for
 from skipstone.mapper.technology.technology import Technology, load_technology
 from skipstone.mapper.timing.cycles import network_cycles
 from skipstone.models.quantization.scheme import QuantizationScheme
+from skipstone.toml_files import read_toml
 
 NETWORK = "resnet8_fashion"
 PRUNINGS = ("none", "unstructured:0.5", "unstructured:0.8")
@@ -31,7 +31,7 @@ NODES = (130, 65, 45, 22)
 
 def published() -> dict[str, Any]:
     """``published_energy.toml``."""
-    return tomllib.loads((Path(__file__).parent / "published_energy.toml").read_text())
+    return read_toml(Path(__file__).parent / "published_energy.toml", "table")
 
 
 def line(bits: list[float], values: list[float], at: float) -> float:

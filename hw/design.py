@@ -7,7 +7,7 @@ is computed here, in plain integers, so that the hardware and its model cannot d
 from __future__ import annotations
 
 import dataclasses
-import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
@@ -18,6 +18,7 @@ from skipstone.errors import DesignError
 from skipstone.hw.fields import Field, Fields, width_of
 from skipstone.hw.multipliers import MULTIPLIERS, Multiplier
 from skipstone.hw.numbers import MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS, SHIFT_BITS
+from skipstone.toml_files import parse_toml, read_toml, validated
 
 FREE_TILES_BITS = 8
 ALL_TILES_FREE = (1 << FREE_TILES_BITS) - 1
@@ -398,16 +399,10 @@ def built_in_designs() -> dict[str, Design]:
 
 
 def load_design(name_or_path: str) -> Design:
-    """A built-in design by name, or a TOML file with the parameters as keys."""
+    """A built-in design by name, or a TOML file with the parameters as keys. Raises DesignError."""
     path = Path(name_or_path)
     if path.suffix == ".toml":
-        try:
-            text = path.read_text()
-        except OSError as error:
-            raise DesignError(f"cannot read design file {path}: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise DesignError(f"design file {path} is not text") from None
-        return parse_design(text, path.stem, str(path))
+        return _design_of(read_toml(path, "design file", DesignError), path.stem, str(path))
     designs = built_in_designs()
     if name_or_path not in designs:
         raise DesignError(f"unknown design '{name_or_path}'; built in are {', '.join(designs)}, or name a .toml file")
@@ -415,19 +410,9 @@ def load_design(name_or_path: str) -> Design:
 
 
 def parse_design(text: str, default_name: str, where: str) -> Design:
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise DesignError(f"{where} is not TOML: {error}") from None
-    known = {field.name: field for field in dataclasses.fields(Design)}
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise DesignError(f"{where}: unknown parameters {', '.join(unknown)}; known are {', '.join(known)}")
-    values.setdefault("name", default_name)
-    missing = [n for n, f in known.items() if f.default is dataclasses.MISSING and n not in values]
-    if missing:
-        raise DesignError(f"{where}: missing parameters {', '.join(missing)}")
-    try:
-        return Design(**values)
-    except DesignError as error:
-        raise DesignError(f"{where}: {error}") from None
+    """A design from a file's ``text``; ``where`` begins the message of a DesignError."""
+    return _design_of(parse_toml(text, where, DesignError), default_name, where)
+
+
+def _design_of(values: Mapping[str, Any], default_name: str, where: str) -> Design:
+    return validated(Design, {"name": default_name, **values}, where, DesignError)

@@ -6,15 +6,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, Field
 
 from skipstone.errors import TechnologyError
+from skipstone.toml_files import parse_toml, read_toml, validated
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -114,81 +113,26 @@ class TechnologyFile(Keys):
 
 def read_technology_file(path: Path) -> TechnologyFile:
     """Raises TechnologyError, one message, for a file that can't be read, is not TOML, or has a wrong, unknown or missing key."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise TechnologyError(f"technology file {path} is not text") from None
-    except OSError as error:
-        raise TechnologyError(f"can't read technology file {path}: {error.strerror or error}") from None
-    return parse_technology_file(text, f"technology file {path}")
+    return _technology_of(read_toml(path, "technology file", TechnologyError), f"technology file {path}")
 
 
 def parse_technology_file(text: str, where: str) -> TechnologyFile:
     """The same from the file's ``text``; ``where`` begins the message."""
-    try:
-        values = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise TechnologyError(f"{where} is not TOML: {error}") from None
-    try:
-        found = TechnologyFile.model_validate(values)
-    except ValidationError as error:
-        mistakes = "; ".join(explained(one) for one in error.errors())
-        raise TechnologyError(f"{where}: {mistakes}") from None
-    off_chip = found.off_chip
+    return _technology_of(parse_toml(text, where, TechnologyError), where)
+
+
+def _technology_of(values: Mapping[str, Any], where: str) -> TechnologyFile:
+    file = validated(TechnologyFile, values, where, TechnologyError)
+    off_chip = file.off_chip
     given = (off_chip.read_pj_per_bit is not None, off_chip.write_pj_per_bit is not None)
     if (off_chip.device is not None) == any(given) or (any(given) and not all(given)):
         raise TechnologyError(f"{where}: [off_chip] takes either device, or read_pj_per_bit and write_pj_per_bit")
-    if found.memory.node_nm != found.node_nm and found.memory.supply_v is None:
+    if file.memory.node_nm != file.node_nm and file.memory.supply_v is None:
         raise TechnologyError(
-            f"{where}: [memory] needs supply_v, the supply of the table's {found.memory.node_nm} nm memories, "
-            f"to be scaled to {found.node_nm} nm"
+            f"{where}: [memory] needs supply_v, the supply of the table's {file.memory.node_nm} nm memories, "
+            f"to be scaled to {file.node_nm} nm"
         )
-    return found
-
-
-def explained(error: ErrorDetails) -> str:
-    """One of pydantic's mistakes: where, and what would do."""
-    place = error["loc"]
-    parts = [str(place[0])] if place else []
-    if len(place) > 1 and isinstance(place[1], int):
-        parts = [f"{place[0]} {place[1] + 1}"]
-    section = f"[{parts[0]}] " if len(place) > 1 and parts else ""
-    key = place[-1] if place else ""
-    match error["type"]:
-        case "missing":
-            return f"{section}{key} is missing"
-        case "extra_forbidden":
-            return f"{section}unknown key '{key}'; it takes {', '.join(known_keys(place[:-1]))}"
-        case "string_too_short":
-            return f"{section}{key} must not be empty"
-    context: Mapping[str, Any] = error.get("ctx", {})
-    wanted = {
-        "greater_than": f"above {context.get('gt')}",
-        "greater_than_equal": f"at least {context.get('ge')}",
-        "literal_error": str(context.get("expected")),
-        "int_type": "a whole number",
-        "float_type": "a number",
-        "finite_number": "a finite number",
-        "string_type": "text",
-        "model_type": "a table of keys",
-        "tuple_type": "written as [[...]], each with its keys below",
-    }.get(error["type"], error["msg"])
-    return f"{section}{key} must be {wanted}, not {error['input']!r}"
-
-
-def known_keys(place: tuple[int | str, ...]) -> tuple[str, ...]:
-    """The keys that a part of the file takes."""
-    parts: dict[str, type[Keys]] = {
-        "frequency": Frequency,
-        "memory": MemoryEntry,
-        "register_file": RegisterFile,
-        "logic": Logic,
-        "off_chip": OffChip,
-        "action": ActionEntry,
-        "component": ComponentEntry,
-    }
-    part = parts.get(str(place[0]), TechnologyFile) if place else TechnologyFile
-    return tuple(part.model_fields)
+    return file
 
 
 def files_of(path: Path) -> tuple[Path, ...]:

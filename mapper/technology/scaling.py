@@ -7,7 +7,6 @@ table does not cover.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +14,7 @@ from importlib import resources
 from math import exp, log
 
 from skipstone.errors import TechnologyError
+from skipstone.toml_files import parse_toml
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,9 @@ def polynomial(coefficients: tuple[float, ...], x: float) -> float:
 @cache
 def load_scaling() -> Scaling:
     """The carried table."""
-    values = tomllib.loads(
-        (resources.files("skipstone.mapper.technology") / "data" / "scaling_stillmaker2017.toml").read_text()
-    )
+    name = "scaling_stillmaker2017.toml"
+    text = (resources.files("skipstone.mapper.technology") / "data" / name).read_text()
+    values = parse_toml(text, f"mapper/technology/data/{name}")
     nodes = {}
     for node in values["node"]:
         kinds = [kind for kind in ("HP", "LP") if kind in node]

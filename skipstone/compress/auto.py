@@ -12,7 +12,6 @@ calibration images agree with the float network's); test images are looked at on
 from __future__ import annotations
 
 import importlib.util
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -50,6 +49,7 @@ from skipstone.models.data.datasets import Dataset, Split
 from skipstone.models.data.float_execution import float_scores
 from skipstone.models.quantization import reference
 from skipstone.models.quantization.network import QuantizedNetwork
+from skipstone.toml_files import toml_text
 
 VALIDATION = 5000
 """Training images held back for decisions, at most a tenth of them."""
@@ -300,16 +300,8 @@ def _held_back(dataset: Dataset) -> int:
 
 def _toml(recipe: Recipe, max_loss: float) -> str:
     """The steps as a recipe file."""
-    lines = [f'description = "Found by --recipe auto --max-loss {max_loss:g}."', f"seed = {recipe.seed}"]
+    values: dict[str, Any] = {"description": f"Found by --recipe auto --max-loss {max_loss:g}.", "seed": recipe.seed}
     if recipe.held_back:
-        lines.append(f"held_back = {recipe.held_back}")
-    for step in recipe.step:
-        settings = {"do": step.do, **step.model_dump(mode="json", exclude_defaults=True)}
-        lines += ["", "[[step]]", *(f"{key} = {_value(value)}" for key, value in settings.items())]
-    return "\n".join(lines) + "\n"
-
-
-def _value(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return json.dumps(value) if isinstance(value, str) else repr(value)
+        values["held_back"] = recipe.held_back
+    steps = [{"do": step.do, **step.model_dump(mode="json", exclude_defaults=True)} for step in recipe.step]
+    return toml_text({**values, "step": steps})

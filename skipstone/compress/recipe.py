@@ -5,17 +5,15 @@ The steps and their keys are in ``skipstone.compress.step_keys``.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from skipstone.compress.keys import Keys
-from skipstone.compress.mistakes import explained
 from skipstone.compress.step_keys import Step
-from skipstone.errors import SkipstoneError
+from skipstone.toml_files import file_or_carried, read_toml, validated
 
 FOLDER = Path(__file__).parent / "recipes"
 
@@ -38,30 +36,13 @@ def recipe_names() -> dict[str, Path]:
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
     """The recipe of a file or of a name. Raises SkipstoneError that says which step and key is wrong."""
-    path = Path(name_or_path)
-    if not path.is_file() and (str(name_or_path) in recipe_names() or not path.exists()):
-        named = recipe_names().get(str(name_or_path))
-        if named is None:
-            names = ", ".join(["auto", *recipe_names()])
-            raise SkipstoneError(f"no file '{name_or_path}', and no recipe of that name (there are: {names})")
-        path = named
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise SkipstoneError(f"{path} is not TOML: {error}") from None
-    except OSError as error:
-        raise SkipstoneError(f"can't read {path}: {error.strerror or error}") from None
-    return parse_recipe({"name": path.stem, **table}, str(path))
+    path = file_or_carried(name_or_path, recipe_names(), "recipe", others=["auto"])
+    return parse_recipe({"name": path.stem, **read_toml(path, "recipe")}, str(path))
 
 
 def parse_recipe(table: Mapping[str, Any], where: str = "recipe") -> Recipe:
     """A recipe from plain values (``{"step": [{"do": "prune", "amount": 0.5}, ...]}``)."""
-    try:
-        return Recipe.model_validate(dict(table))
-    except ValidationError as error:
-        raise SkipstoneError(f"{where}: {explained(error.errors()[0], table, _kinds(), Recipe)}") from None
-    except SkipstoneError as error:
-        raise SkipstoneError(f"{where}: {error}") from None
+    return validated(Recipe, table, where)
 
 
 def with_seed(recipe: Recipe, seed: int | None) -> Recipe:
@@ -69,11 +50,12 @@ def with_seed(recipe: Recipe, seed: int | None) -> Recipe:
     return recipe if seed is None else parse_recipe(recipe.model_dump(exclude_unset=True) | {"seed": seed}, "--seed")
 
 
-def _kinds() -> dict[str, type[Keys]]:
+def step_kinds() -> dict[str, type[Keys]]:
+    """The class of each step's keys, by what ``do`` says."""
     union = Step.__origin__  # type: ignore[attr-defined]
     return {kind.model_fields["do"].annotation.__args__[0]: kind for kind in union.__args__}
 
 
 def step_names() -> tuple[str, ...]:
     """What ``do`` may be."""
-    return tuple(_kinds())
+    return tuple(step_kinds())

@@ -5,7 +5,6 @@ What was found can then be run, verified and exported as it is: the same integer
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from skipstone.mapper.results.exploration import ExplorationPoint, ExplorationRe
 from skipstone.models.data import zoo
 from skipstone.models.onnx_io.qdq_export import to_qdq
 from skipstone.reports.exploration.summary import picks
+from skipstone.toml_files import toml_text
 
 WHICH = "best, front, none, or numbers with commas between"
 
@@ -100,8 +100,7 @@ def write_points(
 
 def design_text(design: Design, description: str) -> str:
     """A design file's text: every parameter as a key."""
-    values = {**design.to_dict(), "description": description}
-    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
+    return toml_text({**design.to_dict(), "description": description})
 
 
 def _data(network: str, options: CompressionOptions) -> str:

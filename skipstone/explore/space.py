@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import math
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from skipstone.errors import SkipstoneError
 from skipstone.hw.design import CHOICES, RANGES
 from skipstone.models.pruning import spec
 from skipstone.models.quantization.scheme import parse_weight_code
+from skipstone.toml_files import file_or_carried, read_toml, validated
 
 FOLDER = Path(__file__).parent / "spaces"
 DEFAULT = "default"
@@ -118,28 +118,13 @@ def carried_spaces() -> dict[str, Path]:
 
 def load_space(name_or_path: str | Path | None = None) -> SearchSpace:
     """The space of a file or of a name, or the default one. Raises SkipstoneError with the key that is wrong."""
-    path = Path(DEFAULT if name_or_path is None else name_or_path)
-    if not path.is_file() and (str(path) in carried_spaces() or not path.exists()):
-        carried = carried_spaces().get(str(path))
-        if carried is None:
-            names = ", ".join(carried_spaces())
-            raise SkipstoneError(f"no search space file '{path}', and no space of that name (there are: {names})")
-        path = carried
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise SkipstoneError(f"search space {path} is not TOML: {error}") from None
-    except OSError as error:
-        raise SkipstoneError(f"can't read search space {path}: {error.strerror or error}") from None
-    return parse_space(tables, str(path))
+    path = file_or_carried(DEFAULT if name_or_path is None else name_or_path, carried_spaces(), "search space")
+    return parse_space(read_toml(path, "search space"), str(path))
 
 
 def parse_space(tables: Mapping[str, Any], where: str = "search space") -> SearchSpace:
     """A space from plain values, as TOML has them."""
-    try:
-        file = _File.model_validate(dict(tables))
-    except ValidationError as error:
-        raise SkipstoneError(f"{where}: {_explained(error)}") from None
+    file = validated(_File, tables, where)
     design = file.design.model_dump(exclude_none=True)
     if ("slots" in design) == ("window_depth" in design):
         raise SkipstoneError(f"{where}: [design] needs either slots (words of a window) or window_depth (activations)")
@@ -269,25 +254,3 @@ def _of_layers(value: Any) -> dict[str, tuple[str, ...]]:
             if pruning is not None and pruning.scope == "network":
                 raise ValueError(f"'{name}' has '{text}', which shares out zeros among layers: one by itself can't")
     return result
-
-
-def _explained(error: ValidationError) -> str:
-    """The first mistake in words."""
-    found = error.errors()[0]
-    place = ".".join(str(part) for part in found["loc"])
-    tables: dict[str, type[BaseModel]] = {"design": _DesignKeys, "compression": _CompressionKeys}
-    match found["type"]:
-        case "extra_forbidden":
-            table = tables.get(str(found["loc"][0])) if len(found["loc"]) > 1 else None
-            taken = f"[{found['loc'][0]}] takes" if table else "a search space has"
-            return f"unknown {place}; {taken} {', '.join((table or _File).model_fields)}"
-        case "missing" if len(found["loc"]) > 1:
-            return f"[{found['loc'][0]}] has no {found['loc'][1]}"
-        case "missing":
-            return f"there is no [{place}]"
-        case "value_error":
-            return f"{place} {found['ctx']['error']}"
-        case "string_type":
-            return f"{place} must be text, not {found['input']!r}"
-        case _:
-            return f"{place} must be a table of keys, not {found['input']!r}"

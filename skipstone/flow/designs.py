@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from skipstone.hw.design import MAX_ACCUMULATOR_BITS, Design, load_design
 from skipstone.hw.multipliers import MULTIPLIERS, Shift
 from skipstone.models.quantization.network import QuantizedNetwork
 from skipstone.models.quantization.scheme import QuantizationScheme, scheme_of
+from skipstone.toml_files import read_toml
 
 CODEBOOKS = 64
 """Codebooks of a design that gets the codebook multiplier here: one a layer, for all networks but the deepest."""
@@ -55,7 +55,7 @@ def design_for_options(name: str, network: str, options: CompressionOptions) -> 
     """
     design = load_design(name)
     scheme = stored_options(network, options).scheme
-    stated = tomllib.loads(Path(name).read_text()) if name.endswith(".toml") else {}
+    stated = read_toml(Path(name), "design file") if name.endswith(".toml") else {}
     return fitted(design, scheme, fixed=stated)
 
 

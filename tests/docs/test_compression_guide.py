@@ -24,7 +24,7 @@ def row(step: str) -> str:
 
 @pytest.mark.parametrize("step", step_names())
 def test_every_step_and_key_is_in_the_table(step: str) -> None:
-    kind = recipe._kinds()[step]
+    kind = recipe.step_kinds()[step]
     text = row(step)
     general = set(Training.model_fields) if issubclass(kind, Training) else set()
     if "keys of `prune`" in text:

@@ -37,17 +37,20 @@ def test_the_carried_files_are_read() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (without("node_nm = 130\n"), "node_nm is missing"),
-        (without("mhz = 45.0\n"), "[frequency] mhz is missing"),
-        (without('device = "itrs-lstp"\n'), "[memory] device is missing"),
+        (without("node_nm = 130\n"), "key 'node_nm' is missing"),
+        (without("mhz = 45.0\n"), "[frequency] key 'mhz' is missing"),
+        (without('device = "itrs-lstp"\n'), "[memory] key 'device' is missing"),
         (
             TEXT.replace("[logic]", '[[action]]\ncomponent = "pe"\naction = "mac"\npj = 1.0\n[logic]'),
-            "[action 1] source is missing",
+            "action 1: key 'source' is missing",
         ),
-        (TEXT.replace("mhz = 45.0", "mhz = 0.0"), "[frequency] mhz must be above 0.0, not 0.0"),
+        (TEXT.replace("mhz = 45.0", "mhz = 0.0"), "[frequency] mhz must be above 0, not 0.0"),
         (TEXT.replace("mhz = 45.0", 'mhz = "fast"'), "[frequency] mhz must be a number, not 'fast'"),
         (TEXT.replace("mhz = 45.0", "mhz = nan"), "[frequency] mhz must be a finite number, not nan"),
-        (TEXT.replace("mhz = 45.0", "mhz = 50.0\nhmz = 1"), "[frequency] unknown key 'hmz'; it takes source, mhz"),
+        (
+            TEXT.replace("mhz = 45.0", "mhz = 50.0\nhmz = 1"),
+            "[frequency] unknown key 'hmz' (do you mean 'mhz'?); it takes source, mhz",
+        ),
         (
             "clock = 5\n" + TEXT,
             "unknown key 'clock'; it takes node_nm, name, frequency, memory, register_file, logic, off_chip, action, "
@@ -68,7 +71,7 @@ def test_the_carried_files_are_read() -> None:
             without("supply_v = 1.3\n"),
             "[memory] needs supply_v, the supply of the table's 90 nm memories, to be scaled to 130 nm",
         ),
-        ("action = 1\n" + TEXT, "action must be written as [[...]], each with its keys below, not 1"),
+        ("action = 1\n" + TEXT, "action must be written as [[action]], each with its keys below, not 1"),
     ],
 )
 def test_a_mistake_in_words(text: str, message: str) -> None:
@@ -77,7 +80,7 @@ def test_a_mistake_in_words(text: str, message: str) -> None:
 
 def test_all_mistakes_at_once() -> None:
     text = TEXT.replace("mhz = 45.0\n", "").replace('"HP"', '"XP"')
-    assert refusal(text) == "[frequency] mhz is missing; [logic] transistors must be 'HP' or 'LP', not 'XP'"
+    assert refusal(text) == "[frequency] key 'mhz' is missing; [logic] transistors must be 'HP' or 'LP', not 'XP'"
 
 
 def test_what_is_not_toml(tmp_path: Path) -> None:

@@ -61,8 +61,8 @@ def test_a_compression_from_the_command_line(place):
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        ("[[step]]\ndo = 'prune'\namuont = 0.5", "recipe.toml: step 1 (prune): unknown key 'amuont'; it takes"),
-        ("[[step]]\ndo = 'prun'", "recipe.toml: step 1: there is no step 'prun'; the steps are"),
+        ("[[step]]\ndo = 'prune'\namuont = 0.5", "recipe.toml: step 1 (prune): unknown key 'amuont' (do you"),
+        ("[[step]]\ndo = 'prun'", "recipe.toml: step 1: there is no step 'prun' (do you mean 'prune'?); the steps are"),
         ("[[step]\n", "recipe.toml is not TOML"),
         (
             "[[step]]\ndo = 'balance_rows'",

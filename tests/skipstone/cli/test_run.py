@@ -151,7 +151,7 @@ def test_the_design_gets_the_multiplier_of_additive_powers_of_two(place, bits):
     ("arguments", "message"),
     [
         (("--design", "huge"), "unknown design 'huge'; built in are tiny, edge, square, wide, or name a .toml file"),
-        (("--design", "absent.toml"), "cannot read design file absent.toml: No such file or directory"),
+        (("--design", "absent.toml"), "can't read design file absent.toml: No such file or directory"),
         (("--prune", "unstructured:1.5"), "sparsity must be at least 0 and below 1, not 1.5"),
         (("--prune", "5:4"), "N:M keeps N of M weights, so N must be from 1 to M"),
         (("--prune", "hope:0.5"), "no pruning method 'hope:0.5'"),

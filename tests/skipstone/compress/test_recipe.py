@@ -31,7 +31,7 @@ MISTAKES = [
     ({**PRUNE, "amount": True}, "step 1 (prune): amount must be a number, not True"),
     ({**PRUNE, "amount": 1}, "step 1 (prune): amount must be below 1, not 1"),
     ({**PRUNE, "amount": -0.1}, "step 1 (prune): amount must be at least 0, not -0.1"),
-    ({**PRUNE, "amuont": 0.5}, "step 1 (prune): unknown key 'amuont'; it takes granularity, amount, pattern, block"),
+    ({**PRUNE, "amuont": 0.5}, "step 1 (prune): unknown key 'amuont' (do you mean 'amount'?); it takes granularity"),
     ({**PRUNE}, "step 1 (prune): say how much is pruned"),
     ({**PRUNE, "granularity": "nm"}, "step 1 (prune): pattern (as '2:4') goes with granularity = 'nm'"),
     ({**PRUNE, "pattern": "2:4"}, "step 1 (prune): pattern (as '2:4') goes with granularity = 'nm'"),
@@ -41,15 +41,15 @@ MISTAKES = [
     ({**PRUNE, "amount": 0.5, "block": [4, 1]}, "step 1 (prune): block (as [4, 1]) goes with granularity = 'block'"),
     ({**PRUNE, "amount": 0.5, "granularity": "block", "block": [4]}, "step 1 (prune): block: too few values"),
     ({**PRUNE, "amount": 0.5, "granularity": "block", "block": [4, 0]}, "block 2 must be at least 1, not 0"),
-    ({**PRUNE, "amount": 0.5, "granularity": "row"}, "granularity must be one of 'weight', 'nm', 'block'"),
+    ({**PRUNE, "amount": 0.5, "granularity": "row"}, "granularity must be 'weight', 'nm', 'block'"),
     ({**PRUNE, "amount": 0.5, "criterion": "apoz"}, "criterion 'apoz' can't score granularity weight; it takes filter"),
     ({**PRUNE, "amount": 0.5, "skip": "a"}, "step 1 (prune): skip must be a list, as [1, 2], not 'a'"),
     ({**PRUNE, "amounts": {"a": 2}}, "step 1 (prune): amounts of 'a' must be below 1, not 2"),
     ({"do": "fine_tune", "epochs": 1.0}, "step 1 (fine_tune): epochs must be a whole number, not 1.0"),
     ({"do": "fine_tune", "epochs": 0}, "step 1 (fine_tune): epochs must be at least 1, not 0"),
     ({"do": "fine_tune", "flip": 1}, "step 1 (fine_tune): flip must be true or false, not 1"),
-    ({"do": "fine_tune", "learning_rate": float("nan")}, "learning_rate must be a number, not nan"),
-    ({"do": "fine_tune", "learning_rate": float("inf")}, "learning_rate must be a number, not inf"),
+    ({"do": "fine_tune", "learning_rate": float("nan")}, "learning_rate must be a finite number, not nan"),
+    ({"do": "fine_tune", "learning_rate": float("inf")}, "learning_rate must be a finite number, not inf"),
     ({"do": "fine_tune", "granularity": "filter"}, "granularity and block are those of regularizer = 'group_lasso'"),
     ({"do": "gradual_prune", "granularity": "nm", "pattern": "2:4"}, "(gradual_prune): gradual_prune prunes ever more"),
     ({"do": "gradual_prune", "amount": 0.5, "criterion": "taylor"}, "has no data for criterion 'taylor'"),
@@ -74,9 +74,9 @@ MISTAKES = [
     ({"do": "quantization_aware_training", "weight_code": "codebook", "estimator": "learned_step"}, "no step to learn"),
     ({"do": "factorize", "method": "tucker", "ranks": {"a": [1]}}, "ranks of 'a' must be [input rank, output rank]"),
     ({"do": "factorize", "method": "svd", "ranks": {"a": []}}, "ranks of 'a' must be a list of at least 1, not []"),
-    ({"do": "prunes"}, "step 1: there is no step 'prunes'; the steps are prune, prune_second_order"),
+    ({"do": "prunes"}, "step 1: there is no step 'prunes' (do you mean 'prune'?); the steps are prune, prune_second_order"),
     ({"amount": 0.5}, "step 1: it has no key 'do', which says what the step does: prune,"),
-    (3, "step 1: a step is a table of keys, not 3"),
+    (3, "step 1: it must be a table of keys, not 3"),
 ]  # fmt: skip
 
 
@@ -97,15 +97,15 @@ def test_the_number_is_the_steps_own():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "it has no [[step]]"),
-        ("step = []", "it has no [[step]]"),
-        ("[step]\ndo = 'quantize'", "steps are written as [[step]]"),
+        ("", "there is no [[step]]"),
+        ("step = []", "there is no [[step]]"),
+        ("[step]\ndo = 'quantize'", "step must be written as [[step]], each with its keys below"),
         (
             "nane = 'x'\n[[step]]\ndo = 'quantize'",
-            "unknown key 'nane'; it takes name, description, seed, held_back, step",
+            "unknown key 'nane' (do you mean 'name'?); it takes name, description, seed, held_back, step",
         ),
         ("seed = -1\n[[step]]\ndo = 'quantize'", "seed must be at least 0, not -1"),
-        ("seed = 4294967296\n[[step]]\ndo = 'quantize'", "seed must be below"),
+        ("seed = 4294967296\n[[step]]\ndo = 'quantize'", "seed must be below 4294967296, not"),
         ("[[step]\ndo = 'quantize'", "r.toml is not TOML: "),
         ("a = 1\na = 2", "r.toml is not TOML: "),
     ],
@@ -121,7 +121,11 @@ def test_a_file_with_a_mistake(tmp_path, text, message):
 
 def test_what_is_no_recipe(tmp_path):
     (tmp_path / "r.toml").write_bytes(b"\xff\xfe")
-    for path, message in ((tmp_path / "r.toml", "is not TOML"), (tmp_path, "can't read"), (tmp_path / "no", "no file")):
+    for path, message in (
+        (tmp_path / "r.toml", "is not text"),
+        (tmp_path, "can't read"),
+        (tmp_path / "no", "no recipe file"),
+    ):
         with pytest.raises(SkipstoneError, match=message):
             load_recipe(path)
     with pytest.raises(SkipstoneError, match=r"no recipe of that name \(there are: auto, .*int8.*\)"):

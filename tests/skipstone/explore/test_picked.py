@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from pathlib import Path
 
 import pytest
 
@@ -15,6 +14,7 @@ from skipstone.explore.space import parse_space
 from skipstone.flow.evaluate import evaluate_network
 from skipstone.flow.prepare import CompressionOptions
 from skipstone.hw.design import load_design
+from skipstone.models.data.zoo import carried_networks
 
 SPACE = """
 [design]
@@ -56,7 +56,7 @@ def test_running_a_point_gives_its_figures(found):
     assert {one.point.number for one in written} == set(chosen)
     for one in written:
         design = load_design(str(one.folder / "design.toml"))
-        carried = Path("models/data/carried/resnet8_fashion_evaluation.npz").resolve()
+        carried = carried_networks()["resnet8_fashion"].evaluation
         assert one.command.endswith(f"--design {one.folder / 'design.toml'} --evaluation {carried}")
         run = evaluate_network(str(one.folder / "quantized.onnx"), design, CompressionOptions(evaluation=str(carried)))
         assert run.total_cycles == one.point.metrics["cycles"]

@@ -89,27 +89,30 @@ def test_a_pattern_without_a_layer_is_refused():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"design.colour": [1]}, "unknown design.colour; [design] takes rows, cols"),
-        ({"more": {}}, "unknown more; a search space has description, design, compression"),
-        ({"design.rows": None}, "[design] has no rows"),
+        ({"design.colour": [1]}, "[design] unknown key 'colour'; it takes rows, cols"),
+        ({"more": {}}, "unknown key 'more'; it takes description, design, compression"),
+        ({"design.rows": None}, "[design] key 'rows' is missing"),
         ({"design": None}, "there is no [design]"),
         ({"design.slots": None}, "[design] needs either slots (words of a window) or window_depth (activations)"),
-        ({"design.cols": 4}, "design.cols must be a list of whole numbers from 1 to 1,024, not 4"),
-        ({"design.rows": [0]}, "design.rows must be a list of whole numbers from 1 to 256, not [0]"),
-        ({"design.rows": [True]}, "design.rows must be a list of whole numbers from 1 to 256, not [True]"),
-        ({"design.rows": [4, 4]}, "design.rows has a choice twice: [4, 4]"),
-        ({"design.layers": ["all"]}, "design.layers must be a list of whole numbers from 1 to 65,536, or 'fitted'"),
-        ({"design.index_coding": ["short"]}, "design.index_coding must be a list of absolute or delta, not ['short']"),
-        ({"compression.prune": []}, "compression.prune must be a list of texts, not []"),
-        ({"compression.prune": ["half"]}, "compression.prune has 'half': no pruning method 'half'"),
-        ({"compression.weight_bits": [1]}, "compression.weight_bits must be a list of whole numbers from 2 to 16"),
+        ({"design.cols": 4}, "[design] cols must be a list of whole numbers from 1 to 1,024, not 4"),
+        ({"design.rows": [0]}, "[design] rows must be a list of whole numbers from 1 to 256, not [0]"),
+        ({"design.rows": [True]}, "[design] rows must be a list of whole numbers from 1 to 256, not [True]"),
+        ({"design.rows": [4, 4]}, "[design] rows has a choice twice: [4, 4]"),
+        ({"design.layers": ["all"]}, "[design] layers must be a list of whole numbers from 1 to 65,536, or 'fitted'"),
+        (
+            {"design.index_coding": ["short"]},
+            "[design] index_coding must be a list of absolute or delta, not ['short']",
+        ),
+        ({"compression.prune": []}, "[compression] prune must be a list of texts, not []"),
+        ({"compression.prune": ["half"]}, "[compression] prune has 'half': no pruning method 'half'"),
+        ({"compression.weight_bits": [1]}, "[compression] weight_bits must be a list of whole numbers from 2 to 16"),
         ({"compression.weight_code": ["codebook:3"]}, "has 'codebook:3': weight_code codebook:N needs N from 4 to 256"),
         (
             {"compression.layers": {"a": ["global:0.5"]}},
-            "compression.layers 'a' has 'global:0.5', which shares out zeros",
+            "[compression] layers 'a' has 'global:0.5', which shares out zeros",
         ),
-        ({"compression.layers": ["none"]}, "compression.layers must be a table of layers"),
-        ({"description": 3}, "description must be text, not 3"),
+        ({"compression.layers": ["none"]}, "[compression] layers must be a table of layers"),
+        ({"description": 3}, "description must be text in quotes, not 3"),
     ],
 )
 def test_mistakes_are_named(change, message):
@@ -119,7 +122,9 @@ def test_mistakes_are_named(change, message):
 
 
 def test_files_that_are_none(tmp_path):
-    with pytest.raises(SkipstoneError, match=r"no search space file 'nowhere', and no space of that name .*default"):
+    with pytest.raises(
+        SkipstoneError, match=r"no search space file 'nowhere', and no search space of that name .*default"
+    ):
         load_space("nowhere")
     (tmp_path / "space.toml").write_text("[design")
     with pytest.raises(SkipstoneError, match="is not TOML"):
