@@ -58,9 +58,9 @@ def carry(work: Path, recipe: str, folder: Path = FOLDER) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("out/compression"))
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     for recipe in VARIANTS:
-        print(carry(given.work, recipe))
+        print(carry(arguments.work, recipe))
 
 
 if __name__ == "__main__":

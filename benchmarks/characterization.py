@@ -23,7 +23,7 @@ def measure(settings: Settings) -> Section:
     within = sum(abs(row["error"]) <= 0.1 for row in held)
     blind = sum(abs(row["program_only_error"]) <= 0.1 for row in held)
     layers = document["layers_left_out"]
-    whole = sum(abs(row["error"]) <= 0.1 for row in layers)
+    layers_within = sum(abs(row["error"]) <= 0.1 for row in layers)
     text = "\n\n".join(
         (
             f"From the carried data, not measured by this command: {gateware.source}.",
@@ -40,7 +40,7 @@ def measure(settings: Settings) -> Section:
             f"bits, which only data gives ({blind} within 10%). Runs on designs marked * are on designs that the fit never saw.",
             held_out(held),
             "The same with whole layers left out: each layer by a fit of all runs of the other layers. "
-            f"{whole} of {len(layers)} layers are within 10%.",
+            f"{layers_within} of {len(layers)} layers are within 10%.",
             left_out(layers),
             "Errors of the fit on the layers and designs that it saw, root mean square and largest:",
             fits(document["fits"]),
@@ -101,7 +101,7 @@ def left_out(layers: list[dict[str, object]]) -> str:
     return table(headings, rows)
 
 
-def fits(found: dict[str, dict[str, dict[str, float]]]) -> str:
+def fits(components: dict[str, dict[str, dict[str, float]]]) -> str:
     quantities = ("area_um2", "leakage_nw", "clock_pj", "min_period_ns", "actions")
     rows = [
         (
@@ -113,6 +113,6 @@ def fits(found: dict[str, dict[str, dict[str, float]]]) -> str:
                 for quantity in quantities
             ),
         )
-        for name, fit in found.items()
+        for name, fit in components.items()
     ]
     return table(("component", "area", "leakage", "clock", "longest path", "transitions"), rows)

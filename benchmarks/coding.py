@@ -1,6 +1,5 @@
 """Bits of weight memory for each nonzero, with absolute indices and with deltas: of random masks against the entropy
-bound, and
-of the carried network, where escapes cost cycles too."""
+bound, and of the carried network, where escapes cost cycles too."""
 
 from __future__ import annotations
 
@@ -21,12 +20,12 @@ def measure(settings: Settings) -> Section:
     design = load_design("edge")
     masks = [
         (
-            f"{one.density:.0%}",
-            f"{one.absolute:.1f}",
-            *(f"{one.delta[bits]:.1f}" for bits in DELTA_BITS),
-            f"{one.bound:.1f}",
+            f"{coded_entry.density:.0%}",
+            f"{coded_entry.absolute:.1f}",
+            *(f"{coded_entry.delta[bits]:.1f}" for bits in DELTA_BITS),
+            f"{coded_entry.bound:.1f}",
         )
-        for one in entry_bits(design)
+        for coded_entry in entry_bits(design)
     ]
     networks = []
     for pruning in PRUNINGS:

@@ -1,12 +1,9 @@
 """Every compression method on the carried network: accuracy on all test images, size, and exact cycles and energy on
 ``wide``.
 
-Recipes are those that come with Skipstone and those in ``benchmarks/recipes``; each runs by
-``skipstone.compress.run`` into
-a folder of
-its own, where an interrupted measurement goes on. Trained recipes take hours all together, so a finished folder is
-taken as it is
-if its steps are still the same.
+Recipes are those that come with Skipstone and those in ``benchmarks/recipes``; each runs by ``skipstone.compress.run``
+into a folder of its own, where an interrupted measurement goes on. Trained recipes take hours all together, so a
+finished folder is taken as it is if its steps are still the same.
 """
 
 from __future__ import annotations
@@ -124,14 +121,13 @@ def recipe_named(name: str) -> Recipe:
 
 def result_of(recipe: Recipe, folder: Path, dataset: Dataset, settings: Settings) -> Mapping[str, Any] | None:
     """``compression.json`` of the recipe, from ``folder`` where it is there and the same steps made it; else it is
-    made, or None
-    where ``settings`` want what is finished only."""
+    made, or None where ``settings`` want what is finished only."""
     design = load_design(DESIGN)
     path = folder / "compression.json"
     if path.exists():
-        found: dict[str, Any] = json.loads(path.read_text())
-        if found.get("key") == final_key(recipe, load(NETWORK), dataset, design):
-            return found
+        result: dict[str, Any] = json.loads(path.read_text())
+        if result.get("key") == final_key(recipe, load(NETWORK), dataset, design):
+            return result
     if settings.finished_only:
         return None
     return compress(NETWORK, recipe, dataset, out=folder, design=design, progress=settings.progress).result.to_dict()
@@ -155,15 +151,16 @@ def row(name: str, result: Mapping[str, Any]) -> tuple[object, ...]:
 
 def measured(step: Mapping[str, Any]) -> str:
     """What a step that only measures found, in words."""
-    found = step["measured"]
+    values = step["measured"]
     if step["do"] == "robust_accuracy":
         return (
-            f" On {found['images']} images float falls from {100 * found['float_clean']:.1f}% to "
-            f"{100 * found['float_robust']:.1f}%, the integers from {100 * found['clean']:.1f}% to {100 * found['robust']:.1f}%."
+            f" On {values['images']} images float falls from {100 * values['float_clean']:.1f}% to "
+            f"{100 * values['float_robust']:.1f}%, the integers from {100 * values['clean']:.1f}% to "
+            f"{100 * values['robust']:.1f}%."
         )
     if step["do"] == "gate":
         return (
-            f" On {found['images']} images {100 * found['gated_accuracy']:.1f}% (without gating {100 * found['accuracy']:.1f}%), "
-            f"{100 * found['saved_macs_share']:.1f}% of multiplications."
+            f" On {values['images']} images {100 * values['gated_accuracy']:.1f}% "
+            f"(without gating {100 * values['accuracy']:.1f}%), {100 * values['saved_macs_share']:.1f}% of multiplications."
         )
     return ""

@@ -20,8 +20,7 @@ WEIGHTED = ("conv", "depthwise", "gemm")
 @dataclass(frozen=True)
 class LayerCost:
     """``ideal_cycles`` are useful multiply-accumulates over PEs; ``loss`` is the cause that takes most of the other
-    cycles,
-    ``loss_share`` its share of all of the layer's cycles."""
+    cycles, ``loss_share`` its share of all of the layer's cycles."""
 
     name: str
     kind: str
@@ -68,7 +67,7 @@ def layer_costs(network: QuantizedNetwork, design: Design) -> list[LayerCost]:
 
 def shape_text(layer: LayerProgram, network: QuantizedNetwork) -> str:
     """Input channels, kernel, stride, output channels and output pixels, as ``64 3x3/2 128 @ 28x28``."""
-    quantized = next(one for one in network.array_layers if one.name == layer.layers[0])
+    quantized = next(candidate for candidate in network.array_layers if candidate.name == layer.layers[0])
     kernel = "x".join(str(size) for size in quantized.weights.shape[2:])
     stride = f"/{max(quantized.stride)}" if max(quantized.stride) > 1 else ""
     height, width = network.size_of(quantized)

@@ -52,11 +52,10 @@ def render(section: Section, command: str, machine: str) -> str:
 
 
 def with_section(document: str, name: str, rendered: str, order: Sequence[str], head: str = HEAD) -> str:
-    """``document`` with the section put in the place of the old one of that name, or where ``order`` wants it;
-    ``head`` comes
-    first."""
+    """``document`` with the section put in the place of the old one of that name, or where ``order`` wants it; ``head``
+    comes first."""
     pattern = re.compile(r"<!-- (\S+) -->\n.*?<!-- end \1 -->\n", re.DOTALL)
     sections = {match[1]: match[0] for match in pattern.finditer(document)}
     sections[name] = rendered
-    known = [*order, *(other for other in sections if other not in order)]
-    return "\n".join([head, *(sections[one] for one in known if one in sections)])
+    names = [*order, *(other for other in sections if other not in order)]
+    return "\n".join([head, *(sections[title] for title in names if title in sections)])

@@ -123,9 +123,15 @@ def memory_table(figures: dict[str, Any], register_file: dict[str, Any]) -> str:
     for kibibytes, theirs in zip(figures["cache_kibibytes"], figures["cache_pj"], strict=True):
         bits = figures["cache_bits"]
         words = kibibytes * 1024 * 8 // bits
-        one, spread = technology.sram_table.bank(words, bits).read_pj, technology.sram(words, bits).read_pj
+        single_bank, spread = technology.sram_table.bank(words, bits).read_pj, technology.sram(words, bits).read_pj
         rows.append(
-            (f"{kibibytes} KiB, {bits} bits", f"{theirs:g}", f"{one:.2f}", f"{spread:.2f}", f"{spread / theirs:.2f}")
+            (
+                f"{kibibytes} KiB, {bits} bits",
+                f"{theirs:g}",
+                f"{single_bank:.2f}",
+                f"{spread:.2f}",
+                f"{spread / theirs:.2f}",
+            )
         )
     bits = register_file["bits"]
     small = technology.sram(register_file["bytes"] * 8 // bits, bits).read_pj
@@ -153,15 +159,15 @@ def chip_table(figures: dict[str, Any]) -> str:
         *(("edge", 8, pruning) for pruning in PRUNINGS),
     ):
         design = load_design(name)
-        found = run(with_bits(design, bits) if bits != 8 else design, technology, pruning, bits)
+        inference = run(with_bits(design, bits) if bits != 8 else design, technology, pruning, bits)
         rows.append(
             (
                 f"this model, `{name}`, zeros {pruning}",
                 "65 nm",
                 str(bits),
-                f"{found.on_chip_pj / found.dense_macs:.2f}",
-                f"{found.on_chip_pj / found.actions.useful_macs:.2f} for each one done; "
-                f"{found.milliwatts:.1f} mW at {found.technology.frequency_mhz:g} MHz",
+                f"{inference.on_chip_pj / inference.dense_macs:.2f}",
+                f"{inference.on_chip_pj / inference.actions.useful_macs:.2f} for each one done; "
+                f"{inference.milliwatts:.1f} mW at {inference.technology.frequency_mhz:g} MHz",
             )
         )
     return table(("chip", "node", "bits", "pJ for a dense MAC", "how"), rows, left=3)
@@ -171,11 +177,13 @@ def node_table(settings: Settings) -> str:
     rows = []
     for node in NODES:
         settings.progress(f"energy at {node} nm")
-        found = run(load_design("edge"), load_technology(node), PRUNINGS[1])
-        area = sum(term.area_um2 for term in area_terms(found.design, found.technology)) / 1e6
-        shares = [percent(found.parts[part] / sum(found.parts.values())) for part in PARTS]
-        fmax = timing(found.design, found.technology).fmax_mhz
-        rows.append((f"{node} nm", f"{sum(found.parts.values()) / 1e3:,.0f}", f"{area:.2f}", f"{fmax:.0f}", *shares))
+        inference = run(load_design("edge"), load_technology(node), PRUNINGS[1])
+        area = sum(term.area_um2 for term in area_terms(inference.design, inference.technology)) / 1e6
+        shares = [percent(inference.parts[part] / sum(inference.parts.values())) for part in PARTS]
+        fmax = timing(inference.design, inference.technology).fmax_mhz
+        rows.append(
+            (f"{node} nm", f"{sum(inference.parts.values()) / 1e3:,.0f}", f"{area:.2f}", f"{fmax:.0f}", *shares)
+        )
     return table(("node", "nJ", "mm2", "fmax, MHz", *PARTS), rows)
 
 

@@ -1,6 +1,5 @@
 """Whole networks through the RTL over prunings, designs, weight codes, multipliers and index codings: every layer's
-cycles and
-every output compared."""
+cycles and every output compared."""
 
 from __future__ import annotations
 
@@ -63,7 +62,7 @@ class Case:
 
 def measure(settings: Settings) -> Section:
     with operators_file() as operators:
-        whole, whole_exact = _networks(settings, operators)
+        uniform, uniform_exact = _networks(settings, operators)
         coded, coded_exact = _codes(settings, operators)
     absent = "" if text_direction() else f"PP-OCR's text direction classifier is not here: `{TEXT_DIRECTION_ABSENT}`. "
     text = (
@@ -71,7 +70,7 @@ def measure(settings: Settings) -> Section:
         f"`benchmarks/workloads.py`). {absent}Memories are enlarged where a network needs it.\n\n"
         + table(
             ("network", "pruning", "design", "outputs", "model cycles", "RTL cycles", "cycles/s", "exact"),
-            whole,
+            uniform,
             left=4,
         )
         + f"\nKinds of multipliers, weight codes and index codings, on `{CODED_ON}`, {CODED_PRUNING}, one image each:\n\n"
@@ -81,7 +80,7 @@ def measure(settings: Settings) -> Section:
             left=5,
         )
     )
-    return Section("exactness", "Whole networks in the RTL", text, whole_exact and coded_exact)
+    return Section("exactness", "Whole networks in the RTL", text, uniform_exact and coded_exact)
 
 
 @contextmanager
@@ -110,9 +109,9 @@ def _networks(settings: Settings, operators: str) -> tuple[list[tuple[object, ..
         short_name(path): Case(path, CompressionOptions(input_range=input_range), PRUNINGS, DESIGNS),
         "every_operator": Case(operators, CompressionOptions(input_range=(-1.0, 1.0)), FEW_PRUNINGS, SMALL_DESIGNS),
     }
-    if found := text_direction():
-        options = CompressionOptions(input_range=found.input_range, input_shape=found.input_shape)
-        cases["text direction"] = Case(found.path, options, FEW_PRUNINGS, SMALL_DESIGNS)
+    if classifier := text_direction():
+        options = CompressionOptions(input_range=classifier.input_range, input_shape=classifier.input_shape)
+        cases["text direction"] = Case(classifier.path, options, FEW_PRUNINGS, SMALL_DESIGNS)
     rows, exact = [], True
     for name, case in cases.items():
         for pruning in case.prunings:

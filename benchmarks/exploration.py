@@ -46,14 +46,14 @@ def measure(settings: Settings) -> Section:
         networks.append((str(settings.models / MLPERF), CompressionOptions(input_range=(0.0, 255.0))))
     rows, equal = [], True
     points = draw(load_space(), POINTS)
-    known = list({str(point["prune"]): point for point in points}.values())
+    prepared = list({str(point["prune"]): point for point in points}.values())
     for network, options in networks:
         settings.progress(f"exploring {short_name(network)}")
         with tempfile.TemporaryDirectory() as folder:
-            kept = EvaluationSettings(store=str(Path(folder) / "known.db"))
+            stored = EvaluationSettings(store=str(Path(folder) / "prepared.db"))
             with one_core():
-                alone, results = _alone(Evaluator(network, options, kept), known, points)
-            both, others = _workers((network, options, kept), known, points, 2)
+                alone, results = _alone(Evaluator(network, options, stored), prepared, points)
+            both, others = _workers((network, options, stored), prepared, points, 2)
         equal = equal and results == others
         rows += [_row(network, "1", alone), _row(network, "2", both)]
     settings.progress("new compressions")
@@ -62,17 +62,17 @@ def measure(settings: Settings) -> Section:
     layers = {name: choices for name, choices in space.parameters.items() if name.startswith("prune:")}
     points = draw(space, NEW_COMPRESSIONS, network="given", prune="none")
     # Every method of every layer once, so that the layers are solved before the clock starts.
-    known = [points[0] | {name: choices[i % len(choices)] for name, choices in layers.items()} for i in range(5)]
+    prepared = [points[0] | {name: choices[i % len(choices)] for name, choices in layers.items()} for i in range(5)]
     began = time.perf_counter()
-    for point in known:
+    for point in prepared:
         evaluator.evaluate(point, frozenset({"cycles"}))
     solving = time.perf_counter() - began
     with one_core():
         began, processor = time.perf_counter(), time.process_time()
-        found = [evaluator.evaluate(point, COSTS | {"accuracy"}) for point in points]
+        evaluations = [evaluator.evaluate(point, COSTS | {"accuracy"}) for point in points]
         new = _Measured(
             len(points),
-            sum(one.problem is None for one in found),
+            sum(evaluation.problem is None for evaluation in evaluations),
             time.perf_counter() - began,
             time.process_time() - processor,
         )
@@ -97,46 +97,52 @@ def measure(settings: Settings) -> Section:
 def draw(space: SearchSpace, count: int, **fixed: Choice) -> list[dict[str, Choice]]:
     """Different points of ``space``, at random."""
     rng = random.Random(SEED)
-    found: dict[tuple[Choice, ...], dict[str, Choice]] = {}
-    while len(found) < count:
+    points: dict[tuple[Choice, ...], dict[str, Choice]] = {}
+    while len(points) < count:
         choice = {name: rng.choice(choices) for name, choices in space.parameters.items()} | fixed
         point = space.canonical(choice)
-        found[tuple(point.values())] = point
-    return list(found.values())
+        points[tuple(point.values())] = point
+    return list(points.values())
 
 
 def _alone(
-    evaluator: Evaluator, known: Sequence[Mapping[str, Choice]], points: Sequence[Mapping[str, Choice]]
+    evaluator: Evaluator, prepared: Sequence[Mapping[str, Choice]], points: Sequence[Mapping[str, Choice]]
 ) -> tuple[_Measured, list[Evaluation]]:
-    for point in known:
+    for point in prepared:
         evaluator.network(point)
     began, processor = time.perf_counter(), time.process_time()
-    found = [evaluator.evaluate(point, COSTS) for point in points]
+    evaluations = [evaluator.evaluate(point, COSTS) for point in points]
     wall, cpu = time.perf_counter() - began, time.process_time() - processor
-    return _Measured(len(found), sum(one.problem is None for one in found), wall, cpu), found
+    return _Measured(
+        len(evaluations), sum(evaluation.problem is None for evaluation in evaluations), wall, cpu
+    ), evaluations
 
 
 def _workers(
-    given: tuple[str, CompressionOptions, EvaluationSettings],
-    known: Sequence[Mapping[str, Choice]],
+    arguments: tuple[str, CompressionOptions, EvaluationSettings],
+    prepared: Sequence[Mapping[str, Choice]],
     points: Sequence[Mapping[str, Choice]],
     jobs: int,
 ) -> tuple[_Measured, list[Evaluation]]:
-    with ProcessPoolExecutor(jobs, initializer=_start, initargs=(given, known)) as pool:
+    with ProcessPoolExecutor(jobs, initializer=_start, initargs=(arguments, prepared)) as pool:
         # Every worker takes one, and has then started.
         list(pool.map(_wait, [0.5] * jobs))
         began = time.perf_counter()
-        found = list(pool.map(_evaluate, points))
+        timed = list(pool.map(_evaluate, points))
         wall = time.perf_counter() - began
-    results = [one for one, _ in found]
-    return _Measured(len(found), sum(one.problem is None for one in results), wall, sum(s for _, s in found)), results
+    results = [evaluation for evaluation, _ in timed]
+    return _Measured(
+        len(timed), sum(evaluation.problem is None for evaluation in results), wall, sum(s for _, s in timed)
+    ), results
 
 
-def _start(given: tuple[str, CompressionOptions, EvaluationSettings], known: Sequence[Mapping[str, Choice]]) -> None:
+def _start(
+    arguments: tuple[str, CompressionOptions, EvaluationSettings], prepared: Sequence[Mapping[str, Choice]]
+) -> None:
     global _evaluator
     threadpool_limits(1)
-    _evaluator = Evaluator(*given)
-    for point in known:
+    _evaluator = Evaluator(*arguments)
+    for point in prepared:
         _evaluator.network(point)
 
 
@@ -146,8 +152,8 @@ def _wait(seconds: float) -> None:
 
 def _evaluate(point: Mapping[str, Choice]) -> tuple[Evaluation, float]:
     began = time.process_time()
-    found = _evaluator.evaluate(point, COSTS)
-    return found, time.process_time() - began
+    evaluation = _evaluator.evaluate(point, COSTS)
+    return evaluation, time.process_time() - began
 
 
 def _row(network: str, processes: str, measured: _Measured) -> tuple[str, str, int, int, str, str, str]:

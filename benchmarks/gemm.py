@@ -31,9 +31,8 @@ def measure(settings: Settings) -> Section:
 
 
 def loader_roof(network: QuantizedNetwork, load_width: int) -> tuple[int, int]:
-    """The least cycles in which a loader of ``load_width`` activations a cycle brings each pixel once: all channels
-    in whole
-    words, and only those that some weight reads, packed without a gap."""
+    """The least cycles in which a loader of ``load_width`` activations a cycle brings each pixel once: all channels in
+    whole words, and only those that some weight reads, packed without a gap."""
     (layer,) = network.array_layers
     channels, height, width = network.tensors[layer.input].shape
     live = np.count_nonzero(layer.weights.any(axis=(0, 2, 3)))
@@ -50,12 +49,12 @@ def _roof(network: QuantizedNetwork, narrow: Design, wide: Design) -> str:
     (layer,) = network.array_layers
     channels, height, width = network.tensors[layer.input].shape
     ideal = layer.nnz * height * width / narrow.pes
-    whole, packed = loader_roof(network, narrow.load_width)
+    words, packed = loader_roof(network, narrow.load_width)
     wider, _ = loader_roof(network, wide.load_width)
     return (
-        f"At {layer.nnz:,} nonzeros the loader is the roof: {channels} channels are {whole // (height * width)} words of "
-        f"{narrow.load_width} for each of {height * width:,} pixels, {whole:,} cycles against {ideal:,.0f} of computing, so PEs "
-        f"are {percent(ideal / whole)} busy at most. The channels that some weight reads, packed without a gap, would still take "
+        f"At {layer.nnz:,} nonzeros the loader is the roof: {channels} channels are {words // (height * width)} words of "
+        f"{narrow.load_width} for each of {height * width:,} pixels, {words:,} cycles against {ideal:,.0f} of computing, so PEs "
+        f"are {percent(ideal / words)} busy at most. The channels that some weight reads, packed without a gap, would still take "
         f"{packed:,} cycles. With {wide.load_width} bytes a cycle the loader needs {wider:,}."
     )
 

@@ -27,15 +27,15 @@ def _measure(name: str, title: str, settings: Settings) -> Section:
         settings.progress(f"{name} at density {density:g}")
         network = NETWORKS[name](density)
         costs = layer_costs(network, with_memories_for(network, design))
-        weighted, whole = weighted_total(costs), network_total(costs)
+        weighted, total = weighted_total(costs), network_total(costs)
         totals.append(
             (
                 percent(density),
                 f"{weighted.ideal_cycles:,.0f}",
                 weighted.cycles,
                 percent(weighted.busy),
-                whole.cycles,
-                percent(whole.busy),
+                total.cycles,
+                percent(total.busy),
             )
         )
         details.append(

@@ -1,8 +1,7 @@
 """Cells of one PE for each kind of multiplier: generic gates and flip-flops after Yosys' ``synth``.
 
 The PE's windows and accumulators are memories that would swamp the figure: they stay whole (``$mem_v2``) and are not
-counted.
-Gates are of any type and equal weight (AND, XOR, multiplexer ...): a count for comparing, not an area.
+counted. Gates are of any type and equal weight (AND, XOR, multiplexer ...): a count for comparing, not an area.
 """
 
 from __future__ import annotations
@@ -100,14 +99,14 @@ def cell_types(verilog: str) -> dict[str, int]:
 def designs() -> dict[str, Design]:
     """A PE of ``edge`` with each kind: 8-bit activations, eight a word, and accumulators of 24 bits."""
     base = load_design("edge")
-    found = {f"linear, {bits}-bit weights": base.replace(weight_bits=bits) for bits in (2, 4, 8, 16)}
+    kinds = {f"linear, {bits}-bit weights": base.replace(weight_bits=bits) for bits in (2, 4, 8, 16)}
     for bits in (2, 3, 4, 5):
-        found[f"shift, {bits}-bit codes"] = base.replace(multiplier="shift", weight_bits=bits)
+        kinds[f"shift, {bits}-bit codes"] = base.replace(multiplier="shift", weight_bits=bits)
     for bits in Additive.widths:
-        found[f"additive, {bits}-bit codes"] = base.replace(multiplier="additive", weight_bits=bits)
-    found["sign, 1-bit codes"] = base.replace(multiplier="sign")
-    found["codebook, 4-bit codes of 8-bit integers"] = base.replace(multiplier="codebook")
-    return found
+        kinds[f"additive, {bits}-bit codes"] = base.replace(multiplier="additive", weight_bits=bits)
+    kinds["sign, 1-bit codes"] = base.replace(multiplier="sign")
+    kinds["codebook, 4-bit codes of 8-bit integers"] = base.replace(multiplier="codebook")
+    return kinds
 
 
 def measure(settings: Settings) -> Section:
@@ -115,8 +114,8 @@ def measure(settings: Settings) -> Section:
     rows = []
     for name, design in designs().items():
         settings.progress(name)
-        whole, product = cells(Pe(design)), cells(Product(design))
-        rows.append((name, whole.gates, whole.flip_flops, product.gates, f"{product.gates / adder:.2f}"))
+        pe, product = cells(Pe(design)), cells(Product(design))
+        rows.append((name, pe.gates, pe.flip_flops, product.gates, f"{product.gates / adder:.2f}"))
     text = (
         "One PE of `edge` (8-bit activations, eight a word, accumulators of 24 bits), generic gates after Yosys' `synth "
         "-flatten`. Windows and accumulators are memories and not counted; gates of every type count one, so this compares "

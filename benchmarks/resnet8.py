@@ -1,6 +1,5 @@
-"""ResNet-8, MLPerf Tiny's where it is at hand, and the carried one, dense and at 80% zeros: all of it on every
-built-in design,
-and its layers on one."""
+"""ResNet-8, MLPerf Tiny's where it is at hand, and the carried one, dense and at 80% zeros: all of it on every built-in
+design, and its layers on one."""
 
 from __future__ import annotations
 
@@ -26,11 +25,11 @@ def measure(settings: Settings) -> Section:
             prepared = prepare_network(network, CompressionOptions(prune=pruning, input_range=low_high))
             costs = {name: layer_costs(prepared.compressed, design) for name, design in designs.items()}
             for name, design in designs.items():
-                weighted, whole = weighted_total(costs[name]), network_total(costs[name])
+                weighted, total = weighted_total(costs[name]), network_total(costs[name])
                 totals.append(
                     (
                         *(short_name(network), pruning, name, design.pes, f"{weighted.ideal_cycles:,.0f}"),
-                        *(weighted.cycles, percent(weighted.busy), whole.cycles, percent(whole.busy)),
+                        *(weighted.cycles, percent(weighted.busy), total.cycles, percent(total.busy)),
                     )
                 )
             if network == path:

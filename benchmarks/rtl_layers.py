@@ -44,9 +44,8 @@ def spread(names: Sequence[str], count: int) -> list[str]:
 
 def alone(network: QuantizedNetwork, name: str) -> QuantizedNetwork:
     """The layer ``name`` as a network of its own, whose input is the layer's. What it adds is then made by one more
-    layer of
-    the same geometry with a single weight for each output channel."""
-    layer = next(one for one in network.array_layers if one.name == name)
+    layer of the same geometry with a single weight for each output channel."""
+    layer = next(candidate for candidate in network.array_layers if candidate.name == name)
     tensors = {tensor: network.tensors[tensor] for tensor in (layer.input, layer.output)}
     layers: tuple[QuantizedLayer, ...] = (layer,)
     if layer.other is not None:

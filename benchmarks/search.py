@@ -1,9 +1,8 @@
 """NSGA-II against random search at equal trials: hypervolume of the fronts that both find, for several seeds.
 
-Both draw from the default space on the carried network, each trial a different choice; evaluations are shared
-between the
-searches, which changes no result. All fronts are measured in one box, between the best and the worst that any search
-found.
+Both draw from the default space on the carried network, each trial a different choice; evaluations are shared between
+the searches, which changes no result. All fronts are measured in one box, between the best and the worst that any
+search found.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ IMAGES = 200
 def measure(settings: Settings) -> Section:
     folder = settings.work or Path(tempfile.mkdtemp(prefix="skipstone-search-"))
     folder.mkdir(parents=True, exist_ok=True)
-    found: dict[tuple[str, int], ExplorationResult] = {}
+    studies: dict[tuple[str, int], ExplorationResult] = {}
     for seed in SEEDS:
         for sampler in SAMPLERS:
             settings.progress(f"{sampler}, seed {seed}")
-            found[sampler, seed] = explore(
+            studies[sampler, seed] = explore(
                 NETWORK,
                 load_space(),
                 CompressionOptions(),
@@ -48,17 +47,17 @@ def measure(settings: Settings) -> Section:
                 seed=seed,
                 jobs=usable_cores(),
             )
-    return Section("search", "Search: NSGA-II against random search", report(found))
+    return Section("search", "Search: NSGA-II against random search", report(studies))
 
 
-def report(found: dict[tuple[str, int], ExplorationResult]) -> str:
+def report(studies: dict[tuple[str, int], ExplorationResult]) -> str:
     """The section's text."""
-    first = next(iter(found.values()))
-    every = [point for result in found.values() for point in result.points]
+    first = next(iter(studies.values()))
+    every = [point for result in studies.values() for point in result.points]
     ideal, reference = corners(every, first.objectives)
     rows = []
     final: dict[str, list[float]] = {sampler: [] for sampler in SAMPLERS}
-    for (sampler, seed), result in found.items():
+    for (sampler, seed), result in studies.items():
         volumes = hypervolumes(result.points, first.objectives, SHOWN, ideal, reference)
         final[sampler].append(volumes[-1][1])
         front = sum(point.on_front for point in result.points)

@@ -18,12 +18,10 @@ TEXT_DIRECTION_ABSENT = "pip install --no-deps rapidocr-onnxruntime==1.4.4"
 
 @dataclass(frozen=True)
 class Settings:
-    """``models``: folder that may hold MLPerf Tiny's ResNet-8. ``rtl_layers``: layers of each large network that
-    also run in
-    the RTL, at ``rtl_density``. ``images``: inputs of each whole network in the RTL. ``work``: folder in which long
-    measurements
-    keep what they have; with ``finished_only`` what is not there is left out and named. ``progress``: told what is
-    going on."""
+    """``models``: folder that may hold MLPerf Tiny's ResNet-8. ``rtl_layers``: layers of each large network that also
+    run in the RTL, at ``rtl_density``. ``images``: inputs of each whole network in the RTL. ``work``: folder in which
+    long measurements keep what they have; with ``finished_only`` what is not there is left out and named. ``progress``:
+    told what is going on."""
 
     models: Path | None = None
     rtl_layers: int = 0

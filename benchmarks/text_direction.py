@@ -1,6 +1,5 @@
-"""PP-OCR's text direction classifier layer by layer, and which design takes less: a network of depthwise 5x5
-kernels, global
-pools and few channels, which a design for ResNets does not suit."""
+"""PP-OCR's text direction classifier layer by layer, and which design takes less: a network of depthwise 5x5 kernels,
+global pools and few channels, which a design for ResNets does not suit."""
 
 from __future__ import annotations
 
@@ -20,19 +19,19 @@ CANDIDATES = ("text_16x16", "text_32x16", "text_32x16_128")
 
 
 def measure(settings: Settings) -> Section:
-    found = text_direction()
-    if found is None:
+    classifier = text_direction()
+    if classifier is None:
         return Section("text_direction", TITLE, f"Not measured: the network is not here. `{TEXT_DIRECTION_ABSENT}`")
-    options = CompressionOptions(input_range=found.input_range, input_shape=found.input_shape)
-    network = prepare_network(found.path, options).compressed
+    options = CompressionOptions(input_range=classifier.input_range, input_shape=classifier.input_shape)
+    network = prepare_network(classifier.path, options).compressed
     designs = [load_design(FIRST), *(benchmark_design(name) for name in CANDIDATES)]
     costs = {design.name: layer_costs(network, with_memories_for(network, design)) for design in designs}
     settings.progress(f"running it on {FIRST}")
-    done = verify_network(found.path, designs[0], options, fit_memories=True)
+    done = verify_network(classifier.path, designs[0], options, fit_memories=True)
     array = [layer for layer in done.result.layers if not layer.on_host]
     outputs = sum(bool(layer.outputs_equal) for layer in array)
     text = (
-        f"{len(array)} layers on the array, 8 bit, no pruning, input {'x'.join(map(str, found.input_shape))}; memories are "
+        f"{len(array)} layers on the array, 8 bit, no pruning, input {'x'.join(map(str, classifier.input_shape))}; memories are "
         "enlarged to the network, the products of squeeze and excitation are the host's and take no cycles here. Ideal: useful "
         "multiply-accumulates of the Conv and Gemm layers over PEs.\n\n"
         + table(
@@ -53,9 +52,8 @@ def measure(settings: Settings) -> Section:
 
 
 def halved_by(cost: LayerCost, others: dict[str, list[LayerCost]]) -> tuple[str, int] | None:
-    """The first of the other designs that takes at most half of a layer's cycles, and how many it takes. Where a
-    design runs
-    the layer together with another one, it does not count."""
+    """The first of the other designs that takes at most half of a layer's cycles, and how many it takes. Where a design
+    runs the layer together with another one, it does not count."""
     for design, costs in others.items():
         cycles = next((other.cycles for other in costs if other.name == cost.name), None)
         if cycles is not None and 2 * cycles <= cost.cycles:
@@ -64,11 +62,11 @@ def halved_by(cost: LayerCost, others: dict[str, list[LayerCost]]) -> tuple[str,
 
 
 def _total(design: Design, costs: Sequence[LayerCost]) -> tuple[object, ...]:
-    whole = network_total(costs)
+    total = network_total(costs)
     return (
         *(f"`{design.name}` {design.rows}x{design.cols}", design.pes),
         *(design.load_width * design.activation_bits // 8, design.slots),
-        *(whole.cycles, f"{whole.ideal_cycles:,.0f}", percent(whole.busy)),
+        *(total.cycles, f"{total.ideal_cycles:,.0f}", percent(total.busy)),
     )
 
 

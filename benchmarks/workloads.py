@@ -1,10 +1,8 @@
 """The benchmark networks: known shapes with random weights and masks, seeded and free of downloads.
 
 Weights are drawn so that none of them becomes zero when it is quantized: a layer has exactly the nonzeros that are
-asked for.
-The networks are float graphs that the product's own calibration (on one random input) and quantization turn into
-integers,
-so Adds are fused into drains and scales are legal, as for any imported network.
+asked for. The networks are float graphs that the product's own calibration (on one random input) and quantization turn
+into integers, so Adds are fused into drains and scales are legal, as for any imported network.
 """
 
 from __future__ import annotations
@@ -56,9 +54,8 @@ RESNET18_STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))
 
 
 def random_weights(shape: tuple[int, ...], nonzeros: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """``nonzeros`` weights at uniformly random places, of magnitudes within a factor of ten (8 bits keep all of
-    them) and of a
-    variance that keeps activations in range from layer to layer."""
+    """``nonzeros`` weights at uniformly random places, of magnitudes within a factor of ten (8 bits keep all of them)
+    and of a variance that keeps activations in range from layer to layer."""
     size = int(np.prod(shape))
     weights = np.zeros(size)
     places = rng.choice(size, nonzeros, replace=False)
@@ -90,11 +87,9 @@ NETWORKS: dict[str, Callable[[float], QuantizedNetwork]] = {"resnet18": resnet18
 
 
 def every_operator(seed: int = 0) -> Graph:
-    """A small network with every kind of layer: convolutions (strided, dilated, grouped, depthwise, transposed),
-    pools with and
-    without a border that changes the divisor, tensors side by side, upsampling, squeeze and excitation, tables fused
-    and
-    alone, an affine and a clamp that stand alone, residual Adds fused and lone, and a classifier."""
+    """A small network with every kind of layer: convolutions (strided, dilated, grouped, depthwise, transposed), pools
+    with and without a border that changes the divisor, tensors side by side, upsampling, squeeze and excitation, tables
+    fused and alone, an affine and a clamp that stand alone, residual Adds fused and lone, and a classifier."""
     rng = np.random.default_rng(seed)
 
     def conv(name: str, source: str, outputs: int, inputs: int, kernel: int, **options: Any) -> Conv:

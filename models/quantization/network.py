@@ -54,16 +54,15 @@ class QuantizedLayer:
     of the input integers at the taps with a nonzero weight. A channel without any nonzero weight has ``acc = 0``.
 
     ``multiplier`` (K, 0 to 2**16 - 1), ``shift`` (K, 1 to 47) and ``other_multiplier`` (K, 0 to 2**32 - 1) are int64.
-    ``padding`` is (top, left, bottom, right); ``stride`` and ``dilation`` are (vertical, horizontal).
-    ``other`` names the tensor added in the drain (same shape as the output), or is None (``other_multiplier`` 0).
-    ``lattice`` says which pixels of the output tensor the layer computes (None: all of them); with one, ``padding`` may be
-    negative, the input then being cropped. ``table`` (2**bits integers, or None) is looked up after the clamp, at
-    ``q + 2**(bits - 1)``: any pointwise function of the clamped value.
-    ``kind`` is the word reports show: conv, depthwise, gemm, average_pool, max_pool, add, affine, clamp, table,
-    transposed_conv, upsample, copy.
-    ``sources`` are the names of the float graph's layers that this layer computes. ``table_scale`` is the scale of what a
-    table is looked up with (the integers need no more than its zero point, which is ``zero_point``). ``weight_bits`` and
-    ``weight_code`` are those of a layer with trained weights, and None for the others.
+    ``padding`` is (top, left, bottom, right); ``stride`` and ``dilation`` are (vertical, horizontal). ``other`` names
+    the tensor added in the drain (same shape as the output), or is None (``other_multiplier`` 0). ``lattice`` says
+    which pixels of the output tensor the layer computes (None: all of them); with one, ``padding`` may be negative, the
+    input then being cropped. ``table`` (2**bits integers, or None) is looked up after the clamp, at ``q + 2**(bits -
+    1)``: any pointwise function of the clamped value. ``kind`` is the word reports show: conv, depthwise, gemm,
+    average_pool, max_pool, add, affine, clamp, table, transposed_conv, upsample, copy. ``sources`` are the names of the
+    float graph's layers that this layer computes. ``table_scale`` is the scale of what a table is looked up with (the
+    integers need no more than its zero point, which is ``zero_point``). ``weight_bits`` and ``weight_code`` are those
+    of a layer with trained weights, and None for the others.
     """
 
     name: str

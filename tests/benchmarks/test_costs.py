@@ -54,14 +54,14 @@ def test_totals(small):
     costs = layer_costs(small, design)
     program = compile_network(small, design)
     assert [cost.cycles for cost in costs] == [layer.cycles for layer in network_cycles(program)]
-    weighted, whole = weighted_total(costs), network_total(costs)
+    weighted, total = weighted_total(costs), network_total(costs)
     pools = [cost for cost in costs if "pool" in cost.kind]
     assert len(pools) == 2
-    assert whole.cycles == sum(cost.cycles for cost in costs) == weighted.cycles + sum(cost.cycles for cost in pools)
-    layers = [one for one in small.array_layers if one.kind in ("conv", "gemm")]
-    macs = sum(one.nnz * small.size_of(one)[0] * small.size_of(one)[1] for one in layers)
-    assert whole.ideal_cycles == weighted.ideal_cycles == pytest.approx(macs / design.pes)
-    assert whole.busy < weighted.busy < 1
+    assert total.cycles == sum(cost.cycles for cost in costs) == weighted.cycles + sum(cost.cycles for cost in pools)
+    layers = [layer for layer in small.array_layers if layer.kind in ("conv", "gemm")]
+    macs = sum(layer.nnz * small.size_of(layer)[0] * small.size_of(layer)[1] for layer in layers)
+    assert total.ideal_cycles == weighted.ideal_cycles == pytest.approx(macs / design.pes)
+    assert total.busy < weighted.busy < 1
 
 
 def test_shapes_in_words(small):

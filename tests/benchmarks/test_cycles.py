@@ -13,7 +13,7 @@ from benchmarks.workloads import gemm
 
 
 @pytest.fixture
-def kept(tmp_path: Path, monkeypatch) -> Path:
+def expected_file(tmp_path: Path, monkeypatch) -> Path:
     """A file of expected cycles in place of the carried one."""
     path = tmp_path / "expected.json"
     monkeypatch.setattr(cycles, "EXPECTED", path)
@@ -36,27 +36,27 @@ def test_the_figures_of_the_summary_are_those_kept():
     assert sum(expected["mlperf_tiny_resnet8/unstructured:0.8/wide"]) == 10_692
 
 
-def test_check_names_the_layer_that_differs(kept: Path, capsys):
-    kept.write_text(json.dumps({"gemm/3321/gemm": [13_438]}))
+def test_check_names_the_layer_that_differs(expected_file: Path, capsys):
+    expected_file.write_text(json.dumps({"gemm/3321/gemm": [13_438]}))
     assert main(["--check"]) == 1
     printed = capsys.readouterr().out
     assert "gemm/3321/gemm, gemm: 13,439 cycles, expected 13,438" in printed
     assert "1 cases compared; 1 layers differ" in printed
 
 
-def test_check_names_what_is_not_here_and_what_is_new(kept: Path, capsys):
-    kept.write_text(json.dumps({"gemm/3321/gemm": [13_000, 439], "elsewhere/none/wide": [1]}))
+def test_check_names_what_is_not_here_and_what_is_new(expected_file: Path, capsys):
+    expected_file.write_text(json.dumps({"gemm/3321/gemm": [13_000, 439], "elsewhere/none/wide": [1]}))
     assert main(["--check"]) == 1
     printed = capsys.readouterr().out
     assert "gemm/3321/gemm: 1 layers, expected 2" in printed
     assert "1 not here: elsewhere/none/wide" in printed
-    kept.write_text("{}")
+    expected_file.write_text("{}")
     assert main(["--check"]) == 1
     assert "gemm/3321/gemm: not in expected.json" in capsys.readouterr().out
 
 
-def test_record_writes_what_check_compares(kept: Path, capsys):
-    kept.write_text(json.dumps({"elsewhere/none/wide": [1]}))
+def test_record_writes_what_check_compares(expected_file: Path, capsys):
+    expected_file.write_text(json.dumps({"elsewhere/none/wide": [1]}))
     assert main(["--record"]) == 0
-    assert json.loads(kept.read_text()) == {"elsewhere/none/wide": [1], "gemm/3321/gemm": [13_439]}
+    assert json.loads(expected_file.read_text()) == {"elsewhere/none/wide": [1], "gemm/3321/gemm": [13_439]}
     assert main(["--check"]) == 0

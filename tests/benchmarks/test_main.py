@@ -19,11 +19,11 @@ def test_one_section_to_standard_output(capsys):
 
 
 def test_sections_not_measured_stay_in_the_file(tmp_path: Path, monkeypatch):
-    given = []
+    measured = []
 
     def fake(name: str, equal: bool):
         def measure(settings: Settings) -> Section:
-            given.append((name, settings.rtl_layers))
+            measured.append((name, settings.rtl_layers))
             return Section(name, name, f"{name} was measured", equal)
 
         return measure
@@ -32,11 +32,11 @@ def test_sections_not_measured_stay_in_the_file(tmp_path: Path, monkeypatch):
     out = tmp_path / "measured.md"
     assert main(["a", "--out", str(out)]) == 0
     assert main(["b", "--out", str(out), "--rtl-layers", "3"]) == 1
-    assert given == [("a", 0), ("b", 3)]
+    assert measured == [("a", 0), ("b", 3)]
     assert "a was measured" in out.read_text()
     assert "b was measured" in out.read_text()
     assert main(["--out", str(out)]) == 1
-    assert [name for name, _ in given[2:]] == ["a", "b"]
+    assert [name for name, _ in measured[2:]] == ["a", "b"]
 
 
 def test_an_unknown_section_is_refused(capsys):

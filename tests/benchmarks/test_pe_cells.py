@@ -23,10 +23,10 @@ def test_an_adder_of_one_bit():
 )
 def test_a_pe_registers_its_activation_and_its_product(name, flip_flops):
     """Nothing else of it is registers; windows and accumulators stay memories."""
-    whole, product = cells(Pe(designs()[name])), cells(Product(designs()[name]))
-    assert (whole.flip_flops, whole.memories) == (flip_flops, 2)
+    pe, product = cells(Pe(designs()[name])), cells(Product(designs()[name]))
+    assert (pe.flip_flops, pe.memories) == (flip_flops, 2)
     assert (product.flip_flops, product.memories) == (0, 0)
-    assert product.gates < whole.gates
+    assert product.gates < pe.gates
 
 
 def test_shifting_takes_less_than_multiplying():

@@ -31,7 +31,7 @@ def test_layers_are_chosen_from_end_to_end():
 @pytest.mark.parametrize("name", NAMES)
 def test_a_layer_alone_computes_what_it_does_in_the_network(network, name):
     rng = np.random.default_rng(0)
-    (layer,) = (one for one in network.array_layers if one.name == name)
+    (layer,) = (candidate for candidate in network.array_layers if candidate.name == name)
     single = alone(network, name)
     x = rng.integers(-128, 128, (1, *network.tensors[layer.input].shape))
     tensors = reference.run(single, x)
@@ -66,7 +66,7 @@ def test_a_difference_is_seen(network, monkeypatch):
     monkeypatch.setattr(
         rtl_layers,
         "network_cycles",
-        lambda program: [dataclasses.replace(one, cycles=one.cycles + 1) for one in cycles(program)],
+        lambda program: [dataclasses.replace(layer, cycles=layer.cycles + 1) for layer in cycles(program)],
     )
     (run,) = run_layers(network, ["stage1.1.conv2"], load_design("tiny"))
     assert not run.outputs_equal

@@ -50,7 +50,7 @@ def test_near_the_best_of_all_roundings() -> None:
     for k in range(6):
         down = np.floor(layer.weights[k].ravel() / grid.scale[k])
         roundings = [np.clip(down + up, -3, 3) * grid.scale[k] for up in itertools.product((0, 1), repeat=8)]
-        best += min(float(np.square(x @ one + layer.bias[k] - target[:, k]).mean()) for one in roundings) / 6
+        best += min(float(np.square(x @ rounding + layer.bias[k] - target[:, k]).mean()) for rounding in roundings) / 6
     (error,) = result.errors
     assert best - 1e-6 <= error.learned <= best * 1.1
     assert error.learned < error.nearest / 3
@@ -64,11 +64,11 @@ def test_promises(bits: int) -> None:
         layer.weights[np.random.default_rng(1).random(layer.weights.shape) < 0.3] = 0
     graph.convs[0].weights[1] = 0
     images = correlated(graph, 8)
-    said: list[str] = []
+    messages: list[str] = []
     few = AdaRoundOptions(steps=60, pixels=64)
-    result = adaround(graph, images, QuantizationScheme(bits), options=few, progress=said.append)
+    result = adaround(graph, images, QuantizationScheme(bits), options=few, progress=messages.append)
     again = adaround(graph, images, QuantizationScheme(bits), options=few)
-    assert said[0] == "learning to round layer 1 of 6, a"
+    assert messages[0] == "learning to round layer 1 of 6, a"
     limit = 2 ** (bits - 1) - 1
     for old, new, same in zip(graph.convs, result.graph.convs, again.graph.convs, strict=True):
         assert new.grid is not None
@@ -128,7 +128,7 @@ def test_beats_nearest_on_the_carried_network() -> None:
     learned = adaround(
         graph, images, QuantizationScheme(3), options=AdaRoundOptions(steps=150, pixels=256, learning_rate=0.1)
     ).graph
-    errors = [np.square(float_scores(one, evaluation) - expected).mean() for one in (nearest, learned)]
+    errors = [np.square(float_scores(candidate, evaluation) - expected).mean() for candidate in (nearest, learned)]
     assert errors[1] < errors[0] / 5
 
 
@@ -142,8 +142,8 @@ def test_symmetric_activations_are_what_is_learned_on() -> None:
     graph = network()
     images = correlated(graph, 6)
     ranges = calibrate(graph, images, QuantizationScheme(activation_bits=3, symmetric=True))
-    one, two = (
+    asymmetric, symmetric = (
         adaround(graph, images, QuantizationScheme(3, 3, symmetric=each), ranges=ranges, options=FEW).errors
         for each in (False, True)
     )
-    assert [error.nearest for error in one] != [error.nearest for error in two]
+    assert [error.nearest for error in asymmetric] != [error.nearest for error in symmetric]

@@ -64,7 +64,7 @@ def test_means_are_the_float_networks(after_clamp: bool) -> None:
     rounded = with_weight_range(graph, 3)
     result = correct_biases(rounded, graph, images, after_clamp=after_clamp)
     names = [layer.name for layer in graph.convs if layer.clamp is None]
-    expected, got = (float_tensors(one, images, names) for one in (graph, result.graph))
+    expected, got = (float_tensors(candidate, images, names) for candidate in (graph, result.graph))
     for name in names:
         assert got[name].mean(axis=(0, 2, 3)) == pytest.approx(expected[name].mean(axis=(0, 2, 3)), rel=1e-4, abs=1e-4)
     for old, new in zip(rounded.convs, result.graph.convs, strict=True):
@@ -77,8 +77,10 @@ def test_after_a_clamp_the_error_never_grows() -> None:
     images = random_images(graph, 6)
     rounded = with_weight_range(graph, 2)
     corrected = correct_biases(rounded, graph, images).graph
-    expected, before, after = (float_tensors(one, images, ["a"])["a"] for one in (graph, rounded, corrected))
-    errors = [np.square(one - expected).mean(axis=(0, 2, 3)) for one in (before, after)]
+    expected, before, after = (
+        float_tensors(candidate, images, ["a"])["a"] for candidate in (graph, rounded, corrected)
+    )
+    errors = [np.square(tensor - expected).mean(axis=(0, 2, 3)) for tensor in (before, after)]
     assert (errors[1] <= errors[0] + 1e-6).all()
     assert errors[1].sum() < errors[0].sum()
 
@@ -106,7 +108,7 @@ def test_a_rounded_float_network_gets_back_its_accuracy() -> None:
     rounded = with_weight_range(graph, 4)
     corrected = correct_biases(rounded, graph, images).graph
     expected = float_scores(graph, evaluation)
-    errors = [np.square(float_scores(one, evaluation) - expected).mean() for one in (rounded, corrected)]
+    errors = [np.square(float_scores(candidate, evaluation) - expected).mean() for candidate in (rounded, corrected)]
     assert errors[1] < errors[0] / 2
     assert float_accuracy(corrected, evaluation, labels) > float_accuracy(rounded, evaluation, labels) + 0.02
 
@@ -124,13 +126,13 @@ def test_symmetric_activations() -> None:
     images = random_images(graph, 4)
     scheme = QuantizationScheme(8, 4, symmetric=True)
     ranges = calibrate(graph, images, scheme)
-    found = QuantizedInputs(images, ranges, scheme).tensor(graph, "d")
+    activations = QuantizedInputs(images, ranges, scheme).tensor(graph, "d")
     integers = quantize(graph, ranges, scheme)
-    steps = found / np.float32(integers.tensors["d"].scale)
+    steps = activations / np.float32(integers.tensors["d"].scale)
     assert integers.tensors["d"].zero_point == 0
     np.testing.assert_allclose(steps, np.rint(steps), atol=1e-4)
     rounded = with_weight_range(graph, 3)
-    one, two = (
+    asymmetric, symmetric = (
         correct_biases(rounded, graph, images, ranges, each).graph for each in (QuantizationScheme(8, 4), scheme)
     )
-    assert any((a.bias != b.bias).any() for a, b in zip(one.convs, two.convs, strict=True))
+    assert any((a.bias != b.bias).any() for a, b in zip(asymmetric.convs, symmetric.convs, strict=True))

@@ -62,9 +62,9 @@ def test_sensitivities_fall_with_bits(measure: str) -> None:
     images = random_images(NETWORK, 6)
     costs = sensitivities(NETWORK, images, (8, 2, 4), measure=measure)  # type: ignore[arg-type]
     assert list(costs) == ["a", "b", "c"]
-    for one in costs.values():
-        assert list(one) == [2, 4, 8]
-        assert one[2] > one[4] > one[8] > 0
+    for by_bits in costs.values():
+        assert list(by_bits) == [2, 4, 8]
+        assert by_bits[2] > by_bits[4] > by_bits[8] > 0
     if measure == "mse":
         rounded = with_weight_range(NETWORK, 4, "mse", ["b"])
         change = float_scores(rounded, images).astype(np.float64) - float_scores(NETWORK, images)

@@ -90,10 +90,10 @@ def test_int8_equals_onnxruntimes_quantizer(tmp_path: Path) -> None:
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            self.left = [images]
+            self.batches = [images]
 
         def get_next(self) -> dict[str, np.ndarray] | None:
-            return {"x": self.left.pop()} if self.left else None
+            return {"x": self.batches.pop()} if self.batches else None
 
     source, target = tmp_path / "float.onnx", tmp_path / "int8.onnx"
     source.write_bytes(to_onnx(graph).SerializeToString())
@@ -108,7 +108,9 @@ def test_int8_equals_onnxruntimes_quantizer(tmp_path: Path) -> None:
         weight_type=QuantType.QInt8,
         extra_options=options,
     )
-    theirs = {one.name: numpy_helper.to_array(one) for one in onnx.load(target).graph.initializer}
+    theirs = {
+        initializer.name: numpy_helper.to_array(initializer) for initializer in onnx.load(target).graph.initializer
+    }
     ranges = calibrate(graph, images)
     for layer in with_weight_range(graph, 8).convs:
         assert layer.grid is not None

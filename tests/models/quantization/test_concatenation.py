@@ -28,19 +28,19 @@ def check_placement(graph: Graph) -> dict[str, tuple[str, ...]]:
     """Quantizes, checks the contract of ``concats``, and gives them."""
     images = random_images(graph, 4)
     network = quantize(graph, calibrate(graph, images))
-    parts = [part for whole in network.concats.values() for part in whole]
+    parts = [part for joined in network.concats.values() for part in joined]
     assert len(parts) == len(set(parts)), "a tensor in two places"
     assert network.input not in parts
-    for whole, inner in network.concats.items():
+    for joined, inner in network.concats.items():
         for part in inner:
-            assert network.tensors[part].scale == network.tensors[whole].scale
-            assert network.tensors[part].zero_point == network.tensors[whole].zero_point
-        assert network.tensors[whole].shape[0] == sum(network.tensors[part].shape[0] for part in inner)
+            assert network.tensors[part].scale == network.tensors[joined].scale
+            assert network.tensors[part].zero_point == network.tensors[joined].zero_point
+        assert network.tensors[joined].shape[0] == sum(network.tensors[part].shape[0] for part in inner)
     made = {layer.output for layer in network.layers}
     assert made | {network.input} | set(network.concats) == set(network.tensors)
     tensors = reference.run(network, reference.quantize_input(network, images))
-    for whole, inner in network.concats.items():
-        np.testing.assert_array_equal(tensors[whole], np.concatenate([tensors[part] for part in inner], axis=1))
+    for joined, inner in network.concats.items():
+        np.testing.assert_array_equal(tensors[joined], np.concatenate([tensors[part] for part in inner], axis=1))
     return network.concats
 
 

@@ -165,7 +165,7 @@ def test_average_pools_within_one_step(
     clamped: bool,
 ) -> None:
     padding = tuple(min(pad, kernel[axis % 2] - 1) for axis, pad in enumerate(padding))  # type: ignore[assignment]
-    outer = tuple(min(pad, whole) for pad, whole in zip(uncounted, padding, strict=True))
+    outer = tuple(min(pad, limit) for pad, limit in zip(uncounted, padding, strict=True))
     layer = AveragePool(
         name="p",
         inputs=("x",),

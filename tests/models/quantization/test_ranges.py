@@ -114,19 +114,21 @@ def test_least_error_against_a_grid_of_ranges(bits: int, seed: int, symmetric: b
     values = (np.random.default_rng(seed).standard_t(2, 400) + offset).astype(np.float32)
     low, high = float(values.min()), float(values.max())
     limits = mse_limits(values, low, high, bits, symmetric)
-    found = quantization_error(values, *limits, bits, symmetric)
+    error = quantization_error(values, *limits, bits, symmetric)
     scale, zero_point = activation_scale(*limits, bits, symmetric)
     integers = np.clip(np.rint(values / scale) + zero_point, -(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-    assert found == pytest.approx(np.square(values - scale * (integers - zero_point)).mean(), rel=1e-4)
+    assert error == pytest.approx(np.square(values - scale * (integers - zero_point)).mean(), rel=1e-4)
     most = max(abs(low), abs(high))
     shares = np.linspace(0.05, 1, 16)
     if symmetric:
         candidates = [(-most * share, most * share) for share in shares]
     else:
         candidates = [(min(low, 0) * left, max(high, 0) * right) for left in shares for right in shares]
-    assert found <= 1.05 * min(quantization_error(values, *one, bits, symmetric) for one in candidates)
-    whole = (-most, most) if symmetric else (low, high)
-    assert found <= quantization_error(values, *whole, bits, symmetric)
+    assert error <= 1.05 * min(
+        quantization_error(values, *limits_tried, bits, symmetric) for limits_tried in candidates
+    )
+    full_range = (-most, most) if symmetric else (low, high)
+    assert error <= quantization_error(values, *full_range, bits, symmetric)
 
 
 def test_least_error_clips_an_outlier() -> None:
@@ -177,14 +179,14 @@ def theirs(
 
     class Reader:
         def __init__(self) -> None:
-            self.left = [{"x": images}]
+            self.batches = [{"x": images}]
 
         def get_next(self) -> dict[str, np.ndarray] | None:
-            return self.left.pop() if self.left else None
+            return self.batches.pop() if self.batches else None
 
     calibrator.collect_data(Reader())
-    found = calibrator.compute_data()
-    return {name: tuple(float(np.ravel(one)[0]) for one in found[name].range_value) for name in ("x", "a")}
+    computed = calibrator.compute_data()
+    return {name: tuple(float(np.ravel(limit)[0]) for limit in computed[name].range_value) for name in ("x", "a")}
 
 
 def tailed(seed: int = 0, count: int = 64) -> np.ndarray:

@@ -204,9 +204,9 @@ def test_batches_do_not_change_results() -> None:
     network = quantized(graph)
     images = random_images(graph, 130)
     integers = reference.quantize_input(network, images)
-    whole = reference.run(network, integers)["c"].reshape(130, -1)
-    np.testing.assert_array_equal(reference.scores(network, integers), whole)
-    np.testing.assert_array_equal(reference.predict(network, images), whole.argmax(axis=1))
+    expected = reference.run(network, integers)["c"].reshape(130, -1)
+    np.testing.assert_array_equal(reference.scores(network, integers), expected)
+    np.testing.assert_array_equal(reference.predict(network, images), expected.argmax(axis=1))
 
 
 def test_errors() -> None:

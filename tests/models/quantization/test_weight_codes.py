@@ -100,8 +100,8 @@ def test_powers_of_two_choose_a_scale_for_the_mass_of_the_weights() -> None:
 )
 def test_additive_powers_of_two_have_the_levels_of_the_paper(bits: int, levels: list[int]) -> None:
     """``4**n`` different sums, and weights that are levels are coded without error, whatever their scale."""
-    found = weight_levels("additive_power_of_two", bits)
-    assert found.tolist() == sorted(levels)
+    code_levels = weight_levels("additive_power_of_two", bits)
+    assert code_levels.tolist() == sorted(levels)
     assert len(set(levels)) == 4 ** ((bits - 1) // 2)
     assert value_bits("additive_power_of_two", bits) == max(levels).bit_length() + 1
     weights = np.array([*levels, *(-level for level in levels)])
