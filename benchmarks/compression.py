@@ -89,7 +89,7 @@ def measure(settings: Settings) -> Section:
                 left_out.append(name)
             else:
                 rows.append(row(name, result))
-        texts.append(f"### {group.title}\n\n" + table(HEADINGS, rows, left=1))
+        texts.append(f"### {group.title}\n\n" + table(HEADINGS, rows, last_is_text=True))
     if left_out:
         texts.append(f"Not measured yet: {', '.join(f'`{name}`' for name in left_out)}.\n")
     return Section("compression", "Compression, method by method", HEAD + "\n".join(texts))

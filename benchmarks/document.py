@@ -22,10 +22,11 @@ class Section:
     equal: bool = True
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[object]], left: int = 1) -> str:
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]], left: int = 1, last_is_text: bool = False) -> str:
     """A Markdown table; the ``left`` first columns are text, the others numbers. Integers get thousands separators."""
     lines = ["| " + " | ".join(headings) + " |"]
-    lines.append("|" + "|".join("---" if index < left else "--:" for index in range(len(headings))) + "|")
+    text = [index < left or (last_is_text and index == len(headings) - 1) for index in range(len(headings))]
+    lines.append("|" + "|".join("---" if is_text else "--:" for is_text in text) + "|")
     for row in rows:
         if len(row) != len(headings):
             raise ValueError(f"a row of {len(row)} cells does not fit {len(headings)} headings")

@@ -5,6 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import typer.main
+
+from skipstone.cli.main import app
+
 MARK = "<!-- generated: commands -->"
 
 
@@ -14,8 +18,9 @@ def on_page_markdown(markdown: str, **_: object) -> str:
 
 
 def _reference() -> str:
-    """Markdown of every command, one level below the page's own headings."""
-    typer = [sys.executable, "-m", "typer", "skipstone.cli.main", "utils", "docs", "--name", "skipstone"]
-    text = subprocess.run(typer, capture_output=True, text=True, check=True).stdout
-    _, _, commands = text.partition("\n## ")
-    return "".join(f"### {command}" for command in commands.split("\n## ") if command.strip()).replace("### `", "\n### `")
+    """Markdown of every command that help lists, one level below the page's own headings."""
+    program = [sys.executable, "-m", "typer", "skipstone.cli.main", "utils", "docs", "--name", "skipstone"]
+    text = subprocess.run(program, capture_output=True, text=True, check=True).stdout
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    sections = [section.split("`", 1) for section in text.split("\n## `skipstone ")[1:]]
+    return "\n".join(f"### skipstone {name}{body}" for name, body in sections if not commands[name].hidden)

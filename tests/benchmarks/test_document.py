@@ -17,6 +17,10 @@ def test_a_table_groups_digits_and_says_no_aloud():
     )
 
 
+def test_the_last_column_may_be_text():
+    assert table(("a", "b", "c"), [("x", 1, "y")], last_is_text=True).splitlines()[1] == "|---|--:|---|"
+
+
 def test_a_row_must_fit_its_headings():
     with pytest.raises(ValueError, match="a row of 1 cells does not fit 2 headings"):
         table(("a", "b"), [("only",)])

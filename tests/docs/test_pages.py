@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -17,6 +17,8 @@ import typer.main
 
 import skipstone
 from skipstone.cli.main import app
+from skipstone.explore.space import load_space
+from skipstone.mapper.technology.technology import load_technology
 from tests.docs.blocks import DOCS, ROOT, blocks, commands, pages
 
 COMMANDS = typer.main.get_command(app)
@@ -65,6 +67,14 @@ def test_every_toml_block_is_toml(page: Path) -> None:
             tomllib.loads(block.text)
 
 
+@pytest.mark.parametrize(("name", "load"), [("search_spaces.md", load_space), ("technology_files.md", load_technology)])
+def test_the_file_that_a_guide_shows_is_one(name: str, load: Callable[[Path], object], tmp_path: Path) -> None:
+    (text,) = [block.text for block in blocks(DOCS / name) if block.language == "toml"]
+    path = tmp_path / "shown.toml"
+    path.write_text(text)
+    load(path)
+
+
 def test_every_command_has_a_line_in_the_table() -> None:
     text = (DOCS / "commands.md").read_text()
     visible = [name for name, command in COMMANDS.commands.items() if not command.hidden]
@@ -86,8 +96,10 @@ def test_the_manual_builds_without_a_warning_and_loads_nothing(tmp_path: Path) -
     build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
     done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "### skipstone run" not in (tmp_path / "commands.html").read_text()
-    assert 'id="skipstone-run"' in (tmp_path / "commands.html").read_text()
+    reference = (tmp_path / "commands.html").read_text()
+    assert 'id="skipstone-run"' in reference
+    assert "--fit-memories" in reference
+    assert 'id="skipstone-calibrate"' not in reference
     for page in tmp_path.rglob("*.html"):
         loaded = re.findall(r"<(?:script|img|iframe)[^>]*\bsrc=\"?(https?:[^\"> ]*)", page.read_text())
         loaded += re.findall(r"<link[^>]*\bhref=\"?(https?:[^\"> ]*)", page.read_text())
