@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from skipstone.hw.design import Design
 from skipstone.mapper.energy.energy import memory_source
-from skipstone.mapper.energy.ports import memories
+from skipstone.mapper.energy.ports import chip_memories
 from skipstone.mapper.results.network import AreaTerm
 from skipstone.mapper.technology.technology import Technology
 
@@ -30,7 +30,7 @@ def area_terms(design: Design, technology: Technology) -> tuple[AreaTerm, ...]:
         )
         for component in gateware.components(design)
     ]
-    for memory in memories(design):
+    for memory in chip_memories(design):
         sram = technology.sram(memory.words, memory.bits)
         terms.append(AreaTerm(memory.name, memory.count, sram.area_um2, sram.leakage_mw * 1e6, memory_source(memory)))
     own_components = technology.own_components

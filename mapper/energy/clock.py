@@ -12,7 +12,7 @@ from math import floor
 
 from skipstone.errors import TechnologyError
 from skipstone.hw.design import Design
-from skipstone.mapper.energy.ports import memories
+from skipstone.mapper.energy.ports import chip_memories
 from skipstone.mapper.technology.technology import Technology
 
 
@@ -40,7 +40,7 @@ def timing(design: Design, technology: Technology) -> Timing:
     """Of ``design`` at the technology's node: typical cells before placement, as synthesis estimates them."""
     logic_ns = technology.gateware.min_period_ns(design) * technology.logic.delay
     memory_ns, memory = max(
-        (technology.sram(memory.words, memory.bits).access_ns, memory.name) for memory in memories(design)
+        (technology.sram(memory.words, memory.bits).access_ns, memory.name) for memory in chip_memories(design)
     )
     return Timing(logic_ns, memory_ns, memory)
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from skipstone.errors import TechnologyError
 from skipstone.hw.design import Design
 from skipstone.mapper.counters import COUNTERS, Actions
-from skipstone.mapper.energy.ports import Memory, memories
+from skipstone.mapper.energy.ports import ChipMemory, chip_memories
 from skipstone.mapper.results.network import EnergyTerm
 from skipstone.mapper.technology.technology import Technology
 
@@ -167,7 +167,7 @@ def _logic_rates(design: Design, technology: Technology) -> list[Rate]:
 def _memory_rates(design: Design, technology: Technology) -> list[Rate]:
     """Reads and writes of every memory as its ports do them, and its leakage."""
     rates = []
-    sizes = {memory.name: memory for memory in memories(design)}
+    sizes = {memory.name: memory for memory in chip_memories(design)}
     for memory in sizes.values():
         rates += [
             Rate(MEMORY_PARTS[memory.name], memory.name, action, counter, per, pj, memory_source(memory))
@@ -191,7 +191,7 @@ def _memory_rates(design: Design, technology: Technology) -> list[Rate]:
     return rates
 
 
-def _accesses(memory: Memory, design: Design, technology: Technology) -> list[tuple[str, str, float, float]]:
+def _accesses(memory: ChipMemory, design: Design, technology: Technology) -> list[tuple[str, str, float, float]]:
     """Action, counter, times and pJ of each kind of access.
 
     - Windows: a read fetches one activation, as from a memory of the same capacity with one activation a word (the
@@ -237,7 +237,7 @@ def _off_chip_rates(technology: Technology) -> list[Rate]:
     ]
 
 
-def memory_source(memory: Memory) -> str:
+def memory_source(memory: ChipMemory) -> str:
     """The source's key of a memory's numbers."""
     return "memory" if memory.words >= SMALLEST_SRAM_WORDS else "register_file"
 

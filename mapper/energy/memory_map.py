@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from skipstone.mapper.energy.ports import memories
+from skipstone.mapper.energy.ports import chip_memories
 from skipstone.mapper.program import Placement, Program
 from skipstone.mapper.results.network import MemoryUse, TensorPlace
 
@@ -34,7 +34,7 @@ def memory_uses(program: Program) -> tuple[MemoryUse, ...]:
     }
     return tuple(
         MemoryUse(memory.name, memory.count, memory.words, memory.bits, used[memory.name])
-        for memory in memories(design)
+        for memory in chip_memories(design)
         if memory.name in used
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from skipstone.hw.design import Design
-from skipstone.mapper.energy.ports import memories
+from skipstone.mapper.energy.ports import chip_memories
 from skipstone.mapper.program import Program
 from skipstone.mapper.technology.technology import Technology
 
@@ -27,7 +27,7 @@ def loading(program: Program, design: Design, technology: Technology) -> Loading
     """Of the program: every word of every memory image once. Tables go to all lanes and codebooks to all rows at
     once."""
     images = program.memory_images()
-    sizes = {memory.name: memory for memory in memories(design)}
+    sizes = {memory.name: memory for memory in chip_memories(design)}
     bits, energy = 0, 0.0
     for image, words in images.items():
         name = "weights" if image.startswith("weights") else {"loads": "load_lists"}.get(image, image)

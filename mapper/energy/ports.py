@@ -9,7 +9,7 @@ from skipstone.hw.design import Design
 
 
 @dataclass(frozen=True)
-class Memory:
+class ChipMemory:
     """One kind of memory of a design: ``count`` copies of ``words`` words of ``bits`` bits. ``always_read``: read ports
     of each copy that have no enable, and so read a word in every cycle, needed or not."""
 
@@ -20,23 +20,23 @@ class Memory:
     always_read: int = 0
 
 
-def memories(design: Design) -> tuple[Memory, ...]:
+def chip_memories(design: Design) -> tuple[ChipMemory, ...]:
     """All memories of the gateware. Windows and accumulators are read without a clock: their outputs follow the
     address. All others have clocked ports; those of the weights, codebooks, activations (two), parameters, load lists
     and descriptors have no enable (``hw``: ``read_port(domain="sync")`` with ``en`` left at 1), those of the tables
     have one."""
     lookups = []
     if design.codebook_words:
-        lookups.append(Memory("codebooks", design.rows, design.codebook_words, design.weight_bits, 1))
+        lookups.append(ChipMemory("codebooks", design.rows, design.codebook_words, design.weight_bits, 1))
     if design.table_words:
-        lookups.append(Memory("tables", design.requantizer_lanes, design.table_words, design.activation_bits))
+        lookups.append(ChipMemory("tables", design.requantizer_lanes, design.table_words, design.activation_bits))
     return (
-        Memory("windows", design.pes, design.windows * design.slots, design.activation_word_bits),
-        Memory("accumulators", design.pes, 2 * design.bank_depth, design.accumulator_bits),
-        Memory("weights", design.rows, design.weight_entries, design.weight_entry.width, 1),
-        Memory("activations", 1, design.activation_words, design.activation_word_bits, 2),
-        Memory("parameters", 1, design.parameter_words, design.parameter.width * design.requantizer_lanes, 1),
-        Memory("load_lists", 1, design.load_entries, design.load_entry.width, 1),
-        Memory("descriptors", 1, design.layers, design.descriptor.width, 1),
+        ChipMemory("windows", design.pes, design.windows * design.slots, design.activation_word_bits),
+        ChipMemory("accumulators", design.pes, 2 * design.bank_depth, design.accumulator_bits),
+        ChipMemory("weights", design.rows, design.weight_entries, design.weight_entry.width, 1),
+        ChipMemory("activations", 1, design.activation_words, design.activation_word_bits, 2),
+        ChipMemory("parameters", 1, design.parameter_words, design.parameter.width * design.requantizer_lanes, 1),
+        ChipMemory("load_lists", 1, design.load_entries, design.load_entry.width, 1),
+        ChipMemory("descriptors", 1, design.layers, design.descriptor.width, 1),
         *lookups,
     )

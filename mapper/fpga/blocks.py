@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from skipstone.hw.design import FREE_TILES_BITS, Design
 from skipstone.hw.fields import width_of
 from skipstone.hw.numbers import MAX_SHIFT, MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS, SHIFT_BITS
-from skipstone.mapper.fpga.memories import Memory, mapped, memories
+from skipstone.mapper.fpga.memories import FpgaMemory, fpga_memories, mapped
 
 PASS_BITS = 16
 BLOCK_OF = {
@@ -25,7 +25,7 @@ BLOCK_OF = {
 
 
 @dataclass(frozen=True)
-class Block:
+class BlockSizes:
     """``count`` equal blocks, each with ``flip_flops`` registers of its own and logic of the sizes ``logic`` (name
     to bits)."""
 
@@ -35,7 +35,7 @@ class Block:
     logic: dict[str, float]
 
 
-def memory_flip_flops(memory: Memory, device: str) -> int:
+def memory_flip_flops(memory: FpgaMemory, device: str) -> int:
     """Registers that Yosys adds to one memory: its output where it is LUT RAM; the delayed write and the word read past
     it where it is block RAM; the memory itself where it is neither."""
     mapping = mapped(memory.words, memory.bits, memory.reads, memory.synchronous, memory.enables, device)
@@ -44,12 +44,12 @@ def memory_flip_flops(memory: Memory, device: str) -> int:
     return mapping.flip_flops + (memory.bits * memory.reads if memory.synchronous else 0)
 
 
-def delayed_bits(memory: Memory) -> int:
+def delayed_bits(memory: FpgaMemory) -> int:
     """A write that is delayed by a cycle: address, word and enables."""
     return width_of(memory.words) + memory.bits + memory.enables
 
 
-def memory_logic(memory: Memory, device: str) -> dict[str, float]:
+def memory_logic(memory: FpgaMemory, device: str) -> dict[str, float]:
     """Sizes of the logic around one memory: words chosen between RAMs or registers, words read past a delayed
     write, addresses compared."""
     mapping = mapped(memory.words, memory.bits, memory.reads, memory.synchronous, memory.enables, device)
@@ -60,16 +60,16 @@ def memory_logic(memory: Memory, device: str) -> dict[str, float]:
     return logic
 
 
-def blocks(design: Design, device: str) -> Iterator[Block]:
+def blocks(design: Design, device: str) -> Iterator[BlockSizes]:
     """Every kind of block of the array, memories' logic and registers included."""
-    memories_by_name = {memory.name: memory for memory in memories(design)}
+    memories_by_name = {memory.name: memory for memory in fpga_memories(design)}
     for name, count, flip_flops, logic in _blocks(design):
         for memory_name, memory in memories_by_name.items():
             if BLOCK_OF[memory_name] == name:
                 flip_flops += memory_flip_flops(memory, device)
                 for size, bits in memory_logic(memory, device).items():
                     logic[size] = logic.get(size, 0) + bits
-        yield Block(name, count, flip_flops, logic)
+        yield BlockSizes(name, count, flip_flops, logic)
 
 
 def _blocks(design: Design) -> Iterator[tuple[str, int, int, dict[str, float]]]:
@@ -188,7 +188,7 @@ def shared_flip_flops(design: Design, device: str) -> int:
     )
     saved = sum(field.width for field in design.descriptor.fields if field.name in unread)
     delayed: list[tuple[int, int, int]] = []
-    for memory in memories(design):
+    for memory in fpga_memories(design):
         mapping = mapped(memory.words, memory.bits, memory.reads, memory.synchronous, memory.enables, device)
         if mapping.read_first and memory.name != "activations":
             delayed.append((memory.count, 2 * memory.bits, width_of(memory.words)))

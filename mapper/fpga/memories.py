@@ -1,7 +1,7 @@
 """How Yosys maps one memory of the gateware to block RAMs, to LUT RAMs or to flip-flops.
 
 ``mapped`` follows the costs that Yosys' pass ``memory_libmap`` minimizes, with the sizes and costs of its library
-files, so that counts of block RAMs come out as Yosys reports them. ``memories`` lists the memories of a design, each
+files, so that counts of block RAMs come out as Yosys reports them. ``fpga_memories`` lists the memories of a design, each
 with its ports.
 """
 
@@ -15,7 +15,7 @@ from skipstone.hw.design import Design
 
 
 @dataclass(frozen=True)
-class Memory:
+class FpgaMemory:
     """``count`` equal memories of ``words`` words of ``bits``, each with one write port and ``reads`` read ports;
     ``enables`` parts of a word are written each by itself. ``synchronous``: what is read comes a cycle later."""
 
@@ -79,21 +79,21 @@ MULTIPLEXER, DECODER, EMULATION = 0.5, 0.5, 2
 """Costs of what logic has to add, as in memory_libmap.cc."""
 
 
-def memories(design: Design) -> Iterator[Memory]:
+def fpga_memories(design: Design) -> Iterator[FpgaMemory]:
     """Every memory of the array, as the gateware declares it."""
     d = design
-    yield Memory("window", d.pes, d.windows * d.slots, d.activation_word_bits, 1, False)
-    yield Memory("accumulators", d.pes, 2 * d.bank_depth, d.accumulator_bits, 1 + d.accumulators_per_step, False)
-    yield Memory("weights", d.rows, d.weight_entries, d.weight_entry.width, 1, True)
-    yield Memory("loads", 1, d.load_entries, d.load_entry.width, 1, True)
-    yield Memory("parameters", 1, d.parameter_words, d.parameter.width * d.requantizer_lanes, 1, True)
-    yield Memory("descriptors", 1, d.layers, d.descriptor.width, 1, True)
+    yield FpgaMemory("window", d.pes, d.windows * d.slots, d.activation_word_bits, 1, False)
+    yield FpgaMemory("accumulators", d.pes, 2 * d.bank_depth, d.accumulator_bits, 1 + d.accumulators_per_step, False)
+    yield FpgaMemory("weights", d.rows, d.weight_entries, d.weight_entry.width, 1, True)
+    yield FpgaMemory("loads", 1, d.load_entries, d.load_entry.width, 1, True)
+    yield FpgaMemory("parameters", 1, d.parameter_words, d.parameter.width * d.requantizer_lanes, 1, True)
+    yield FpgaMemory("descriptors", 1, d.layers, d.descriptor.width, 1, True)
     blocks = d.load_width // d.requantizer_lanes
-    yield Memory("activations", 1, d.activation_words, d.activation_word_bits, 2, True, blocks)
+    yield FpgaMemory("activations", 1, d.activation_words, d.activation_word_bits, 2, True, blocks)
     if d.table_words:
-        yield Memory("tables", d.requantizer_lanes, d.table_words, d.activation_bits, 1, True)
+        yield FpgaMemory("tables", d.requantizer_lanes, d.table_words, d.activation_bits, 1, True)
     if d.codebook_words:
-        yield Memory("codebooks", d.rows, d.codebook_words, d.products.operand_bits, 1, True)
+        yield FpgaMemory("codebooks", d.rows, d.codebook_words, d.products.operand_bits, 1, True)
 
 
 @lru_cache(maxsize=4096)

@@ -21,8 +21,8 @@ from typing import Any
 from skipstone.errors import TechnologyError
 from skipstone.hw.design import Design
 from skipstone.hw.numbers import MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS
-from skipstone.mapper.fpga.blocks import Block, blocks, shared_flip_flops
-from skipstone.mapper.fpga.memories import KINDS, mapped, memories
+from skipstone.mapper.fpga.blocks import BlockSizes, blocks, shared_flip_flops
+from skipstone.mapper.fpga.memories import KINDS, fpga_memories, mapped
 
 RESOURCES = ("dsps", "block_rams", "luts", "flip_flops")
 DSP_BITS = 18
@@ -105,7 +105,7 @@ def with_coefficients(
     """``resources`` by other coefficients than the carried ones: ``luts_per_bit`` by size of logic, and
     ``kept_in_whole``, the part of a block's look-up tables that is left when Yosys optimizes across blocks."""
     block_rams, luts = 0, 0.0
-    for memory in memories(design):
+    for memory in fpga_memories(design):
         mapping = mapped(memory.words, memory.bits, memory.reads, memory.synchronous, memory.enables, device)
         block_rams += memory.count * mapping.block_rams
         luts += memory.count * mapping.luts
@@ -122,7 +122,7 @@ def block_luts(design: Design, device: str, luts_per_bit: Mapping[str, float]) -
         yield block.name, _luts(block, luts_per_bit)
 
 
-def _luts(block: Block, luts_per_bit: Mapping[str, float]) -> float:
+def _luts(block: BlockSizes, luts_per_bit: Mapping[str, float]) -> float:
     return block.count * sum(luts_per_bit[name] * bits for name, bits in block.logic.items())
 
 

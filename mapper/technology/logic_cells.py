@@ -153,15 +153,15 @@ class Gateware:
 
 @lru_cache(maxsize=65536)
 def _value(gateware: Gateware, name: str, quantity: str, design: Design) -> float:
-    return evaluate(gateware.parts[name][quantity], design)
+    return evaluate_features(gateware.parts[name][quantity], design)
 
 
 @lru_cache(maxsize=65536)
 def _action(gateware: Gateware, name: str, action: str, design: Design) -> float:
-    return evaluate(gateware.parts[name]["actions"][action]["pj"], design)
+    return evaluate_features(gateware.parts[name]["actions"][action]["pj"], design)
 
 
-def evaluate(coefficients: Mapping[str, float], design: Design) -> float:
+def evaluate_features(coefficients: Mapping[str, float], design: Design) -> float:
     """Sum of coefficient times feature."""
     return sum(value * FEATURES[feature](design) for feature, value in coefficients.items())
 

@@ -15,7 +15,7 @@ from skipstone.models.quantization.network import QuantizedTensor
 from skipstone.models.quantization.reference import quantize_tensor
 
 
-def evaluate(function: Function, x: NDArray[np.float32]) -> NDArray[np.float32]:
+def evaluate_function(function: Function, x: NDArray[np.float32]) -> NDArray[np.float32]:
     """``function`` of every element of ``x``, by ONNX Runtime."""
     constants: list[onnx.TensorProto] = []
 
@@ -36,7 +36,7 @@ def lookup_table(
     """For every integer of ``before``, the lowest first, the integer of ``after`` within ``low`` to ``high``."""
     limit = 1 << (before.bits - 1)
     x = (np.arange(-limit, limit) - before.zero_point).astype(np.float32) * np.float32(before.scale)
-    y = evaluate(function, x)
+    y = evaluate_function(function, x)
     if np.isnan(y).any():
         raise SkipstoneError(
             f"layer '{layer}': {function} is not a number at {x[np.isnan(y)][0]:g}, which its input can be"

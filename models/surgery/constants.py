@@ -27,7 +27,7 @@ from skipstone.models.graph.layers import (
     Product,
     Softmax,
 )
-from skipstone.models.quantization.tables import evaluate
+from skipstone.models.quantization.tables import evaluate_function
 
 Mask = NDArray[np.bool_]
 Values = NDArray[np.float64]
@@ -145,7 +145,7 @@ def _through(graph: Graph, layer: Layer, inputs: list[tuple[Mask, Values]]) -> t
         case Concat():
             return np.concatenate([each[0] for each in inputs]), np.concatenate([each[1] for each in inputs]), never
         case Pointwise() if fixed.any():
-            return fixed, evaluate(layer.function, value.astype(np.float32)).astype(np.float64), never
+            return fixed, evaluate_function(layer.function, value.astype(np.float32)).astype(np.float64), never
         case Softmax():
             return never, value, never
         case _:

@@ -28,7 +28,7 @@ def build_resnet8(channels: int = 1, classes: int = 10) -> Any:
     from torch import nn
     from torch.nn import functional
 
-    class Block(nn.Module):
+    class ResidualBlock(nn.Module):
         def __init__(self, inputs: int, outputs: int, stride: int) -> None:
             super().__init__()
             self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
@@ -46,7 +46,7 @@ def build_resnet8(channels: int = 1, classes: int = 10) -> Any:
             super().__init__()
             self.stem = nn.Conv2d(channels, 16, 3, 1, 1, bias=False)
             self.bn = nn.BatchNorm2d(16)
-            self.blocks = nn.Sequential(Block(16, 16, 1), Block(16, 32, 2), Block(32, 64, 2))
+            self.blocks = nn.Sequential(ResidualBlock(16, 16, 1), ResidualBlock(16, 32, 2), ResidualBlock(32, 64, 2))
             self.classifier = nn.Linear(64, classes)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:

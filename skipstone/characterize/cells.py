@@ -27,7 +27,7 @@ from skipstone.characterize.synthesis import PERIOD_PS, yosys
 from skipstone.characterize.timing import cached_paths
 from skipstone.errors import SkipstoneError
 from skipstone.hw.design import Design
-from skipstone.mapper.technology.logic_cells import COMPONENTS, evaluate
+from skipstone.mapper.technology.logic_cells import COMPONENTS, evaluate_features
 
 Progress = Callable[[str], None]
 QUICK = ("tiny", "weights4")
@@ -212,7 +212,7 @@ def modelled_pj(
     were no data."""
     total = 0.0
     for action in components[name]["actions"].values():
-        counter, pj = action["counter"], evaluate(action["pj"], design)
+        counter, pj = action["counter"], evaluate_features(action["pj"], design)
         if share is not None and counter == "activation_bits":
             counter, pj = "useful_macs", pj * share * design.activation_bits
         total += actions[counter] * pj
@@ -228,7 +228,7 @@ def held_out(run: Run, components: Mapping[str, Any], share: float, made: Mappin
     stand_in = sum(modelled_pj(name, measured.actions, components, design, share) for name in PE_ARRAY)
     counts = component_counts(design)
     model_clock = sum(
-        evaluate(components[name]["clock_pj"], design) * counts[name] * measured.cycles for name in PE_ARRAY
+        evaluate_features(components[name]["clock_pj"], design) * counts[name] * measured.cycles for name in PE_ARRAY
     )
     return {
         "layer": measured.crop,
@@ -265,7 +265,7 @@ def layers_left_out(
             coefficients, _ = fit_actions(name, seen)
             for index, (_, design, actions, _) in enumerate(layer_samples):
                 modelled[index] += sum(
-                    actions[ACTIONS[name][action][0]] * evaluate(values, design)
+                    actions[ACTIONS[name][action][0]] * evaluate_features(values, design)
                     for action, values in coefficients.items()
                 )
         gates = [sum(pj.values()) for *_, pj in layer_samples]

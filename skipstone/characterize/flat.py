@@ -11,12 +11,12 @@ from typing import Any
 
 from skipstone.characterize.liberty import Library
 from skipstone.characterize.power import BlockPower
-from skipstone.characterize.synthesis import Bit, Block
+from skipstone.characterize.synthesis import Bit, SynthesizedBlock
 from skipstone.errors import SkipstoneError
 
 
 @dataclass(frozen=True)
-class Memory:
+class FlatMemory:
     """``memory`` of the block instance ``path`` (empty: the top), called ``name`` in the flat netlist."""
 
     path: str
@@ -43,7 +43,7 @@ class FlatNetlist:
     ``ports`` the nets of the top's ports."""
 
     cells: list[FlatCell]
-    memories: list[Memory]
+    memories: list[FlatMemory]
     nets: dict[tuple[str, str], dict[Bit, str]]
     ports: dict[str, list[str]]
 
@@ -101,7 +101,7 @@ class _Nets:
         return self.constants.get(root, f"n{root}")
 
 
-def flatten(blocks: Mapping[str, Block], library: Library, top: str = "glue") -> FlatNetlist:
+def flatten(blocks: Mapping[str, SynthesizedBlock], library: Library, top: str = "glue") -> FlatNetlist:
     """The instance of ``top`` with everything that it instantiates."""
     kinds = {block.module: name for name, block in blocks.items()}
     nets = _Nets()
@@ -146,7 +146,7 @@ def flatten(blocks: Mapping[str, Block], library: Library, top: str = "glue") ->
             for block, instance, kind, pins in cells
         ],
         [
-            Memory(
+            FlatMemory(
                 path,
                 memory,
                 f"memory{number}",
@@ -161,7 +161,7 @@ def flatten(blocks: Mapping[str, Block], library: Library, top: str = "glue") ->
     )
 
 
-def _memory(memory: Memory) -> list[str]:
+def _memory(memory: FlatMemory) -> list[str]:
     """A ``$mem_v2`` in Verilog; SkipstoneError where it has what our gateware does not use."""
     p, c = memory.parameters, memory.connections
     width, address = p["WIDTH"], p["ABITS"]

@@ -44,10 +44,10 @@ def characterize_fpga(work: Path, progress: Callable[[str], None], device: str =
     by_blocks = list(_synthesized(TRAINING_SEED, BLOCKS, device, "blocks", work, progress))
     flat = list(_synthesized(TRAINING_SEED, FLAT, device, "flat", work, progress))
     judged = list(_synthesized(HOLD_OUT_SEED, HOLD_OUT, device, "flat", work, progress))
-    return fitted(device, by_blocks, flat, judged)
+    return fit_resource_model(device, by_blocks, flat, judged)
 
 
-def fitted(
+def fit_resource_model(
     device: str,
     by_blocks: list[tuple[Design, Modules]],
     flat: list[tuple[Design, Modules]],

@@ -16,7 +16,7 @@ from skipstone.characterize import simulation
 from skipstone.characterize.crops import Crop, cropped
 from skipstone.characterize.liberty import Library
 from skipstone.characterize.power import BlockPower, block_power, energy_pj
-from skipstone.characterize.synthesis import Block, synthesize
+from skipstone.characterize.synthesis import SynthesizedBlock, synthesize
 from skipstone.errors import SkipstoneError
 from skipstone.files import write_json
 from skipstone.hw.design import Design
@@ -52,7 +52,7 @@ class Synthesized:
     """A design in cells."""
 
     design: Design
-    blocks: Mapping[str, Block]
+    blocks: Mapping[str, SynthesizedBlock]
     powers: Mapping[str, BlockPower]
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from skipstone.characterize.liberty import Cell, Library
-from skipstone.characterize.synthesis import Block
+from skipstone.characterize.synthesis import SynthesizedBlock
 
 SLEW_NS = 0.1
 """Transition time at which tables are read."""
@@ -52,7 +52,7 @@ def wire_pf(library: Library, fanout: int, pins_pf: float) -> float:
     return pins_pf if length is None else length * WIRE_PF_PER_UM
 
 
-def block_power(block: Block, library: Library) -> BlockPower:
+def block_power(block: SynthesizedBlock, library: Library) -> BlockPower:
     """Costs of one block alone. What it instantiates (other blocks, memories) loads its nets with the smallest input
     pin of the library for each pin and is not counted otherwise."""
     smallest = smallest_input_pf(library)

@@ -22,7 +22,7 @@ from skipstone.characterize.flat import FlatNetlist, flatten
 from skipstone.characterize.gate_models import cell_models
 from skipstone.characterize.liberty import Library
 from skipstone.characterize.power import BlockPower
-from skipstone.characterize.synthesis import Block
+from skipstone.characterize.synthesis import SynthesizedBlock
 from skipstone.errors import SkipstoneError
 from skipstone.hw.design import Design
 from skipstone.mapper.lowering.tensor_words import pack_words, write_words
@@ -125,7 +125,7 @@ def _image(path: str, memory: str) -> str:
 
 def run(
     design: Design,
-    blocks: Mapping[str, Block],
+    blocks: Mapping[str, SynthesizedBlock],
     powers: Mapping[str, BlockPower],
     library: Library,
     program: Program,

@@ -56,7 +56,7 @@ _MODULE = re.compile(r"^module (\\?\S+?)\s*\(", re.MULTILINE)
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class SynthesizedBlock:
     """One synthesized block. ``module`` is its name, ``ports`` are (direction, bits) by name, ``cells`` those of the library
     and other blocks, (type, connections) by instance, ``memories`` Yosys' ``$mem_v2``, (parameters, connections) by name. A
     bit is a number within the block, or the text of a constant."""
@@ -115,7 +115,9 @@ def _renamed(text: str, name: str, new: str) -> str:
     return text.replace(f"\\{name} ", f"\\{new} ")
 
 
-def synthesize(design: Design, liberty: Path, cache: Path, only: tuple[str, ...] | None = None) -> dict[str, Block]:
+def synthesize(
+    design: Design, liberty: Path, cache: Path, only: tuple[str, ...] | None = None
+) -> dict[str, SynthesizedBlock]:
     """Every block of ``design`` (or those of ``only``), from ``cache`` where it was synthesized before; two at a time."""
     sources = block_sources(design)
     library = hashlib.sha256(liberty.read_bytes()).hexdigest()
@@ -128,7 +130,7 @@ def synthesize(design: Design, liberty: Path, cache: Path, only: tuple[str, ...]
 
 def _block(
     name: str, sources: dict[str, tuple[str, str, tuple[str, ...]]], liberty: Path, library: str, cache: Path
-) -> Block:
+) -> SynthesizedBlock:
     module, text, children = sources[name]
     boxes = "".join(_interface(sources[child][1], sources[child][0]) for child in children)
     digest = hashlib.sha256("\n".join([SCRIPT, LEFT_OUT, str(PERIOD_PS), library, text, boxes]).encode()).hexdigest()[
@@ -140,7 +142,7 @@ def _block(
     if not kept.exists():
         made = run_yosys(text, boxes, module, liberty)
         write_json(kept, made, indent=None)
-    return Block(name, module, **json.loads(kept.read_text()))
+    return SynthesizedBlock(name, module, **json.loads(kept.read_text()))
 
 
 def _interface(text: str, module: str) -> str:
@@ -194,7 +196,7 @@ def without_cells(text: str, pattern: str) -> str:
 
 
 def slim(netlist: dict[str, Any]) -> dict[str, Any]:
-    """What ``Block`` keeps of a module of Yosys' JSON."""
+    """What ``SynthesizedBlock`` keeps of a module of Yosys' JSON."""
     cells = netlist["cells"].items()
     return {
         "ports": {name: (port["direction"], port["bits"]) for name, port in netlist["ports"].items()},

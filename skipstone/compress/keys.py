@@ -20,7 +20,7 @@ Granularity = Literal["weight", "nm", "block", "kernel", "stripe", "shape", "inp
 Scope = Literal["layer", "network"]
 Names = Annotated[tuple[str, ...], Field(strict=False)]
 """A list in TOML is a tuple here; what is in it keeps to its type."""
-Block = Annotated[tuple[Count, Count], Field(strict=False)]
+BlockShape = Annotated[tuple[Count, Count], Field(strict=False)]
 Code = Literal["linear", "power_of_two", "additive_power_of_two", "ternary", "binary", "codebook"]
 
 
@@ -51,7 +51,7 @@ class Masked(Keys):
     granularity: Granularity = "weight"
     amount: Share = 0.0
     pattern: str = ""
-    block: Block = (4, 1)
+    block: BlockShape = (4, 1)
     criterion: Criterion = "l1"
     scope: Literal["layer", "network", "output"] = "layer"
     amounts: dict[str, Share] = Field(default_factory=dict)

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from skipstone.compress.keys import (
     Bits,
-    Block,
+    BlockShape,
     Code,
     Count,
     Criterion,
@@ -120,7 +120,7 @@ class FineTune(Training):
     regularizer: Literal["none", "l1", "group_lasso", "batch_norm_scale"] = "none"
     strength: Annotated[float, Field(ge=0)] = 1e-5
     granularity: Granularity = "weight"
-    block: Block = (4, 1)
+    block: BlockShape = (4, 1)
 
     @model_validator(mode="after")
     def _grouped(self) -> FineTune:

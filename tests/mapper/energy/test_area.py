@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from skipstone.hw.design import Design
 from skipstone.mapper.energy.area import area_terms, area_um2
-from skipstone.mapper.energy.ports import memories
+from skipstone.mapper.energy.ports import chip_memories
 from skipstone.mapper.technology.logic_cells import load_gateware
 from skipstone.mapper.technology.technology import load_technology
 from tests.mapper.energy.test_energy import DESIGN, designs, technology_of
@@ -36,7 +36,7 @@ def test_by_hand() -> None:
 def test_every_memory_and_every_component_once() -> None:
     names = [term.component for term in area_terms(DESIGN, TECHNOLOGY)]
     assert len(names) == len(set(names))
-    assert set(names) == {m.name for m in memories(DESIGN)} | {c.name for c in GATEWARE.components(DESIGN)}
+    assert set(names) == {m.name for m in chip_memories(DESIGN)} | {c.name for c in GATEWARE.components(DESIGN)}
 
 
 @settings(max_examples=15, deadline=None)
@@ -52,7 +52,7 @@ def test_terms_add_up(design: Design, node_nm: int) -> None:
 @given(designs, st.sampled_from(("rows", "cols", "windows", "activation_words", "weight_entries", "layers")))
 def test_more_of_anything_is_never_smaller(design: Design, grown: str) -> None:
     """Memories; what logic takes is measured."""
-    names = {memory.name for memory in memories(design)}
+    names = {memory.name for memory in chip_memories(design)}
 
     def memory_area(candidate: Design) -> float:
         return sum(term.area_um2 for term in area_terms(candidate, TECHNOLOGY) if term.component in names)

@@ -7,7 +7,7 @@ import pytest
 from skipstone.errors import TechnologyError
 from skipstone.hw.design import built_in_designs
 from skipstone.mapper.energy.clock import Timing, clocked, timing
-from skipstone.mapper.energy.ports import memories
+from skipstone.mapper.energy.ports import chip_memories
 from skipstone.mapper.technology.logic_cells import load_gateware
 from skipstone.mapper.technology.technology import load_technology
 from tests.mapper.energy.test_energy import DESIGN
@@ -19,7 +19,7 @@ def test_by_hand() -> None:
     technology = load_technology(45)
     estimate = timing(DESIGN, technology)
     assert estimate.logic_ns == pytest.approx(load_gateware().min_period_ns(DESIGN) * technology.logic.delay)
-    assert estimate.memory_ns == max(technology.sram(m.words, m.bits).access_ns for m in memories(DESIGN))
+    assert estimate.memory_ns == max(technology.sram(m.words, m.bits).access_ns for m in chip_memories(DESIGN))
     assert Timing(3.0, 2.0, "weights").fmax_mhz == 200
 
 

@@ -15,7 +15,7 @@ from skipstone.errors import TechnologyError
 from skipstone.hw.design import Design, built_in_designs
 from skipstone.mapper.counters import COUNTERS, Actions
 from skipstone.mapper.energy.energy import PARTS, energy_by_part, energy_sources, layer_terms, network_energy, rates
-from skipstone.mapper.energy.ports import memories
+from skipstone.mapper.energy.ports import chip_memories
 from skipstone.mapper.technology.logic_cells import load_gateware
 from skipstone.mapper.technology.technology import Technology, load_technology
 
@@ -97,7 +97,7 @@ def test_the_clock_runs_in_every_component_and_cycle() -> None:
 def test_leakage_by_hand() -> None:
     """1 mW for 1 us is 1 nJ: f MHz take f cycles for that."""
     technology = TECHNOLOGY.with_frequency(200.0)
-    milliwatts = sum(m.count * technology.sram(m.words, m.bits).leakage_mw for m in memories(DESIGN))
+    milliwatts = sum(m.count * technology.sram(m.words, m.bits).leakage_mw for m in chip_memories(DESIGN))
     logic = sum(
         component.count * GATEWARE.leakage_nw(component.name, DESIGN) for component in GATEWARE.components(DESIGN)
     )
@@ -184,7 +184,7 @@ def test_more_bits_and_words_never_cost_less(design: Design, actions: Actions, g
     more = design.replace(**{grown: getattr(design, grown) + 1})
 
     def memory_energy(candidate: Design) -> float:
-        names = {memory.name for memory in memories(candidate)}
+        names = {memory.name for memory in chip_memories(candidate)}
         terms = layer_terms(actions, candidate, TECHNOLOGY)
         return sum(term.energy_pj for term in terms if term.component in names and term.part != "leakage")
 

@@ -8,7 +8,7 @@ import pytest
 
 from skipstone.hw.design import load_design
 from skipstone.mapper.energy.offchip import loading
-from skipstone.mapper.energy.ports import memories
+from skipstone.mapper.energy.ports import chip_memories
 from skipstone.mapper.energy.traffic import traffic
 from skipstone.mapper.lowering.compile import compile_network
 from skipstone.mapper.technology.technology import load_technology
@@ -35,7 +35,7 @@ def test_input_and_outputs_once() -> None:
 def test_the_program_once() -> None:
     """Every word of every list at its width, written once, and its bits read from DRAM."""
     loaded = loading(PROGRAM, DESIGN, TECHNOLOGY)
-    width = {memory.name: memory.bits for memory in memories(DESIGN)}
+    width = {memory.name: memory.bits for memory in chip_memories(DESIGN)}
     words = {
         "weights": sum(len(row) for layer in PROGRAM.layers for row in layer.weights),
         "load_lists": sum(len(layer.loads) for layer in PROGRAM.layers),
@@ -43,7 +43,7 @@ def test_the_program_once() -> None:
         "descriptors": len(PROGRAM.layers),
     }
     assert loaded.bits == sum(count * width[name] for name, count in words.items())
-    size = {memory.name: TECHNOLOGY.sram(memory.words, memory.bits) for memory in memories(DESIGN)}
+    size = {memory.name: TECHNOLOGY.sram(memory.words, memory.bits) for memory in chip_memories(DESIGN)}
     written = sum(count * size[name].write_pj for name, count in words.items())
     assert loaded.energy_pj == pytest.approx(written + loaded.bits * TECHNOLOGY.dram.read_pj_per_bit)
 
@@ -55,7 +55,7 @@ def test_codebooks_go_to_all_rows() -> None:
     )
     program = compile_network(residual(), design)
     with_codebook = replace(program, codebooks=((1,) * 128,))
-    size = {memory.name: memory for memory in memories(design)}["codebooks"]
+    size = {memory.name: memory for memory in chip_memories(design)}["codebooks"]
     assert size.count == design.rows == 4
     more, less = (loading(each, design, TECHNOLOGY) for each in (with_codebook, replace(program, codebooks=())))
     assert more.bits - less.bits == 128 * size.bits

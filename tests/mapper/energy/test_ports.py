@@ -13,7 +13,7 @@ from skipstone.hw.array import ROW_MODULE, SkipstoneArray
 from skipstone.hw.design import Design
 from skipstone.hw.row import PE_MODULE
 from skipstone.hw.shared import SharedModules
-from skipstone.mapper.energy.ports import Memory, memories
+from skipstone.mapper.energy.ports import ChipMemory, chip_memories
 from tests.mapper.energy.test_energy import DESIGN
 
 NAMES = {"window": "windows", "lists": "load_lists"}
@@ -21,7 +21,7 @@ NAMES = {"window": "windows", "lists": "load_lists"}
 
 
 def test_sizes_by_hand() -> None:
-    assert {m.name: (m.count, m.words) for m in memories(DESIGN)} == {
+    assert {m.name: (m.count, m.words) for m in chip_memories(DESIGN)} == {
         "windows": (16, 27),
         "accumulators": (16, 16),
         "weights": (4, 16384),
@@ -32,15 +32,15 @@ def test_sizes_by_hand() -> None:
         "tables": (2, 768),
     }
     looked_up = DESIGN.replace(multiplier="codebook", codebooks=5, tables=0)
-    assert {m.name: (m.count, m.words, m.bits) for m in memories(looked_up)}["codebooks"] == (4, 80, 8)
-    assert "tables" not in {m.name for m in memories(looked_up)}
+    assert {m.name: (m.count, m.words, m.bits) for m in chip_memories(looked_up)}["codebooks"] == (4, 80, 8)
+    assert "tables" not in {m.name for m in chip_memories(looked_up)}
 
 
-def gateware_memories(design: Design) -> set[Memory]:
+def gateware_memories(design: Design) -> set[ChipMemory]:
     """The memories of the elaborated gateware: words, bits, and the clocked read ports whose enable is tied to 1."""
     parts = [(1, SkipstoneArray(design))]
     instances = {ROW_MODULE: design.rows, PE_MODULE: design.pes}
-    counts: Counter[Memory] = Counter()
+    counts: Counter[ChipMemory] = Counter()
     while parts:
         count, component = parts.pop()
         shared = SharedModules()
@@ -57,7 +57,7 @@ def gateware_memories(design: Design) -> set[Memory]:
             always = reads.count((f'"\\\\{name}"', "1'1"))
             # Equal memories of one module, as the tables of all lanes, share their reads.
             always //= len(re.findall(rf"^  memory .* \\{name}$", text, re.MULTILINE))
-            counts[Memory(NAMES.get(name, name), 0, int(words), int(bits), always)] += count
+            counts[ChipMemory(NAMES.get(name, name), 0, int(words), int(bits), always)] += count
         parts += [(instances[name], part) for name, part in shared.components.items()]
     return {replace(memory, count=count) for memory, count in counts.items()}
 
@@ -68,4 +68,4 @@ def test_memories_are_those_of_the_gateware(multiplier: str, tables: int) -> Non
     """Counts, words, bits, and the read ports that read in every cycle: those of the tables alone have an enable."""
     small = {"activation_words": 64, "weight_entries": 32, "load_entries": 20, "parameter_words": 8, "layers": 3}
     design = DESIGN.replace(multiplier=multiplier, tables=tables, **small)
-    assert set(memories(design)) == gateware_memories(design)
+    assert set(chip_memories(design)) == gateware_memories(design)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from skipstone.errors import DesignError, TechnologyError
 from skipstone.hw.design import Design, load_design
 from skipstone.mapper.fpga.blocks import blocks
-from skipstone.mapper.fpga.memories import KINDS, mapped, memories
+from skipstone.mapper.fpga.memories import KINDS, fpga_memories, mapped
 from skipstone.mapper.fpga.resources import RESOURCES, devices, dsps, errors, hold_out, resources, source
 
 TINY = load_design("tiny")
@@ -103,7 +103,7 @@ def test_a_pe_registers_its_activation_and_its_product():
 
 
 def test_memories_have_the_bits_of_the_design():
-    bits = {memory.name: memory.count * memory.words * memory.bits for memory in memories(TINY)}
+    bits = {memory.name: memory.count * memory.words * memory.bits for memory in fpga_memories(TINY)}
     assert bits["activations"] == TINY.activation_words * 32
     assert bits["window"] == 16 * TINY.windows * TINY.window_depth * 8
     assert bits["accumulators"] == 16 * 2 * 8 * 24

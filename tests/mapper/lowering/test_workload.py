@@ -26,7 +26,7 @@ def fold_of(values: np.ndarray, fold: Fold) -> np.ndarray:
     return folded
 
 
-def evaluate(workload: Workload, x: np.ndarray) -> np.ndarray:
+def workload_sums(workload: Workload, x: np.ndarray) -> np.ndarray:
     """The accumulators of a workload for the folded input ``x``, by its definition: one product (or candidate) for each nonzero
     and output pixel; outside the image stands the padding value."""
     maximum = workload.layer.operation == "max"
@@ -104,7 +104,7 @@ def test_a_layer_as_it_is(drawn):
     network, x = drawn
     (conv,) = network.array_layers
     workload = lower(network, conv)
-    np.testing.assert_array_equal(evaluate(workload, x), reference_sums(conv, x))
+    np.testing.assert_array_equal(workload_sums(workload, x), reference_sums(conv, x))
     assert workload.size == network.size_of(conv)
     assert (workload.channels, workload.name) == (conv.weights.shape[0], "one")
 
@@ -120,7 +120,7 @@ def test_a_folded_layer_computes_the_same(drawn, data):
     target = tuple(data.draw(divisors(size)) for size in out)
     assume(all(can_fold(out[axis], _stride(network, conv)[axis], source[axis], target[axis]) for axis in (0, 1)))
     workload = lower(network, conv, source, target)
-    got = evaluate(workload, fold_of(x, source))
+    got = workload_sums(workload, fold_of(x, source))
     np.testing.assert_array_equal(got, fold_of(reference_sums(conv, x), target))
     assert workload.size == (out[0] // target[0], out[1] // target[1])
     assert len(workload.nonzeros.channel) == conv.nnz * target[0] * target[1]
@@ -186,7 +186,7 @@ def test_merged_layers_compute_what_each_computes(drawn):
     first, second = network.array_layers
     workload = merge(lower(network, first, source, target), lower(network, second, source, target))
     expected = np.concatenate([fold_of(reference_sums(conv, x), target) for conv in (first, second)])
-    np.testing.assert_array_equal(evaluate(workload, fold_of(x, source)), expected)
+    np.testing.assert_array_equal(workload_sums(workload, fold_of(x, source)), expected)
     assert workload.name == "a+b"
     spans = [(part.first, part.channels) for part in workload.parts]
     channels = [conv.weights.shape[0] * target[0] * target[1] for conv in (first, second)]

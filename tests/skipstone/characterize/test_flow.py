@@ -15,7 +15,7 @@ from skipstone.characterize.gate_models import cell_models
 from skipstone.characterize.liberty import read_liberty
 from skipstone.characterize.power import block_power, energy_pj
 from skipstone.characterize.simulation import count_toggles, execute
-from skipstone.characterize.synthesis import Block, modules_of, run_yosys, without_cells
+from skipstone.characterize.synthesis import SynthesizedBlock, modules_of, run_yosys, without_cells
 from skipstone.errors import SkipstoneError
 from skipstone.hw.export import to_verilog
 from tests.skipstone.characterize.cells import library, write_library
@@ -39,18 +39,18 @@ class Accumulator(wiring.Component):
 
 
 @pytest.fixture(scope="module")
-def block(tmp_path_factory: pytest.TempPathFactory) -> Block:
+def block(tmp_path_factory: pytest.TempPathFactory) -> SynthesizedBlock:
     path = write_library(tmp_path_factory.mktemp("liberty"))
-    return Block("unit", "unit", **run_yosys(to_verilog(Accumulator(), "unit"), "", "unit", path))
+    return SynthesizedBlock("unit", "unit", **run_yosys(to_verilog(Accumulator(), "unit"), "", "unit", path))
 
 
-def test_only_cells_of_the_library_are_left(block: Block) -> None:
+def test_only_cells_of_the_library_are_left(block: SynthesizedBlock) -> None:
     assert {kind for kind, _ in block.cells.values()} <= {"INV", "BUF", "NAND2", "NOR2", "DFF"}
     assert sum(kind == "DFF" for kind, _ in block.cells.values()) == 6
 
 
 @needs_icarus
-def test_the_gates_accumulate_and_every_transition_is_counted(block: Block, tmp_path: Path) -> None:
+def test_the_gates_accumulate_and_every_transition_is_counted(block: SynthesizedBlock, tmp_path: Path) -> None:
     cells = read_liberty(write_library(tmp_path))
     power = block_power(block, cells)
     flat = flatten({"unit": block}, cells, "unit")

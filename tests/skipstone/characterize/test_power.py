@@ -8,13 +8,13 @@ import pytest
 
 from skipstone.characterize.liberty import read_liberty
 from skipstone.characterize.power import CLOCK_FANOUT, block_power, clock_tree, energy_pj
-from skipstone.characterize.synthesis import Block
+from skipstone.characterize.synthesis import SynthesizedBlock
 from tests.skipstone.characterize.cells import write_library
 
 
-def chain() -> Block:
+def chain() -> SynthesizedBlock:
     """in (bit 2) -> INV -> bit 3 -> NAND2 with itself -> bit 4 -> DFF -> out (bit 5); clk is bit 6."""
-    return Block(
+    return SynthesizedBlock(
         "chain",
         "chain",
         {"in": ("input", [2]), "out": ("output", [5]), "clk": ("input", [6])},
