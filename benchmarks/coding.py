@@ -7,10 +7,8 @@ from benchmarks.document import Section, table
 from benchmarks.settings import Settings
 from skipstone.flow.prepare import CompressionOptions, prepare_network
 from skipstone.hw.design import load_design
+from skipstone.mapper.cost import cost
 from skipstone.mapper.lowering.coding import DELTA_BITS, entry_bits
-from skipstone.mapper.lowering.compile import compile_network
-from skipstone.mapper.lowering.memory_fit import with_memories_for
-from skipstone.mapper.timing.cycles import network_cycles
 
 PRUNINGS = ("none", "unstructured:0.5", "unstructured:0.8")
 NETWORK_DELTA_BITS = (4, 5, 6, 8)
@@ -36,11 +34,11 @@ def measure(settings: Settings) -> Section:
             ("absolute", design),
             *((f"delta {bits}", design.replace(index_coding="delta", delta_bits=bits)) for bits in NETWORK_DELTA_BITS),
         ):
-            program = compile_network(network, with_memories_for(network, coded))
+            mapped = cost(network, coded, memories="enlarged")
+            program = mapped.program
             bits = sum(layer.encoded_bits for layer in program.layers)
             nnz = sum(layer.nnz for layer in program.layers)
-            cycles = sum(layer.cycles for layer in network_cycles(program))
-            networks.append((pruning, name, coded.weight_entry.width, f"{bits / nnz:.1f}", bits, cycles))
+            networks.append((pruning, name, coded.weight_entry.width, f"{bits / nnz:.1f}", bits, mapped.cycles))
     text = (
         "Entries of `edge`, really encoded, fillers and escapes included: 8 bits of weight, 4 that say what comes after it, and "
         "10 of index or those of a delta. Random masks; the bound is H(density) / density + 8 bits.\n\n"

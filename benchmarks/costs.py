@@ -6,11 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from skipstone.hw.design import Design
-from skipstone.mapper.energy.actions import count_actions
-from skipstone.mapper.lowering.compile import compile_network
+from skipstone.mapper.cost import cost
 from skipstone.mapper.program import LayerProgram
-from skipstone.mapper.timing.causes import bound_of, cycles_by_cause
-from skipstone.mapper.timing.cycles import network_cycles
+from skipstone.mapper.timing.causes import bound_of
 from skipstone.models.quantization.network import QuantizedNetwork
 
 WEIGHTED = ("conv", "depthwise", "gemm")
@@ -40,12 +38,12 @@ class LayerCost:
 
 
 def layer_costs(network: QuantizedNetwork, design: Design) -> list[LayerCost]:
-    """Maps ``network`` and costs every layer."""
-    program = compile_network(network, design)
+    """Costs of every layer of ``network``, with memories enlarged to what it needs."""
+    mapped = cost(network, design, memories="enlarged")
     costs = []
-    for layer, cycles in zip(program.layers, network_cycles(program), strict=True):
-        causes = cycles_by_cause(layer, cycles, design)
-        actions = count_actions(layer, design, cycles.cycles)
+    for layer, cycles, causes, actions in zip(
+        mapped.program.layers, mapped.layers, mapped.causes, mapped.actions, strict=True
+    ):
         loss = max((cause for cause in causes if cause != "compute"), key=lambda cause: causes[cause])
         costs.append(
             LayerCost(

@@ -18,7 +18,6 @@ from benchmarks.workloads import DENSITIES, GEMM_NONZEROS, NETWORKS, gemm
 from skipstone.files import write_file
 from skipstone.flow.prepare import CompressionOptions, prepare_network, short_name
 from skipstone.hw.design import Design, built_in_designs, load_design
-from skipstone.mapper.lowering.memory_fit import with_memories_for
 from skipstone.models.quantization.network import QuantizedNetwork
 
 EXPECTED = Path(__file__).parent / "expected_cycles.json"
@@ -47,8 +46,7 @@ class Case:
 
     def costs(self) -> list[LayerCost]:
         """The cost of each layer, in the order in which the array computes them."""
-        network = self.network()
-        return layer_costs(network, with_memories_for(network, self.design))
+        return layer_costs(self.network(), self.design)
 
 
 @dataclass(frozen=True)

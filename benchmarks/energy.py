@@ -4,23 +4,20 @@ for a multiply-accumulate against chips of that class."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from benchmarks.document import Section, percent, table
 from benchmarks.settings import Settings
-from skipstone.flow.evaluate import operands_of
-from skipstone.flow.prepare import CompressionOptions, prepare_network
+from skipstone.flow.prepare import CompressionOptions, prepare_network, sample_inputs
 from skipstone.hw.design import Design, load_design
-from skipstone.mapper.counters import Actions
-from skipstone.mapper.energy.actions import network_actions
+from skipstone.mapper.cost import NetworkCost, cost
 from skipstone.mapper.energy.area import area_terms
-from skipstone.mapper.energy.clock import clocked, timing
+from skipstone.mapper.energy.clock import timing
 from skipstone.mapper.energy.energy import PARTS, energy_by_part, layer_terms, rates
-from skipstone.mapper.lowering.compile import compile_network
-from skipstone.mapper.lowering.memory_fit import with_memories_for
+from skipstone.mapper.energy.operands import IMAGES, operands_of
 from skipstone.mapper.technology.technology import Technology, load_technology
-from skipstone.mapper.timing.cycles import network_cycles
 from skipstone.models.quantization.scheme import QuantizationScheme
 from skipstone.toml_files import read_toml
 
@@ -74,13 +71,18 @@ def with_bits(design: Design, bits: int) -> Design:
 
 @dataclass(frozen=True)
 class Run:
-    """A network on a design: the sum of its actions, and its energy in pJ by part."""
+    """A network on a design: its cost, and its energy in pJ by part."""
 
-    actions: Actions
-    dense_macs: int
+    cost: NetworkCost
     parts: dict[str, float]
-    technology: Technology
-    design: Design
+
+    @property
+    def dense_macs(self) -> int:
+        return sum(layer.macs for layer in self.cost.program.layers)
+
+    @property
+    def useful_macs(self) -> int:
+        return sum(actions.useful_macs for actions in self.cost.actions)
 
     @property
     def on_chip_pj(self) -> float:
@@ -88,7 +90,7 @@ class Run:
 
     @property
     def milliwatts(self) -> float:
-        return self.on_chip_pj / (self.actions.cycles / self.technology.frequency_mhz) * 1e-3
+        return self.on_chip_pj / self.cost.price.latency_us * 1e-3
 
 
 def run(design: Design, technology: Technology, pruning: str, bits: int = 8) -> Run:
@@ -96,13 +98,10 @@ def run(design: Design, technology: Technology, pruning: str, bits: int = 8) -> 
     options = CompressionOptions(prune=pruning, scheme=QuantizationScheme(bits, bits), input_range=(0.0, 1.0))
     prepared = prepare_network(NETWORK, options)
     network = prepared.compressed
-    design = with_memories_for(network, design)
-    program = compile_network(network, design)
-    layers = network_actions(program, network_cycles(program), operands_of(prepared))
-    at = clocked(design, technology)
-    total = sum(layers[1:], layers[0])
-    parts = energy_by_part(layer_terms(total, design, at))
-    return Run(total, sum(layer.macs for layer in program.layers), parts, at, design)
+    operands = operands_of(network, sample_inputs(prepared, IMAGES))
+    mapped = cost(network, design, technology, memories="enlarged", operands=operands)
+    terms = (layer_terms(actions, mapped.design, mapped.technology) for actions in mapped.actions)
+    return Run(mapped, energy_by_part(chain.from_iterable(terms)))
 
 
 def arithmetic_table(figures: dict[str, Any]) -> str:
@@ -166,8 +165,8 @@ def chip_table(figures: dict[str, Any]) -> str:
                 "65 nm",
                 str(bits),
                 f"{inference.on_chip_pj / inference.dense_macs:.2f}",
-                f"{inference.on_chip_pj / inference.actions.useful_macs:.2f} for each one done; "
-                f"{inference.milliwatts:.1f} mW at {inference.technology.frequency_mhz:g} MHz",
+                f"{inference.on_chip_pj / inference.useful_macs:.2f} for each one done; "
+                f"{inference.milliwatts:.1f} mW at {inference.cost.technology.frequency_mhz:g} MHz",
             )
         )
     return table(("chip", "node", "bits", "pJ for a dense MAC", "how"), rows, left=3)
@@ -178,9 +177,9 @@ def node_table(settings: Settings) -> str:
     for node in NODES:
         settings.progress(f"energy at {node} nm")
         inference = run(load_design("edge"), load_technology(node), PRUNINGS[1])
-        area = sum(term.area_um2 for term in area_terms(inference.design, inference.technology)) / 1e6
+        area = inference.cost.price.area_um2 / 1e6
         shares = [percent(inference.parts[part] / sum(inference.parts.values())) for part in PARTS]
-        fmax = timing(inference.design, inference.technology).fmax_mhz
+        fmax = timing(inference.cost.design, inference.cost.technology).fmax_mhz
         rows.append(
             (f"{node} nm", f"{sum(inference.parts.values()) / 1e3:,.0f}", f"{area:.2f}", f"{fmax:.0f}", *shares)
         )

@@ -9,7 +9,6 @@ from benchmarks.document import Section, percent, table
 from benchmarks.settings import Settings, benchmark_design
 from benchmarks.workloads import GEMM_NONZEROS, gemm
 from skipstone.hw.design import Design
-from skipstone.mapper.lowering.memory_fit import with_memories_for
 from skipstone.models.quantization.network import QuantizedNetwork
 
 SIGMA_CYCLES = {18_112: (132_464, ""), 7_057: (33_227, ""), 3_321: (16_589, 61_691), 1_485: (7_258, 28_781)}
@@ -64,7 +63,7 @@ def _table(
 ) -> str:
     rows = []
     for nonzeros, network in networks.items():
-        (cost,) = layer_costs(network, with_memories_for(network, design))
+        (cost,) = layer_costs(network, design)
         rows.append(
             (
                 f"{nonzeros:,}",

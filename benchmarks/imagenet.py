@@ -8,7 +8,6 @@ from benchmarks.document import Section, percent, table
 from benchmarks.rtl_layers import run_layers, spread
 from benchmarks.settings import Settings, benchmark_design
 from benchmarks.workloads import DENSITIES, NETWORKS
-from skipstone.mapper.lowering.memory_fit import with_memories_for
 from skipstone.models.quantization.network import QuantizedNetwork
 
 
@@ -26,7 +25,7 @@ def _measure(name: str, title: str, settings: Settings) -> Section:
     for density in DENSITIES:
         settings.progress(f"{name} at density {density:g}")
         network = NETWORKS[name](density)
-        costs = layer_costs(network, with_memories_for(network, design))
+        costs = layer_costs(network, design)
         weighted, total = weighted_total(costs), network_total(costs)
         totals.append(
             (

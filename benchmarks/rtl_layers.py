@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from skipstone.hw.design import Design
-from skipstone.mapper.lowering.compile import compile_network
-from skipstone.mapper.timing.cycles import network_cycles
+from skipstone.mapper.cost import cost
 from skipstone.models.quantization import reference
 from skipstone.models.quantization.network import QuantizedLayer, QuantizedNetwork
 from skipstone.sim.session import RtlSession
@@ -102,11 +101,11 @@ def run_layers(
             tensor = single.tensors[single.input]
             half = 1 << (tensor.bits - 1)
             x = rng.integers(-half, half, tensor.shape)
-            program = compile_network(single, design)
-            cycles = [layer.cycles for layer in network_cycles(program)]
+            mapped = cost(single, design)
+            cycles = [layer.cycles for layer in mapped.layers]
             progress(f"{name} in the RTL: {sum(cycles):,} cycles")
             expected = reference.run(single, x[None])
-            session.load(program)
+            session.load(mapped.program)
             result = session.run(x, sum(cycles))
             finished = result.done and len(result.cycles) == len(cycles)
             runs.append(

@@ -11,7 +11,6 @@ from benchmarks.settings import TEXT_DIRECTION_ABSENT, Settings, benchmark_desig
 from skipstone.flow.prepare import CompressionOptions, prepare_network
 from skipstone.flow.verify import verify_network
 from skipstone.hw.design import Design, load_design
-from skipstone.mapper.lowering.memory_fit import with_memories_for
 
 TITLE = "PP-OCR's text direction classifier"
 FIRST = "wide"
@@ -25,7 +24,7 @@ def measure(settings: Settings) -> Section:
     options = CompressionOptions(input_range=classifier.input_range, input_shape=classifier.input_shape)
     network = prepare_network(classifier.path, options).compressed
     designs = [load_design(FIRST), *(benchmark_design(name) for name in CANDIDATES)]
-    costs = {design.name: layer_costs(network, with_memories_for(network, design)) for design in designs}
+    costs = {design.name: layer_costs(network, design) for design in designs}
     settings.progress(f"running it on {FIRST}")
     done = verify_network(classifier.path, designs[0], options, fit_memories=True)
     array = [layer for layer in done.result.layers if not layer.on_host]

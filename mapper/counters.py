@@ -50,8 +50,5 @@ class Actions:
     host_writes: int = 0
     host_reads: int = 0
 
-    def __add__(self, other: Actions) -> Actions:
-        return Actions(*(a + b for a, b in zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)))
-
 
 COUNTERS = tuple(field.name for field in dataclasses.fields(Actions))

@@ -7,6 +7,7 @@ energy depends on data; cycles do not. ``skipstone.mapper.energy.actions`` takes
 
 from __future__ import annotations
 
+from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from skipstone.mapper.energy.activity import activation_bits
 from skipstone.mapper.program import LayerProgram
+from skipstone.models.data.images import Images
 from skipstone.models.quantization import reference
 from skipstone.models.quantization.network import QuantizedNetwork
 
@@ -25,17 +27,20 @@ MACS = 1e9
 
 class Operands:
     """Bits of the activations' distances from their zero points, summed over multiply-accumulates: the mean of
-    ``images`` (N x
-    channels x height x width, quantized), of which the first few are run. Layers with the same extent are counted
-    once."""
+    ``images`` (N x channels x height x width, quantized), of which the first few are run when a layer is first asked
+    for. Layers with the same extent are counted once."""
 
     def __init__(self, network: QuantizedNetwork, images: NDArray[np.int64]) -> None:
         self._network = network
         macs = sum(layer.weights.size * prod(network.tensors[layer.output].shape[1:]) for layer in network.array_layers)
         count = max(1, min(IMAGES, int(MACS // max(macs, 1))))
-        self._tensors = reference.run(network, images[:count])
+        self._images = images[:count]
         self._layers = {layer.name: layer for layer in network.array_layers}
         self._known: dict[tuple[object, ...], int] = {}
+
+    @cached_property
+    def _tensors(self) -> dict[str, NDArray[np.int64]]:
+        return reference.run(self._network, self._images)
 
     def bits(self, program: LayerProgram) -> int:
         """Of one layer of a program of the network."""
@@ -50,3 +55,8 @@ class Operands:
                 for name in program.layers
             )
         return self._known[key]
+
+
+def operands_of(network: QuantizedNetwork, images: Images) -> Operands:
+    """What the multipliers of ``network`` see of the first of ``images`` (float32, N x channels x height x width)."""
+    return Operands(network, reference.quantize_input(network, images[:IMAGES]))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 import numpy as np
 
 from skipstone.errors import DesignError, MappingError
-from skipstone.hw.design import MAX_TABLE_BITS, Design
+from skipstone.hw.design import MAX_ACCUMULATOR_BITS, MAX_TABLE_BITS, Design
 from skipstone.mapper.lowering.compile import compile_network
 from skipstone.mapper.program import Program
 from skipstone.models.quantization.network import QuantizedNetwork
@@ -44,22 +46,33 @@ def memory_size(need: int) -> int:
     return 1 << max(1, (need - 1).bit_length())
 
 
-def with_memories_for(network: QuantizedNetwork, design: Design) -> Design:
-    """``design`` with every memory that ``network`` overflows enlarged to the next power of two, and with a name that says so;
-    ``design`` itself where nothing overflows. Raises MappingError for what no memory size can mend."""
-    roomy = design.replace(
+def memory_sizes(needed: Mapping[str, int]) -> dict[str, int]:
+    """The sizes that memories are given which hold ``needed``: powers of two, but for those that are ``COUNTED``."""
+    return {name: need if name in COUNTED else memory_size(need) for name, need in needed.items()}
+
+
+def roomy(design: Design, fixed: Collection[str] = ()) -> Design:
+    """``design`` with memories that hold anything that can be mapped in reasonable time, but for those named in ``fixed``."""
+    return design.replace(
         **{
             name: max(getattr(design, name), size)
             for name, size in ROOMY.items()
-            if name != "tables" or design.activation_bits <= MAX_TABLE_BITS
+            if name not in fixed and (name != "tables" or design.activation_bits <= MAX_TABLE_BITS)
         }
     )
-    needed = memories_needed(compile_network(network, roomy))
-    enlarged = {
-        name: need if name in COUNTED else memory_size(need)
-        for name, need in needed.items()
-        if need > getattr(design, name)
-    }
+
+
+def unbounded(design: Design) -> Design:
+    """:func:`roomy`, and with accumulators that do not overflow. Cycles depend on neither: only which of several programs
+    fits does."""
+    return roomy(design).replace(accumulator_bits=MAX_ACCUMULATOR_BITS)
+
+
+def with_memories_for(network: QuantizedNetwork, design: Design) -> Design:
+    """``design`` with every memory that ``network`` overflows enlarged to the next power of two, and with a name that says so;
+    ``design`` itself where nothing overflows. Raises MappingError for what no memory size can mend."""
+    needed = memories_needed(compile_network(network, roomy(design)))
+    enlarged = {name: size for name, size in memory_sizes(needed).items() if needed[name] > getattr(design, name)}
     if not enlarged:
         return design
     changes = ", ".join(f"{name} {getattr(design, name)} -> {size}" for name, size in enlarged.items())

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
-from skipstone.mapper.pruning.sensitivity import PruneLayer
-from skipstone.models.data.float_execution import float_accuracy, float_scores
-from skipstone.models.data.images import Images, Labels
+from skipstone.models.data.float_execution import float_scores
+from skipstone.models.data.images import Images
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.layers import Conv
 
@@ -45,12 +44,6 @@ def divergence(reference: Graph, images: Images) -> Loss:
     return loss
 
 
-def accuracy_drop(reference: Graph, images: Images, labels: Labels) -> Loss:
-    """Top-1 accuracy (0 to 1) of ``reference`` less that of the graph; negative where pruning helps."""
-    before = float_accuracy(reference, images, labels)
-    return lambda graph: before - float_accuracy(graph, images, labels)
-
-
 def score_loss(reference: Graph, scores: Scores) -> Loss:
     """The sum of the ``scores`` of all weights that are zero in the graph and were not in ``reference``.
 
@@ -69,19 +62,6 @@ def score_loss(reference: Graph, scores: Scores) -> Loss:
         )
 
     return loss
-
-
-def prune_by(scores: Scores) -> PruneLayer:
-    """Prunes a layer by ``scores``: the lowest go first, ties to the earlier one; what is zero already goes before all."""
-
-    def prune_layer(graph: Graph, layer: str, amount: float) -> Graph:
-        weights = _conv(graph, layer).weights
-        order = np.where(weights == 0, -np.inf, scores[layer])
-        pruned = weights.copy()
-        pruned.ravel()[np.argsort(order, axis=None, kind="stable")[: round(amount * weights.size)]] = 0
-        return graph.with_weights({layer: pruned})
-
-    return prune_layer
 
 
 def _conv(graph: Graph, name: str) -> Conv:

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
 from skipstone.hw.design import Design
+from skipstone.mapper.cost import NetworkCost
 from skipstone.mapper.program import LayerProgram
 from skipstone.mapper.pruning.losses import Scores
 from skipstone.mapper.pruning.places import NOT_LOADED, Places, trained, weight_places, weights_of
-from skipstone.mapper.pruning.target import Costed, Target
+from skipstone.mapper.pruning.target import Target
 from skipstone.mapper.timing.cycles import layer_cycles
 from skipstone.models.graph.graph import Graph
 from skipstone.models.quantization.network import QuantizedNetwork
@@ -116,13 +117,13 @@ def balance_rows(
 
 def _best_move(
     graph: Graph,
-    costed: Costed,
+    costed: NetworkCost,
     target: Target,
     name: str,
     originals: Weights,
     scores: Mapping[str, NDArray[np.floating]],
     score_per_cycle: float,
-) -> tuple[Graph, Costed] | None:
+) -> tuple[Graph, NetworkCost] | None:
     """The move in one workload that leaves the fewest exact cycles; None where none leaves fewer than now."""
     program = next((layer for layer in costed.program.layers if layer.name == name), None)
     if program is None or not trained(graph, costed.network, program):
@@ -130,7 +131,7 @@ def _best_move(
     design = costed.program.design
     places = weight_places(program, costed.network, design)
     alone = layer_cycles(program.schedule, design).cycles
-    best: tuple[int, float, Graph, Costed] | None = None
+    best: tuple[int, float, Graph, NetworkCost] | None = None
     for removed, restored, counts in _moves(places, program, costed.network, design, graph, originals, scores):
         schedule = replace(program.schedule, counts=counts)
         if layer_cycles(schedule, design).cycles >= alone:
@@ -336,7 +337,7 @@ def _scores(values: Weights, scores: Scores | None) -> dict[str, NDArray[np.floa
 
 
 def _rows(
-    before: Graph, after: Graph, start: Costed, end: Costed, scores: Mapping[str, NDArray[np.floating]]
+    before: Graph, after: Graph, start: NetworkCost, end: NetworkCost, scores: Mapping[str, NDArray[np.floating]]
 ) -> tuple[RowsRow, ...]:
     ended = {layer.layers: (layer, cycles) for layer, cycles in zip(end.program.layers, end.layers, strict=True)}
     rows = []

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
+from skipstone.mapper.cost import NetworkCost
 from skipstone.mapper.pruning.losses import Loss
 from skipstone.mapper.pruning.sensitivity import PruneLayer, magnitude
-from skipstone.mapper.pruning.target import Costed, Target
+from skipstone.mapper.pruning.target import Target
 from skipstone.models.graph.graph import Graph
 
 AMOUNTS = tuple(round(0.05 * step, 2) for step in range(20))
@@ -136,7 +137,7 @@ def least_loss(
 
 
 def sparsity_rows(
-    graph: Graph, pruned: Graph, before: Costed, after: Costed, names: Iterable[str] | None = None
+    graph: Graph, pruned: Graph, before: NetworkCost, after: NetworkCost, names: Iterable[str] | None = None
 ) -> tuple[SparsityRow, ...]:
     """A row for each layer (of ``names``) of two graphs with the same layers, and what each of the graphs costs."""
     bounds = before.bounds(), after.bounds()

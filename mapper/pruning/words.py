@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
 from skipstone.hw.design import Design
+from skipstone.mapper.cost import NetworkCost
 from skipstone.mapper.program import LayerProgram
 from skipstone.mapper.pruning.losses import Scores
 from skipstone.mapper.pruning.places import Places, trained, weight_places, weights_of
-from skipstone.mapper.pruning.target import Costed, Target, loaded_words
+from skipstone.mapper.pruning.target import Target
 from skipstone.mapper.results.layer_cycles import LayerCycles
 from skipstone.mapper.timing.cycles import layer_cycles
 from skipstone.models.graph.graph import Graph
@@ -111,8 +112,8 @@ def prune_words(
         current,
         start.cycles,
         costed.cycles,
-        loaded_words(start.program),
-        loaded_words(costed.program),
+        start.loaded_words,
+        costed.loaded_words,
         sum(row.pruned for row in rows),
         sum(row.score_lost for row in rows),
         steps,
@@ -124,11 +125,11 @@ def prune_words(
 def _step(
     graph: Graph,
     first: Graph,
-    costed: Costed,
+    costed: NetworkCost,
     target: Target,
     scores: Mapping[str, NDArray[np.float64]],
     budget: float,
-) -> tuple[Graph, Costed] | None:
+) -> tuple[Graph, NetworkCost] | None:
     """One step in the first layer, of those that wait longest for the loader, where one lowers exact cycles."""
     design = costed.program.design
     order = sorted(
@@ -293,7 +294,7 @@ def _scores(graph: Graph, scores: Scores | None) -> dict[str, NDArray[np.float64
 
 
 def _rows(
-    before: Graph, after: Graph, start: Costed, end: Costed, scores: Mapping[str, NDArray[np.float64]]
+    before: Graph, after: Graph, start: NetworkCost, end: NetworkCost, scores: Mapping[str, NDArray[np.float64]]
 ) -> tuple[WordsRow, ...]:
     ended = {layer.layers: (layer, cycles) for layer, cycles in zip(end.program.layers, end.layers, strict=True)}
     bounds = start.bounds()

@@ -19,22 +19,20 @@ def export_command(
     """Write the Verilog, the memory images, the program as JSON, and a testbench for any simulator."""
     design = request.load_design()
     with writable(out), progress_for(None) as progress:
-        from skipstone.flow.evaluate import cost_network
         from skipstone.flow.export import export_files, write_export
         from skipstone.flow.prepare import prepare_network
-        from skipstone.mapper.lowering.memory_fit import with_memories_for
+        from skipstone.mapper.cost import cost
 
         prepared = prepare_network(request.network, request.options, progress)
         progress("mapping")
-        if request.fit_memories:
-            design = with_memories_for(prepared.compressed, design)
-        costed = cost_network(prepared, design)
+        mapped = cost(prepared.compressed, design, memories="enlarged" if request.fit_memories else "of_design")
         progress("generating the Verilog")
-        files = export_files(prepared, design, costed)
+        files = export_files(prepared, mapped)
         write_export(files, out)
     console = console_for(None)
     console.print(
-        f"{len(files)} files in {out}: design {design.name}, activation ranges from {prepared.compressed.calibration}",
+        f"{len(files)} files in {out}: design {mapped.design.name}, "
+        f"activation ranges from {prepared.compressed.calibration}",
         markup=False,
     )
     if note := files.get("quantized.onnx.missing.txt"):

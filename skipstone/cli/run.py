@@ -26,5 +26,5 @@ def run_command(request: Request, out: Out = Path("out"), json_file: Json = None
             technology=request.load_technology(),
         )
         progress("writing the report")
-        write_report(evaluated.result, evaluated.costed.program, out)
+        write_report(evaluated.result, evaluated.cost.program, out)
     show_result(evaluated.result, out, json_file)

@@ -54,7 +54,7 @@ def verify_command(
         )
         verification = verify_evaluated(evaluated, images, waves, simulator, progress)
         progress("writing the report")
-        write_report(verification.result, evaluated.costed.program, out)
+        write_report(verification.result, evaluated.cost.program, out)
     show_result(verification.result, out, json_file)
     _show_verdict(verification, json_file)
     if waves is not None:

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from skipstone.compress.cost import fitted_cost
 from skipstone.compress.files import Checkpoint
 from skipstone.compress.recipe import Recipe, parse_recipe
 from skipstone.compress.run import (
@@ -37,14 +38,10 @@ from skipstone.compress.run import (
 from skipstone.compress.state import Context, Progress, State, quantized
 from skipstone.errors import SkipstoneError
 from skipstone.files import write_file
-from skipstone.flow.designs import design_for
 from skipstone.flow.prepare import short_name
 from skipstone.hw.design import Design
-from skipstone.mapper.lowering.compile import compile_network
-from skipstone.mapper.lowering.memory_fit import with_memories_for
 from skipstone.mapper.results.compression import StepResult
-from skipstone.mapper.timing.causes import bound_of, cycles_by_cause
-from skipstone.mapper.timing.cycles import network_cycles
+from skipstone.mapper.timing.causes import bound_of
 from skipstone.models.data.datasets import Dataset, Split
 from skipstone.models.data.float_execution import float_scores
 from skipstone.models.quantization import reference
@@ -270,19 +267,14 @@ class _Search:
         return quantized(state.graph, state.scheme, self._dataset)
 
     def _cycles(self, network: QuantizedNetwork) -> int | None:
-        if self._design is None:
-            return None
-        chosen = with_memories_for(network, design_for(network, self._design))
-        return sum(layer.cycles for layer in network_cycles(compile_network(network, chosen)))
+        return None if self._design is None else fitted_cost(network, self._design).cycles
 
     def _bounds(self, network: QuantizedNetwork) -> Mapping[str, str]:
         """What each layer of the array is bound by."""
         assert self._design is not None
-        chosen = with_memories_for(network, design_for(network, self._design))
-        program = compile_network(network, chosen)
+        mapped = fitted_cost(network, self._design)
         return {
-            layer.name: bound_of(cycles_by_cause(layer, cycles, chosen))
-            for layer, cycles in zip(program.layers, network_cycles(program), strict=True)
+            layer.name: bound_of(causes) for layer, causes in zip(mapped.program.layers, mapped.causes, strict=True)
         }
 
     def _note(self, tried: str, loss: float, network: QuantizedNetwork | None, decided: str) -> None:

@@ -2,69 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from skipstone.flow.designs import design_for
 from skipstone.hw.design import Design
-from skipstone.mapper.energy.actions import network_actions
-from skipstone.mapper.energy.area import area_um2
-from skipstone.mapper.energy.clock import clocked
-from skipstone.mapper.energy.energy import network_energy
-from skipstone.mapper.energy.operands import IMAGES, Operands
-from skipstone.mapper.lowering.compile import compile_network
-from skipstone.mapper.lowering.memory_fit import with_memories_for
-from skipstone.mapper.program import Program
+from skipstone.mapper.cost import NetworkCost, cost
+from skipstone.mapper.energy.operands import operands_of
 from skipstone.mapper.results.compression import DesignCost
-from skipstone.mapper.technology.technology import load_technology
-from skipstone.mapper.timing.cycles import network_cycles
 from skipstone.models.data.images import Images
-from skipstone.models.quantization import reference
 from skipstone.models.quantization.network import QuantizedNetwork
 
 
-@dataclass(frozen=True)
-class DenseCost:
-    """Of the network as it came, in int8 on the design as it was given."""
+def cost_of(network: QuantizedNetwork, design: Design, images: Images | None = None) -> NetworkCost:
+    """The cost of ``network`` on ``design`` itself, with memories enlarged to what it needs.
 
-    cycles: int
-    energy_pj: float
+    Args:
+        network: The integers.
+        design: The array as it was given.
+        images: What energy is counted for (float32, N x channels x height x width); activations have a typical size without.
+    """
+    operands = None if images is None else operands_of(network, images)
+    return cost(network, design, memories="enlarged", operands=operands)
 
 
-def dense_cost_of(dense: QuantizedNetwork, design: Design, images: Images | None = None) -> DenseCost:
-    """Costs of ``dense`` on ``design`` itself, with memories enlarged to what it needs. Energy is for ``images`` (float32, N x C
-    x H x W), without which activations have a typical size."""
-    plain = with_memories_for(dense, design)
-    cycles, energy = _totals(compile_network(dense, plain), plain, dense, images)
-    return DenseCost(sum(cycles.values()), energy)
+def fitted_cost(network: QuantizedNetwork, design: Design, images: Images | None = None) -> NetworkCost:
+    """:func:`cost_of` on ``design`` with the multipliers that the network's weight code takes."""
+    return cost_of(network, design_for(network, design), images)
 
 
 def design_cost(
-    network: QuantizedNetwork, dense: DenseCost, design: Design, images: Images | None = None
+    network: QuantizedNetwork, dense: NetworkCost, design: Design, images: Images | None = None
 ) -> DesignCost:
-    """Costs of ``network`` on ``design`` with the multipliers that its code takes, beside those of the network as it came.
-    Memories are enlarged to what it needs; ``images`` as in :func:`dense_cost_of`."""
-    chosen = with_memories_for(network, design_for(network, design))
-    program = compile_network(network, chosen)
-    cycles, energy = _totals(program, chosen, network, images)
+    """:func:`fitted_cost`, beside ``dense``, the cost of the network as it came."""
+    compressed = fitted_cost(network, design, images)
+    program = compressed.program
     return DesignCost(
         design=design.name,
-        multiplier=chosen.multiplier,
-        cycles=sum(cycles.values()),
-        energy_pj=energy,
-        area_um2=area_um2(chosen, load_technology()),
+        multiplier=compressed.design.multiplier,
+        cycles=compressed.cycles,
+        energy_pj=compressed.price.energy_pj,
+        area_um2=compressed.price.area_um2,
         weight_memory_bytes=sum(layer.encoded_bits for layer in program.layers) // 8,
         dense_cycles=dense.cycles,
-        dense_energy_pj=dense.energy_pj,
-        layers=cycles,
+        dense_energy_pj=dense.price.energy_pj,
+        layers={layer.name: cycles.cycles for layer, cycles in zip(program.layers, compressed.layers, strict=True)},
     )
-
-
-def _totals(
-    program: Program, design: Design, network: QuantizedNetwork, images: Images | None
-) -> tuple[dict[str, int], float]:
-    """Cycles by layer, and all energy."""
-    costs = network_cycles(program)
-    technology = clocked(design, load_technology())
-    operands = None if images is None else Operands(network, reference.quantize_input(network, images[:IMAGES]))
-    energy = network_energy(network_actions(program, costs, operands), design, technology)
-    return {layer.name: cost.cycles for layer, cost in zip(program.layers, costs, strict=True)}, energy

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from skipstone.compress.checks import check_float, check_names, check_recipe
-from skipstone.compress.cost import DenseCost, dense_cost_of, design_cost
+from skipstone.compress.cost import cost_of, design_cost
 from skipstone.compress.files import Checkpoint, step_key
 from skipstone.compress.keys import Keys
 from skipstone.compress.recipe import Recipe
@@ -26,6 +26,7 @@ from skipstone.errors import SkipstoneError
 from skipstone.files import json_text, write_files
 from skipstone.flow.prepare import short_name
 from skipstone.hw.design import Design
+from skipstone.mapper.cost import NetworkCost
 from skipstone.mapper.results.compression import CompressionResult, StepResult, plain
 from skipstone.models.data.datasets import Dataset, fitted, load_dataset
 from skipstone.models.data.float_execution import float_accuracy
@@ -242,13 +243,13 @@ def _taken_up(graph: Graph, kept: Mapping[str, Any]) -> tuple[State, StepResult]
     return State(graph, QuantizationScheme(**kept["scheme"])), StepResult(**result)
 
 
-def dense_cost(context: Context) -> DenseCost | None:
+def dense_cost(context: Context) -> NetworkCost | None:
     """What the network as it came costs on the design; None without one. Says before any step if the design can't run it."""
     if context.design is None:
         return None
     context.progress(f"mapping the network as it is onto {context.design.name}")
     dense = quantized(context.parent, INT8, context.dataset)
-    return dense_cost_of(dense, context.design, shown_images(context.dataset))
+    return cost_of(dense, context.design, shown_images(context.dataset))
 
 
 def shown_images(dataset: Dataset) -> Images | None:
@@ -263,7 +264,7 @@ def assemble(
     state: State,
     steps: tuple[StepResult, ...],
     integers: QuantizedNetwork,
-    dense: DenseCost | None,
+    dense: NetworkCost | None,
 ) -> CompressionResult:
     """Accuracy of the integers, sizes, and costs on the design beside ``dense``."""
     dataset = context.dataset

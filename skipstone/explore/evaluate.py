@@ -18,25 +18,20 @@ from skipstone.explore.space import FITTED, MEMORIES, Choice, divisor
 from skipstone.explore.store import Store
 from skipstone.flow.designs import fitted
 from skipstone.flow.prepare import CompressionOptions, sample_inputs
-from skipstone.hw.design import MAX_TABLE_BITS, Design
+from skipstone.hw.design import Design
+from skipstone.mapper.cost import NetworkCost, cost, price
 from skipstone.mapper.counters import Actions
-from skipstone.mapper.energy.actions import network_actions
-from skipstone.mapper.energy.area import area_um2
-from skipstone.mapper.energy.clock import clocked
-from skipstone.mapper.energy.energy import network_energy
-from skipstone.mapper.energy.operands import IMAGES, Operands
-from skipstone.mapper.lowering.compile import compile_network
-from skipstone.mapper.lowering.memory_fit import COUNTED, ROOMY, memories_needed, memory_size
+from skipstone.mapper.energy.operands import IMAGES, Operands, operands_of
+from skipstone.mapper.lowering.memory_fit import ROOMY, memory_sizes, roomy
 from skipstone.mapper.lowering.workload import UNFOLDED
 from skipstone.mapper.results.exploration import METRICS
 from skipstone.mapper.technology.technology import DEFAULT_NODE_NM, Technology, load_technology
-from skipstone.mapper.timing.cycles import network_cycles
-from skipstone.models.quantization import reference
-from skipstone.models.quantization.network import QuantizedNetwork
 
 RESOURCES = ("dsps", "block_rams", "luts")
 CLOCKED = frozenset({"latency_us", "energy_pj", "power_mw"})
 """Metrics that depend on the clock: with any of them ``frequency_mhz`` is a figure of the point, too."""
+PRICES = ("latency_us", "energy_pj", "area_um2", "power_mw", "frequency_mhz")
+"""Metrics that are those of the same name of ``skipstone.mapper.cost.Price``."""
 _PLAIN = (
     "rows",
     "cols",
@@ -79,7 +74,8 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class _Mapped:
-    """What a network takes on a design: the actions of each layer, and the least size of each memory.
+    """What is kept of a network's cost on a design, whose program takes megabytes: the actions of each workload, and the
+    least size of each memory.
 
     ``depends_on_memories``: in smaller memories the mapper might choose another program, since what was better in part, but
     not on the whole, may no longer fit.
@@ -88,6 +84,14 @@ class _Mapped:
     actions: tuple[Actions, ...]
     needed: Mapping[str, int]
     depends_on_memories: bool
+
+    @classmethod
+    def of(cls, network_cost: NetworkCost) -> _Mapped:
+        program = network_cost.program
+        plain = all(
+            len(layer.layers) == 1 and layer.input.fold == layer.outputs[0].fold == UNFOLDED for layer in program.layers
+        )
+        return cls(network_cost.actions, network_cost.memories_needed, plain and program.search.programs > 1)
 
     @property
     def cycles(self) -> int:
@@ -134,9 +138,9 @@ class Evaluator:
         design = None
         try:
             compressed = self.compressor.compressed(Compression.of(choice, self._options))
-            roomy = self._roomy(choice, compressed.options)
-            mapped = self._map(compressed, roomy)
-            design = _sized(roomy, choice, mapped.needed)
+            largest = self._largest(choice, compressed.options)
+            mapped = self._map(compressed, largest)
+            design = _sized(largest, choice, mapped.needed)
             if mapped.depends_on_memories:
                 mapped = self._map(compressed, design)
             return Evaluation(design, self._figures(choice, compressed, mapped, design, metrics))
@@ -155,11 +159,9 @@ class Evaluator:
 
     # The design ------------------------------------------------------------------------------------------------------
 
-    def _roomy(self, choice: Mapping[str, Choice], options: CompressionOptions) -> Design:
+    def _largest(self, choice: Mapping[str, Choice], options: CompressionOptions) -> Design:
         """The design of a choice; memories that are fitted to the network hold anything."""
-        sizes: dict[str, Any] = {
-            name: choice[name] if choice.get(name, FITTED) != FITTED else ROOMY[name] for name in MEMORIES
-        }
+        chosen = _chosen_memories(choice)
         width = int(choice["load_width"])
         depth = int(choice["window_depth"]) if "window_depth" in choice else int(choice["slots"]) * width
         plain: dict[str, Any] = {name: choice[name] for name in _PLAIN if name in choice}
@@ -169,12 +171,9 @@ class Evaluator:
             window_depth=depth,
             requantizer_lanes=divisor(width, int(choice["requantizer_lanes"])),
             **plain,
-            **sizes,
+            **{name: ROOMY[name] for name in MEMORIES} | chosen,
         )
-        design = fitted(base, options.scheme, fixed)
-        if design.activation_bits <= MAX_TABLE_BITS:
-            design = design.replace(tables=ROOMY["tables"])
-        return design
+        return roomy(fitted(base, options.scheme, fixed), chosen)
 
     # Figures ---------------------------------------------------------------------------------------------------------
 
@@ -182,7 +181,8 @@ class Evaluator:
         key = compressed.digest, design
         if key not in self._mapped:
             try:
-                self._mapped[key] = _mapped(compressed.network, design, self._operands_of(compressed))
+                operands = self._operands_of(compressed)
+                self._mapped[key] = _Mapped.of(cost(compressed.network, design, operands=operands))
             except SkipstoneError as error:
                 self._mapped[key] = error
         mapped = self._mapped[key]
@@ -192,8 +192,8 @@ class Evaluator:
 
     def _operands_of(self, compressed: CompressedNetwork) -> Operands:
         if compressed.digest not in self._operands:
-            x = reference.quantize_input(compressed.network, sample_inputs(self.compressor.given, IMAGES))
-            self._operands[compressed.digest] = Operands(compressed.network, x)
+            images = sample_inputs(self.compressor.given, IMAGES)
+            self._operands[compressed.digest] = operands_of(compressed.network, images)
         return self._operands[compressed.digest]
 
     def _figures(
@@ -211,7 +211,7 @@ class Evaluator:
             node = str(choice.get("node_nm", self._settings.technology))
             frequency = choice.get("frequency_mhz", self._settings.frequency_mhz)
             technology = self._technology(node, None if frequency is None else float(frequency))
-            figures |= _costs(mapped, design, clocked(design, technology))
+            figures |= _prices(mapped, design, technology)
         if metrics & set(RESOURCES):
             figures |= _resources(design, self._settings.device)
         if "accuracy" in metrics:
@@ -223,33 +223,21 @@ def _name(choice: Mapping[str, Choice]) -> str:
     return f"{choice['rows']}x{choice['cols']}-l{choice['load_width']}-w{choice['windows']}"
 
 
-def _mapped(network: QuantizedNetwork, design: Design, operands: Operands) -> _Mapped:
-    program = compile_network(network, design)
-    actions = network_actions(program, network_cycles(program), operands)
-    plain = all(
-        len(layer.layers) == 1 and layer.input.fold == layer.outputs[0].fold == UNFOLDED for layer in program.layers
-    )
-    return _Mapped(actions, memories_needed(program), plain and program.search.programs > 1)
+def _chosen_memories(choice: Mapping[str, Choice]) -> dict[str, Any]:
+    """The memory sizes that are not fitted to the network."""
+    return {name: choice[name] for name in MEMORIES if choice.get(name, FITTED) != FITTED}
 
 
-def _sized(roomy: Design, choice: Mapping[str, Choice], needed: Mapping[str, int]) -> Design:
-    """``roomy`` with each fitted memory cut to the next power of two that holds what is needed."""
-    sizes = {name: memory_size(needed[name]) for name in MEMORIES if choice.get(name, FITTED) == FITTED}
-    return roomy.replace(**sizes, **{name: needed[name] for name in COUNTED})
+def _sized(largest: Design, choice: Mapping[str, Choice], needed: Mapping[str, int]) -> Design:
+    """``largest`` with each fitted memory cut to the next power of two that holds what is needed."""
+    chosen = _chosen_memories(choice)
+    return largest.replace(**{name: size for name, size in memory_sizes(needed).items() if name not in chosen})
 
 
-def _costs(mapped: _Mapped, design: Design, technology: Technology) -> dict[str, float]:
+def _prices(mapped: _Mapped, design: Design, technology: Technology) -> dict[str, float]:
     """Latency, energy and power of one inference, area, and the clock that they are at."""
-    energy = network_energy(mapped.actions, design, technology)
-    latency = mapped.cycles / technology.frequency_mhz
-    # pJ / us is uW.
-    return {
-        "latency_us": latency,
-        "energy_pj": energy,
-        "area_um2": area_um2(design, technology),
-        "power_mw": energy / latency * 1e-3,
-        "frequency_mhz": technology.frequency_mhz,
-    }
+    priced = price(mapped.actions, design, technology)
+    return {name: getattr(priced, name) for name in PRICES}
 
 
 def _resources(design: Design, device: str) -> dict[str, float]:

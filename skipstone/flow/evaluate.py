@@ -1,4 +1,4 @@
-"""Maps a prepared network onto a design and costs it: cycles by cause, energy by part, per layer and in total."""
+"""Prepares a network, costs it on a design, and fills in the result: cycles by cause, energy by part, per layer and in total."""
 
 from __future__ import annotations
 
@@ -14,71 +14,36 @@ from skipstone.flow.prepare import (
     sample_inputs,
     short_name,
 )
-from skipstone.hw.design import MAX_ACCUMULATOR_BITS, Design
+from skipstone.hw.design import Design
+from skipstone.mapper.cost import NetworkCost, cost
 from skipstone.mapper.counters import Actions
-from skipstone.mapper.energy.actions import network_actions
 from skipstone.mapper.energy.area import area_terms
-from skipstone.mapper.energy.clock import clocked, timing
+from skipstone.mapper.energy.clock import timing
 from skipstone.mapper.energy.energy import energy_by_part, energy_sources, layer_terms
 from skipstone.mapper.energy.memory_map import memory_uses, row_entries, tensor_places
 from skipstone.mapper.energy.offchip import loading
-from skipstone.mapper.energy.operands import IMAGES, Operands
-from skipstone.mapper.lowering.compile import compile_network
-from skipstone.mapper.lowering.memory_fit import with_memories_for
-from skipstone.mapper.program import LayerProgram, Program
+from skipstone.mapper.energy.operands import IMAGES, operands_of
+from skipstone.mapper.program import LayerProgram
 from skipstone.mapper.results.layer_cycles import LayerCycles
 from skipstone.mapper.results.network import STALLS, Accuracy, LayerResult, NetworkResult
 from skipstone.mapper.technology.technology import Technology, load_technology
-from skipstone.mapper.timing.causes import bound_of, cycles_by_cause
-from skipstone.mapper.timing.cycles import network_cycles
+from skipstone.mapper.timing.causes import bound_of
 from skipstone.mapper.timing.skipped import dense_words
-from skipstone.models.quantization import reference
 from skipstone.models.quantization.network import HostProduct
 
 
 @dataclass(frozen=True, eq=False)
-class CostedNetwork:
-    """A program with its exact cycles. ``dense_cycles`` are those of the same layers without zeros; None where other layers run
-    together there."""
-
-    program: Program
-    cycles: tuple[LayerCycles, ...]
-    dense_cycles: tuple[int | None, ...]
-    dense_total_cycles: int
-
-    @property
-    def total_cycles(self) -> int:
-        return sum(layer.cycles for layer in self.cycles)
-
-
-def cost_network(prepared: PreparedNetwork, design: Design) -> CostedNetwork:
-    """Maps and costs the compressed network, and the dense one for comparison."""
-    program = compile_network(prepared.compressed, design)
-    cycles = network_cycles(program)
-    dense_program, dense_cycles = program, cycles
-    if prepared.dense is not prepared.compressed:
-        # The dense program only serves as the yardstick, and cycles do not depend on these sizes: it may need more of them.
-        roomy = design.replace(
-            accumulator_bits=MAX_ACCUMULATOR_BITS,
-            weight_entries=max(design.weight_entries, 1 << 28),
-            load_entries=max(design.load_entries, 1 << 28),
-        )
-        dense_program = compile_network(prepared.dense, roomy)
-        dense_cycles = network_cycles(dense_program)
-    dense = {layer.layers: cost.cycles for layer, cost in zip(dense_program.layers, dense_cycles, strict=True)}
-    return CostedNetwork(
-        program, cycles, tuple(dense.get(layer.layers) for layer in program.layers), sum(dense.values())
-    )
-
-
-@dataclass(frozen=True, eq=False)
 class Evaluated:
-    """A result and what it was made from: the network's forms, the design with its memories, and the program."""
+    """A result and what it was made from: the network's forms, and its cost on the design."""
 
     prepared: PreparedNetwork
-    design: Design
-    costed: CostedNetwork
+    cost: NetworkCost
     result: NetworkResult
+
+    @property
+    def design(self) -> Design:
+        """The design, with its memories."""
+        return self.cost.design
 
 
 def evaluate_network(
@@ -108,35 +73,52 @@ def evaluate(
     """:func:`evaluate_network` with what its result was made from."""
     prepared = prepare_network(network, options or CompressionOptions(), progress)
     progress("mapping")
-    if fit_memories:
-        design = with_memories_for(prepared.compressed, design)
-    technology = clocked(design, technology or load_technology())
-    costed = cost_network(prepared, design)
-    result = assemble_result(network, prepared, design, costed, measure_accuracy(prepared, progress), technology)
-    return Evaluated(prepared, design, costed, result)
+    compressed = cost(
+        prepared.compressed,
+        design,
+        technology or load_technology(),
+        memories="enlarged" if fit_memories else "of_design",
+        operands=operands_of(prepared.compressed, sample_inputs(prepared, IMAGES)),
+    )
+    dense = compressed
+    if prepared.dense is not prepared.compressed:
+        # Only the yardstick: it need not fit the design.
+        dense = cost(prepared.dense, compressed.design, memories="unbounded")
+    result = assemble_result(network, prepared, compressed, dense, measure_accuracy(prepared, progress))
+    return Evaluated(prepared, compressed, result)
 
 
 def assemble_result(
-    network: str,
-    prepared: PreparedNetwork,
-    design: Design,
-    costed: CostedNetwork,
-    accuracy: Accuracy,
-    technology: Technology | None = None,
+    network: str, prepared: PreparedNetwork, compressed: NetworkCost, dense: NetworkCost, accuracy: Accuracy
 ) -> NetworkResult:
-    """Puts costs together into the result that tables, JSON and reports show."""
-    technology = clocked(design, technology or load_technology())
+    """The result that tables, JSON and reports show.
+
+    Args:
+        network: The network's name or path.
+        prepared: Its forms.
+        compressed: The cost of the network that runs.
+        dense: The cost of the network without pruning.
+        accuracy: Of the float network and of both.
+    """
+    program, design, technology, price = compressed.program, compressed.design, compressed.technology, compressed.price
     sources = {layer.name: layer for layer in prepared.compressed.array_layers}
+    dense_cycles = {
+        layer.layers: cycles.cycles for layer, cycles in zip(dense.program.layers, dense.layers, strict=True)
+    }
     layers = [
         layer_result(
-            layer, cycles, actions, dense, dense_words(sources[layer.layers[0]], layer, design), design, technology
+            layer,
+            cycles,
+            causes,
+            actions,
+            # Nothing to compare with where other layers run together in the dense program.
+            dense_cycles.get(layer.layers),
+            dense_words(sources[layer.layers[0]], layer, design),
+            design,
+            technology,
         )
-        for layer, cycles, actions, dense in zip(
-            costed.program.layers,
-            costed.cycles,
-            network_actions(costed.program, costed.cycles, operands_of(prepared)),
-            costed.dense_cycles,
-            strict=True,
+        for layer, cycles, causes, actions in zip(
+            program.layers, compressed.layers, compressed.causes, compressed.actions, strict=True
         )
     ]
     on_host = [layer for layer in prepared.compressed.layers if isinstance(layer, HostProduct)]
@@ -145,9 +127,6 @@ def assemble_result(
     layers += [
         host_result(layer.name, layer.operator, layer.elements, work) for layer in prepared.compressed.host_layers
     ]
-    energy_pj = sum(layer.energy_pj or 0.0 for layer in layers)
-    latency_us = costed.total_cycles / technology.frequency_mhz
-    areas = area_terms(design, technology)
     return NetworkResult(
         network=short_name(network),
         design=design.name,
@@ -160,43 +139,38 @@ def assemble_result(
         technology=technology.name,
         sources=tuple(energy_sources(technology)),
         layers=tuple(layers),
-        total_cycles=costed.total_cycles,
+        total_cycles=compressed.cycles,
         rtl_total_cycles=None,
-        dense_total_cycles=costed.dense_total_cycles,
-        total_energy_pj=energy_pj,
-        area_um2=sum(term.area_um2 for term in areas),
+        dense_total_cycles=dense.cycles,
+        total_energy_pj=price.energy_pj,
+        area_um2=price.area_um2,
         accuracy=accuracy,
         images_verified=0,
-        search=dataclasses.asdict(costed.program.search),
+        search=dataclasses.asdict(program.search),
         weight_code=prepared.options.scheme.weight_code,
         node_nm=technology.node_nm,
-        area_terms=areas,
-        frequency_mhz=technology.frequency_mhz,
+        area_terms=area_terms(design, technology),
+        frequency_mhz=price.frequency_mhz,
         fmax_mhz=timing(design, technology).fmax_mhz,
-        latency_us=latency_us,
-        # pJ / us is uW.
-        power_mw=energy_pj / latency_us * 1e-3,
-        loading_energy_pj=loading(costed.program, design, technology).energy_pj,
-        memories=memory_uses(costed.program),
-        tensors=tensor_places(costed.program),
+        latency_us=price.latency_us,
+        power_mw=price.power_mw,
+        loading_energy_pj=loading(program, design, technology).energy_pj,
+        memories=memory_uses(program),
+        tensors=tensor_places(program),
     )
-
-
-def operands_of(prepared: PreparedNetwork) -> Operands:
-    """What the compressed network's multipliers see of its images, or of random input where it has none."""
-    return Operands(prepared.compressed, reference.quantize_input(prepared.compressed, sample_inputs(prepared, IMAGES)))
 
 
 def layer_result(
     layer: LayerProgram,
     cycles: LayerCycles,
+    causes: dict[str, float],
     actions: Actions,
     dense_cycles: int | None,
     words_if_dense: int,
     design: Design,
     technology: Technology,
 ) -> LayerResult:
-    causes = cycles_by_cause(layer, cycles, design)
+    """The result of a workload on the array; ``causes`` are where its cycles go."""
     terms = layer_terms(actions, design, technology)
     energy = energy_by_part(terms)
     loaded_bytes = actions.load_list_reads * design.activation_word_bits / 8

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
 from skipstone.files import json_text, write_files
-from skipstone.flow.evaluate import CostedNetwork
 from skipstone.flow.prepare import PreparedNetwork, sample_inputs
 from skipstone.hw.array import host_port_bits, host_selects
 from skipstone.hw.design import Design
 from skipstone.hw.export import TOP
+from skipstone.mapper.cost import NetworkCost
 from skipstone.mapper.lowering.tensor_words import pack_words, write_words
 from skipstone.mapper.program import Placement
 from skipstone.models.onnx_io.qdq_export import to_qdq
@@ -28,9 +28,9 @@ from skipstone.models.quantization import reference
 from skipstone.sim.build import cached_verilog
 
 
-def export_files(prepared: PreparedNetwork, design: Design, costed: CostedNetwork) -> dict[str, str | bytes]:
+def export_files(prepared: PreparedNetwork, cost: NetworkCost) -> dict[str, str | bytes]:
     """Every file of the export by its path in the folder."""
-    program = costed.program
+    program, design = cost.program, cost.design
     x = reference.quantize_input(prepared.compressed, sample_inputs(prepared, 1))
     tensors = reference.run(prepared.compressed, x)
     images = program.memory_images()
@@ -71,16 +71,16 @@ def export_files(prepared: PreparedNetwork, design: Design, costed: CostedNetwor
     for index, writes in enumerate(starts):
         files[f"memories/host{index}.hex"] = _hex([word for _, word in writes])
         files[f"memories/host{index}_address.hex"] = _hex([address for address, _ in writes])
-    files["program.json"] = json_text(program_json(prepared, design, costed))
+    files["program.json"] = json_text(program_json(prepared, cost))
     counts = {name: len(words) for name, words in images.items()}
     runs = [len(writes) for writes in starts]
-    files["testbench.v"] = testbench(design, counts, runs, len(expected), costed.total_cycles)
+    files["testbench.v"] = testbench(design, counts, runs, len(expected), cost.cycles)
     return files
 
 
-def program_json(prepared: PreparedNetwork, design: Design, costed: CostedNetwork) -> dict[str, Any]:
+def program_json(prepared: PreparedNetwork, cost: NetworkCost) -> dict[str, Any]:
     """The program in words: parameters, memory fields, where tensors lie, and each layer's decoded descriptor."""
-    program = costed.program
+    program, design = cost.program, cost.design
     return {
         "network": program.network,
         "calibration": prepared.compressed.calibration,
@@ -98,7 +98,7 @@ def program_json(prepared: PreparedNetwork, design: Design, costed: CostedNetwor
         "input": _placement(program.input, prepared),
         "outputs": [_placement(placed, prepared) for placed in program.outputs],
         "activation_words": program.activation_words,
-        "total_cycles": costed.total_cycles,
+        "total_cycles": cost.cycles,
         "layers": [
             {
                 "name": layer.name,
@@ -113,7 +113,7 @@ def program_json(prepared: PreparedNetwork, design: Design, costed: CostedNetwor
                 "outputs": [_placement(placed, prepared) for placed in layer.outputs],
                 "descriptor": design.descriptor.unpack(layer.descriptor),
             }
-            for layer, cycles in zip(program.layers, costed.cycles, strict=True)
+            for layer, cycles in zip(program.layers, cost.layers, strict=True)
         ],
         "host_steps": [
             {

@@ -8,8 +8,7 @@ from pathlib import Path
 from skipstone.errors import SimulationError, SkipstoneError
 from skipstone.flow.prepare import CompressionOptions, PreparedNetwork, Progress, prepare_network, sample_inputs
 from skipstone.hw.design import Design
-from skipstone.mapper.lowering.compile import compile_network
-from skipstone.mapper.lowering.memory_fit import with_memories_for
+from skipstone.mapper.cost import cost
 from skipstone.mapper.program import Program
 from skipstone.mapper.results.timeline import Timeline
 from skipstone.mapper.timing.timeline import network_timeline
@@ -50,9 +49,7 @@ def trace_network(
     as for ``skipstone.mapper.timing.timeline.network_timeline``."""
     prepared = prepare_network(network, options or CompressionOptions(), progress)
     progress("mapping")
-    if fit_memories:
-        design = with_memories_for(prepared.compressed, design)
-    program = compile_network(prepared.compressed, design)
+    program = cost(prepared.compressed, design, memories="enlarged" if fit_memories else "of_design").program
     timeline = network_timeline(program, chosen_layers(program, layers), limit)
     cycles = tuple(span.cycles.cycles for span in timeline.layers)
     time = WaveTime(PERIOD_NS, start_times_ns(program, cycles))

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skipstone.flow.evaluate import CostedNetwork, Evaluated, evaluate
+from skipstone.flow.evaluate import Evaluated, evaluate
 from skipstone.flow.prepare import CompressionOptions, Progress, sample_inputs
 from skipstone.hw.design import Design
+from skipstone.mapper.cost import NetworkCost
 from skipstone.mapper.results import notebook
 from skipstone.mapper.results.network import NetworkResult
 from skipstone.mapper.technology.technology import Technology
@@ -113,7 +114,7 @@ def verify_evaluated(
     progress: Progress = lambda _: None,
 ) -> Verification:
     """The RTL's part of :func:`verify_network`."""
-    prepared, design, costed, result = evaluated.prepared, evaluated.design, evaluated.costed, evaluated.result
+    prepared, design, cost, result = evaluated.prepared, evaluated.design, evaluated.cost, evaluated.result
     compressed = prepared.compressed
     inputs = reference.quantize_input(compressed, sample_inputs(prepared, images))
     expected = reference.run(compressed, inputs)
@@ -125,19 +126,18 @@ def verify_evaluated(
     runs: list[NetworkRun] = []
     with session:
         progress("loading the program")
-        session.load(costed.program)
+        session.load(cost.program)
         for index, x in enumerate(inputs):
-            progress(f"simulating image {index + 1} of {images} ({costed.total_cycles:,} cycles)")
-            runs.append(session.run(x, costed.total_cycles))
+            progress(f"simulating image {index + 1} of {images} ({cost.cycles:,} cycles)")
+            runs.append(session.run(x, cost.cycles))
             if runs[-1].error is not None:
                 break
-    return compare_runs(compressed, design, costed, result, runs, expected)
+    return compare_runs(compressed, cost, result, runs, expected)
 
 
 def compare_runs(
     network: QuantizedNetwork,
-    design: Design,
-    costed: CostedNetwork,
+    cost: NetworkCost,
     result: NetworkResult,
     runs: list[NetworkRun],
     expected: dict[str, NDArray[np.int64]],
@@ -145,7 +145,7 @@ def compare_runs(
     """Fills RTL cycles and equality into ``result``. A layer that did not run is not equal."""
     layers = list(result.layers)
     differences: dict[str, Difference] = {}
-    for index, layer in enumerate(costed.program.layers):
+    for index, layer in enumerate(cost.program.layers):
         cycles: set[int] = set()
         equal = True
         for image, run in enumerate(runs):
@@ -164,7 +164,7 @@ def compare_runs(
                     )
                     differences.setdefault(layer.name, found)
         # Of several counts (they should all be the same) the one that differs from the model is shown.
-        model = costed.cycles[index].cycles
+        model = cost.layers[index].cycles
         shown = next(iter(sorted(cycles - {model})), model if cycles else None)
         layers[index] = dataclasses.replace(layers[index], rtl_cycles=shown, outputs_equal=equal)
     unfinished = [

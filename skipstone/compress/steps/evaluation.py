@@ -51,12 +51,9 @@ def apply_gate(step: Gate, state: State, context: Context) -> State:
         "on_the_array": "nothing: its lists of words and weights are fixed, gated words are loaded and multiplied",
     }
     if context.design is not None:
+        from skipstone.compress.cost import fitted_cost
         from skipstone.compress.gating import load_savings
-        from skipstone.flow.designs import design_for
-        from skipstone.mapper.lowering.compile import compile_network
-        from skipstone.mapper.lowering.memory_fit import with_memories_for
 
-        design = with_memories_for(integers, design_for(integers, context.design))
-        savings = load_savings(compile_network(integers, design), integers, found)
+        savings = load_savings(fitted_cost(integers, context.design).program, integers, found)
         measured["words"] = {one.name: [one.words, one.saved_words] for one in savings}
     return replace(state, notes=found.notes, measured=measured)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from skipstone.hw.design import Design
-from skipstone.mapper.counters import COUNTERS, Actions
+from skipstone.mapper.counters import Actions
 from skipstone.mapper.energy.actions import count_actions, network_actions
 from skipstone.mapper.lowering.compile import compile_network
 from skipstone.mapper.timing.cycles import network_cycles
@@ -114,8 +114,3 @@ def test_input_and_output_cross_the_edge_once():
     plain = [count_actions(*pair) for pair in zip(program.layers, (design, design), cycles, strict=True)]
     on_chip = dataclasses.replace(first, off_chip_read_bits=0, host_writes=0, activation_bits=0)
     assert on_chip == plain[0]
-
-
-def test_actions_add_up():
-    actions = Actions(*range(len(COUNTERS)))
-    assert actions + actions == Actions(*(2 * value for value in range(len(COUNTERS))))

@@ -3,8 +3,18 @@
 import pytest
 
 from skipstone.errors import MappingError
+from skipstone.hw.design import MAX_ACCUMULATOR_BITS
 from skipstone.mapper.lowering.compile import compile_network
-from skipstone.mapper.lowering.memory_fit import COUNTED, ROOMY, memories_needed, memory_size, with_memories_for
+from skipstone.mapper.lowering.memory_fit import (
+    COUNTED,
+    ROOMY,
+    memories_needed,
+    memory_size,
+    memory_sizes,
+    roomy,
+    unbounded,
+    with_memories_for,
+)
 from skipstone.mapper.timing.cycles import network_cycles
 from tests.mapper.lowering.test_compile import DESIGN, residual
 
@@ -39,3 +49,22 @@ def test_only_what_overflows_grows_and_the_name_says_so():
 def test_what_no_memory_mends_is_refused_as_ever():
     with pytest.raises(MappingError, match="raise max_stride to 3"):
         with_memories_for(residual(stride=3), DESIGN.replace(weight_entries=16))
+
+
+def test_counted_memories_have_as_many_as_are_needed():
+    assert memory_sizes({"layers": 5, "tables": 5, "codebooks": 1}) == {"layers": 8, "tables": 5, "codebooks": 1}
+
+
+def test_roomy_memories_are_no_smaller_and_fixed_ones_stay():
+    large = DESIGN.replace(activation_words=1 << 25)
+    sizes = {name: getattr(roomy(large, fixed=["layers"]), name) for name in ROOMY}
+    assert sizes == ROOMY | {"activation_words": 1 << 25, "layers": DESIGN.layers}
+
+
+def test_unbounded_is_roomy_with_the_widest_accumulators():
+    assert unbounded(DESIGN) == roomy(DESIGN).replace(accumulator_bits=MAX_ACCUMULATOR_BITS)
+
+
+@pytest.mark.parametrize(("bits", "tables"), [(8, 64), (16, 0)])
+def test_only_designs_that_can_have_tables_get_some(bits, tables):
+    assert roomy(DESIGN.replace(activation_bits=bits, accumulator_bits=40, tables=0)).tables == tables

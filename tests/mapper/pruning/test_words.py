@@ -19,7 +19,7 @@ def test_cycles_and_words_fall_together_within_the_budget(design, graph, seed, b
     target = target_of(graph, design)
     result = prune_words(pruned, target, budget, max_steps=6)
     assert result.cycles_after == target.cycles(result.graph)
-    assert result.words_after == target.loaded_words(result.graph)
+    assert result.words_after == target.cost(result.graph).loaded_words
     assert (result.cycles_after < result.cycles_before) == (result.steps > 0)
     before, after = mask_of(pruned), mask_of(result.graph)
     for name in before:

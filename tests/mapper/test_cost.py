@@ -1,0 +1,112 @@
+"""One cost: its parts are those of the functions that it calls, and its memories are those that were asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from skipstone.errors import MappingError, TechnologyError
+from skipstone.mapper import cost as module
+from skipstone.mapper.cost import cost, price
+from skipstone.mapper.energy.area import area_terms
+from skipstone.mapper.energy.clock import timing
+from skipstone.mapper.energy.energy import layer_terms
+from skipstone.mapper.energy.operands import operands_of
+from skipstone.mapper.lowering.compile import compile_network
+from skipstone.mapper.lowering.memory_fit import memories_needed, with_memories_for
+from skipstone.mapper.technology.technology import load_technology
+from skipstone.mapper.timing.cycles import schedule_cycles
+from tests.mapper.lowering.test_compile import DESIGN, residual
+
+NETWORK = residual()
+SMALL = DESIGN.replace(weight_entries=16, layers=1)
+
+
+def images(count: int = 3) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return rng.uniform(-1, 1, (count, *NETWORK.tensors[NETWORK.input].shape)).astype(np.float32)
+
+
+def test_cycles_and_needs_are_those_of_the_program():
+    mapped = cost(NETWORK, DESIGN)
+    program = compile_network(NETWORK, DESIGN)
+    layers = schedule_cycles([layer.schedule for layer in program.layers], DESIGN)
+    assert list(mapped.layers) == list(layers)
+    assert mapped.cycles == sum(layer.cycles for layer in layers)
+    assert mapped.memories_needed == memories_needed(program)
+    assert mapped.layer_cycles() == {"first": layers[0].cycles, "second": layers[1].cycles}
+    for causes, layer in zip(mapped.causes, layers, strict=True):
+        assert sum(causes.values()) == pytest.approx(layer.cycles)
+    assert mapped.loaded_words == sum(actions.load_list_reads for actions in mapped.actions)
+    assert set(mapped.bounds()) == {"first", "second"}
+
+
+def test_price_is_the_sum_of_all_terms_at_the_clock():
+    technology = load_technology(22, 80.0)
+    mapped = cost(NETWORK, DESIGN, technology, operands=operands_of(NETWORK, images()))
+    terms = [term for actions in mapped.actions for term in layer_terms(actions, DESIGN, technology)]
+    assert mapped.price.energy_pj == pytest.approx(sum(term.energy_pj for term in terms), rel=1e-12)
+    assert mapped.price.area_um2 == sum(term.area_um2 for term in area_terms(DESIGN, technology))
+    assert mapped.price.frequency_mhz == 80
+    assert mapped.price.latency_us == mapped.cycles / 80
+    assert mapped.price.power_mw == pytest.approx(mapped.price.energy_pj / mapped.price.latency_us / 1000)
+    assert mapped.price == price(mapped.actions, DESIGN, technology)
+
+
+def test_operands_change_energy_and_no_cycle():
+    typical, measured = cost(NETWORK, DESIGN), cost(NETWORK, DESIGN, operands=operands_of(NETWORK, 0 * images()))
+    assert typical.layers == measured.layers
+    assert sum(actions.activation_bits for actions in measured.actions) < sum(
+        actions.activation_bits for actions in typical.actions
+    )
+    assert measured.price.energy_pj < typical.price.energy_pj
+
+
+def test_memories_of_the_design_must_do():
+    with pytest.raises(MappingError) as caught:
+        cost(NETWORK, SMALL)
+    assert caught.value.parameter == "layers"
+
+
+def test_enlarged_memories_are_priced_and_unbounded_ones_are_not():
+    """Cycles are the same; what is enlarged is part of the design that energy and area are of."""
+    fits = cost(NETWORK, DESIGN)
+    enlarged, unbounded = (cost(NETWORK, SMALL, memories=memories) for memories in ("enlarged", "unbounded"))
+    assert enlarged.layers == unbounded.layers == fits.layers
+    assert enlarged.design == enlarged.program.design == with_memories_for(NETWORK, SMALL)
+    assert "memories enlarged" in enlarged.design.name
+    assert unbounded.design is SMALL
+    assert unbounded.price.area_um2 < enlarged.price.area_um2 < fits.price.area_um2
+    assert unbounded.actions == enlarged.actions == fits.actions
+
+
+def test_unbounded_accumulators_do_not_overflow():
+    narrow = DESIGN.replace(accumulator_bits=16)
+    with pytest.raises(MappingError) as caught:
+        cost(NETWORK, narrow, memories="enlarged")
+    assert caught.value.parameter == "accumulator_bits"
+    assert cost(NETWORK, narrow, memories="unbounded").layers == cost(NETWORK, DESIGN).layers
+
+
+def test_a_clock_out_of_reach_is_refused_before_anything_is_mapped(monkeypatch):
+    technology = load_technology()
+    fmax = timing(DESIGN, technology).fmax_mhz
+    monkeypatch.setattr(module, "compile_network", None)
+    with pytest.raises(TechnologyError, match="design 'small' reaches"):
+        cost(NETWORK, DESIGN, technology.with_frequency(1.01 * fmax))
+
+
+def test_cycles_alone_pay_for_nothing_more(monkeypatch):
+    """Neither the reference nor the energy model runs before something of theirs is asked for."""
+    from skipstone.models.quantization import reference
+
+    for where, name in ((reference, "run"), (module, "network_actions"), (module, "load_technology")):
+        monkeypatch.setattr(where, name, None)
+    assert cost(NETWORK, DESIGN, operands=operands_of(NETWORK, images())).cycles > 0
+
+
+def test_a_cost_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        cost(NETWORK, DESIGN).design = SMALL  # type: ignore[misc]
