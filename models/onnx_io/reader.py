@@ -158,7 +158,7 @@ def _fix_input(model: onnx.ModelProto, path: Path, input_shape: tuple[int, ...] 
         sizes[0] = 1
     if 0 in sizes:
         raise SkipstoneError(
-            f"{path.name}: input '{name}' has dynamic dimensions, {shown}; fix them with --input-shape"
+            f"{path.name}: input '{name}' has dynamic dimensions, {shown}; say its shape", parameter="input_shape"
         )
     if rank > 2 and sizes[0] != 1:
         raise SkipstoneError(

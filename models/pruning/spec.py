@@ -1,4 +1,4 @@
-"""Pruning in a word, as ``--prune`` and search spaces have it: ``unstructured:0.8``, ``2:4``, ``stripe/l2@network:0.3``."""
+"""Pruning in a word, as users and search spaces write it: ``unstructured:0.8``, ``2:4``, ``stripe/l2@network:0.3``."""
 
 from __future__ import annotations
 

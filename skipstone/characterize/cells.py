@@ -94,7 +94,7 @@ def node_of(library: str) -> int:
     """The node in the library's name: sky130... is 130 nm, osu018... is 180."""
     match = re.search(r"(?<!\d)(?:0(\d\d)|(\d\d\d?))(?!\d)", library.replace("_", " "))
     if match is None:
-        raise SkipstoneError(f"the node of library '{library}' is not in its name; say it with --node NM")
+        raise SkipstoneError(f"the node of library '{library}' is not in its name; name it in nm", parameter="node_nm")
     return int(match[1]) * 10 if match[1] else int(match[2])
 
 

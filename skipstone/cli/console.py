@@ -25,6 +25,7 @@ COMMAND_NAMES = {
     "node_nm": "node",
     "objectives": "objective",
     "storage": "study",
+    "which": "write",
 }
 """Parameters of the library that commands take by another name."""
 

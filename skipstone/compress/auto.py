@@ -1,4 +1,4 @@
-"""``--recipe auto``: a recipe found by measuring, as the surveys advise, with the array in the loop.
+"""The recipe ``auto``: one found by measuring, as the surveys advise, with the array in the loop.
 
 8-bit integers first, symmetric for each output channel; better rounding and then training through the rounding only where
 accuracy falls. Then zeros, more at a time: whole load words where the design waits for its loader, single weights where it
@@ -292,7 +292,8 @@ def _held_back(dataset: Dataset) -> int:
 
 def _toml(recipe: Recipe, max_loss: float) -> str:
     """The steps as a recipe file."""
-    values: dict[str, Any] = {"description": f"Found by --recipe auto --max-loss {max_loss:g}.", "seed": recipe.seed}
+    description = f"Found by the recipe auto with max_loss {max_loss:g}."
+    values: dict[str, Any] = {"description": description, "seed": recipe.seed}
     if recipe.held_back:
         values["held_back"] = recipe.held_back
     steps = [{"do": step.do, **step.model_dump(mode="json", exclude_defaults=True)} for step in recipe.step]

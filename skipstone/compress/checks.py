@@ -50,7 +50,7 @@ def check_recipe(recipe: Recipe, context: Context) -> None:
             if shaped and isinstance(step, RemoveBlocks) and step.blocks:
                 remove_blocks(context.parent, step.blocks)
         except SkipstoneError as error:
-            raise SkipstoneError(f"step {number} ({step.do}): {error}") from None
+            raise SkipstoneError(f"step {number} ({step.do}): {error}", parameter=error.parameter) from None
         named = named and not isinstance(step, RENAMES)
         shaped = shaped and not isinstance(step, RESHAPES)
 
@@ -70,7 +70,7 @@ def check_names(step: Keys, graph: Graph) -> None:
 
 def _check_needs(step: Keys, context: Context) -> None:
     if isinstance(step, NEEDS_DESIGN) and context.design is None:
-        raise SkipstoneError("it counts cycles on a design; give one with --design")
+        raise SkipstoneError("it counts cycles on a design; name one", parameter="design")
     if isinstance(step, RobustAccuracy | Gate):
         images, _ = context.dataset.testing()
         images = images[: step.images]

@@ -47,7 +47,9 @@ def parse_recipe(table: Mapping[str, Any], where: str = "recipe") -> Recipe:
 
 def with_seed(recipe: Recipe, seed: int | None) -> Recipe:
     """``recipe`` with another seed, checked as its own would be (None: as it is)."""
-    return recipe if seed is None else parse_recipe(recipe.model_dump(exclude_unset=True) | {"seed": seed}, "--seed")
+    return (
+        recipe if seed is None else parse_recipe(recipe.model_dump(exclude_unset=True) | {"seed": seed}, f"seed {seed}")
+    )
 
 
 def step_kinds() -> dict[str, type[Keys]]:

@@ -145,7 +145,7 @@ def run_steps(recipe: Recipe, context: Context, store: Checkpoint) -> tuple[Stat
             try:
                 state, result = run_step(step, state, context, label, accuracy, training)
             except SkipstoneError as error:
-                raise SkipstoneError(f"step {number} ({step.do}): {error}") from None
+                raise SkipstoneError(f"step {number} ({step.do}): {error}", parameter=error.parameter) from None
             kept = {"scheme": asdict(state.scheme), "result": plain(asdict(result))}
             state = replace(state, graph=store.save(key, state.graph, kept))
             for file in [*store.folder.glob(f"{key}*.training"), *store.folder.glob(f".{key}*.partial")]:

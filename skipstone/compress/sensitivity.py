@@ -100,7 +100,7 @@ def run_sensitivity(
     graph = onnx_import.load(network, input_shape)
     check_float(graph)
     if data is None and network not in zoo.carried_networks():
-        raise SkipstoneError(f"network '{network}' carries no images; name labelled ones with --data")
+        raise SkipstoneError(f"network '{network}' carries no images; name labelled ones", parameter="data")
     pictures, labels = dataset_for(graph, data or network).testing()
     pictures, labels = pictures[:images], labels[:images]
     result = sensitivity(

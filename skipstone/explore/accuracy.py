@@ -33,7 +33,9 @@ class AccuracyMeter:
     def accuracy(self, network: QuantizedNetwork, network_digest: str) -> float:
         """The share of images whose class the integers find, 0 to 1. Raises SkipstoneError without labelled images."""
         if self._data is None:
-            raise SkipstoneError("there are no labelled images to measure accuracy on; give --evaluation")
+            raise SkipstoneError(
+                "there are no labelled images to measure accuracy on; name some", parameter="evaluation"
+            )
         key = digest("accuracy", code_digest(), network_digest, self._images)
         known = self._store.get(key)
         if known is not None:

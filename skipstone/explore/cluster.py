@@ -75,7 +75,7 @@ def _distributed() -> Any:
     try:
         import distributed
     except ImportError:
-        raise SkipstoneError("--dask needs dask.distributed: pip install 'skipstone[cluster]'") from None
+        raise SkipstoneError("a Dask cluster needs dask.distributed: pip install 'skipstone[cluster]'") from None
     return distributed
 
 

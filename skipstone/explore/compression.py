@@ -184,7 +184,8 @@ class Compressor:
             return "magnitude" if self.given.calibration is None else "second_order"
         if wanted.criterion == "second_order" and self.given.calibration is None:
             raise SkipstoneError(
-                "criterion second_order needs calibration images; give --calibration, or take criterion magnitude"
+                "criterion second_order needs calibration images; name some, or take criterion magnitude",
+                parameter="calibration",
             )
         return wanted.criterion
 

@@ -45,7 +45,7 @@ def parse_objectives(names: Sequence[str], with_accuracy: bool) -> tuple[Objecti
         if name == "frequency_mhz":
             raise SkipstoneError(
                 "objective frequency_mhz: the clock is given, not searched for; search for latency_us, limit it with "
-                "--constraint 'frequency_mhz>=100', or give the space choices of frequency_mhz"
+                "the constraint 'frequency_mhz>=100', or give the space choices of frequency_mhz"
             )
         _check_metric("objective", name, name, with_accuracy)
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -168,4 +168,4 @@ def _check_metric(what: str, name: str, written: str, with_accuracy: bool) -> No
         units = f", limits also {', '.join(UNITS)}" if what != "objective" else ""
         raise SkipstoneError(f"{what}: unknown metric '{written}'; there are {', '.join(known)}{units}")
     if name == "accuracy" and not with_accuracy:
-        raise SkipstoneError(f"{what}: there is no accuracy without labelled images; name some with --evaluation")
+        raise SkipstoneError(f"{what}: there is no accuracy without labelled images; name some", parameter="evaluation")

@@ -148,4 +148,4 @@ def _sampler(name: str, seed: int, population: int) -> Any:
         case "random":
             return optuna.samplers.RandomSampler(seed=seed)
         case _:
-            raise SkipstoneError(f"--sampler must be {', '.join(SAMPLERS)}, not '{name}'")
+            raise SkipstoneError(f"sampler must be {', '.join(SAMPLERS)}, not '{name}'", parameter="sampler")

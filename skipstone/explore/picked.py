@@ -48,9 +48,11 @@ def chosen_points(result: ExplorationResult, which: str) -> dict[int, str]:
     known_numbers = {point.number for point in result.points}
     for text in which.split(","):
         if not text.strip().isdigit():
-            raise SkipstoneError(f"--write must be {WHICH}, not '{which}'")
+            raise SkipstoneError(f"points must be {WHICH}, not '{which}'", parameter="which")
         if int(text) not in known_numbers:
-            raise SkipstoneError(f"--write: there is no point {int(text)} among the {len(known_numbers)} points")
+            raise SkipstoneError(
+                f"there is no point {int(text)} among the {len(known_numbers)} points", parameter="which"
+            )
         found[int(text)] = "asked for"
     return found
 
@@ -58,7 +60,7 @@ def chosen_points(result: ExplorationResult, which: str) -> dict[int, str]:
 def check_which(which: str) -> None:
     """SkipstoneError for what ``chosen_points`` can't read, before any work."""
     if which not in ("best", "front", "none") and not all(text.strip().isdigit() for text in which.split(",")):
-        raise SkipstoneError(f"--write must be {WHICH}, not '{which}'")
+        raise SkipstoneError(f"points must be {WHICH}, not '{which}'", parameter="which")
 
 
 def write_points(

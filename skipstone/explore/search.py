@@ -109,13 +109,13 @@ def explore(
     Raises SkipstoneError with what to do.
     """
     settings = settings or EvaluationSettings()
-    for name, value, least in (("--trials", trials, 1), ("--jobs", jobs, 1), ("--population", population, 2)):
+    for name, value, least in (("trials", trials, 1), ("jobs", jobs, 1), ("population", population, 2)):
         if value < least:
-            raise SkipstoneError(f"{name} must be at least {least}, not {value}")
+            raise SkipstoneError(f"{name} must be at least {least}, not {value}", parameter=name)
     if seed < 0:
-        raise SkipstoneError(f"--seed must be at least 0, not {seed}")
+        raise SkipstoneError(f"seed must be at least 0, not {seed}", parameter="seed")
     if sampler not in SAMPLERS:
-        raise SkipstoneError(f"--sampler must be {', '.join(SAMPLERS)}, not '{sampler}'")
+        raise SkipstoneError(f"sampler must be {', '.join(SAMPLERS)}, not '{sampler}'", parameter="sampler")
     evaluator = Evaluator(network, options, dataclasses.replace(settings, store=None))
     space = space.for_layers(evaluator.compressor.layer_names)
     plan = Plan(
@@ -254,9 +254,10 @@ def _going_on(storage: Path) -> Iterator[None]:
         where = f"{error.filename}: " if error.filename else ""
         raise SkipstoneError(f"{where}{error.strerror or error}; {kept}") from None
     except MemoryError:
-        raise SkipstoneError(f"not enough memory; {kept}, perhaps with fewer --jobs") from None
+        raise SkipstoneError(f"not enough memory; {kept}, perhaps with fewer jobs", parameter="jobs") from None
     except SkipstoneError as error:
-        raise SkipstoneError(str(error) if "goes on from there" in str(error) else f"{error}; {kept}") from None
+        text = str(error) if "goes on from there" in str(error) else f"{error}; {kept}"
+        raise SkipstoneError(text, parameter=error.parameter) from None
 
 
 @contextmanager

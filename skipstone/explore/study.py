@@ -184,10 +184,10 @@ def _check(path: Path) -> None:
     """Refuses what is no study before anything is written to it."""
     if not path.exists() or path.stat().st_size == 0:
         return
-    other = f"{path} is no study of an exploration; name another file with --study"
+    other = f"{path} is no study of an exploration; name another file"
     with path.open("rb") as file:
         if file.read(len(SQLITE)) != SQLITE:
-            raise SkipstoneError(other)
+            raise SkipstoneError(other, parameter="storage")
     try:
         connection = sqlite3.connect(path, timeout=60)
         try:
@@ -198,15 +198,15 @@ def _check(path: Path) -> None:
     except sqlite3.Error as error:
         raise SkipstoneError(_explanation(path, error) or str(error)) from None
     if said != ["ok"]:
-        raise SkipstoneError(_damaged(path, said[0]))
+        raise SkipstoneError(_damaged(path, said[0]), parameter="storage")
     if tables and not tables & OURS:
-        raise SkipstoneError(other)
+        raise SkipstoneError(other, parameter="storage")
 
 
 def _damaged(path: Path, said: str) -> str:
     return (
         f"{path} is damaged ({said.splitlines()[0].strip('* ')}); it is left as it is. "
-        f"'sqlite3 {path} .recover | sqlite3 NEW.db' saves what can be read, and --study NEW.db goes on with it"
+        f"'sqlite3 {path} .recover | sqlite3 NEW.db' saves what can be read; an exploration goes on with NEW.db"
     )
 
 
@@ -263,7 +263,7 @@ def _locked(path: Path) -> Iterator[None]:
         except BlockingIOError:
             os.close(descriptor)
             raise SkipstoneError(
-                f"{path} is in use by another exploration; wait for it, or name another file with --study"
+                f"{path} is in use by another exploration; wait for it, or name another file", parameter="storage"
             ) from None
         with contextlib.suppress(FileNotFoundError):
             if os.fstat(descriptor).st_ino == os.stat(lock).st_ino:

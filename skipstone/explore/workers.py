@@ -160,7 +160,7 @@ class Processes:
                     running[broken] = item
                     return
                 self.close()
-        raise SkipstoneError("worker processes die before they begin; try --jobs 1")
+        raise SkipstoneError("worker processes die before they begin; try one job", parameter="jobs")
 
 
 @contextmanager

@@ -72,7 +72,7 @@ def chosen_layers(program: Program, names: str) -> tuple[int, ...] | None:
     for name in [names] if names in known else names.split(","):
         if name not in known:
             there = ", ".join(layer.name for layer in program.layers)
-            raise SkipstoneError(f"--layer: no layer '{name}' on the array; there are {there}; or all")
+            raise SkipstoneError(f"no layer '{name}' on the array; there are {there}; or all", parameter="layers")
         chosen.append(known[name])
     return tuple(chosen)
 

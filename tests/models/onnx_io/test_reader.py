@@ -78,9 +78,7 @@ def test_dynamic_batch_becomes_one(tmp_path: Path) -> None:
 
 def test_other_dynamic_sizes_must_be_given(tmp_path: Path) -> None:
     path = save(onnx_model([CONV], ("N", 4, "height", "width"), WEIGHTS), tmp_path)
-    assert refusal(path) == (
-        "network.onnx: input 'x' has dynamic dimensions, Nx4xheightxwidth; fix them with --input-shape"
-    )
+    assert refusal(path) == ("network.onnx: input 'x' has dynamic dimensions, Nx4xheightxwidth; say its shape")
     assert load(path, (1, 4, 5, 6)).input_shape == (4, 5, 6)
     assert load(path, (4, 5, 6)).input_shape == (4, 5, 6)
 

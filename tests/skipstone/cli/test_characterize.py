@@ -93,5 +93,5 @@ def test_nodes_of_libraries(name: str, node: int) -> None:
 
 
 def test_a_library_without_a_node_is_refused() -> None:
-    with pytest.raises(Exception, match="--node NM"):
+    with pytest.raises(Exception, match="name it in nm"):
         cells.node_of("typical")

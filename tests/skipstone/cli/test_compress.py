@@ -66,7 +66,7 @@ def test_a_compression_from_the_command_line(place):
         ("[[step]\n", "recipe.toml is not TOML"),
         (
             "[[step]]\ndo = 'balance_rows'",
-            "step 1 (balance_rows): it counts cycles on a design; give one with --design",
+            "step 1 (balance_rows): it counts cycles on a design; name one (option --design)",
         ),
         (GOOD + "skip = ['third']", "step 1 (prune): skip names 'third', which is no layer with weights"),
     ],

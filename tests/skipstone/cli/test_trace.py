@@ -65,9 +65,12 @@ def test_a_limit_is_kept_and_said(place):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--layer", "third"), "--layer: no layer 'third' on the array; there are first, second, pool, dense; or all"),
-        (("--layer", "first,"), "--layer: no layer '' on the array; there are first, second, pool, dense; or all"),
-        (("--layer", "softmax"), "--layer: no layer 'softmax' on the array; there are first, second, pool, dense; or all"),
+        (("--layer", "third"), "no layer 'third' on the array; there are first, second, pool, dense; or all (option --layer)"),
+        (("--layer", "first,"), "no layer '' on the array; there are first, second, pool, dense; or all (option --layer)"),
+        (
+            ("--layer", "softmax"),
+            "no layer 'softmax' on the array; there are first, second, pool, dense; or all (option --layer)",
+        ),
     ],
 )  # fmt: skip
 def test_a_layer_that_is_not_there(place, arguments, message):

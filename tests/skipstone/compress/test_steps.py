@@ -327,7 +327,7 @@ def test_what_a_step_lacks_is_said_before_any_step(place):
         ("test-only", {"do": "fine_tune"}, "has no labelled training images"),
         ("unlabelled", {"do": "fine_tune"}, "has no labelled training images"),
         ("unlabelled", {"do": "gate", "threshold": 0.1}, "has no labelled test images"),
-        ("unlabelled", {"do": "cycle_aware_prune", "amount": 0.5}, "counts cycles on a design; give one with --design"),
+        ("unlabelled", {"do": "cycle_aware_prune", "amount": 0.5}, "counts cycles on a design; name one"),
         ("unlabelled", {"do": "prune", "amount": 0.5, "skip": ["third"]}, "skip names 'third'.* first, second, dense"),
         ("unlabelled", {"do": "quantize", "layer_bits": {"sum": 4}}, "layer_bits names 'sum'"),
     ):

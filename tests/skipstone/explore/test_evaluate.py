@@ -201,9 +201,7 @@ def test_without_labelled_images_accuracy_is_a_problem(files):
     evaluator = Evaluator(network, replace(options, evaluation=None))
     assert not evaluator.has_accuracy
     found = evaluator.evaluate(choice(), frozenset({"accuracy"}))
-    assert found == Evaluation(
-        found.design, {}, "there are no labelled images to measure accuracy on; give --evaluation"
-    )
+    assert found == Evaluation(found.design, {}, "there are no labelled images to measure accuracy on; name some")
 
 
 def test_accuracies_are_kept_on_disk(files, tmp_path, monkeypatch):

@@ -77,6 +77,6 @@ def test_what_is_no_choice_is_refused_before_any_work():
     for good in ("best", "front", "none", "1,2"):
         check_which(good)
     with pytest.raises(
-        SkipstoneError, match="--write must be best, front, none, or numbers with commas between, not 'all'"
+        SkipstoneError, match="points must be best, front, none, or numbers with commas between, not 'all'"
     ):
         check_which("all")

@@ -80,7 +80,7 @@ def test_another_programs_database_is_left_alone(tmp_path):
     connection.execute("CREATE TABLE songs (name TEXT)")
     connection.close()
     before = (tmp_path / "a.db").read_bytes()
-    with pytest.raises(SkipstoneError, match="no study of an exploration; name another file with --study"):
+    with pytest.raises(SkipstoneError, match=r"no study of an exploration; name another file$"):
         with open_study(tmp_path / "a.db"):
             pass
     assert (tmp_path / "a.db").read_bytes() == before
@@ -97,7 +97,8 @@ def test_a_damaged_study_is_left_as_it_is_and_says_what_to_do(tmp_path, where):
         content[start : start + 4096] = b"\xff" * 4096
     path.write_bytes(content)
     with pytest.raises(
-        SkipstoneError, match=r"a\.db is damaged \(.*\.recover \| sqlite3 NEW\.db.*--study NEW\.db goes on"
+        SkipstoneError,
+        match=r"a\.db is damaged \(.*\.recover \| sqlite3 NEW\.db' .*; an exploration goes on with NEW\.db",
     ):
         with open_study(path):
             pass
