@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 import typer
 
-from skipstone.cli.console import errors
+from skipstone.cli.characterize import characterize_command
+from skipstone.cli.console import COMMAND_NAMES, errors, option_of
+from skipstone.cli.explore import explore_command
+from skipstone.cli.trace import trace_command
 from skipstone.errors import DesignError, MappingError, SkipstoneError
 from skipstone.mapper.lowering.memory_fit import ROOMY
 
@@ -37,3 +42,18 @@ def test_a_memory_that_is_too_small_gets_the_hint_where_the_option_is_there_and_
 )
 def test_other_mistakes_get_none(capsys, error):
     assert printed(capsys, error, False) == "skipstone: no\n"
+
+
+def test_the_option_of_a_parameter_is_the_commands_own():
+    values = {"weight_bits": 8, "study": None}
+    assert option_of("weight_bits", values) == "--weight-bits"
+    assert option_of("storage", values) == "--study"
+    assert option_of("storage", {"weight_bits": 8}) is None
+    assert option_of(None, values) is None
+
+
+def test_names_that_commands_have_of_their_own_are_options_of_some_command():
+    commands = (characterize_command, explore_command, trace_command)
+    options = {name for command in commands for name in inspect.signature(command).parameters}
+    assert set(COMMAND_NAMES.values()) <= options
+    assert not COMMAND_NAMES.keys() & options
