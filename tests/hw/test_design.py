@@ -179,7 +179,7 @@ def test_a_design_is_frozen():
         SMALL.rows = 3
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(designs())
 def test_positions_are_a_bijection_per_pass(design):
     """For every number of accumulators used, channels get places of their own, inside of the words that the drain writes,
@@ -191,7 +191,7 @@ def test_positions_are_a_bijection_per_pass(design):
         assert max(places) < design.steps(used) * design.requantizer_lanes
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(designs())
 def test_positions_follow_the_drain(design):
     """Walking the drain's steps as its document says (``lanes`` channels a step: several accumulators of all rows, or a part
@@ -213,7 +213,7 @@ def test_positions_follow_the_drain(design):
     assert found == {(r, a): design.position(r, a) for r in range(rows) for a in range(design.accumulators)}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(designs())
 def test_banks_hold_whole_steps(design):
     assert design.accumulators <= design.bank_depth < design.accumulators + design.accumulators_per_step

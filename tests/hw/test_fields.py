@@ -1,7 +1,7 @@
 """Bit fields: packing and unpacking are inverse, and the gateware's view of a word is the same one."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from skipstone.hw.fields import Field, Fields, width_of
@@ -43,7 +43,6 @@ def test_the_first_field_is_lowest():
     assert FIELDS.pack({"count": 5, "bias": -3, "last": 1}) == 5 + 29 * 8 + 256
 
 
-@settings(deadline=None)
 @given(fields_and_values())
 def test_layout_agrees_with_pack(drawn):
     """Amaranth's layout, asked for the constant of the same values, gives the same bits, fields and signs."""

@@ -124,7 +124,7 @@ def test_counters_count_units(name, kind):
     assert last == 0
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, 10**12))
 def test_microseconds_are_read_back_by_cutting_and_by_rounding(ns):
     value = json.loads(json.dumps(microseconds(ns)))

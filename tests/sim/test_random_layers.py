@@ -5,7 +5,6 @@ This is the project's central promise; the examples are drawn by Hypothesis and 
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 
 import numpy as np
@@ -25,7 +24,7 @@ from tests.sim.designs import POOL
 from tests.sim.graphs import graphs
 from tests.sim.networks import networks
 
-EXAMPLES = int(os.environ.get("SKIPSTONE_RANDOM_PAIRS", "30"))
+EXAMPLES = 30
 
 
 @pytest.fixture(scope="module", params=sorted(POOL))
@@ -36,20 +35,17 @@ def session(request):
 
 @pytest.mark.rtl
 @pytest.mark.parametrize("several", [False, True], ids=["layers", "graphs"])
-def test_random_networks_are_exact(session, several):
-    """30 networks of one or two layers and 30 of several on each of 11 designs, 660 pairs (SKIPSTONE_RANDOM_PAIRS changes the
-    number for each). Those of several layers begin with each of the parts in turn that are easily got wrong."""
-    design = session.design
+def test_random_networks_are_exact(session, several, campaign_factor):
+    """30 networks of one or two layers and 30 of several on each of 11 designs, 660 pairs; a campaign multiplies
+    them. Those of several layers begin with each of the parts in turn that are easily got wrong."""
+    design, examples = session.design, campaign_factor * EXAMPLES
     first = (None, "block", "product", "siblings", "side by side")
     strategies = [graphs(design, part) for part in first] if several else [networks(design)]
     seen: Counter[str] = Counter()
     too_large: list[str] = []
 
     random = settings(
-        max_examples=EXAMPLES // len(strategies),
-        deadline=None,
-        derandomize=True,
-        database=None,
+        max_examples=examples // len(strategies),
         phases=(Phase.explicit, Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
     )
@@ -79,7 +75,7 @@ def test_random_networks_are_exact(session, several):
     for strategy in strategies:
         random(given(strategy, st.integers(0, 2**32 - 1))(exact))()
     assert all("raise " in message for message in too_large), too_large
-    assert seen["all"] >= EXAMPLES * 2 // 3, f"only {seen['all']} of {EXAMPLES} fit: {too_large}"
+    assert seen["all"] >= examples * 2 // 3, f"only {seen['all']} of {examples} fit: {too_large}"
     if several:
         assert set(seen) >= expected_kinds(design), f"of {seen['all']} networks only {dict(seen)}"
 

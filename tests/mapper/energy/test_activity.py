@@ -77,7 +77,7 @@ def by_loops(layer: QuantizedLayer, program: LayerProgram, x: NDArray[np.int64])
     return bits, awake
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @example(1, 3, 4, 3, 2, False, 0)  # one pixel: its stride is the mapper's choice
 @given(
     st.integers(1, 5),

@@ -39,7 +39,7 @@ def test_every_memory_and_every_component_once() -> None:
     assert set(names) == {m.name for m in chip_memories(DESIGN)} | {c.name for c in GATEWARE.components(DESIGN)}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(designs, st.sampled_from((22, 65, 130)))
 def test_terms_add_up(design: Design, node_nm: int) -> None:
     technology = load_technology(node_nm)
@@ -48,7 +48,7 @@ def test_terms_add_up(design: Design, node_nm: int) -> None:
     assert all(term.um2 > 0 and term.leakage_nw > 0 and term.count > 0 for term in terms)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(designs, st.sampled_from(("rows", "cols", "windows", "activation_words", "weight_entries", "layers")))
 def test_more_of_anything_is_never_smaller(design: Design, grown: str) -> None:
     """Memories; what logic takes is measured."""

@@ -147,7 +147,7 @@ some_actions = st.lists(st.integers(0, 1 << 30), min_size=len(COUNTERS), max_siz
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(designs, st.lists(some_actions, min_size=1, max_size=3), st.sampled_from((22, 45, 130)))
 def test_terms_add_up_to_the_energy(design: Design, layers: list[Actions], node_nm: int) -> None:
     """By the terms, by the parts and by all of a network at once."""
@@ -163,7 +163,7 @@ def test_terms_add_up_to_the_energy(design: Design, layers: list[Actions], node_
     assert network_energy(layers, design, technology) == close(total)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(designs, some_actions, st.integers(2, 9))
 def test_linear_in_the_counts(design: Design, actions: Actions, times: int) -> None:
     many = Actions(*(value * times for value in dataclasses.astuple(actions)))
@@ -171,7 +171,7 @@ def test_linear_in_the_counts(design: Design, actions: Actions, times: int) -> N
     assert network_energy([many], design, TECHNOLOGY) == pytest.approx(times * once, rel=1e-9)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     designs,
     some_actions,

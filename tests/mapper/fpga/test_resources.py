@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from skipstone.errors import DesignError, TechnologyError
@@ -110,13 +110,11 @@ def test_memories_have_the_bits_of_the_design():
     assert set(bits) == {"window", "accumulators", "weights", "loads", "parameters", "descriptors", "activations"}
 
 
-@settings(deadline=None)
 @given(designs())
 def test_more_columns_take_no_less(design):
     _takes_no_less(design, design.replace(cols=design.cols * 2))
 
 
-@settings(deadline=None)
 @given(designs())
 def test_more_rows_take_no_less(design):
     """With as many lanes as one row needs, so that rows never add to what is drained at once."""
@@ -124,7 +122,6 @@ def test_more_rows_take_no_less(design):
     _takes_no_less(design, design.replace(rows=design.rows + 1))
 
 
-@settings(deadline=None)
 @given(designs())
 def test_wider_accumulators_take_no_less(design):
     _takes_no_less(design, design.replace(accumulator_bits=design.accumulator_bits + 1))
@@ -136,7 +133,6 @@ def _takes_no_less(smaller, larger):
         assert getattr(before, name) <= getattr(after, name), name
 
 
-@settings(deadline=None)
 @given(designs())
 def test_counts_are_whole_and_positive(design):
     for value in dataclasses.astuple(resources(design)):

@@ -15,7 +15,7 @@ DESIGNS = (
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from(DESIGNS), st.integers(1, 70), st.integers(1, 5), st.integers(0, 2**32 - 1))
 def test_every_channel_has_a_place_of_its_own(design, channels, features, seed):
     load = np.random.default_rng(seed).integers(0, 30, (channels, features)).astype(float)

@@ -11,7 +11,7 @@ from skipstone.mapper.lowering.windows import Words
 DESIGN = Design("test", 3, 6, 20, 2, 4, 4, 2, leave_bits=1)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(1, 9), st.integers(0, 60), st.integers(0, 2**32 - 1))
 def test_lists_hold_every_nonzero_and_leave_every_window(windows, count, seed):
     rng = np.random.default_rng(seed)
@@ -37,7 +37,7 @@ def test_lists_hold_every_nonzero_and_leave_every_window(windows, count, seed):
     assert sorted(listed) == sorted(expected)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.sampled_from(["linear", "additive", "sign"]),
     st.integers(1, 9),

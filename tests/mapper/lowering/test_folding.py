@@ -20,7 +20,7 @@ from tests.sim.graphs import graphs
 from tests.sim.networks import layer, tensor
 
 drawn_networks = st.sampled_from(DESIGNS).flatmap(lambda design: st.tuples(st.just(design), graphs(design)))
-random_networks = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+random_networks = settings(max_examples=60, suppress_health_check=list(HealthCheck))
 
 DESIGN = Design(
     "fold", 4, 16, 144, 3, 8, 16, 16,

@@ -23,7 +23,7 @@ networks = st.sampled_from(DESIGNS).flatmap(
     lambda design: st.tuples(st.just(design), graphs(design) | graphs(design, "block") | graphs(design, "beside"))
 )
 MERGING = Design("merging", 4, 4, 24, 2, 4, 8, 4, activation_words=4096)
-random_networks = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+random_networks = settings(max_examples=60, suppress_health_check=list(HealthCheck))
 
 
 def placed(design: Design, network: QuantizedNetwork) -> Layout:

@@ -38,7 +38,7 @@ def checked(network: QuantizedNetwork, design: Design = DESIGN) -> None:
     check_numbers(conv, network, design)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([2, 5, 8]), st.booleans())
 def test_the_range_of_accumulators_is_reached_and_never_left(seed, bits, maximum):
     """The inputs that make every product as large, and as small, as it can be reach both ends for some output channel; after any
@@ -106,7 +106,7 @@ def test_the_largest_image_fits_and_one_more_does_not(size):
         compile_network(one_layer(weights, (size[0] + (size[0] == 30), size[1] + (size[1] == 30))), DESIGN)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_coordinates_that_are_let_through_fit_the_gateware(data):
     """For any geometry that is not refused: no coordinate, of a word of the first tile or of the last one's overhang, leaves the

@@ -23,7 +23,7 @@ from tests.sim.graphs import graphs
 programs = st.sampled_from(DESIGNS).flatmap(
     lambda design: st.tuples(st.just(design), graphs(design) | graphs(design, "beside"))
 )
-random_networks = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+random_networks = settings(max_examples=40, suppress_health_check=list(HealthCheck))
 
 
 def reshaped(program: Program) -> int:

@@ -30,7 +30,7 @@ def network(*weights: list[int], tables: tuple[np.ndarray | None, ...] | None = 
     return QuantizedNetwork("n", "t0", (f"t{len(weights)}",), tensors, tuple(layers), (), 8, 8, "none")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_a_code_is_the_place_of_its_weight(data):
     values = data.draw(st.lists(st.integers(-300, 300), min_size=1, max_size=20, unique=True))

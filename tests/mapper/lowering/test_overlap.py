@@ -71,7 +71,7 @@ def overlap_of(before: LayerSchedule, after: LayerSchedule, geometry: Geometry, 
     return overlap(before, after, Footprint(geometry.stride, geometry.low, geometry.high), most)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(neighbours(), st.integers(1, 9))
 def test_no_tile_reads_what_may_be_unwritten(drawn, most):
     """Safe: a free tile, in whichever pass, reads only pixels of the tiles that are waited for."""
@@ -86,7 +86,7 @@ def test_no_tile_reads_what_may_be_unwritten(drawn, most):
     assert got == NOTHING or 1 <= got.free_tiles < ALL_TILES_FREE
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(neighbours(), st.integers(1, 9))
 def test_no_more_is_waited_for_than_must_be(drawn, most):
     """Useful: where taps leave no pixel out and some tap of every tile is inside the image, the first tile waits for just what it

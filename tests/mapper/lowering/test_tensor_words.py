@@ -42,7 +42,7 @@ def test_a_folded_tensor_by_hand():
     np.testing.assert_array_equal(unpack_words(placement, DESIGN, [0x21, 0x43]), values)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(
     st.sampled_from(DESIGNS).flatmap(lambda design: st.tuples(st.just(design), graphs(design))),
     st.integers(0, 2**32 - 1),

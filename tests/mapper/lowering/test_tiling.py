@@ -25,7 +25,7 @@ WIDE = [design.replace(cols=12) for design in DESIGNS]
 drawn_networks = st.sampled_from(WIDE).flatmap(
     lambda design: st.tuples(st.just(design), networks(design, max_channels=12, max_size=20))
 )
-random_networks = settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+random_networks = settings(max_examples=30, suppress_health_check=list(HealthCheck))
 
 
 def mapped(design: Design, network: QuantizedNetwork) -> list[tuple[MappedWorkload, list[LayerSchedule]]]:

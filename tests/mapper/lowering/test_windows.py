@@ -28,7 +28,7 @@ def layers(draw):
     return kernel, nonzeros, stride, dilation, tile
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(layers())
 def test_words_are_the_union_of_what_the_columns_need(layer):
     kernel, nonzeros, stride, dilation, tile = layer
@@ -54,7 +54,7 @@ def test_words_are_the_union_of_what_the_columns_need(layer):
     assert words.dx.max() < DESIGN.region_extent
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(layers())
 def test_slots_identify_group_and_tap(layer):
     kernel, nonzeros, _, dilation, _ = layer

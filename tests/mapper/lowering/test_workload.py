@@ -98,7 +98,7 @@ def divisors(size: int) -> st.SearchStrategy[int]:
     return st.sampled_from([fold for fold in range(1, size + 1) if size % fold == 0])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(layers())
 def test_a_layer_as_it_is(drawn):
     network, x = drawn
@@ -109,7 +109,7 @@ def test_a_layer_as_it_is(drawn):
     assert (workload.channels, workload.name) == (conv.weights.shape[0], "one")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(layers(), st.data())
 def test_a_folded_layer_computes_the_same(drawn, data):
     """For every pair of folds that the layer can have, of input and output alone and together."""
@@ -133,7 +133,7 @@ def _stride(network: QuantizedNetwork, layer: QuantizedLayer) -> tuple[int, int]
     return tuple(step if size > 1 else 1 for step, size in zip(layer.stride, network.size_of(layer), strict=True))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(layers(), st.data())
 def test_folds_that_do_not_fit_are_told(drawn, data):
     """``can_fold`` says no exactly where the folded layer would have to move by a part of a pixel."""
@@ -178,7 +178,7 @@ def alike(draw) -> tuple[QuantizedNetwork, np.ndarray, Fold, Fold]:
     return network, rng.integers(-32, 32, tensors["x"].shape), source, target
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(alike())
 def test_merged_layers_compute_what_each_computes(drawn):
     """The first layer's channels, then the second one's, folded or not."""

@@ -28,7 +28,7 @@ def listed(program, design):
     return counts
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.sampled_from(DESIGNS), small_graphs(), st.sampled_from([0.05, 0.3, 1.0]), st.integers(0, 2**32 - 1))
 def test_counts_are_those_of_the_packed_lists(design, graph, density, seed):
     costed = target_of(graph, design).cost(masked(graph, density, seed))
@@ -39,7 +39,7 @@ def test_counts_are_those_of_the_packed_lists(design, graph, density, seed):
         assert places.nonzero.sum() == program.products
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(st.sampled_from(DESIGNS), small_graphs(), st.integers(0, 2**32 - 1))
 def test_every_weight_has_a_place_and_its_word_is_loaded_if_it_is_nonzero(design, graph, seed):
     costed = target_of(graph, design).cost(masked(graph, 0.3, seed))
@@ -51,7 +51,7 @@ def test_every_weight_has_a_place_and_its_word_is_loaded_if_it_is_nonzero(design
         assert (places.window[places.nonzero] != NOT_LOADED).all()
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(small_graphs())
 def test_pools_have_no_trained_weights(graph):
     costed = target_of(graph, DESIGNS[0]).cost(graph)

@@ -13,7 +13,7 @@ from tests.models.builders import conv_layer, graph_of
 from tests.sim.designs import POOL
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(st.sampled_from(DESIGNS), small_graphs(), st.sampled_from([0.2, 0.5]), st.integers(0, 2**32 - 1))
 def test_cycles_never_rise_and_nothing_else_changes(design, graph, density, seed):
     target, pruned = target_of(graph, design), masked(graph, density, seed)

@@ -16,7 +16,7 @@ from tests.sim.designs import POOL
 AMOUNTS = (0.0, 0.25, 0.5, 0.75)
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(st.sampled_from(DESIGNS[:2]), small_graphs(), st.sampled_from([0.01, 0.1, 0.5]))
 def test_the_loss_stays_in_its_budget_and_cycles_are_exact(design, graph, budget):
     target, loss = target_of(graph, design), output_error(graph, random_images(graph, 8))
@@ -32,7 +32,7 @@ def test_the_loss_stays_in_its_budget_and_cycles_are_exact(design, graph, budget
             assert result.cycles_after <= target.cycles(uniform)
 
 
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=2)
 @given(small_graphs(), st.sampled_from([0.5, 0.75]))
 def test_a_target_of_cycles_holds_and_loses_no_more_than_uniform(graph, amount):
     target, loss = target_of(graph, DESIGNS[0]), output_error(graph, random_images(graph, 8))

@@ -12,7 +12,7 @@ from tests.models.builders import conv_layer, graph_of
 from tests.sim.designs import POOL
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.sampled_from(DESIGNS), small_graphs(), st.integers(0, 2**32 - 1), st.sampled_from([0.1, 0.5]))
 def test_cycles_and_words_fall_together_within_the_budget(design, graph, seed, budget):
     pruned = masked(graph, 0.2, seed)

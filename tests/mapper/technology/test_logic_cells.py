@@ -41,7 +41,7 @@ def test_every_number_is_there_and_positive(design: Design) -> None:
     assert GATEWARE.min_period_ns(design) > 1
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.sampled_from([("linear", 8), ("linear", 2), ("shift", 4), ("additive", 5), ("sign", 8), ("codebook", 8)]),
     st.integers(1, 9),

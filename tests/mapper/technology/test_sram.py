@@ -76,14 +76,14 @@ def test_beyond_the_ends_the_last_line_goes_on() -> None:
     assert (falling.at(4.0), falling.at(9.0)) == (1.0, 0.5), "never falling with size"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(1, 1 << 20), st.integers(1, 1 << 20), st.integers(1, 2048))
 def test_larger_memories_cost_no_less_to_read(words: int, more: int, bits: int) -> None:
     few, many = sorted((words, more))
     assert TECHNOLOGY.sram(few, bits).read_pj <= TECHNOLOGY.sram(many, bits).read_pj * (1 + ROUNDING)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(1, 1 << 20), st.integers(1, 2048), st.integers(1, 2048))
 def test_wider_words_cost_no_less_to_read(words: int, bits: int, more: int) -> None:
     narrow, wide = sorted((bits, more))

@@ -170,7 +170,7 @@ def check_shares(got: LayerCycles, schedule: LayerSchedule, design: Design) -> N
     assert got.issue_row_cycles == sum(int(c.sum()) for c in schedule.counts) * schedule.tiles
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_periods_give_what_walking_every_tile_gives(data):
     design = data.draw(designs())
@@ -181,7 +181,7 @@ def test_periods_give_what_walking_every_tile_gives(data):
     assert got.fill_row_cycles >= 0
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(st.data())
 def test_overlapping_layers_are_walked_event_by_event(data):
     design = data.draw(designs())

@@ -70,7 +70,7 @@ def test_a_layer_of_zeros_still_loads_a_little():
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_counted_as_the_mapper_would_list_them(data):
     """The same number by the mapper's own road for a mask without zeros: windows planned and words listed, one layer and tile
     at a time. Nothing is ever skipped that a layer without zeros would not have loaded."""

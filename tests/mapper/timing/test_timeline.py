@@ -101,7 +101,7 @@ def sums_of(timeline: Timeline, layer: int) -> LayerCycles:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_events_add_up_to_the_cycle_model(data):
     design = data.draw(designs())
@@ -114,7 +114,7 @@ def test_events_add_up_to_the_cycle_model(data):
     assert [span.recorded for span in timeline.layers] == [span.tiles for span in timeline.layers]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_every_event_is_the_plain_walks(data):
     design = data.draw(designs())
@@ -129,7 +129,7 @@ def test_every_event_is_the_plain_walks(data):
     assert [span.written for span in timeline.layers] == machine.done
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_a_unit_does_one_thing_at_a_time_and_the_loader_and_rows_always_do_something(data):
     design = data.draw(designs())
@@ -146,7 +146,7 @@ def test_a_unit_does_one_thing_at_a_time_and_the_loader_and_rows_always_do_somet
     assert len({unit_name(unit) for unit in timeline.units}) == len(timeline.units)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_a_limit_leaves_out_the_ends_of_layers_and_nothing_else(data):
     design = data.draw(designs())
@@ -170,7 +170,7 @@ def test_a_limit_leaves_out_the_ends_of_layers_and_nothing_else(data):
                 assert event.end == rest[-1].end
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.data())
 def test_chosen_layers_have_the_events_that_they_have_among_all(data):
     design = data.draw(designs())

@@ -145,7 +145,7 @@ def graphs(draw: st.DrawFn) -> Graph:
 
 
 @given(graphs())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_round_trip(graph: Graph) -> None:
     packed = pack_graph(graph)
     back = unpack_graph(packed)
@@ -247,7 +247,7 @@ def test_versions() -> None:
 
 
 @given(st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_damage_is_refused_or_harmless(data: st.DataObject) -> None:
     graph = graph_of(conv_layer("c", "x", (2, 1, 1, 1)), shape=(1, 2, 2))
     packed = bytearray(pack_graph(graph))

@@ -73,7 +73,7 @@ def test_quantizing_again_changes_nothing(code: WeightCode) -> None:
     assert again.calibration == "by hand"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([2, 4, 8]), st.sampled_from(["linear", "power_of_two", "codebook"]))
 def test_a_bias_that_raised_a_scale_raises_it_once(seed: int, bits: int, code: WeightCode) -> None:
     """The channel's integers and scale are those of its grid, and the bias stays within what the rule allows."""

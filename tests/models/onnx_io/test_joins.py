@@ -18,7 +18,7 @@ IMAGE = (1, 4, 5, 6)
 pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.sampled_from([1, 2, 4]), st.integers(1, 3), pair, pair, pair, st.tuples(*[st.integers(0, 2)] * 4),
     st.tuples(st.integers(0, 2), st.integers(0, 2)), st.booleans(),

@@ -20,7 +20,7 @@ IMAGE = (1, 4, 9, 8)
 pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.sampled_from([1, 2, 4]),
     pair,

@@ -179,7 +179,7 @@ def test_a_constant_for_each_channel_is_no_pointwise_function(tmp_path: Path) ->
 OPERATORS = ["Sigmoid", "Tanh", "Relu", "Abs", "Softplus", "Add", "Mul", "Sub", "Max", "Square"]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_random_expressions(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """Any tree of pointwise nodes over one or two tensors keeps its values, whatever becomes a table."""

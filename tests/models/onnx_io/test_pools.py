@@ -52,7 +52,7 @@ def test_reduce_mean_of_channels_last(tmp_path: Path) -> None:
     assert graph.shapes[graph.outputs[0]] == (4, 1, 1)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.sampled_from(["MaxPool", "AveragePool"]),
     st.tuples(st.integers(1, 3), st.integers(1, 3)),

@@ -210,7 +210,7 @@ def float_graphs(draw: Any) -> Graph:
     return replace(graph, outputs=(last, *more))
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=NO_FIXTURE_CHECK)
+@settings(max_examples=15, suppress_health_check=NO_FIXTURE_CHECK)
 @given(float_graphs(), st.sampled_from([(8, 8), (4, 8), (8, 6), (5, 9)]))
 def test_random_networks_come_back(tmp_path: Path, graph: Graph, bits: tuple[int, int]) -> None:
     assume(max(math.prod(shape) for shape in graph.shapes.values()) < 1 << 14)

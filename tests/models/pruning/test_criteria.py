@@ -44,7 +44,7 @@ def test_gradients() -> None:
     assert filters("snip", many) == pytest.approx(np.abs(w * batches.mean(axis=0)).sum(axis=(1, 2, 3)))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(layers())
 def test_geometric_median_is_the_sum_of_distances(layer: Conv) -> None:
     rows = layer.weights.reshape(len(layer.weights), -1).astype(np.float64)

@@ -79,7 +79,7 @@ def setting(graph: Graph, count: int = 5) -> tuple[QuantizedNetwork, np.ndarray,
 @given(
     st.sampled_from([(1, 1), (3, 1), (4, 2), (4, 4)]), st.tuples(st.integers(1, 5), st.integers(1, 5)), st.floats(0, 2)
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_as_element_by_element(channels: tuple[int, int], size: tuple[int, int], threshold: float) -> None:
     network, images, means = setting(residual(*channels, size), count=2)
     integers = reference.quantize_input(network, images)
@@ -174,7 +174,7 @@ def test_phases_of_a_transposed_convolution_are_gated_alike() -> None:
 
 
 @given(st.lists(st.floats(0, 3), min_size=2, max_size=2))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_a_higher_threshold_gates_more(thresholds: list[float]) -> None:
     """In the first gated layer; those after it read other values then."""
     low, high = (result(residual(), threshold).layers[0] for threshold in sorted(thresholds))

@@ -33,7 +33,7 @@ def two() -> Graph:
     return graph_of(conv_layer("a", "x", (6, 4, 3, 3)), conv_layer("b", "a", (5, 6, 1, 1)), shape=(4, 8, 8))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     layers(), st.sampled_from(STRUCTURES), st.floats(0, 1, exclude_max=True), st.sampled_from(["l1", "l2", "random"])
 )
@@ -59,7 +59,7 @@ def test_masks_have_the_structure_and_the_count(
     np.testing.assert_array_equal(pruned.graph.convs[0].bias, layer.bias)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(layers(), st.floats(0, 1, exclude_max=True))
 def test_scope_output_counts_in_each_filter(layer: Conv, amount: float) -> None:
     after = prune(around(layer), Pruning("weight", amount, scope="output", may_empty=True)).graph.convs[0].weights

@@ -31,7 +31,7 @@ def best(target: Real, hessian: Real, kept: list[int]) -> Real:
     return result
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 3), st.integers(2, 6), st.integers(1, 2), st.integers(0, 99), st.data())
 def test_each_step_takes_the_weight_that_costs_least(
     rows: int, size: int, groups: int, seed: int, data: st.DataObject

@@ -29,13 +29,13 @@ def zeros(graph: Graph) -> list[int]:
     return [int((layer.weights == 0).sum()) for layer in graph.convs]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.floats(0, 1, exclude_max=True))
 def test_unstructured_count_is_exact_in_each_layer(amount: float) -> None:
     assert zeros(prune_as(network(), f"unstructured:{amount!r}").graph) == [round(amount * n) for n in (270, 45, 35)]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.floats(0, 1, exclude_max=True))
 def test_global_count_is_exact_and_the_threshold_is_one(amount: float) -> None:
     graph = network()

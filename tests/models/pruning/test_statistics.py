@@ -38,7 +38,7 @@ def any_layer(draw: st.DrawFn) -> Conv:
     return Conv(**options)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(any_layer())
 def test_weights_times_columns_is_the_layer(layer: Conv) -> None:
     try:

@@ -42,7 +42,7 @@ def key(layer: Conv, granularity: Granularity) -> Callable[[Index], tuple[int, .
 
 
 @pytest.mark.parametrize("granularity", GRANULARITIES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(layer=layers())
 def test_groups_are_what_the_definition_says_in_order_of_their_first_weight(
     layer: Conv, granularity: Granularity
@@ -54,7 +54,7 @@ def test_groups_are_what_the_definition_says_in_order_of_their_first_weight(
         assert ids[index] == expected
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(layers(), st.integers(1, 5))
 def test_contests_of_n_of_m_are_runs_of_input_channels(layer: Conv, m: int) -> None:
     shape = layer.weights.shape

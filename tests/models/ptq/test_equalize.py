@@ -29,7 +29,7 @@ def spread(seed: int, *layers: Layer, shape: tuple[int, int, int]) -> Graph:
     return graph
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.sampled_from([(1, 3), (4, 1), (6, 2)]), st.integers(0, 2**32 - 1), st.booleans())
 def test_the_function_stays(sizes: tuple[int, int], seed: int, powers_of_two: bool) -> None:
     channels, outputs = sizes

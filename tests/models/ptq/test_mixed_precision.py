@@ -25,7 +25,7 @@ NETWORK = graph_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 5), st.integers(0, 2**32 - 1), st.floats(0, 1))
 def test_the_choice_is_the_best_of_all(layers: int, seed: int, share: float) -> None:
     rng = np.random.default_rng(seed)

@@ -24,7 +24,7 @@ def squared_error(weights: np.ndarray, scale: float, bits: int) -> float:
     return float(np.square(weights - scale * np.clip(np.rint(weights / scale), -limit, limit)).sum())
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(2, 6), st.integers(1, 40), st.integers(0, 2**32 - 1))
 def test_least_error_is_near_that_of_many_scales(bits: int, size: int, seed: int) -> None:
     weights = np.random.default_rng(seed).standard_t(3, (1, size, 1, 1)).astype(np.float32)
@@ -36,7 +36,7 @@ def test_least_error_is_near_that_of_many_scales(bits: int, size: int, seed: int
     assert mine <= squared_error(weights, top, bits) + 1e-12
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(2, 16), st.sampled_from(["max", "mse"]), st.integers(0, 2**32 - 1))
 def test_grids_keep_zeros_and_their_bits(bits: int, weight_range: str, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -48,7 +48,7 @@ def test_a_place_in_a_codebook(entries, bits):
     assert value_code_bits("codebook", 8, entries) == bits
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.integers(-7, 7), min_size=1, max_size=60),
     st.sampled_from(["linear", "power_of_two", "ternary", "codebook"]),

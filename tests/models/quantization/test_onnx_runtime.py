@@ -54,7 +54,7 @@ def test_every_kind_of_layer_within_one_step(weight_bits: int, activation_bits: 
 pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.sampled_from([(1, 3), (3, 1), (2, 2)]), pair, pair, pair, st.tuples(*[st.integers(0, 2)] * 4))
 def test_convolutions_within_one_step(
     sizes: tuple[int, int],
@@ -120,7 +120,7 @@ def test_parts_tables_products_and_wholes_within_one_step(weight_bits: int, acti
     assert result.unexplained == 0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.sampled_from([1, 2]), st.integers(1, 3), pair, pair, pair, st.tuples(*[st.integers(0, 2)] * 4),
     st.tuples(st.integers(0, 2), st.integers(0, 2)), st.booleans(),
@@ -155,7 +155,7 @@ def test_transposed_convolutions_within_one_step(
     assert compare_with_onnxruntime(network, random_integers(network, "x", 4)).max_steps <= 1
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(pair, pair, st.tuples(*[st.integers(0, 2)] * 4), st.tuples(*[st.integers(0, 2)] * 4), st.booleans())
 def test_average_pools_within_one_step(
     kernel: tuple[int, int],

@@ -107,7 +107,7 @@ def test_symmetric_ranges_have_zero_point_0() -> None:
     assert ranges.description == "least divergence at 6 bits, symmetric, on 2 images"
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(2, 8), st.integers(0, 2**32 - 1), st.booleans(), st.sampled_from([0.0, 0.5, 3.0]))
 def test_least_error_against_a_grid_of_ranges(bits: int, seed: int, symmetric: bool, offset: float) -> None:
     """No range of a 16 x 16 grid is much better, and the error is that of each value on its own."""

@@ -43,7 +43,7 @@ def agree_with_loops(layer: Layer, channels: int, density: float = 1.0, bits: in
             np.testing.assert_array_equal(got[image], slow_layer(made, x[image]))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(groups, pair, pair, pair, padding, st.sampled_from([0.0, 0.3, 1.0]))
 @example((1, 3, 4), (3, 3), (2, 2), (1, 1), (0, 0, 1, 1), 1.0)
 def test_convolution(
@@ -61,7 +61,7 @@ def test_convolution(
     agree_with_loops(layer, count * inputs, density)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.sampled_from([MaxPool, AveragePool]), st.tuples(st.integers(2, 3), st.integers(2, 3)), pair, pair, st.data())
 def test_pools(
     kind: type[MaxPool] | type[AveragePool],

@@ -33,7 +33,7 @@ def coded(
     return integers.reshape(channels, -1), scale
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(CODES), st.integers(2, 9), st.integers(1, 20), st.integers(0, 2**32 - 1))
 def test_weights_keep_to_their_code(code: WeightCode, bits: int, entries: int, seed: int) -> None:
     if code == "additive_power_of_two":
@@ -111,7 +111,7 @@ def test_additive_powers_of_two_have_the_levels_of_the_paper(bits: int, levels: 
 
 
 @pytest.mark.parametrize(("code", "bits"), [("power_of_two", 4), *(("additive_power_of_two", b) for b in (3, 5, 7))])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 40), st.booleans(), st.integers(0, 2**32 - 1))
 def test_levels_are_the_nearest_and_their_scale_the_best(
     code: WeightCode, bits: int, size: int, fat: bool, seed: int

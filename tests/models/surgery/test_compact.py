@@ -16,7 +16,7 @@ from tests.models.surgery.networks import RELU, assert_same
 from tests.models.surgery.test_factorize import single_layers
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(single_layers())
 def test_enough_depthwise_filters_compute_the_same(graph: Graph) -> None:
     result = depthwise_separable(graph, ["b"], multiplier=9, only_savings=False)
@@ -26,7 +26,7 @@ def test_enough_depthwise_filters_compute_the_same(graph: Graph) -> None:
         assert change.macs_after == sum(result.graph.macs[part] for part in change.parts)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(single_layers())
 def test_a_full_bottleneck_of_equal_sides_computes_the_same(graph: Graph) -> None:
     outputs, inputs = graph.convs[1].weights.shape[:2]

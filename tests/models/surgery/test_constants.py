@@ -27,7 +27,7 @@ def without_some(graph: Graph, seed: int) -> Graph:
     return graph.with_weights({c.name: c.weights * (rng.random((len(c.weights), 1, 1, 1)) < 0.5) for c in graph.convs})
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(networks(), st.integers(0, 1000))
 def test_known_channels_have_their_value_everywhere(graph: Graph, seed: int) -> None:
     graph = without_some(graph, seed)
@@ -58,7 +58,7 @@ def after_a_constant(draw: st.DrawFn) -> Layer:
             return conv_layer("b", "a", (4, 1, *kernel), groups=2, **window)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(after_a_constant())
 def test_every_window_over_a_constant(layer: Layer) -> None:
     first = conv_layer("a", "x", (2, 1, 1, 1))
@@ -74,7 +74,7 @@ def test_every_window_over_a_constant(layer: Layer) -> None:
     assert assumed.rough.get("b", ~even & False).tolist() == (~even).tolist()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(networks(), st.integers(0, 1000))
 def test_what_is_not_needed_changes_nothing(graph: Graph, seed: int) -> None:
     graph = without_some(graph, seed)

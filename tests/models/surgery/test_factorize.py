@@ -53,7 +53,7 @@ def full_cp(graph: Graph) -> Surgery:
 
 
 @pytest.mark.parametrize("method", [full_svd, full_tucker, full_cp])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(graph=single_layers())
 def test_full_rank_computes_the_same(method: Callable[[Graph], Surgery], graph: Graph) -> None:
     result = method(graph)
@@ -93,7 +93,7 @@ def test_a_name_that_is_taken_gets_a_number() -> None:
     assert [layer.name for layer in svd(graph, {"b": 1}).graph.order] == ["b.reduce", "b.reduce_2", "b"]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(single_layers(), st.floats(0.3, 1))
 def test_the_energy_that_was_asked_for_is_kept(graph: Graph, energy: float) -> None:
     for method in (svd, tucker):

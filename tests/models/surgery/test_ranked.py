@@ -44,7 +44,7 @@ def test_the_lowest_scores_go_and_ties_go_from_the_first() -> None:
     assert half.convs[1].bias.tolist() == graph.convs[1].bias[[0, 1]].tolist()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(networks(), st.integers(0, 1000))
 def test_multiplications_are_told_before_they_are_removed(graph: Graph, seed: int) -> None:
     coupling = coupled_channels(graph)
@@ -54,7 +54,7 @@ def test_multiplications_are_told_before_they_are_removed(graph: Graph, seed: in
     assert macs_left(coupling, gone) == remove_groups(coupling, gone, (), "test").macs
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     networks(kinds=("conv", "add", "concat", "depthwise", "grouped")),
     st.floats(0, 1),

@@ -32,7 +32,7 @@ def masked(graph: Graph, keep: dict[str, np.ndarray], bias: bool = True) -> Grap
     return replace(graph, layers=tuple(layers))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(networks(), st.integers(0, 1000))
 def test_shrunk_network_computes_what_the_masked_one_does(graph: Graph, seed: int) -> None:
     coupling = coupled_channels(graph)
@@ -49,7 +49,7 @@ def test_shrunk_network_computes_what_the_masked_one_does(graph: Graph, seed: in
     assert all("border" in note for note in result.notes)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(networks(), st.integers(0, 1000), st.booleans())
 def test_zero_channels_go_and_nothing_changes(graph: Graph, seed: int, inputs: bool) -> None:
     rng = np.random.default_rng(seed)

@@ -60,7 +60,7 @@ def assert_computes(graph: Graph, count: int = 2) -> GraphModule:
     return module
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(float_graphs())
 def test_random_networks(graph: Graph) -> None:
     assume(max(math.prod(shape) for shape in graph.shapes.values()) < 1 << 14)
@@ -96,7 +96,7 @@ def windows(draw: Any, kinds: tuple[type[Layer], ...] = (Conv, ConvTranspose, Av
     return graph_of(kind(**shared), shape=shape)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(windows())
 def test_windows(graph: Graph) -> None:
     """One-sided padding, strides, dilation, groups, output padding, padding that does not count."""
@@ -154,7 +154,7 @@ def test_gemm_over_an_image(shape: tuple[int, int, int]) -> None:
     np.testing.assert_array_equal(module.to_graph().convs[0].weights, graph.convs[0].weights)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(float_graphs(), st.integers(1, 5))
 def test_normalization_changes_nothing_at_first(graph: Graph, count: int) -> None:
     """Neither the module's scores nor the graph that comes back; a masked weight comes back as +0."""
@@ -214,7 +214,7 @@ def trained_normalization(channels: int, seed: int) -> tuple[Normalization, Any]
     return norm, own.eval()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 4), st.integers(0, 99))
 def test_folding_is_that_of_pytorch(groups: int, inputs: int, outputs: int, seed: int) -> None:
     layer = conv_layer("c", "x", (groups * outputs, inputs, 3, 2), groups=groups)

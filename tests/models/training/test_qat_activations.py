@@ -16,7 +16,7 @@ from skipstone.models.training.qat_activations import MOVING_SHARE, MOVING_STEPS
 
 
 @pytest.mark.parametrize("kind", ["fixed", "moving", "learned"])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     low=st.floats(-50, 0),
     high=st.floats(0, 50),

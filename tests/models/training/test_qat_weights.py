@@ -42,7 +42,7 @@ def drawn(shape: tuple[int, ...], seed: int, pruned: float = 0.3) -> torch.Tenso
 
 
 @pytest.mark.parametrize(("code", "bits", "estimator"), CASES)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(shape=SHAPES, seed=st.integers(0, 2**16))
 def test_the_grid_is_the_forward_pass(code, bits, estimator, shape, seed):
     weights = drawn(shape, seed)

@@ -95,7 +95,7 @@ def test_gradual_n_of_m_lowers_n() -> None:
     assert (np.count_nonzero(watching.graphs[-1].convs[0].weights, axis=1) == 1).all()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 8), st.integers(0, 8), st.floats(0, 1))
 def test_n_of_m_on_its_way(n: int, more: int, share: float) -> None:
     pruning = Pruning("nm", n=n, m=n + more)

@@ -25,7 +25,7 @@ def merged(*names: str) -> LayerResult:
     return layer("+".join(names), layers=names, causes=(10.0 * len(names), 0, 0, 0, 0, 0, 0, 0))
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(st.permutations("abcdef"), st.sets(st.integers(1, 5)), st.sets(st.integers(1, 5)))
 def test_each_layer_is_compared_once_however_runs_group_them(order, cuts, others):
     def grouped(where: set[int]) -> tuple[LayerResult, ...]:

@@ -13,7 +13,7 @@ def test_intervals_that_touch_are_one() -> None:
     assert join_intervals([(0, 3), (3, 5), (6, 7)], 2) == [(0, 7, 6)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 9)), max_size=25), max_size=3), st.integers(1, 20)
 )

@@ -11,7 +11,7 @@ from skipstone.hw.design import load_design
 from skipstone.mapper.technology.logic_cells import FEATURES
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.floats(0.1, 50), min_size=3, max_size=3), st.integers(0, 1000))
 def test_exact_samples_give_their_coefficients(truth: list[float], seed: int) -> None:
     import numpy as np

@@ -64,7 +64,7 @@ def graphs(draw: st.DrawFn) -> Graph:
 
 
 @given(graphs(), st.integers(0, 99), st.floats(0, 1))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_counted_one_by_one(graph: Graph, seed: int, share: float) -> None:
     network, program = network_and_program(graph)
     rng = np.random.default_rng(seed)

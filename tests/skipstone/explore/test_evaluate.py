@@ -83,7 +83,7 @@ def test_figures_are_those_of_the_whole_evaluation(files, evaluator, prune, code
     assert metrics["power_mw"] == pytest.approx(metrics["energy_pj"] / metrics["latency_us"] / 1000)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, suppress_health_check=list(HealthCheck))
 @given(choices)
 def test_kept_figures_are_fresh_ones(evaluator, point):
     """An evaluator that has seen many points says what a new one says; a choice and its canonical one are the same point."""
@@ -107,7 +107,7 @@ def _cycles(program):
     return schedule_cycles([layer.schedule for layer in program.layers], program.design)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, suppress_health_check=list(HealthCheck))
 @given(choices)
 def test_fitted_memories_hold_the_program_and_no_half_does(evaluator, point):
     found = evaluator.evaluate(point, COSTS)

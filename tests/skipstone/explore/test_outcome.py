@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from skipstone.explore.constraints import parse_constraints, violations
@@ -28,7 +28,6 @@ pairs = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, ma
 
 
 @given(pairs)
-@settings(deadline=None)
 def test_the_front_by_its_definition(values):
     """On it: feasible, and no other feasible point as good in every objective and better in one. Equal points all are."""
     limit = (Constraint("cycles", "<=", 4),)
@@ -40,7 +39,6 @@ def test_the_front_by_its_definition(values):
 
 
 @given(pairs)
-@settings(deadline=None)
 def test_hypervolume_counts_unit_squares(values):
     """With whole numbers the dominated area is a count of unit squares."""
     points = [point(n, cycles=c, accuracy=a) for n, (c, a) in enumerate(values)]
@@ -159,7 +157,6 @@ def test_a_feasible_point_needs_no_diagnosis_and_no_points_have_reasons():
     st.floats(0.001, 3e9),
     st.floats(0.001, 1),
 )
-@settings(deadline=None)
 def test_the_limits_of_the_nearest_point_are_met_by_it(values, most, least):
     """What the last sentence promises holds: with those limits the point is feasible."""
     limits = (Constraint("cycles", "<=", most), Constraint("accuracy", ">=", least))

@@ -135,7 +135,7 @@ SPACE = parse_space(TABLES).for_layers(["block.0.conv", "block.1.conv", "block.1
 choices = st.fixed_dictionaries({name: st.sampled_from(values) for name, values in SPACE.parameters.items()})
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(choices)
 def test_canonical_choices_are_choices_and_their_own(choice):
     canonical = SPACE.canonical(choice)
