@@ -7,7 +7,7 @@ import pytest
 from skipstone.flow.prepare import CompressionOptions
 from skipstone.flow.verify import verify_network
 from skipstone.hw.design import load_design
-from tests.elsewhere import ABSENT, MLPERF
+from tests.real_networks import MLPERF
 
 
 def assert_exact(network: str, design: str, options: CompressionOptions, images: int) -> None:
@@ -55,8 +55,6 @@ def test_a_carried_variant_is_exact():
     ("design", "prune"), [("tiny", "unstructured:0.9"), ("edge", "none"), ("wide", "unstructured:0.8")]
 )
 def test_mlperf_tiny_resnet8_is_exact(design, prune):
-    if not MLPERF.exists():
-        pytest.skip(ABSENT)
     assert_exact(str(MLPERF), design, CompressionOptions(prune=prune, input_range=(0.0, 255.0)), images=1)
 
 

@@ -14,8 +14,8 @@ from skipstone.errors import SkipstoneError
 from skipstone.models.data.zoo import find
 from skipstone.models.graph.to_onnx import to_onnx
 from skipstone.models.onnx_io.reader import load
-from tests.elsewhere import ABSENT, MLPERF
 from tests.models.builders import floats, node, onnx_model, run_ort, save
+from tests.real_networks import RESNETS
 
 IMAGE = (1, 4, 9, 8)
 WEIGHTS = {"w": floats(4, 4, 1, 1)}
@@ -146,15 +146,7 @@ def test_external_data_truncated(tmp_path: Path) -> None:
     assert refusal(path).startswith(f"{path}: can't read its weights (")
 
 
-def resnets() -> list[object]:
-    skip = pytest.mark.skipif(not MLPERF.is_file(), reason=ABSENT)
-    return [
-        pytest.param(lambda: find("resnet8_fashion"), 1.0, 9345920, id="fashion"),
-        pytest.param(lambda: MLPERF, 255.0, 12501632, id="mlperf", marks=skip),
-    ]
-
-
-@pytest.mark.parametrize(("path", "high", "macs"), resnets())
+@pytest.mark.parametrize(("path", "high", "macs"), RESNETS)
 def test_resnet8(path: Callable[[], Path], high: float, macs: int) -> None:
     """12,501,632 is the published count of the CIFAR ResNet-8's multiplications; the other is the same at 1x28x28:
     16*784*9 + 2*16*784*144 + 32*196*(144+288+16) + 64*49*(288+576+32) + 640."""

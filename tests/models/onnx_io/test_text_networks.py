@@ -6,7 +6,6 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 from skipstone.models.data.float_execution import run_onnx
@@ -17,11 +16,11 @@ from skipstone.models.quantization import reference
 from skipstone.models.quantization.network import QuantizedNetwork
 from skipstone.models.quantization.quantize import quantize
 from skipstone.models.quantization.ranges import calibrate
-from tests.elsewhere import NO_RAPIDOCR, TEXT_DETECTION, TEXT_DIRECTION
 from tests.models.builders import run_ort
 from tests.models.quantization.onnx_runtime import compare_with_onnxruntime
+from tests.real_networks import TEXT_DETECTION, TEXT_DIRECTION, needs_rapidocr
 
-pytestmark = pytest.mark.skipif(not TEXT_DIRECTION.exists(), reason=NO_RAPIDOCR)
+pytestmark = needs_rapidocr
 
 
 def strokes(graph: Graph, count: int, seed: int) -> NDArray[np.float32]:

@@ -35,9 +35,9 @@ from skipstone.models.quantization.quantize import quantize
 from skipstone.models.quantization.ranges import calibrate
 from skipstone.models.quantization.scheme import QuantizationScheme
 from tests.models.builders import conv_layer, floats, graph_of, quantized, random_images, random_integers
-from tests.models.onnx_io.test_reader import resnets
 from tests.models.quantization.onnx_runtime import compare_with_onnxruntime
 from tests.models.quantization.test_quantize import everything
+from tests.real_networks import RESNETS
 
 
 @pytest.mark.parametrize(("weight_bits", "activation_bits"), [(8, 8), (4, 8), (2, 3), (16, 8), (8, 12)])
@@ -216,7 +216,7 @@ def test_a_wrong_integer_is_seen() -> None:
     assert result.min_equal_fraction == result.layers[4].equal_fraction < 0.9
 
 
-@pytest.mark.parametrize(("path", "high", "macs"), resnets())
+@pytest.mark.parametrize(("path", "high", "macs"), RESNETS)
 @pytest.mark.parametrize("pruning", ["none", "unstructured:0.5"])
 def test_resnet8(path: Callable[[], Path], high: float, macs: int, pruning: str) -> None:
     graph = prune_as(load(path()), pruning).graph

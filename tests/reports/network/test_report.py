@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -191,12 +193,23 @@ def test_a_missing_folder_leaves_nothing(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write to a read-only folder")
-def test_a_read_only_folder_leaves_nothing(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
+@pytest.fixture
+def read_only() -> Iterator[Path]:
+    """A folder that the test may read only. Root may write everywhere, so it becomes user 65534 (nobody) meanwhile."""
+    with TemporaryDirectory(dir="/tmp") as name:
+        folder, user = Path(name), os.geteuid()
+        folder.chmod(0o555)
+        if user == 0:
+            os.seteuid(65534)
+        yield folder
+        os.seteuid(user)
+        folder.chmod(0o755)
+
+
+def test_a_read_only_folder_leaves_nothing(read_only: Path) -> None:
     with pytest.raises(PermissionError):
-        write_report(resnet8(), tmp_path / "report.html")
-    assert not list(tmp_path.iterdir())
+        write_report(resnet8(), read_only / "report.html")
+    assert not list(read_only.iterdir())
 
 
 def test_a_failure_on_the_way_keeps_the_old_report(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
