@@ -3,14 +3,25 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/skipstone
+# A package that tests and benchmarks take trained networks from; its code and what that needs are not used.
+NETWORKS := --ignore-requires-python rapidocr-onnxruntime==1.4.4
 
-.PHONY: demo test lint bench docs setup setup-test setup-docs clean
+SEED ?= 1
+
+.PHONY: demo test campaign coverage lint bench wheel docs setup setup-test setup-docs clean
 
 demo: setup
 	$(RUN) verify resnet8_fashion --prune unstructured:0.5 --design edge --images 2 --out out
 
 test: setup-test
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# Ten times as many random examples, others for each SEED.
+campaign: setup-test
+	$(BIN)/python -m pytest -n 2 --dist worksteal --campaign $(SEED)
+
+coverage: setup-test
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered --cov-report=xml
 
 lint: setup-test
 	$(BIN)/ruff check .
@@ -19,7 +30,11 @@ lint: setup-test
 	$(BIN)/mypy
 
 bench: setup-test
-	$(BIN)/python -m benchmarks --rtl-layers 12 --out out/measured.md
+	$(BIN)/python -m benchmarks --models tests/data --rtl-layers 12 --out out/measured.md
+
+# The source archive, and the wheel built from it, in dist/.
+wheel: setup-test
+	$(BIN)/python -m build
 
 # The manual, for a browser: open out/site/index.html.
 docs: setup-docs
@@ -38,6 +53,7 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(NETWORKS)
 	touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
@@ -45,4 +61,4 @@ $(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
 	touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) out
+	rm -rf $(VENV) out build dist .coverage coverage.xml *.egg-info
