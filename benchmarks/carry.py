@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks.compression import NETWORK, recipe_named
 from skipstone.files import write_json
+from skipstone.mapper.results.compression import CompressionResult
 from skipstone.models.data.images import load_images
 from skipstone.models.data.zoo import FOLDER, carried_networks
 from skipstone.models.onnx_io.reader import load
@@ -29,7 +30,7 @@ VARIANTS = {
 
 def carry(work: Path, recipe: str, folder: Path = FOLDER) -> Path:
     """Copies the quantized network of ``recipe`` from ``work`` and writes its card; the network's new path."""
-    result = json.loads((work / recipe / "compression.json").read_text())
+    result = CompressionResult.read(work / recipe / "compression.json")
     parent = carried_networks()[NETWORK]
     path = folder / f"{NETWORK}_{recipe.replace('-', '_')}.onnx"
     write_json(path.with_suffix(".json"), {"made_from": NETWORK})
@@ -43,12 +44,12 @@ def carry(work: Path, recipe: str, folder: Path = FOLDER) -> Path:
         "task": json.loads(parent.card.read_text())["task"],
         "made_by": f"skipstone compress {NETWORK} --recipe {recipe} --data fashion-mnist --design wide",
         "recipe": recipe_named(recipe).model_dump(mode="json", exclude_defaults=True),
-        "accuracy_test_10000": result["accuracy"],
-        "float_accuracy_test_10000": result["float_accuracy"],
+        "accuracy_test_10000": result.accuracy,
+        "float_accuracy_test_10000": result.float_accuracy,
         "accuracy_evaluation_1000": reference.accuracy(quantize(load(path), None), images, labels),
-        "sparsity": result["sparsity"],
-        "encoded_bytes": result["encoded_bytes"],
-        "cycles_on_wide": result["cost"]["cycles"],
+        "sparsity": result.sparsity,
+        "encoded_bytes": result.encoded_bytes,
+        "cycles_on_wide": None if result.cost is None else result.cost.cycles,
         "data": json.loads(parent.card.read_text())["data"],
     }
     write_json(path.with_suffix(".json"), card, indent=2)

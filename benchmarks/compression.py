@@ -8,8 +8,8 @@ finished folder is taken as it is if its steps are still the same.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from benchmarks.document import Section, table
 from benchmarks.settings import Settings
 from skipstone.compress.recipe import Recipe, load_recipe, recipe_names
 from skipstone.compress.run import compress, dataset_for, final_key
+from skipstone.errors import ResultError
 from skipstone.hw.design import load_design
+from skipstone.mapper.results.compression import CompressionResult
 from skipstone.models.data.datasets import Dataset
 from skipstone.models.onnx_io.reader import load
 
@@ -125,9 +127,10 @@ def result_of(recipe: Recipe, folder: Path, dataset: Dataset, settings: Settings
     design = load_design(DESIGN)
     path = folder / "compression.json"
     if path.exists():
-        result: dict[str, Any] = json.loads(path.read_text())
-        if result.get("key") == final_key(recipe, load(NETWORK), dataset, design):
-            return result
+        with suppress(ResultError):  # of another version: made again
+            result = CompressionResult.read(path)
+            if result.key == final_key(recipe, load(NETWORK), dataset, design):
+                return result.to_dict()
     if settings.finished_only:
         return None
     return compress(NETWORK, recipe, dataset, out=folder, design=design, progress=settings.progress).result.to_dict()

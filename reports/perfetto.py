@@ -31,6 +31,7 @@ from skipstone.mapper.results.timeline import (
     Event,
     LayerSpan,
     Timeline,
+    TraceDescription,
     unit_name,
 )
 
@@ -85,30 +86,30 @@ def write_trace(timeline: Timeline, path: Path, time: WaveTime) -> int:
         file.write('{"traceEvents":[\n')
         for index, event in enumerate(trace_events(timeline, time)):
             file.write((",\n" if index else "") + json.dumps(event, separators=(",", ":")))
-        rest = {"displayTimeUnit": "ns", "otherData": trace_metadata(timeline, time)}
+        rest = {"displayTimeUnit": "ns", "otherData": trace_metadata(timeline, time).to_dict()}
         file.write("\n]," + json.dumps(rest)[1:] + "\n")
     return path.stat().st_size
 
 
-def trace_metadata(timeline: Timeline, time: WaveTime) -> dict[str, Any]:
+def trace_metadata(timeline: Timeline, time: WaveTime) -> TraceDescription:
     """The trace's ``otherData``: the meaning of its times, and the layers and tiles that it leaves out."""
-    return {
-        "network": timeline.network,
-        "design": timeline.design.name,
-        "cycles": timeline.end - 1,
-        "cycle_ns": time.cycle_ns,
-        "start_ns": list(time.start_ns),
-        "time_base": (
+    return TraceDescription(
+        network=timeline.network,
+        design=timeline.design.name,
+        cycles=timeline.end - 1,
+        cycle_ns=time.cycle_ns,
+        start_ns=time.start_ns,
+        time_base=(
             f"ts is simulated time in us: a cycle takes {time.cycle_ns} ns, as in the wave file of the first image; cycle 0, "
             "in which start is seen, begins at start_ns (one for each start of the array)"
         ),
-        "layers": [timeline.layers[index].name for index in timeline.chosen],
-        "left_out": [
+        layers=tuple(timeline.layers[index].name for index in timeline.chosen),
+        left_out=tuple(
             f"layer '{span.name}': the first {span.recorded} of {span.tiles} tiles are recorded"
             for span in timeline.cut
-        ],
-        "kinds": KINDS,
-    }
+        ),
+        kinds=KINDS,
+    )
 
 
 def trace_events(timeline: Timeline, time: WaveTime) -> Iterator[dict[str, Any]]:

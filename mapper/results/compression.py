@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-import numpy as np
+from pydantic import computed_field
 
 from skipstone.mapper.results import notebook
+from skipstone.mapper.results.document import Document, Number, plain
 
 
 @dataclass(frozen=True)
@@ -22,15 +22,15 @@ class StepResult:
 
     do: str
     settings: Mapping[str, Any]
-    accuracy_before: float | None
-    accuracy_after: float | None
-    sparsity: float
+    accuracy_before: Number | None
+    accuracy_after: Number | None
+    sparsity: Number
     weights: int
     macs: int
-    seconds: float
+    seconds: Number
     notes: tuple[str, ...] = ()
     measured: Mapping[str, Any] = field(default_factory=dict)
-    integer_accuracy: float | None = None
+    integer_accuracy: Number | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class LayerSize:
     bits: int
     encoded_bytes: int
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def sparsity(self) -> float:
         return 1 - self.nnz / self.weights if self.weights else 0.0
@@ -59,31 +60,35 @@ class DesignCost:
     design: str
     multiplier: str
     cycles: int
-    energy_pj: float
-    area_um2: float
+    energy_pj: Number
+    area_um2: Number
     weight_memory_bytes: int
     dense_cycles: int
-    dense_energy_pj: float
+    dense_energy_pj: Number
     layers: Mapping[str, int] = field(default_factory=dict)
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def speedup(self) -> float:
         return self.dense_cycles / self.cycles
 
 
 @dataclass(frozen=True)
-class CompressionResult:
+class CompressionResult(Document):
     """``float_accuracy`` is the network's as it came, ``accuracy`` that of the integers at the end, both on ``test_images``
     images of ``data``. ``float_bytes`` are all its weights in float32; ``ratio`` is these over the encoded bytes.
     ``decisions``: what an automatic search measured and decided, in words. ``key`` stands for all that determines the network."""
+
+    KIND: ClassVar[str] = "compression"
+    SCHEMA: ClassVar[int] = 1
 
     network: str
     recipe: str
     seed: int
     data: str
     test_images: int
-    float_accuracy: float | None
-    accuracy: float | None
+    float_accuracy: Number | None
+    accuracy: Number | None
     steps: tuple[StepResult, ...]
     layers: tuple[LayerSize, ...]
     float_bytes: int
@@ -95,19 +100,23 @@ class CompressionResult:
     decisions: tuple[str, ...] = ()
     key: str = ""
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def encoded_bytes(self) -> int:
         return sum(layer.encoded_bytes for layer in self.layers)
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def ratio(self) -> float:
         return self.float_bytes / max(1, self.encoded_bytes)
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def sparsity(self) -> float:
         weights = sum(layer.weights for layer in self.layers)
         return 1 - sum(layer.nnz for layer in self.layers) / max(1, weights)
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def loss_points(self) -> float | None:
         """Accuracy lost against float, in percentage points."""
@@ -151,29 +160,3 @@ class CompressionResult:
         ]
         header = ("step", "accuracy before", "after", "zeros", "weights", "MACs")
         return notebook.result_html(f"{self.network}, {self.recipe}", figures, header, rows, self.data)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        values: dict[str, Any] = plain(dataclasses.asdict(self))
-        values |= {
-            "encoded_bytes": self.encoded_bytes,
-            "ratio": self.ratio,
-            "sparsity": self.sparsity,
-            "loss_points": self.loss_points,
-        }
-        for row, layer in zip(values["layers"], self.layers, strict=True):
-            row["sparsity"] = layer.sparsity
-        if self.cost is not None:
-            values["cost"]["speedup"] = self.cost.speedup
-        return values
-
-
-def plain(value: Any) -> Any:
-    """NumPy's values as Python's, tuples as lists, numbers that are not finite as None: what JSON can say."""
-    if isinstance(value, dict):
-        return {str(key): plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(each) for each in value]
-    if isinstance(value, np.ndarray | np.generic):
-        return plain(value.tolist())
-    return None if isinstance(value, float) and not math.isfinite(value) else value

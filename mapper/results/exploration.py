@@ -1,16 +1,16 @@
 """The outcome of a design-space exploration: what was searched, under which constraints, and every point with its figures.
 
-What ``skipstone explore`` hands to reports and writes as JSON; frozen, and read back by ``ExplorationResult.from_dict``.
+What ``skipstone explore`` hands to reports and writes as JSON; frozen, and read back by ``ExplorationResult.read``.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from skipstone.mapper.results import notebook
+from skipstone.mapper.results.document import Document, Number
 
 METRICS = {
     "cycles": "cycles",
@@ -43,7 +43,7 @@ class Constraint:
 
     name: str
     op: Literal["<=", ">="]
-    limit: float
+    limit: Number
     written: str = ""
 
     def violation(self, value: float) -> float:
@@ -60,8 +60,8 @@ class ExplorationPoint:
     number: int
     design: str
     parameters: Mapping[str, Any]
-    metrics: Mapping[str, float]
-    violations: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, Number]
+    violations: Mapping[str, Number] = field(default_factory=dict)
     on_front: bool = False
 
     @property
@@ -70,13 +70,16 @@ class ExplorationPoint:
 
 
 @dataclass(frozen=True)
-class ExplorationResult:
+class ExplorationResult(Document):
     """``space``: the choices of each parameter. ``problems``: why choices have no cost, and how many each. ``hypervolume``: after
     each number of trials, the share (0 to 1) of the box between ``ideal`` and ``reference`` (the best and the worst value of each
     objective at feasible points of the whole search) that is dominated by then. ``exhausted``: no choice was left to try.
     ``ended``: in words, why the search ended before its trials were through although choices may be left. ``importance``: for
     each objective, the share of its variance that each parameter explains. ``diagnosis``: in words, which constraint kills a
     search without a feasible point, and the nearest point. ``sources``: (what, source) of the figures."""
+
+    KIND: ClassVar[str] = "exploration"
+    SCHEMA: ClassVar[int] = 1
 
     network: str
     sampler: str
@@ -91,17 +94,13 @@ class ExplorationResult:
     technology: str
     accuracy_images: int
     sources: tuple[tuple[str, str], ...] = ()
-    reference: Mapping[str, float] = field(default_factory=dict)
-    ideal: Mapping[str, float] = field(default_factory=dict)
-    hypervolume: tuple[tuple[int, float], ...] = ()
-    importance: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    reference: Mapping[str, Number] = field(default_factory=dict)
+    ideal: Mapping[str, Number] = field(default_factory=dict)
+    hypervolume: tuple[tuple[int, Number], ...] = ()
+    importance: Mapping[str, Mapping[str, Number]] = field(default_factory=dict)
     diagnosis: tuple[str, ...] = ()
     exhausted: bool = False
     ended: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return dataclasses.asdict(self)
 
     def to_frame(self) -> Any:
         """A ``pandas.DataFrame`` with a row for each point: its parameters and metrics under their names, in their units."""
@@ -141,22 +140,6 @@ class ExplorationResult:
         note = " ".join(self.diagnosis)
         return notebook.result_html(
             f"Exploration of {self.network}: the front", figures, ("point", *names, *varying), rows, note
-        )
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ExplorationResult:
-        """What :meth:`to_dict` gave, also after JSON."""
-        return cls(
-            **{
-                **values,
-                "objectives": tuple(Objective(**each) for each in values["objectives"]),
-                "constraints": tuple(Constraint(**each) for each in values["constraints"]),
-                "space": {name: tuple(choices) for name, choices in values["space"].items()},
-                "points": tuple(ExplorationPoint(**each) for each in values["points"]),
-                "sources": tuple((what, text) for what, text in values["sources"]),
-                "hypervolume": tuple((trials, value) for trials, value in values["hypervolume"]),
-                "diagnosis": tuple(values["diagnosis"]),
-            }
         )
 
 

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import builtins
-import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
-from skipstone.errors import ResultError
 from skipstone.mapper.results import notebook
-
-SCHEMA = "network 1"
-"""What ``to_dict`` writes under ``skipstone``: the kind of result and the version of its fields. Files of other versions are
-refused."""
+from skipstone.mapper.results.document import Document, Number
 
 CAUSES = ("compute", "edge", "filler", "balance", "load", "drain", "fill", "overlap")
 """Where a layer's cycles go: useful multiply-accumulates; columns without a pixel; filler entries; waiting for a slower
@@ -32,8 +25,8 @@ class EnergyTerm:
     part: str
     component: str
     action: str
-    count: float
-    pj: float
+    count: Number
+    pj: Number
     source: str
 
     @property
@@ -47,8 +40,8 @@ class AreaTerm:
 
     component: str
     count: int
-    um2: float
-    leakage_nw: float
+    um2: Number
+    leakage_nw: Number
     source: str
 
     @property
@@ -110,19 +103,19 @@ class LayerResult:
     outputs_equal: bool | None
     dense_cycles: int | None
     bound: str
-    utilization: float | None
-    cycles_by_cause: dict[str, float]
-    energy_pj: float | None
-    energy_by_part: dict[str, float]
+    utilization: Number | None
+    cycles_by_cause: dict[str, Number]
+    energy_pj: Number | None
+    energy_by_part: dict[str, Number]
     actions: dict[str, int]
     skipped_macs: int | None
     loaded_words: int | None
     skipped_words: int | None
-    stall_cycles: float | None
+    stall_cycles: Number | None
     tile: tuple[int, int] | None
     passes: int | None
     windows: int | None
-    operations_per_byte: float | None
+    operations_per_byte: Number | None
     note: str = ""
     layers: tuple[str, ...] = ()
     folds: tuple[tuple[int, int], tuple[int, int]] | None = None
@@ -181,14 +174,14 @@ class Accuracy:
     """Top-1 accuracy (0 to 1) of the float, the quantized and the compressed (pruned and quantized) network; None
     without data."""
 
-    float: builtins.float | None = None
-    quantized: builtins.float | None = None
-    compressed: builtins.float | None = None
+    float: Number | None = None
+    quantized: Number | None = None
+    compressed: Number | None = None
     images: int = 0
 
 
 @dataclass(frozen=True)
-class NetworkResult:
+class NetworkResult(Document):
     """One network on one design. ``dense_total_cycles``: the same network, unpruned, on the same array.
 
     ``calibration`` says where activation ranges come from; ``technology`` names the source of energies. ``search``:
@@ -200,21 +193,24 @@ class NetworkResult:
     latency). ``loading_energy_pj`` is what it takes to load the program, once, and in no other figure.
     """
 
+    KIND: ClassVar[str] = "network"
+    SCHEMA: ClassVar[int] = 2
+
     network: str
     design: str
     parameters: dict[str, Any]
     pruning: str
     weight_bits: int
     activation_bits: int
-    density: float
+    density: Number
     calibration: str
     technology: str
     layers: tuple[LayerResult, ...]
     total_cycles: int
     rtl_total_cycles: int | None
     dense_total_cycles: int
-    total_energy_pj: float
-    area_um2: float
+    total_energy_pj: Number
+    area_um2: Number
     accuracy: Accuracy
     images_verified: int
     sources: tuple[tuple[str, str], ...] = ()
@@ -222,11 +218,11 @@ class NetworkResult:
     weight_code: str = "linear"
     node_nm: int | None = None
     area_terms: tuple[AreaTerm, ...] = ()
-    frequency_mhz: float | None = None
-    fmax_mhz: float | None = None
-    latency_us: float | None = None
-    power_mw: float | None = None
-    loading_energy_pj: float | None = None
+    frequency_mhz: Number | None = None
+    fmax_mhz: Number | None = None
+    latency_us: Number | None = None
+    power_mw: Number | None = None
+    loading_energy_pj: Number | None = None
     memories: tuple[MemoryUse, ...] = ()
     tensors: tuple[TensorPlace, ...] = ()
 
@@ -271,47 +267,6 @@ class NetworkResult:
         title = f"{self.network} on {self.design}, {self.pruning}"
         return notebook.result_html(title, figures, (*header, "utilization", "energy, nJ"), rows, self.technology)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {"skipstone": SCHEMA, **dataclasses.asdict(self)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> NetworkResult:
-        """What :meth:`to_dict` gave, also after JSON. ResultError for anything else."""
-        schema = values.get("skipstone")
-        if schema != SCHEMA:
-            kind = "has no key 'skipstone'" if schema is None else f"says '{schema}'"
-            raise ResultError(f"not a result of this version's run or verify (which say '{SCHEMA}'): it {kind}")
-        try:
-            fields = {name: value for name, value in values.items() if name != "skipstone"}
-            return cls(
-                **{
-                    **fields,
-                    "layers": tuple(_layer(each) for each in values["layers"]),
-                    "accuracy": Accuracy(**values["accuracy"]),
-                    "sources": tuple((what, text) for what, text in values["sources"]),
-                    "area_terms": tuple(AreaTerm(**each) for each in values["area_terms"]),
-                    "memories": tuple(MemoryUse(**each) for each in values["memories"]),
-                    "tensors": tuple(TensorPlace(**each) for each in values["tensors"]),
-                }
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise ResultError(f"a damaged result: {type(error).__name__}: {error}") from None
-
 
 def _flat(name: str) -> str:
     return name.replace(" ", "_").replace("-", "_")
-
-
-def _layer(values: Mapping[str, Any]) -> LayerResult:
-    folds, tile = values["folds"], values["tile"]
-    return LayerResult(
-        **{
-            **values,
-            "tile": None if tile is None else (tile[0], tile[1]),
-            "folds": None if folds is None else (tuple(folds[0]), tuple(folds[1])),
-            "layers": tuple(values["layers"]),
-            "energy_terms": tuple(EnergyTerm(**each) for each in values["energy_terms"]),
-            "row_entries": tuple(tuple(row) for row in values["row_entries"]),
-        }
-    )

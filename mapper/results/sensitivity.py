@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from skipstone.mapper.results import notebook
+from skipstone.mapper.results.document import Document, Number
 
 What = Literal["sparsity", "bits"]
 
@@ -18,10 +19,10 @@ class SensitivityPoint:
 
     layer: str
     what: What
-    value: float
-    density: float
-    accuracy: float
-    accuracy_lost: float
+    value: Number
+    density: Number
+    accuracy: Number
+    accuracy_lost: Number
     cycles: int | None = None
     cycles_saved: int | None = None
 
@@ -38,15 +39,18 @@ class SensitivityLayer:
 
 
 @dataclass(frozen=True)
-class SensitivityResult:
+class SensitivityResult(Document):
     """``accuracy`` (0 to 1, of ``images``) and ``cycles`` are the network's before anything is compressed; ``method`` names the
     pruning."""
+
+    KIND: ClassVar[str] = "sensitivity"
+    SCHEMA: ClassVar[int] = 1
 
     network: str
     design: str
     method: str
     images: int
-    accuracy: float
+    accuracy: Number
     cycles: int | None
     layers: tuple[SensitivityLayer, ...]
     points: tuple[SensitivityPoint, ...]
@@ -59,9 +63,6 @@ class SensitivityResult:
     def values(self, what: What) -> tuple[float, ...]:
         """The sparsities, or the bits."""
         return tuple(dict.fromkeys(point.value for point in self.points if point.what == what))
-
-    def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
 
     def to_frame(self) -> Any:
         """A ``pandas.DataFrame`` with a row for each point."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from skipstone.hw.design import Design
+from skipstone.mapper.results.document import Document
 from skipstone.mapper.results.layer_cycles import LayerCycles
 from skipstone.mapper.results.notebook import frame
 
@@ -131,6 +133,26 @@ class Timeline:
         return tuple(
             self.layers[index] for index in self.chosen if self.layers[index].recorded < self.layers[index].tiles
         )
+
+
+@dataclass(frozen=True)
+class TraceDescription(Document):
+    """What a trace file says of itself, as its ``otherData``. ``cycles`` of ``cycle_ns`` each; ``start_ns``: the simulated time
+    of cycle 0 of each start of the array, ``time_base`` the same in words. ``layers`` are those whose events are recorded,
+    ``left_out`` says of which only the first tiles are. ``kinds``: what each kind of event says."""
+
+    KIND: ClassVar[str] = "trace"
+    SCHEMA: ClassVar[int] = 1
+
+    network: str
+    design: str
+    cycles: int
+    cycle_ns: int
+    start_ns: tuple[int, ...]
+    time_base: str
+    layers: tuple[str, ...]
+    left_out: tuple[str, ...]
+    kinds: Mapping[str, str]
 
 
 def unit_name(unit: int) -> str:

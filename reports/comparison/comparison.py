@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from skipstone.mapper.results.comparison import ComparedLayerFigures, ComparedRun, ComparisonResult
 from skipstone.mapper.results.network import CAUSES, LayerResult, NetworkResult
 from skipstone.reports.network.compression import accuracies
 from skipstone.reports.network.summary import cause_cycles, energy_by_part, macs, trained, utilization
-
-SCHEMA = "comparison 1"
 
 
 @dataclass(frozen=True)
@@ -104,34 +103,33 @@ class Comparison:
             return None
         return first.total_cycles / other.total_cycles
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "skipstone": SCHEMA,
-            "runs": [
-                {
-                    "label": run.label,
-                    "network": run.result.network,
-                    "design": run.result.design,
+    def to_result(self) -> ComparisonResult:
+        """The figures alone, as they are written."""
+        return ComparisonResult(
+            runs=tuple(
+                ComparedRun(
+                    label=run.label,
+                    network=run.result.network,
+                    design=run.result.design,
                     **{metric.name.replace(" ", "_"): metric.value(run.result) for metric in METRICS},
-                    "speedup_over_first": self.speedup(index),
-                    "cycles_by_cause": cause_cycles(run.result),
-                    "energy_by_part_pj": energy_by_part(run.result),
-                }
+                    speedup_over_first=self.speedup(index),
+                    cycles_by_cause=cause_cycles(run.result),
+                    energy_by_part_pj=energy_by_part(run.result),
+                )
                 for index, run in enumerate(self.runs)
-            ],
-            "differences": {difference.name: list(difference.values) for difference in self.differences},
-            "same": dict(self.same),
-            "layers": [
-                {
-                    "name": layer.name,
-                    "cycles": [cost and cost.cycles for cost in layer.costs],
-                    "cycles_by_cause": [cost and dict(cost.cycles_by_cause) for cost in layer.costs],
-                    "energy_pj": [cost and cost.energy_pj for cost in layer.costs],
-                }
+            ),
+            differences={difference.name: difference.values for difference in self.differences},
+            same=dict(self.same),
+            layers=tuple(
+                ComparedLayerFigures(
+                    name=layer.name,
+                    cycles=tuple(None if cost is None else cost.cycles for cost in layer.costs),
+                    cycles_by_cause=tuple(None if cost is None else cost.cycles_by_cause for cost in layer.costs),
+                    energy_pj=tuple(None if cost is None else cost.energy_pj for cost in layer.costs),
+                )
                 for layer in self.layers
-            ],
-        }
+            ),
+        )
 
 
 def compare(results: Sequence[tuple[str, NetworkResult]]) -> Comparison:

@@ -120,7 +120,9 @@ def write_documents(documents: dict[str, dict[str, Any]], out: Path, json_file: 
 
     write_files({out / name: rendered(document) for name, document in documents.items()})
     if json_file is not None:
-        write_json(documents, json_file)
+        from skipstone.mapper.results.characterization import CharacterizationResult
+
+        write_json(CharacterizationResult(documents).to_dict(), json_file)
 
 
 def rendered(document: dict[str, Any]) -> str:

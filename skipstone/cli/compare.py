@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from skipstone.cli.console import console_for, reporting_errors, writable, write_json
 from skipstone.cli.options import Json, Out
-
-if TYPE_CHECKING:
-    from skipstone.mapper.results.network import NetworkResult
 
 
 @reporting_errors
@@ -27,10 +24,11 @@ def compare_command(
     The first one is what the others are compared with. Writes comparison.html.
     """
     from skipstone.errors import SkipstoneError
+    from skipstone.mapper.results.network import NetworkResult
 
     if len(files) < 2:
         raise SkipstoneError(f"compare needs at least two files, not {len(files)}")
-    results = [read_result(file) for file in files]
+    results = [NetworkResult.read(file) for file in files]
     from skipstone.reports.comparison.comparison import compare
     from skipstone.reports.comparison.page import write_comparison
     from skipstone.reports.comparison.tables import comparison_tables
@@ -39,43 +37,12 @@ def compare_command(
     with writable(out, json_file):
         write_comparison(comparison, out / "comparison.html")
         if json_file is not None:
-            write_json(comparison.to_dict(), json_file)
+            write_json(comparison.to_result().to_dict(), json_file)
     console = console_for(json_file)
     for table in comparison_tables(comparison):
         console.print(table)
         console.print()
     console.print(f"comparison in {out / 'comparison.html'}", markup=False)
-
-
-def read_result(path: Path) -> NetworkResult:
-    """The result that ``run --json`` or ``verify --json`` wrote. SkipstoneError, with the file's name, for any other file."""
-    import json
-
-    from skipstone.errors import ResultError, SkipstoneError
-    from skipstone.mapper.results.network import NetworkResult
-
-    try:
-        values: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise SkipstoneError(f"{path} is not JSON: {error}") from None
-    if not isinstance(values, dict):
-        raise SkipstoneError(f"{path} holds no result: it is not a JSON object")
-    for kind, keys in KINDS.items():
-        if keys <= set(values):
-            raise SkipstoneError(f"{path} is {kind}; compare takes what run --json and verify --json write")
-    try:
-        return NetworkResult.from_dict(values)
-    except ResultError as error:
-        raise SkipstoneError(f"{path}: {error}") from None
-
-
-KINDS = {
-    "a compression's result": {"recipe", "steps", "float_bytes"},
-    "an exploration's result": {"objectives", "points", "space"},
-    "a sensitivity": {"points", "method"},
-    "a comparison": {"runs", "differences", "layers"},
-}
-"""Other results that Skipstone writes, by some of their keys."""
 
 
 def labels(files: list[Path]) -> list[str]:

@@ -27,7 +27,8 @@ from skipstone.files import json_text, write_files
 from skipstone.flow.prepare import short_name
 from skipstone.hw.design import Design
 from skipstone.mapper.cost import NetworkCost
-from skipstone.mapper.results.compression import CompressionResult, StepResult, plain
+from skipstone.mapper.results.compression import CompressionResult, StepResult
+from skipstone.mapper.results.document import plain
 from skipstone.models.data.datasets import Dataset, fitted, load_dataset
 from skipstone.models.data.float_execution import float_accuracy
 from skipstone.models.data.images import Images

@@ -23,6 +23,14 @@ from skipstone.hw.export import TOP
 from skipstone.mapper.cost import NetworkCost
 from skipstone.mapper.lowering.tensor_words import pack_words, write_words
 from skipstone.mapper.program import Placement
+from skipstone.mapper.results.program import (
+    FieldDescription,
+    HostLayerDescription,
+    HostStepDescription,
+    LayerDescription,
+    ProgramDescription,
+    TensorDescription,
+)
 from skipstone.models.onnx_io.qdq_export import to_qdq
 from skipstone.models.quantization import reference
 from skipstone.sim.build import cached_verilog
@@ -71,23 +79,23 @@ def export_files(prepared: PreparedNetwork, cost: NetworkCost) -> dict[str, str 
     for index, writes in enumerate(starts):
         files[f"memories/host{index}.hex"] = _hex([word for _, word in writes])
         files[f"memories/host{index}_address.hex"] = _hex([address for address, _ in writes])
-    files["program.json"] = json_text(program_json(prepared, cost))
+    files["program.json"] = json_text(program_description(prepared, cost).to_dict())
     counts = {name: len(words) for name, words in images.items()}
     runs = [len(writes) for writes in starts]
     files["testbench.v"] = testbench(design, counts, runs, len(expected), cost.cycles)
     return files
 
 
-def program_json(prepared: PreparedNetwork, cost: NetworkCost) -> dict[str, Any]:
+def program_description(prepared: PreparedNetwork, cost: NetworkCost) -> ProgramDescription:
     """The program in words: parameters, memory fields, where tensors lie, and each layer's decoded descriptor."""
     program, design = cost.program, cost.design
-    return {
-        "network": program.network,
-        "calibration": prepared.compressed.calibration,
-        "design": design.to_dict(),
-        "host_select": host_selects(design),
-        "fields": {
-            name: [{"name": f.name, "bits": f.width, "signed": f.signed} for f in fields.fields]
+    return ProgramDescription(
+        network=program.network,
+        calibration=prepared.compressed.calibration,
+        design=design.to_dict(),
+        host_select=host_selects(design),
+        fields={
+            name: tuple(FieldDescription(f.name, f.width, f.signed) for f in fields.fields)
             for name, fields in (
                 ("weights", design.weight_entry),
                 ("loads", design.load_entry),
@@ -95,54 +103,53 @@ def program_json(prepared: PreparedNetwork, cost: NetworkCost) -> dict[str, Any]
                 ("descriptors", design.descriptor),
             )
         },
-        "input": _placement(program.input, prepared),
-        "outputs": [_placement(placed, prepared) for placed in program.outputs],
-        "activation_words": program.activation_words,
-        "total_cycles": cost.cycles,
-        "layers": [
-            {
-                "name": layer.name,
-                "layers": list(layer.layers),
-                "kind": layer.kind,
-                "cycles": cycles.cycles,
-                "nnz": layer.nnz,
-                "macs": layer.macs,
-                "tile": list(layer.schedule.tile),
-                "input": _placement(layer.input, prepared),
-                "other": _placement(layer.other, prepared) if layer.other is not None else None,
-                "outputs": [_placement(placed, prepared) for placed in layer.outputs],
-                "descriptor": design.descriptor.unpack(layer.descriptor),
-            }
+        input=_tensor(program.input, prepared),
+        outputs=tuple(_tensor(placed, prepared) for placed in program.outputs),
+        activation_words=program.activation_words,
+        total_cycles=cost.cycles,
+        layers=tuple(
+            LayerDescription(
+                name=layer.name,
+                layers=layer.layers,
+                kind=layer.kind,
+                cycles=cycles.cycles,
+                nnz=layer.nnz,
+                macs=layer.macs,
+                tile=layer.schedule.tile,
+                input=_tensor(layer.input, prepared),
+                other=_tensor(layer.other, prepared) if layer.other is not None else None,
+                outputs=tuple(_tensor(placed, prepared) for placed in layer.outputs),
+                descriptor=design.descriptor.unpack(layer.descriptor),
+            )
             for layer, cycles in zip(program.layers, cost.layers, strict=True)
-        ],
-        "host_steps": [
-            {
-                "after_layers": step.after,
-                "product": dataclasses.asdict(step.product),
-                "inputs": [_placement(placed, prepared) for placed in step.inputs],
-                "output": _placement(step.output, prepared),
-            }
+        ),
+        host_steps=tuple(
+            HostStepDescription(
+                after_layers=step.after,
+                product=dataclasses.asdict(step.product),
+                inputs=tuple(_tensor(placed, prepared) for placed in step.inputs),
+                output=_tensor(step.output, prepared),
+            )
             for step in program.host_steps
-        ],
-        "host_layers": [
-            {"name": layer.name, "operator": layer.operator, "input": layer.input}
-            for layer in prepared.compressed.host_layers
-        ],
-    }
+        ),
+        host_layers=tuple(
+            HostLayerDescription(layer.name, layer.operator, layer.input) for layer in prepared.compressed.host_layers
+        ),
+    )
 
 
-def _placement(placed: Placement, prepared: PreparedNetwork) -> dict[str, Any]:
+def _tensor(placed: Placement, prepared: PreparedNetwork) -> TensorDescription:
     tensor = prepared.compressed.tensors[placed.name]
-    return {
-        "tensor": placed.name,
-        "shape": [placed.channels, placed.height, placed.width],
-        "fold": list(placed.fold),
-        "base": placed.base,
-        "words_per_pixel": placed.groups,
-        "positions": placed.positions.tolist(),
-        "scale": tensor.scale,
-        "zero_point": tensor.zero_point,
-    }
+    return TensorDescription(
+        tensor=placed.name,
+        shape=(placed.channels, placed.height, placed.width),
+        fold=placed.fold,
+        base=placed.base,
+        words_per_pixel=placed.groups,
+        positions=tuple(placed.positions.tolist()),
+        scale=tensor.scale,
+        zero_point=tensor.zero_point,
+    )
 
 
 def _hex(words: NDArray[Any] | list[int]) -> str:

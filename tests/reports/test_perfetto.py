@@ -138,11 +138,11 @@ def test_the_metadata_names_what_is_left_out():
     metadata = trace_metadata(timeline, TIME)
     recorded, tiles = timeline.layers[0].recorded, timeline.layers[0].tiles
     assert recorded < tiles == 12
-    assert metadata["left_out"][0] == f"layer 'first': the first {recorded} of 12 tiles are recorded"
+    assert metadata.left_out[0] == f"layer 'first': the first {recorded} of 12 tiles are recorded"
     left_out = [event for event in events_of(timeline) if event.get("cat") == LEFT_OUT]
     assert {event["args"]["tiles"] for event in left_out if event["args"]["layer"] == "first"} == {tiles - recorded}
     assert all("limit" in event["args"]["what"] for event in left_out)
-    assert trace_metadata(three_layers(), TIME)["left_out"] == []
+    assert trace_metadata(three_layers(), TIME).left_out == ()
 
 
 def test_the_file_holds_the_events(tmp_path: Path):

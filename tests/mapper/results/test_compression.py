@@ -6,11 +6,11 @@ import dataclasses
 import io
 import json
 
-import numpy as np
 import pytest
 from rich.console import Console
 
-from skipstone.mapper.results.compression import CompressionResult, DesignCost, LayerSize, StepResult, plain
+from skipstone.mapper.results.compression import CompressionResult, DesignCost, LayerSize, StepResult
+from skipstone.mapper.results.document import HEADER
 from skipstone.reports.compression.tables import settings_text, size_table, step_table, summary, summary_table
 
 LAYERS = (LayerSize("stem", "conv", 100, 25, "linear", 8, 50), LayerSize("out", "gemm", 100, 75, "linear", 4, 150))
@@ -42,17 +42,12 @@ def test_figures_by_hand():
 def test_json_has_all_fields_and_what_follows_from_them():
     values = json.loads(json.dumps(RESULT.to_dict(), allow_nan=False))
     assert set(values) == {field.name for field in dataclasses.fields(RESULT)} | {
-        "encoded_bytes", "ratio", "sparsity", "loss_points",
+        *HEADER, "encoded_bytes", "ratio", "sparsity", "loss_points",
     }  # fmt: skip
     assert values["layers"][0]["sparsity"] == 0.75
     assert values["cost"]["speedup"] == 2.5
     assert values["steps"][0]["notes"] == ["so"]
     assert "speedup" not in (dataclasses.replace(RESULT, cost=None).to_dict()["cost"] or {})
-
-
-def test_plain_values():
-    mixed = {"a": (1, np.int64(2)), 3: np.array([1.5, np.nan]), "b": float("inf"), "c": np.float32(0.5), "d": True}
-    assert plain(mixed) == {"a": [1, 2], "3": [1.5, None], "b": None, "c": 0.5, "d": True}
 
 
 def test_tables_say_it():

@@ -110,7 +110,7 @@ def test_tables_and_json_say_the_same() -> None:
     for table in comparison_tables(comparison):
         console.print(table)
     text = console.export_text()
-    values = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
+    values = json.loads(json.dumps(comparison.to_result().to_dict(), allow_nan=False))
     assert f"{values['runs'][0]['cycles']:,}" in text
     assert values["differences"] == {"design": ["wide", "edge"]}
     assert "wide" in text

@@ -42,10 +42,11 @@ def test_page_table_and_json(runs: list[Path], tmp_path: Path) -> None:
     [
         ("{", "is not JSON"),
         ("[1]", "not a JSON object"),
-        ("{}", "has no key 'skipstone'"),
-        ('{"recipe": 1, "steps": [], "float_bytes": 1}', "is a compression's result"),
-        ('{"objectives": [], "points": [], "space": {}}', "is an exploration's result"),
-        ('{"skipstone": "network 99"}', "says 'network 99'"),
+        ("{}", "not a network's result (run --json, verify --json): it has no key 'kind'"),
+        ('{"kind": "compression", "schema": 1}', "a compression's result (compression.json, compress --json), not a"),
+        ('{"kind": "exploration", "schema": 1}', "an exploration's result (exploration.json, explore --json), not a"),
+        ('{"skipstone": "network 1"}', "written by another version of Skipstone ('network 1'); make it again"),
+        ('{"kind": "network", "schema": 99, "skipstone": "9.0"}', "another version of Skipstone (9.0, schema 99; this"),
         ("\ud800", "is not JSON"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import subprocess
@@ -48,7 +47,7 @@ def invoke(*arguments: object):
 
 
 def read(path: Path) -> ExplorationResult:
-    return ExplorationResult.from_dict(json.loads(path.read_text()))
+    return ExplorationResult.read(path)
 
 
 def mistake(place: Path, *arguments: object) -> str:

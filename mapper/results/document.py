@@ -1,0 +1,135 @@
+"""Results as JSON files that say what they are: kind, version of the fields, version of Skipstone, and then the values.
+
+Every result that a command writes derives from :class:`Document`. Reading checks the kind and the version before anything else,
+and gives a result that is equal to the one that was written.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Hashable, Mapping
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+
+import numpy as np
+
+from skipstone.errors import ResultError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+KINDS = {
+    "characterization": "tables of a characterization (characterize --json)",
+    "comparison": "a comparison (compare --json)",
+    "compression": "a compression's result (compression.json, compress --json)",
+    "exploration": "an exploration's result (exploration.json, explore --json)",
+    "network": "a network's result (run --json, verify --json)",
+    "program": "a program (program.json of export)",
+    "sensitivity": "a sensitivity (sensitivity.json, sensitivity --json)",
+    "trace": "what is said of a trace (otherData of trace.json)",
+}
+"""What each kind of file is, and which command writes it."""
+
+HEADER = ("kind", "schema", "skipstone")
+"""What every file begins with: its kind, the version of its fields, and the version of Skipstone that wrote it."""
+
+
+Number = int | float
+"""A figure: an integer where it was computed as one, so that a file that was read is written with the same text."""
+
+
+class Document:
+    """A frozen dataclass that is written as a JSON file of its own kind."""
+
+    KIND: ClassVar[str]
+    """One of ``KINDS``."""
+    SCHEMA: ClassVar[int]
+    """The version of the fields; raised with every change of them. Files of other versions are refused."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: the header, then all fields and what is computed from them."""
+        header = dict(zip(HEADER, (self.KIND, self.SCHEMA, metadata.version("skipstone")), strict=True))
+        return {**header, **plain(_adapter(type(self)).dump_python(self))}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The result that :meth:`to_dict` gave, also after JSON.
+
+        Raises:
+            ResultError: The values are of another kind, of another version, or damaged.
+        """
+        from pydantic import ValidationError
+
+        _check_header(values, cls.KIND, cls.SCHEMA)
+        fields = {name: value for name, value in values.items() if name not in HEADER}
+        try:
+            result: Self = _adapter(cls).validate_python(fields)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise ResultError(f"damaged: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        again = {name: value for name, value in result.to_dict().items() if name not in HEADER}
+        if different := [name for name in {**fields, **again} if again.get(name) != plain(fields.get(name))]:
+            raise ResultError(f"damaged: {', '.join(different)}: not as it was written")
+        return result
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The result in a file that a command wrote.
+
+        Raises:
+            ResultError: The file is not JSON, of another kind, of another version, or damaged; the message names it.
+            OSError: The file can't be read.
+        """
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise ResultError(f"{path} is not JSON: {error}") from None
+        if not isinstance(values, dict):
+            raise ResultError(f"{path} holds no result: it is not a JSON object")
+        try:
+            return cls.from_dict(values)
+        except ResultError as error:
+            raise ResultError(f"{path}: {error}") from None
+
+
+def plain(value: Any) -> Any:
+    """NumPy's values as Python's, tuples as lists, numbers that are not finite as None: what JSON can say."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _adapter(kind: type[Document]) -> TypeAdapter[Any]:
+    return _adapter_of(cast(Hashable, kind))
+
+
+@cache
+def _adapter_of(kind: Hashable) -> TypeAdapter[Any]:
+    """Made when it is first needed: it takes longer than reading a file."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(cast(Any, kind))
+
+
+def _check_header(values: Mapping[str, Any], kind: str, schema: int) -> None:
+    """ResultError for what does not say that it is of this ``kind`` and ``schema``."""
+    writer, actual, version = values.get("skipstone"), values.get("kind"), values.get("schema")
+    if "kind" not in values:
+        if writer is not None:
+            raise ResultError(f"written by another version of Skipstone ('{writer}'); make it again")
+        raise ResultError(f"not {KINDS[kind]}: it has no key 'kind'; if an older Skipstone wrote it, make it again")
+    if actual != kind:
+        described = KINDS.get(str(actual), f"of an unknown kind, {actual!r}")
+        raise ResultError(f"{described}, not {KINDS[kind]}")
+    if version != schema:
+        raise ResultError(
+            f"written by another version of Skipstone ({writer}, schema {version!r}; this one is "
+            f"{metadata.version('skipstone')}, schema {schema}); make it again"
+        )
