@@ -17,8 +17,9 @@ def test_the_tutorials_on_ones_own_network_data_and_array(tmp_path: Path) -> Non
     assert min(counts) >= 5
 
 
-def test_the_tutorial_on_reports(tmp_path: Path) -> None:
-    assert run_page(DOCS / "tutorials" / "read-a-report.md", tmp_path) >= 4
+@pytest.mark.parametrize("name", ["tutorials/read-a-report.md", "reports.md"])
+def test_the_pages_on_reports(name: str, tmp_path: Path) -> None:
+    assert run_page(DOCS / name, tmp_path) >= 4
 
 
 @pytest.mark.rtl
