@@ -60,30 +60,43 @@ MAX_TABLE_BITS = 10
 
 @dataclass(frozen=True)
 class Design:
-    """Parameters of one array.
+    """Parameters of one array, checked when it is made.
 
-    ``rows`` x ``cols`` PEs; each PE has ``windows`` activation windows of ``window_depth`` entries and two banks of
-    ``accumulators`` accumulators. The loader moves ``load_width`` activations (one memory word) a cycle;
-    ``requantizer_lanes`` outputs a cycle are requantized. ``*_bits`` are widths. Memory sizes: ``activation_words``
-    words of
-    ``load_width`` activations, ``weight_entries`` nonzeros per row, ``load_entries`` words of the loader's lists,
-    ``parameter_words`` requantization words (``requantizer_lanes`` channels each), ``layers`` descriptors. ``reach``
-    bounds
-    the extent of the kernel part held by one window (larger kernels are split over windows); ``leave_bits`` is the
-    width of
-    the number of windows a row leaves behind one entry; ``max_stride`` and ``max_dimension`` bound strides and image
-    sizes.
+    Args:
+        name: For reports; a file's name if it is loaded from one.
+        rows: Rows of processing elements (PEs): output channels at a time.
+        cols: Columns of PEs: pixels of a tile.
+        window_depth: Activations of a window, a multiple of ``load_width``.
+        windows: Activation windows of a PE.
+        accumulators: Accumulators of a PE in each of two banks.
+        load_width: Activations of a memory word, of which the loader takes one a cycle.
+        requantizer_lanes: Outputs requantized a cycle; a divisor of ``load_width``.
+        weight_bits: Width of weights.
+        activation_bits: Width of activations.
+        accumulator_bits: Width of accumulators. The mapper refuses a layer that could overflow them.
+        multiplier: How PEs multiply: ``linear`` by integers of ``weight_bits``; ``shift`` by plus or minus a power of two
+            (sign and exponent have ``weight_bits`` together, 2 to 5); ``additive`` by plus or minus a sum of powers of two
+            (``weight_bits`` of 3, 5 or 7); ``sign`` by plus or minus one; ``codebook`` by one of ``codebook_entries``
+            integers, which each row looks up.
+        codebook_entries: Integers of a codebook, a power of two.
+        codebooks: Codebooks, one a layer.
+        index_coding: How an entry names its activation and accumulator: ``absolute``, or ``delta``, the distance from the
+            row's entry before.
+        delta_bits: Width of that distance.
+        tables: Tables of ``2**activation_bits`` entries in which each requantizer lane can look up its result.
+        activation_words: Words of the activation memory.
+        weight_entries: Nonzero weights that a row holds.
+        load_entries: Words of the loader's lists.
+        parameter_words: Requantization words, of ``requantizer_lanes`` channels each.
+        layers: Descriptors of layers.
+        reach: Extent of the part of a kernel that one window holds; larger kernels are split over windows.
+        leave_bits: Width of the number of windows that a row leaves behind one entry.
+        max_stride: Largest stride.
+        max_dimension: Largest image size.
+        description: For reports.
 
-    ``multiplier`` is how PEs multiply (``skipstone.hw.multipliers``): ``linear`` by integers of ``weight_bits``;
-    ``shift`` by plus or minus
-    a power of two, whose sign and exponent have ``weight_bits`` together (2 to 5); ``additive`` by plus or minus a
-    sum of powers of two, whose sign and terms of 2 bits have ``weight_bits`` (3, 5 or 7); ``sign`` by plus or minus one
-    (``weight_bits`` does not matter); ``codebook`` by one of ``codebook_entries`` integers of ``weight_bits``, which
-    each row
-    looks up in one of ``codebooks`` codebooks, one a layer. ``index_coding`` is how an entry names its activation and
-    accumulator: ``absolute``, or ``delta``, the distance from the row's entry before in ``delta_bits``. ``tables``
-    is the number
-    of tables of ``2**activation_bits`` entries in which each requantizer lane can look up its result.
+    Raises:
+        DesignError: A parameter is out of range, or does not go with another one.
     """
 
     name: str
@@ -399,7 +412,14 @@ def built_in_designs() -> dict[str, Design]:
 
 
 def load_design(name_or_path: str) -> Design:
-    """A built-in design by name, or a TOML file with the parameters as keys. Raises DesignError."""
+    """Loads a design.
+
+    Args:
+        name_or_path: The name of a built-in design, or a TOML file with the parameters as keys.
+
+    Raises:
+        DesignError: There is no such design, or a parameter is wrong; the message has the values that are right.
+    """
     path = Path(name_or_path)
     if path.suffix == ".toml":
         return _design_of(read_toml(path, "design file", DesignError), path.stem, str(path))

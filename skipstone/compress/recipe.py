@@ -35,13 +35,28 @@ def recipe_names() -> dict[str, Path]:
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
-    """The recipe of a file or of a name. Raises SkipstoneError that says which step and key is wrong."""
+    """Loads a recipe.
+
+    Args:
+        name_or_path: The name of a recipe that comes along, or a TOML file.
+
+    Raises:
+        SkipstoneError: There is no such recipe, or a step or key is wrong; the message says which.
+    """
     path = file_or_carried(name_or_path, recipe_names(), "recipe", others=["auto"])
     return parse_recipe({"name": path.stem, **read_toml(path, "recipe")}, str(path))
 
 
 def parse_recipe(table: Mapping[str, Any], where: str = "recipe") -> Recipe:
-    """A recipe from plain values (``{"step": [{"do": "prune", "amount": 0.5}, ...]}``)."""
+    """Makes a recipe of plain values.
+
+    Args:
+        table: The values, as the TOML file has them: ``{"step": [{"do": "prune", "amount": 0.5}, ...]}``.
+        where: Begins the message of an error.
+
+    Raises:
+        SkipstoneError: A step or key is wrong; the message says which.
+    """
     return validated(Recipe, table, where)
 
 

@@ -65,9 +65,23 @@ def compress(
     input_shape: tuple[int, ...] | None = None,
     progress: Progress = lambda _: None,
 ) -> Compressed:
-    """Compresses ``network`` (an ONNX file, or a carried network's name) by ``recipe`` on ``data`` and writes ``out``.
+    """Compresses a network by a recipe and writes the float and the quantized network.
 
-    Raises SkipstoneError where network, recipe and data don't fit, before anything is written.
+    Args:
+        network: An ONNX file (float), or the name of a carried network.
+        recipe: The steps (``load_recipe``, ``parse_recipe``).
+        data: The name of a data set (see ``load_dataset``), or the data set.
+        out: Folder for ``compressed.onnx``, ``quantized.onnx``, ``compression.json`` and the steps' checkpoints, from
+            which an interrupted compression goes on.
+        design: Counts cycles and energy on this array, also for steps that look at them. None: neither.
+        input_shape: N, C, H, W, where the file leaves a dimension open.
+        progress: Called with a few words before each stage.
+
+    Returns:
+        The compressed networks and the result: accuracy after each step, bytes and cycles.
+
+    Raises:
+        SkipstoneError: Network, recipe and data do not go together; raised before anything is written.
     """
     context = context_for(network, data, design, input_shape, recipe.seed, progress)
     if recipe.held_back:

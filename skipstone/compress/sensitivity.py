@@ -91,10 +91,29 @@ def run_sensitivity(
     method: str = "magnitude",
     scheme: QuantizationScheme = INT8,
 ) -> SensitivityResult:
-    """Sensitivity of ``network`` (an ONNX file or a carried network's name) on the first ``images`` labelled test images of
-    ``data`` (see ``skipstone.models.data.datasets.load_dataset``; None: those that the network carries), written to ``out`` as
-    ``sensitivity.json``, ``.csv`` and ``.html``. SkipstoneError where there are no labelled images; OSError where ``out``
-    can't be written."""
+    """Accuracy against zeros and bits, one layer at a time, beside the cycles that the design saves.
+
+    Args:
+        network: An ONNX file (float), or the name of a carried network.
+        data: The name of a data set (see ``load_dataset``). None: the images that a carried network brings.
+        design: Whose cycles are counted.
+        sparsities: Shares of zeros to try on each layer, 0 to below 1.
+        bits: Weight bits to try on each layer.
+        out: Folder for ``sensitivity.json``, ``.csv`` and ``.html``.
+        images: Labelled test images to measure on, the first ones.
+        input_shape: N, C, H, W, where the file leaves a dimension open.
+        progress: Called with a few words before each measurement.
+        prune_layer: Sets a share of a layer's weights to zero.
+        method: Name of ``prune_layer`` for the result.
+        scheme: How the network is quantized to count its cycles.
+
+    Returns:
+        A point for each layer and value: accuracy of the float network and cycles saved.
+
+    Raises:
+        SkipstoneError: There are no labelled images, or a value is out of range.
+        OSError: ``out`` cannot be written.
+    """
     _check_sparsities(sparsities)
     progress("reading the network")
     graph = onnx_import.load(network, input_shape)

@@ -60,9 +60,19 @@ class CompressionOptions:
 
 @dataclass(frozen=True, eq=False)
 class PreparedNetwork:
-    """``dense`` is the quantized network without pruning, ``compressed`` the one that runs; ``images`` are the evaluation
-    images where there are any, else those of the ``calibration``. ``options`` have the bits and code of the network, also
-    where its file says them."""
+    """A network in its forms, with the images that belong to it.
+
+    Attributes:
+        options: As asked for; bits and code are the network's own where its file has them.
+        graph: The float network.
+        dense: The quantized network without pruning.
+        compressed: The quantized network that runs.
+        pruning: What was pruned, in words.
+        density: Share of the weights that are not zero.
+        images: Evaluation images where there are any, else calibration images; N x C x H x W.
+        evaluation: Evaluation images and labels.
+        calibration: Calibration images.
+    """
 
     options: CompressionOptions
     graph: Graph
@@ -76,9 +86,18 @@ class PreparedNetwork:
 
 
 def prepare_network(network: str, options: CompressionOptions, progress: Progress = lambda _: None) -> PreparedNetwork:
-    """Imports, prunes, calibrates and quantizes ``network`` (a path, or the name of a carried network).
+    """Imports, prunes, calibrates and quantizes a network.
 
-    Raises SkipstoneError with what to do where anything about the network, the data or the options is wrong.
+    Args:
+        network: An ONNX file, or the name of a carried network.
+        options: Pruning, quantization and data.
+        progress: Called with a few words before each stage.
+
+    Returns:
+        The network in its forms: float, quantized, compressed.
+
+    Raises:
+        SkipstoneError: Something about the network, the data or the options is wrong; the message says what to do.
     """
     pruning = spec.parse(options.prune)
     progress("reading the network")

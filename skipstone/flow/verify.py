@@ -100,8 +100,25 @@ def verify_network(
     fit_memories: bool = False,
     technology: Technology | None = None,
 ) -> Verification:
-    """Evaluates ``network`` on ``design`` and runs ``images`` inputs through the RTL (cocotb on ``simulator``);
-    ``fit_memories`` and ``technology`` as for ``evaluate_network``."""
+    """Evaluates a network on a design, runs it through the RTL, and compares every cycle and every output.
+
+    Args:
+        network: An ONNX file, or the name of a carried network.
+        design: The array.
+        options: Pruning, quantization and data. None: 8 bits, no pruning.
+        images: Inputs to run.
+        waves: An FST file to write the first input's waves to.
+        simulator: ``verilator`` or ``icarus``.
+        progress: Called with a few words before each stage.
+        fit_memories: Enlarge the design's memories to what the network needs.
+        technology: Of the energies, the area and the clock. None: the carried one of 45 nm.
+
+    Returns:
+        The result with the RTL's cycles, and whether all was ``exact``.
+
+    Raises:
+        SkipstoneError: As ``evaluate_network``; also where the simulator is missing.
+    """
     evaluated = evaluate(network, design, options, progress, fit_memories=fit_memories, technology=technology)
     return verify_evaluated(evaluated, images, waves, simulator, progress)
 
