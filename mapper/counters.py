@@ -8,23 +8,34 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Actions:
-    """Actions of one layer for one input.
+    """What one layer does on the chip for one input: counts of the actions that cost energy.
 
-    ``macs``: multiply-accumulates done by PEs, idle columns included. ``useful_macs``: those whose pixel is in the
-    image and whose weight is not zero; ``awake_macs``: those in columns that read the image at all;
-    ``activation_bits``: bits of what they are given (``skipstone.mapper.energy.operands``). ``window_reads``:
-    activations that windows give to PEs, one for each entry of the PE's row, fillers included; ``window_writes``: words
-    written into windows of PEs. ``accumulator_reads``: old sums read, one for each entry of the PE's row, fillers
-    included; ``accumulator_writes``: sums written; ``drain_reads``: accumulators that PEs put before the drain, those
-    of all PEs whenever the drain's address moves. ``weight_reads``: entries that rows issue; ``exposed_entries``: those
-    whose accumulator the drain sees before it begins. ``load_list_reads``: entries of the load list that the loader
-    takes. ``activation_reads``/``activation_writes``: words (``load_width`` activations) read for the loader and for
-    residual Adds, and parts of words (``requantizer_lanes`` activations) written to activation memory.
-    ``parameter_reads``: requantization words, one a drain step. ``requantizations``: lanes times steps.
-    ``table_reads``: reads of lanes' tables, in every cycle of a layer that looks one up. ``cycles``: of the layer;
-    ports without an enable read in each. ``off_chip_read_bits``/``off_chip_write_bits``: of the network's input and
-    outputs, and ``host_writes``/``host_reads``: words of activation memory that the host port moves for them; the first
-    layer has the input's, the last one the outputs'.
+    The counts are of the hardware as it is, idle work included. Those of transfers to and from the host belong to
+    the network's first layer (input) and last layer (outputs).
+
+    Attributes:
+        macs: Multiply-accumulates of the PEs, idle columns included.
+        useful_macs: Those whose pixel is in the image and whose weight is not zero.
+        window_reads: Activations that windows give to PEs: one for each entry of the PE's row, fillers included.
+        window_writes: Words written into windows of PEs.
+        accumulator_reads: Old sums read: one for each entry of the PE's row, fillers included.
+        accumulator_writes: Sums written.
+        drain_reads: Accumulators that PEs put before the drain: those of all PEs whenever the drain's address moves.
+        weight_reads: Entries that rows issue.
+        load_list_reads: Entries of the load list that the loader takes.
+        activation_reads: Words (``load_width`` activations) read for the loader and for residual Adds.
+        activation_writes: Parts of words (``requantizer_lanes`` activations) written to activation memory.
+        parameter_reads: Requantization words, one for each drain step.
+        requantizations: Requantized values: lanes times drain steps.
+        table_reads: Reads of the lanes' tables, in every cycle of a layer that uses a table.
+        cycles: Cycles of the layer. Ports without an enable read in each of them.
+        awake_macs: Multiply-accumulates in columns that read the image at all.
+        exposed_entries: Entries whose accumulator the drain sees before it begins.
+        activation_bits: Bits of the multipliers' activations, summed (``skipstone.mapper.energy.operands``).
+        off_chip_read_bits: Bits of the network's input, read from off-chip memory.
+        off_chip_write_bits: Bits of the network's outputs, written to off-chip memory.
+        host_writes: Words of activation memory that the host port writes for the input.
+        host_reads: Words of activation memory that the host port reads for the outputs.
     """
 
     macs: int

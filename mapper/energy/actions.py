@@ -1,9 +1,9 @@
-"""Counts what the hardware does for a layer: the same events as in the cycle model, times how often they happen.
+"""Counts what the hardware does for a layer: the events of the cycle model, times how often they happen.
 
-Every count but two is exact for the RTL as it stands (``activation_bits`` is a mean over images, and
-``exposed_entries`` takes accumulators to have equal shares of the entries): columns outside the image still multiply,
-words outside the image still pass the loader, and every PE drives its drained accumulators, asked or not. No count
-depends on the sizes of the design's memories.
+All counts but two are exact for the RTL: columns outside the image still multiply, words outside the image still
+pass the loader, and every PE drives its drained accumulators whether they are used or not. The two estimates are
+``activation_bits``, a mean over images, and ``exposed_entries``, which assumes that accumulators have equal shares of
+the entries. No count depends on the sizes of the design's memories.
 """
 
 from __future__ import annotations
@@ -26,8 +26,16 @@ if TYPE_CHECKING:
 def network_actions(
     program: Program, cycles: Sequence[LayerCycles], operands: Operands | None = None
 ) -> tuple[Actions, ...]:
-    """Actions of every layer, with what crosses the chip's edge. Without ``operands`` activations have the mean size
-    that the gateware was characterized with."""
+    """Counts the actions of every layer, the transfer of input and outputs included.
+
+    Args:
+        program: The compiled network.
+        cycles: Cycles of each layer (:func:`skipstone.mapper.timing.cycles.network_cycles`).
+        operands: Sizes of the activations. Without it they have the mean size of the gateware's characterization.
+
+    Returns:
+        The actions of each layer of ``program``, for one inference.
+    """
     actions = []
     for layer, cost in zip(program.layers, cycles, strict=True):
         counted = count_actions(layer, program.design, cost.cycles)
@@ -43,7 +51,13 @@ def network_actions(
 
 
 def count_actions(layer: LayerProgram, design: Design, cycles: int) -> Actions:
-    """Actions of ``layer`` on the chip, but for ``activation_bits``; ``cycles`` as the cycle model gives them."""
+    """Counts the actions of one layer on the chip, all but ``activation_bits``.
+
+    Args:
+        layer: The compiled layer.
+        design: The design that it runs on.
+        cycles: Cycles of the layer, from the cycle model.
+    """
     schedule = layer.schedule
     tiles = schedule.tiles
     pixels = schedule.out_height * schedule.out_width
@@ -80,8 +94,10 @@ def count_actions(layer: LayerProgram, design: Design, cycles: int) -> Actions:
 
 
 def typical_bits(actions: Actions, design: Design) -> int:
-    """``activation_bits`` where there is no data: the characterization's mean share of an activation's bits, for each useful
-    multiply-accumulate."""
+    """``activation_bits`` where there are no images.
+
+    It is the characterization's mean share of an activation's bits, for each useful multiply-accumulate.
+    """
     from skipstone.mapper.technology.logic_cells import load_gateware
 
     return round(load_gateware().operand_share * actions.useful_macs * design.activation_bits)

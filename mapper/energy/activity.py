@@ -1,8 +1,8 @@
-"""Counts that energy depends on beside ``skipstone.mapper.energy.actions``: which multiply-accumulates see the image,
-which entries the drain sees, and how large the activations are that the multipliers are given.
+"""Counts for the energy model beside ``skipstone.mapper.energy.actions``: which multiply-accumulates see the image,
+which entries the drain sees, and how large the multipliers' activations are.
 
-The first two follow from the program alone. The third needs data: after a ReLU half of the activations and more are the
-zero point, and a multiplier whose operand stands still switches little.
+The first two follow from the program alone. The third needs data: after a ReLU at least half of the activations are the
+zero point, and a multiplier whose operand does not change switches little.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from skipstone.models.quantization.network import QuantizedLayer, QuantizedNetwo
 
 
 def awake_macs(layer: LayerProgram) -> int:
-    """Multiply-accumulates of columns whose pixel reads the image at all, whether the pixel is part of the output or
-    beyond its edge. The others multiply zero points in every cycle."""
+    """Counts the multiply-accumulates of columns whose pixel reads the image at all.
+
+    The pixel may be part of the output or beyond its edge. All other columns multiply zero points in every cycle.
+    """
     schedule, geometry = layer.schedule, layer.geometry
     pixels = 1
     for axis, tiles in enumerate((schedule.tiles_y, schedule.tiles_x)):
@@ -32,8 +34,11 @@ def awake_macs(layer: LayerProgram) -> int:
 
 
 def exposed_entries(layer: LayerProgram, design: Design) -> int:
-    """Entries, fillers included, whose accumulator is the one that the drain will take first: before it begins, it and
-    the requantizers follow what they see of it. Accumulators are taken to have equal shares of the entries."""
+    """Counts the entries, fillers included, whose accumulator the drain will take first.
+
+    Until the drain begins, it and the requantizers follow what they see of that accumulator. Accumulators are assumed
+    to have equal shares of the entries.
+    """
     schedule = layer.schedule
     issued = sum(int(counts.sum()) for counts in schedule.counts) * schedule.tiles
     return round(issued * min(1.0, design.steps_per_accumulator / schedule.steps))
@@ -42,9 +47,19 @@ def exposed_entries(layer: LayerProgram, design: Design) -> int:
 def activation_bits(
     network: QuantizedNetwork, layer: QuantizedLayer, program: LayerProgram, x: NDArray[np.int64]
 ) -> int:
-    """Bits of the activations' distances from their zero point, summed over the multiply-accumulates that ``layer``'s
-    part of ``program`` does for one image on average; ``x`` (images x channels x height x width) is the layer's input.
-    Columns beyond the output's edge count, as far as what they read lies in the image."""
+    """Sums the bits of the activations' distances from their zero point over all multiply-accumulates of a layer.
+
+    Columns beyond the output's edge count where they read the image.
+
+    Args:
+        network: The quantized network.
+        layer: One of its layers.
+        program: The compiled layer.
+        x: The layer's input, images x channels x height x width.
+
+    Returns:
+        Bits for one image, as a mean over the images.
+    """
     zero_point = network.tensors[layer.input].zero_point
     bits = np.frexp(np.abs(x - zero_point).astype(np.float64))[1].astype(np.int64)
     schedule, fold = program.schedule, program.outputs[0].fold

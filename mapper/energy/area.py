@@ -18,7 +18,15 @@ from skipstone.mapper.technology.technology import Technology
 
 @lru_cache(maxsize=4096)
 def area_terms(design: Design, technology: Technology) -> tuple[AreaTerm, ...]:
-    """Every component with its area and leakage at the technology's node."""
+    """Lists the area and leakage of every component of a design.
+
+    Args:
+        design: The design.
+        technology: The node; its file's own numbers for a component replace the model's.
+
+    Returns:
+        A term for each kind of logic and each kind of memory, in um2 and nW, each with its source.
+    """
     gateware, scale = technology.gateware, technology.logic
     terms = [
         AreaTerm(
@@ -43,5 +51,5 @@ def area_terms(design: Design, technology: Technology) -> tuple[AreaTerm, ...]:
 
 
 def area_um2(design: Design, technology: Technology) -> float:
-    """All area."""
+    """The area of all components of a design in um2."""
     return sum(term.area_um2 for term in area_terms(design, technology))

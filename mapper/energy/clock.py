@@ -1,7 +1,7 @@
-"""The clock that a design can have at a node, and what happens to one that it can't.
+"""The clock that a design reaches at a node, and what happens where that is too slow.
 
-Longest paths come from synthesis (``skipstone.mapper.technology.logic_cells``, by the technology), access times of
-memories from CACTI's table (``skipstone.mapper.technology.technology``).
+Longest paths come from synthesis (``skipstone.mapper.technology.logic_cells``), access times of memories from CACTI's
+table (``skipstone.mapper.technology.sram``), both scaled to the technology's node.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ from skipstone.mapper.technology.technology import Technology
 
 @dataclass(frozen=True)
 class Timing:
-    """``logic_ns``: the longest path through logic; ``memory_ns``: the slowest memory's access, of ``memory``."""
+    """The longest paths of a design.
+
+    Attributes:
+        logic_ns: The longest path through logic.
+        memory_ns: The access time of the slowest memory.
+        memory: The name of that memory.
+    """
 
     logic_ns: float
     memory_ns: float
@@ -26,18 +32,22 @@ class Timing:
 
     @property
     def period_ns(self) -> float:
-        """A memory's read and the longest path behind it in one cycle: what a row's weight memory takes, whose word
-        decides on the next address. Pessimistic where the longest path is another one."""
+        """The shortest clock period: a memory's read and the longest path in one cycle.
+
+        A row's weight memory takes that long, because the word that it reads decides on the next address. The period is
+        pessimistic where the longest path is another one.
+        """
         return self.logic_ns + self.memory_ns
 
     @property
     def fmax_mhz(self) -> float:
+        """The highest clock in MHz."""
         return 1e3 / self.period_ns
 
 
 @lru_cache(maxsize=4096)
 def timing(design: Design, technology: Technology) -> Timing:
-    """Of ``design`` at the technology's node: typical cells before placement, as synthesis estimates them."""
+    """Estimates the longest paths of a design at the technology's node, for typical cells before placement."""
     logic_ns = technology.gateware.min_period_ns(design) * technology.logic.delay
     memory_ns, memory = max(
         (technology.sram(memory.words, memory.bits).access_ns, memory.name) for memory in chip_memories(design)
@@ -47,9 +57,19 @@ def timing(design: Design, technology: Technology) -> Timing:
 
 @lru_cache(maxsize=4096)
 def clocked(design: Design, technology: Technology) -> Technology:
-    """The technology at the clock that ``design`` runs at: its own where the design reaches it. Where it does not, a
-    carried default gives way to whole MHz that it does reach, and TechnologyError refuses a clock that someone
-    chose."""
+    """Sets the technology's clock to one that the design reaches.
+
+    Args:
+        design: The design.
+        technology: The technology with its own clock, which a user chose or a carried file suggests.
+
+    Returns:
+        ``technology`` itself where the design reaches its clock. Where it does not reach a suggested clock, the
+        technology at the fastest whole MHz that it reaches.
+
+    Raises:
+        TechnologyError: The design does not reach a clock that a user chose.
+    """
     fastest = timing(design, technology)
     if technology.frequency_mhz > fastest.fmax_mhz:
         if not technology.frequency_fixed:

@@ -1,17 +1,17 @@
-"""Energy of a layer: counts of actions times the energy of each, with component and source; and all energy of a
-network.
+"""Energy of a layer and of a network: counts of actions times the energy of each, with component and source.
 
-Takes what ``skipstone.mapper.energy.actions`` counts, what ``skipstone.mapper.technology.technology`` knows of memories
-and DRAM, and what ``skipstone.mapper.technology.logic_cells`` measured of our own logic. Every count is a counter of
-``Actions`` times a constant of the design, so that a network's energy is one sum of products; ``layer_terms`` spells it
-out.
+The counts come from ``skipstone.mapper.energy.actions``, the energies of memories and DRAM from
+``skipstone.mapper.technology.technology``, those of our own logic from ``skipstone.mapper.technology.logic_cells``.
+Every count is a counter of ``Actions`` times a constant of the design, so a network's energy is one sum of products.
+``layer_terms`` lists these products.
 
 Counted: the switching of all gateware, by action; clock tree and clock pins in every cycle, idle or not; reads of every
 port without an enable in every cycle, needed or not; leakage of memories and logic; input and outputs from and to DRAM.
-Not counted: wires between blocks and between the banks of a memory, pads and the pins' drivers, the clock's generator,
-DRAM's refresh and idle time, what the host computes, cycles in which the host moves data, and the area and energy that
-a memory's second and third port cost (each port is charged as that of a memory with one). A read costs the same whether
-the address moved or not, so idle reads are an upper bound.
+
+Not counted: wires between blocks and between the banks of a memory; pads and the pins' drivers; the clock's generator;
+DRAM's refresh and idle time; what the host computes; cycles in which the host moves data; the area and energy of a
+memory's second and third port (each port is charged as that of a memory with one). A read costs the same whether the
+address changed or not, so the energy of idle reads is an upper bound.
 """
 
 from __future__ import annotations
@@ -44,11 +44,13 @@ PARTS = (
     "leakage",
     "off_chip",
 )
-"""What energy is for. ``pe``, ``rows``, ``loader``: switching of that logic, of the loader with its load lists;
-``requantize``: drain and requantizer lanes, with parameters and tables; ``control``: the controller and descriptors;
-``windows``, ``accumulators``, ``weights`` (with codebooks), ``activations``: those memories; ``clock``: clock tree and
-clock pins of all logic; ``leakage``: memories and logic; ``off_chip``: the network's input and outputs from and to
-DRAM."""
+"""The parts that energy is grouped by.
+
+``pe``, ``rows``, ``loader``: switching of that logic, of the loader with its load lists; ``requantize``: drain and
+requantizer lanes, with parameters and tables; ``control``: the controller and descriptors; ``windows``,
+``accumulators``, ``weights`` (with codebooks), ``activations``: those memories; ``clock``: clock tree and clock pins of
+all logic; ``leakage``: memories and logic; ``off_chip``: the network's input and outputs from and to DRAM.
+"""
 
 LOGIC_PARTS = {
     "pe": "pe",
@@ -70,12 +72,22 @@ MEMORY_PARTS = {
     "descriptors": "control",
 }
 SMALLEST_SRAM_WORDS = 64
-"""CACTI's smallest memories; what has fewer words is an estimate of its own (``register_file``)."""
+"""The fewest words of CACTI's memories. Smaller ones are extrapolated (``register_file``)."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """An action that happens ``per`` times for each count of ``counter`` (of ``Actions``), for ``pj`` each."""
+    """The energy of one action, and how often it happens.
+
+    Attributes:
+        part: One of ``PARTS``.
+        component: The logic or memory that acts.
+        action: What it does.
+        counter: The counter of ``Actions`` that the action follows.
+        per: How often the action happens for each count of ``counter``.
+        pj: Energy of the action once.
+        source: The key of its source in ``Technology.sources``.
+    """
 
     part: str
     component: str
@@ -87,8 +99,16 @@ class Rate:
 
 
 def layer_terms(actions: Actions, design: Design, technology: Technology) -> tuple[EnergyTerm, ...]:
-    """Every product of counts and energies that a layer's energy is the sum of; actions that never happened are left
-    out."""
+    """Lists the products that a layer's energy is the sum of. Actions that never happened are left out.
+
+    Args:
+        actions: The layer's counts.
+        design: The design that it runs on.
+        technology: The node, at the clock that the design runs at.
+
+    Raises:
+        TechnologyError: The technology has own numbers for an action or a component that the design does not have.
+    """
     return tuple(
         EnergyTerm(rate.part, rate.component, rate.action, count, rate.pj, rate.source)
         for rate in rates(design, technology)
@@ -97,7 +117,7 @@ def layer_terms(actions: Actions, design: Design, technology: Technology) -> tup
 
 
 def energy_by_part(terms: Iterable[EnergyTerm]) -> dict[str, float]:
-    """The sums of ``terms`` in pJ, for each of ``PARTS``."""
+    """Adds up the energy of ``terms`` in pJ for each of ``PARTS``."""
     parts = dict.fromkeys(PARTS, 0.0)
     for term in terms:
         parts[term.part] += term.energy_pj
@@ -105,19 +125,34 @@ def energy_by_part(terms: Iterable[EnergyTerm]) -> dict[str, float]:
 
 
 def network_energy(layers: Sequence[Actions], design: Design, technology: Technology) -> float:
-    """All energy of one inference in pJ."""
+    """Computes the energy of one inference.
+
+    Args:
+        layers: The counts of each layer.
+        design: The design that they run on.
+        technology: The node, at the clock that the design runs at.
+
+    Returns:
+        The energy in pJ, transfers to and from DRAM included.
+
+    Raises:
+        TechnologyError: The technology has own numbers for an action or a component that the design does not have.
+    """
     return float((_matrix(design, technology) @ _counters(layers)).sum())
 
 
 def energy_sources(technology: Technology) -> list[tuple[str, str]]:
-    """What each number of an energy report rests on: (what, source). The keys are those of terms' ``source``."""
+    """Lists the sources of an energy report's numbers as (key, source), with the keys of ``Rate.source``."""
     return [("technology", technology.name), *technology.sources]
 
 
 @lru_cache(maxsize=4096)
 def rates(design: Design, technology: Technology) -> tuple[Rate, ...]:
-    """Every action of the design with its energy. Raises TechnologyError where a technology's own numbers are for an
-    action or a component that there isn't."""
+    """Lists every action of a design with its energy.
+
+    Raises:
+        TechnologyError: The technology has own numbers for an action or a component that the design does not have.
+    """
     all_rates = [*_logic_rates(design, technology), *_memory_rates(design, technology), *_off_chip_rates(technology)]
     _check_own(all_rates, technology)
     own_actions = technology.own_actions
@@ -194,13 +229,11 @@ def _memory_rates(design: Design, technology: Technology) -> list[Rate]:
 def _accesses(memory: ChipMemory, design: Design, technology: Technology) -> list[tuple[str, str, float, float]]:
     """Action, counter, times and pJ of each kind of access.
 
-    - Windows: a read fetches one activation, as from a memory of the same capacity with one activation a word (the
-    rest of the
-      word is not charged: optimistic where the window is read word by word); a write writes a whole word.
+    - Windows: a read fetches one activation, as from a memory of the same capacity with one activation a word. The rest
+      of the word is not charged, which is optimistic where the window is read word by word. A write writes a whole word.
     - Accumulators: a read of the old sum, a write of the new one, and reads for the drain.
-    - Activations: two ports read whole words in every cycle; a write writes ``requantizer_lanes`` activations, as
-    into a
-      memory of the same capacity with words of that width; the host writes and reads whole words.
+    - Activations: two ports read whole words in every cycle. A write writes ``requantizer_lanes`` activations, as into a
+      memory of the same capacity with words of that width. The host writes and reads whole words.
     - All others are read by their ports in every cycle, and tables in every cycle of a layer that uses one.
     """
     sram = technology.sram(memory.words, memory.bits)
@@ -238,17 +271,17 @@ def _off_chip_rates(technology: Technology) -> list[Rate]:
 
 
 def memory_source(memory: ChipMemory) -> str:
-    """The source's key of a memory's numbers."""
+    """The key of the source of a memory's numbers."""
     return "memory" if memory.words >= SMALLEST_SRAM_WORDS else "register_file"
 
 
 def leakage_pj(nanowatts: float, technology: Technology) -> float:
-    """What leaks away in a cycle: 1 nW for 1 us is 1e-3 pJ."""
+    """Energy that leaks in one cycle: 1 nW for 1 us is 1e-3 pJ."""
     return nanowatts * 1e-3 / technology.frequency_mhz
 
 
 def _check_own(rates: Iterable[Rate], technology: Technology) -> None:
-    """Refuses own numbers of a technology that no design has a use for."""
+    """Refuses a technology's own numbers for actions and components that the design does not have."""
     actions = {(rate.component, rate.action) for rate in rates}
     components = {component for component, _ in actions}
     sometimes = {"codebooks", "tables"}

@@ -1,7 +1,7 @@
 """What a program takes of each memory, and where each tensor lies in activation memory for how long.
 
-For reports: everything is read from the finished program, none of it decides anything. A tensor is held from the layer
-that writes it to the last one that reads it; two that are held at once never share a word.
+For reports: everything is read from the finished program and decides nothing. A tensor is held from the layer that
+writes it to the last one that reads it. Two tensors that are held at once never share a word.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from skipstone.mapper.program import Placement, Program
 from skipstone.mapper.results.network import MemoryUse, TensorPlace
 
 SHOWN_WINDOWS = 96
-"""Most columns of ``row_entries``: more windows than that are added up in groups of neighbours."""
+"""The most columns of ``row_entries``. Where there are more windows, neighbours are added up."""
 
 
 def memory_uses(program: Program) -> tuple[MemoryUse, ...]:
-    """The memories that hold the program and its tensors; windows and accumulators, which every tile fills anew, are
-    not among them. Of the rows' weight memories and codebooks the fullest counts."""
+    """Lists the memories that hold the program and its tensors, with the words that are used.
+
+    Windows and accumulators are not listed: every tile fills them anew. Of the rows' weight memories and codebooks the
+    fullest counts.
+    """
     design = program.design
     used = {
         "activations": program.activation_words,
@@ -40,9 +43,15 @@ def memory_uses(program: Program) -> tuple[MemoryUse, ...]:
 
 
 def row_entries(counts: tuple[NDArray[np.int64], ...], shown: int = SHOWN_WINDOWS) -> tuple[tuple[int, ...], ...]:
-    """Entries of a tile by row and window, the windows of all passes in order, from ``counts`` (windows x rows each).
+    """Counts the entries of a tile by row and window.
 
-    Where there are more than ``shown`` windows, neighbours are added up, as many to each as it takes."""
+    Args:
+        counts: Entries of each pass, windows x rows.
+        shown: The most columns of the result. Where there are more windows, equal groups of neighbours are added up.
+
+    Returns:
+        Rows x windows, the windows of all passes in order.
+    """
     table = np.concatenate(counts).T
     group = -(-table.shape[1] // shown)
     sums = np.add.reduceat(table, np.arange(0, table.shape[1], group), axis=1)
@@ -50,10 +59,10 @@ def row_entries(counts: tuple[NDArray[np.int64], ...], shown: int = SHOWN_WINDOW
 
 
 def tensor_places(program: Program) -> tuple[TensorPlace, ...]:
-    """All tensors in activation memory, in the order in which they are written, then by address.
+    """Lists all tensors in activation memory, in the order in which they are written, then by address.
 
     Tensors that lie side by side in the same words are one place, named ``a+b``. What the host reads after the last
-    layer is held until then: ``last_read`` is the number of layers.
+    layer is held until then: its ``last_read`` is the number of layers.
     """
     end = len(program.layers)
     places = _Places()
@@ -96,8 +105,10 @@ class _Places:
         self.place_of.setdefault(name, name)
 
     def read(self, placement: Placement, step: int) -> None:
-        """Finds what was written there last, until every channel of ``placement`` is found: a concatenation has
-        several."""
+        """Extends the life of what ``placement`` reads: the tensors that were written there last.
+
+        The search goes on until every channel of ``placement`` is covered; a concatenation has several writers.
+        """
         missing = set(placement.positions.tolist())
         first = None
         for name in sorted(self.written, key=lambda name: -self.written[name]):

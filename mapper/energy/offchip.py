@@ -1,7 +1,7 @@
-"""The program's way onto the chip: once, from off-chip memory into the memories, before the first inference.
+"""Loading the program: once, from off-chip memory into the chip's memories, before the first inference.
 
-Weights are resident, so that no inference pays for it; what each inference moves is
-``skipstone.mapper.energy.traffic``'s.
+Weights stay on the chip, so no inference pays for them. What each inference moves is counted in
+``skipstone.mapper.energy.traffic``.
 """
 
 from __future__ import annotations
@@ -16,16 +16,27 @@ from skipstone.mapper.technology.technology import Technology
 
 @dataclass(frozen=True)
 class Loading:
-    """Once, before the first inference: ``bits`` of the program read from off-chip memory and written into the
-    memories."""
+    """The transfer of a program onto the chip, once before the first inference.
+
+    Attributes:
+        bits: Bits read from off-chip memory and written into the memories.
+        energy_pj: Energy of both.
+    """
 
     bits: int
     energy_pj: float
 
 
 def loading(program: Program, design: Design, technology: Technology) -> Loading:
-    """Of the program: every word of every memory image once. Tables go to all lanes and codebooks to all rows at
-    once."""
+    """Computes what it takes to load a program.
+
+    Every word of every memory image is read once. Tables are written to all lanes and codebooks to all rows at once.
+
+    Args:
+        program: The compiled network.
+        design: The design whose memories are written.
+        technology: The node, with its DRAM.
+    """
     images = program.memory_images()
     sizes = {memory.name: memory for memory in chip_memories(design)}
     bits, energy = 0, 0.0

@@ -1,5 +1,4 @@
-"""The memories of a design, sized as the gateware sizes them, and how its ports use them when nothing is asked of
-them."""
+"""The memories of a design as the gateware sizes them, and how often their ports read when nothing is asked of them."""
 
 from __future__ import annotations
 
@@ -10,8 +9,15 @@ from skipstone.hw.design import Design
 
 @dataclass(frozen=True)
 class ChipMemory:
-    """One kind of memory of a design: ``count`` copies of ``words`` words of ``bits`` bits. ``always_read``: read ports
-    of each copy that have no enable, and so read a word in every cycle, needed or not."""
+    """One kind of memory of a design.
+
+    Attributes:
+        name: What it holds.
+        count: Copies of it on the chip.
+        words: Words of each copy.
+        bits: Bits of a word.
+        always_read: Read ports of each copy without an enable, which read a word in every cycle, needed or not.
+    """
 
     name: str
     count: int
@@ -21,10 +27,12 @@ class ChipMemory:
 
 
 def chip_memories(design: Design) -> tuple[ChipMemory, ...]:
-    """All memories of the gateware. Windows and accumulators are read without a clock: their outputs follow the
-    address. All others have clocked ports; those of the weights, codebooks, activations (two), parameters, load lists
-    and descriptors have no enable (``hw``: ``read_port(domain="sync")`` with ``en`` left at 1), those of the tables
-    have one."""
+    """Lists all memories of the gateware.
+
+    Windows and accumulators are read without a clock: their outputs follow the address. All others have clocked ports.
+    Those of the weights, codebooks, activations (two), parameters, load lists and descriptors have no enable (``hw``:
+    ``read_port(domain="sync")`` with ``en`` left at 1); those of the tables have one.
+    """
     lookups = []
     if design.codebook_words:
         lookups.append(ChipMemory("codebooks", design.rows, design.codebook_words, design.weight_bits, 1))

@@ -1,7 +1,7 @@
-"""What crosses the chip's edge in an inference: the input and the outputs. Weights are resident
-(``skipstone.mapper.energy.offchip``).
+"""What crosses the chip's edge in an inference: the input and the outputs.
 
-What the host does between layers (``HostStep``), and what it converts, is the host's.
+Weights are loaded once (``skipstone.mapper.energy.offchip``). What the host does between layers (``HostStep``) and what
+it converts is not counted.
 """
 
 from __future__ import annotations
@@ -14,8 +14,14 @@ from skipstone.mapper.program import Placement, Program
 
 @dataclass(frozen=True)
 class Traffic:
-    """Bits read from and written to off-chip memory, and words of activation memory that the host port writes and reads
-    for them (whole words, padded lanes included)."""
+    """Transfers of one inference.
+
+    Attributes:
+        read_bits: Bits read from off-chip memory.
+        write_bits: Bits written to off-chip memory.
+        host_writes: Words of activation memory that the host port writes, padded lanes included.
+        host_reads: Words of activation memory that the host port reads, padded lanes included.
+    """
 
     read_bits: int
     write_bits: int
@@ -24,7 +30,7 @@ class Traffic:
 
 
 def traffic(program: Program) -> Traffic:
-    """Of one inference: the input and the outputs, once each, ``activation_bits`` a value."""
+    """Counts the transfers of one inference: the input and the outputs once each, ``activation_bits`` a value."""
     bits = program.design.activation_bits
     return Traffic(
         read_bits=values(program.input) * bits,
@@ -35,5 +41,5 @@ def traffic(program: Program) -> Traffic:
 
 
 def values(placed: Placement) -> int:
-    """Activations of a tensor."""
+    """The number of activations of a tensor."""
     return prod((placed.channels, placed.height, placed.width))
