@@ -230,10 +230,11 @@ def _accesses(memory: ChipMemory, design: Design, technology: Technology) -> lis
     """Action, counter, times and pJ of each kind of access.
 
     - Windows: a read fetches one activation, as from a memory of the same capacity with one activation a word. The rest
-      of the word is not charged, which is optimistic where the window is read word by word. A write writes a whole word.
+      of the word is not charged, which is optimistic where the window is read word by word. A write writes a whole
+      word.
     - Accumulators: a read of the old sum, a write of the new one, and reads for the drain.
-    - Activations: two ports read whole words in every cycle. A write writes ``requantizer_lanes`` activations, as into a
-      memory of the same capacity with words of that width. The host writes and reads whole words.
+    - Activations: two ports read whole words in every cycle. A write writes ``requantizer_lanes`` activations, as into
+      a memory of the same capacity with words of that width. The host writes and reads whole words.
     - All others are read by their ports in every cycle, and tables in every cycle of a layer that uses one.
     """
     sram = technology.sram(memory.words, memory.bits)

@@ -21,13 +21,19 @@ BLOCK_OF = {
     "window": "pe", "accumulators": "pe", "weights": "row", "codebooks": "row", "loads": "loader", "parameters": "drain",
     "descriptors": "controller", "activations": "array", "tables": "requantizer",
 }  # fmt: skip
-"""The block that a memory belongs to."""
+"""The kind of block that each memory belongs to."""
 
 
 @dataclass(frozen=True)
 class BlockSizes:
-    """``count`` equal blocks, each with ``flip_flops`` registers of its own and logic of the sizes ``logic`` (name
-    to bits)."""
+    """One kind of block: how often the array has it, and the sizes of what is in it.
+
+    Attributes:
+        name: The kind of block.
+        count: Equal blocks of this kind.
+        flip_flops: Registers of one block.
+        logic: Bits of logic of one block, by what the logic does.
+    """
 
     name: str
     count: int
@@ -36,8 +42,11 @@ class BlockSizes:
 
 
 def memory_flip_flops(memory: FpgaMemory, device: str) -> int:
-    """Registers that Yosys adds to one memory: its output where it is LUT RAM; the delayed write and the word read past
-    it where it is block RAM; the memory itself where it is neither."""
+    """Counts the registers that Yosys adds to one memory.
+
+    In LUT RAM it adds the output register, in block RAM the delayed write and the word read past it. A memory in
+    neither consists of registers.
+    """
     mapping = mapped(memory.words, memory.bits, memory.reads, memory.synchronous, memory.enables, device)
     if mapping.read_first:
         return delayed_bits(memory) + memory.bits + memory.reads * (memory.enables + mapping.select_bits)
@@ -45,13 +54,15 @@ def memory_flip_flops(memory: FpgaMemory, device: str) -> int:
 
 
 def delayed_bits(memory: FpgaMemory) -> int:
-    """A write that is delayed by a cycle: address, word and enables."""
+    """Registers of a write that is delayed by a cycle: address, word and enables."""
     return width_of(memory.words) + memory.bits + memory.enables
 
 
 def memory_logic(memory: FpgaMemory, device: str) -> dict[str, float]:
-    """Sizes of the logic around one memory: words chosen between RAMs or registers, words read past a delayed
-    write, addresses compared."""
+    """Sizes of the logic around one memory, in bits.
+
+    The logic selects words of several RAMs or registers, reads words past a delayed write, and compares addresses.
+    """
     mapping = mapped(memory.words, memory.bits, memory.reads, memory.synchronous, memory.enables, device)
     logic: dict[str, float] = {"memory: words chosen": mapping.multiplexed_bits}
     if mapping.read_first:
@@ -61,7 +72,7 @@ def memory_logic(memory: FpgaMemory, device: str) -> dict[str, float]:
 
 
 def blocks(design: Design, device: str) -> Iterator[BlockSizes]:
-    """Every kind of block of the array, memories' logic and registers included."""
+    """Yields every kind of block of the array, with the logic and registers of its memories."""
     memories_by_name = {memory.name: memory for memory in fpga_memories(design)}
     for name, count, flip_flops, logic in _blocks(design):
         for memory_name, memory in memories_by_name.items():
@@ -179,9 +190,11 @@ def _blocks(design: Design) -> Iterator[tuple[str, int, int, dict[str, float]]]:
 
 
 def shared_flip_flops(design: Design, device: str) -> int:
-    """Registers that blocks have by themselves and the whole array does not: fields of the descriptor that only the
-    loader and the rows read are not kept for the drain, and all memories that the host alone writes share one delayed
-    write."""
+    """Counts the registers that single blocks have and the whole array does not.
+
+    Fields of the descriptor that only the loader and the rows read are not stored for the drain. All memories that only
+    the host writes share one delayed write.
+    """
     names = [field.name for field in design.descriptor.fields]
     unread = {"maximum", "codebook", "tile_shape", "tiles"} | set(
         names[names.index("wait_tiles") : names.index("steps")]

@@ -1,8 +1,8 @@
 """How Yosys maps one memory of the gateware to block RAMs, to LUT RAMs or to flip-flops.
 
 ``mapped`` follows the costs that Yosys' pass ``memory_libmap`` minimizes, with the sizes and costs of its library
-files, so that counts of block RAMs come out as Yosys reports them. ``fpga_memories`` lists the memories of a design, each
-with its ports.
+files, so that counts of block RAMs come out as Yosys reports them. ``fpga_memories`` lists the memories of a design,
+each with its ports.
 """
 
 from __future__ import annotations
@@ -16,8 +16,17 @@ from skipstone.hw.design import Design
 
 @dataclass(frozen=True)
 class FpgaMemory:
-    """``count`` equal memories of ``words`` words of ``bits``, each with one write port and ``reads`` read ports;
-    ``enables`` parts of a word are written each by itself. ``synchronous``: what is read comes a cycle later."""
+    """Equal memories of a design, each with one write port.
+
+    Attributes:
+        name: What they hold.
+        count: How many there are.
+        words: Words of each.
+        bits: Bits of a word.
+        reads: Read ports of each.
+        synchronous: The word that is read comes a cycle later.
+        enables: Parts of a word that are written independently.
+    """
 
     name: str
     count: int
@@ -30,10 +39,21 @@ class FpgaMemory:
 
 @dataclass(frozen=True)
 class RamKind:
-    """A kind of RAM cell of a device: ``1 << address_bits`` bits (LUT RAMs: words), in one of ``widths``, of which the
-    write port takes at least ``least_write``. ``byte``: bits that are written together. ``block_rams``: block RAMs that
-    it takes, ``luts``: look-up tables. ``cost`` and ``shared_cost`` (the part that unused bits do not cost) are those
-    of the library file."""
+    """A kind of RAM cell of a device.
+
+    Attributes:
+        name: The cell's name.
+        address_bits: The cell has ``1 << address_bits`` bits (LUT RAMs: words).
+        widths: Bits of a word that it can have.
+        byte: Bits that are written together.
+        cost: Its cost in the library file.
+        shared_cost: The part of the cost that unused bits do not cost.
+        least_write: Bits that the write port takes at least.
+        synchronous: The word that is read comes a cycle later.
+        spare_reads: Read ports beside the write port.
+        block_rams: Block RAMs that it takes.
+        luts: Look-up tables that it takes.
+    """
 
     name: str
     address_bits: int
@@ -50,10 +70,17 @@ class RamKind:
 
 @dataclass(frozen=True)
 class MappedMemory:
-    """One memory: ``block_rams`` of the device, ``luts`` of LUT RAM, ``flip_flops`` of memory bits.
+    """One memory as Yosys maps it.
 
-    ``multiplexed_bits`` are chosen between RAMs one above the other, by ``select_bits`` of the address. ``read_first``:
-    logic has to delay writes so that a read sees the old word.
+    Attributes:
+        kind: The kind of RAM cell, or ``flip_flops``.
+        cells: Cells of that kind.
+        block_rams: Block RAMs of the device.
+        luts: Look-up tables of LUT RAM.
+        flip_flops: Memory bits in flip-flops.
+        multiplexed_bits: Bits that are selected between RAMs one above the other.
+        select_bits: Bits of the address that select them.
+        read_first: Logic delays writes so that a read sees the old word.
     """
 
     kind: str
@@ -76,11 +103,11 @@ KINDS: dict[str, tuple[RamKind, ...]] = {
     ),
 }
 MULTIPLEXER, DECODER, EMULATION = 0.5, 0.5, 2
-"""Costs of what logic has to add, as in memory_libmap.cc."""
+"""Costs of the logic that has to be added, as in memory_libmap.cc."""
 
 
 def fpga_memories(design: Design) -> Iterator[FpgaMemory]:
-    """Every memory of the array, as the gateware declares it."""
+    """Yields every memory of the array, as the gateware declares it."""
     d = design
     yield FpgaMemory("window", d.pes, d.windows * d.slots, d.activation_word_bits, 1, False)
     yield FpgaMemory("accumulators", d.pes, 2 * d.bank_depth, d.accumulator_bits, 1 + d.accumulators_per_step, False)
@@ -98,7 +125,7 @@ def fpga_memories(design: Design) -> Iterator[FpgaMemory]:
 
 @lru_cache(maxsize=4096)
 def mapped(words: int, bits: int, reads: int, synchronous: bool, enables: int, device: str) -> MappedMemory:
-    """The cheapest mapping of one memory, flip-flops included."""
+    """Finds the cheapest mapping of one memory. Flip-flops are one of the possibilities."""
     best_cost, best = (
         float(words * bits),
         MappedMemory("flip_flops", 0, 0, 0, words * bits, (words - 1) * bits * reads, 0, False),

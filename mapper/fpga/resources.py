@@ -1,10 +1,10 @@
-"""FPGA resources of a design, without a synthesis: DSPs, block RAMs, look-up tables and flip-flops, as Yosys would
-report them.
+"""FPGA resources of a design without a synthesis: DSPs, block RAMs, look-up tables and flip-flops as Yosys reports
+them.
 
 Block RAMs, DSPs and flip-flops are counted from the parameters (``skipstone.mapper.fpga.memories``,
-``skipstone.mapper.fpga.blocks``); look-up tables are counted bits of logic times coefficients fitted to Yosys.
-``skipstone.characterize.fpga`` fits them and measures all four on designs that the fit never saw; ``errors`` says how
-far off they were there. Fast enough for every point of an exploration.
+``skipstone.mapper.fpga.blocks``). Look-up tables are counted bits of logic times coefficients fitted to Yosys.
+``skipstone.characterize.fpga`` fits them and measures all four on designs that the fit never saw; ``errors`` returns
+the deviations. The model is fast enough for every point of an exploration.
 """
 
 from __future__ import annotations
@@ -31,8 +31,14 @@ DSP_BITS = 18
 
 @dataclass(frozen=True)
 class FpgaResources:
-    """``dsps``: 18x18 multipliers (MULT18X18D); ``block_rams``: of 18 kbit (DP16KD); ``luts``: 4-input look-up tables,
-    those of carry chains and of LUT RAM included; ``flip_flops``. Whole numbers, fitted ones rounded."""
+    """What an array takes of an FPGA. All are integers; fitted ones are rounded.
+
+    Attributes:
+        dsps: 18x18 multipliers (MULT18X18D).
+        block_rams: Block RAMs of 18 kbit (DP16KD).
+        luts: 4-input look-up tables, those of carry chains and of LUT RAM included.
+        flip_flops: Registers.
+    """
 
     dsps: int
     block_rams: int
@@ -42,8 +48,12 @@ class FpgaResources:
 
 @dataclass(frozen=True)
 class Error:
-    """Relative error of a resource over the designs that the fit never saw, 0.05 for 5%: ``mean`` of the absolute
-    values, and the ``largest``."""
+    """Relative error of the model for one resource, on the designs that the fit never saw; 0.05 is 5%.
+
+    Attributes:
+        mean: Mean of the absolute values.
+        largest: The largest absolute value.
+    """
 
     mean: float
     largest: float
@@ -51,7 +61,13 @@ class Error:
 
 @dataclass(frozen=True)
 class HoldOut:
-    """One design that the fit never saw: what Yosys reported and what the model says."""
+    """One design that the fit never saw.
+
+    Attributes:
+        design: The design.
+        synthesized: What Yosys reports for it.
+        modelled: What the model computes for it.
+    """
 
     design: Design
     synthesized: FpgaResources
@@ -59,19 +75,31 @@ class HoldOut:
 
 
 def devices() -> tuple[str, ...]:
-    """The device families that can be asked for."""
+    """The device families that the model knows."""
     return tuple(KINDS)
 
 
 @lru_cache(maxsize=65536)
 def resources(design: Design, device: str = "ecp5") -> FpgaResources:
-    """Resources of the whole array on ``device``. TechnologyError names the devices where it is none of them."""
+    """Estimates the resources of a whole array.
+
+    Args:
+        design: The design.
+        device: One of :func:`devices`.
+
+    Raises:
+        TechnologyError: There is no model of the device.
+    """
     carried = _carried(device)
     return with_coefficients(design, device, carried["luts_per_bit"], carried["kept_in_whole"])
 
 
 def errors(device: str = "ecp5") -> Mapping[str, Error]:
-    """By resource, the error of the model on the carried designs that the fit never saw."""
+    """The model's error for each resource, on the carried designs that the fit never saw.
+
+    Raises:
+        TechnologyError: There is no model of the device.
+    """
     by_resource = {}
     for name in RESOURCES:
         # Where there is none, one too many is an error of 100%.
@@ -86,7 +114,11 @@ def errors(device: str = "ecp5") -> Mapping[str, Error]:
 
 @cache
 def hold_out(device: str = "ecp5") -> tuple[HoldOut, ...]:
-    """The carried designs that the fit never saw, synthesized and modelled."""
+    """The carried designs that the fit never saw, synthesized and modelled.
+
+    Raises:
+        TechnologyError: There is no model of the device.
+    """
     designs = []
     for entry in _carried(device)["hold_out"]:
         design = Design(**entry["design"])
@@ -95,15 +127,25 @@ def hold_out(device: str = "ecp5") -> tuple[HoldOut, ...]:
 
 
 def source(device: str = "ecp5") -> str:
-    """Where the numbers come from: tool, version, command, designs."""
+    """Where the model's numbers come from: tool, version, command, designs.
+
+    Raises:
+        TechnologyError: There is no model of the device.
+    """
     return str(_carried(device)["source"])
 
 
 def with_coefficients(
     design: Design, device: str, luts_per_bit: Mapping[str, float], kept_in_whole: Mapping[str, float]
 ) -> FpgaResources:
-    """``resources`` by other coefficients than the carried ones: ``luts_per_bit`` by size of logic, and
-    ``kept_in_whole``, the part of a block's look-up tables that is left when Yosys optimizes across blocks."""
+    """Estimates resources with other coefficients than the carried ones.
+
+    Args:
+        design: The design.
+        device: One of :func:`devices`.
+        luts_per_bit: Look-up tables for each bit of logic, by what the logic does.
+        kept_in_whole: The share of a block's look-up tables that remains when Yosys optimizes across blocks, by block.
+    """
     block_rams, luts = 0, 0.0
     for memory in fpga_memories(design):
         mapping = mapped(memory.words, memory.bits, memory.reads, memory.synchronous, memory.enables, device)
@@ -117,7 +159,10 @@ def with_coefficients(
 
 
 def block_luts(design: Design, device: str, luts_per_bit: Mapping[str, float]) -> Iterator[tuple[str, float]]:
-    """Look-up tables of each kind of block, all of that kind together and LUT RAM left out, each block by itself."""
+    """Yields the look-up tables of each kind of block when each block is synthesized by itself.
+
+    All blocks of a kind are added up. LUT RAM is not included.
+    """
     for block in blocks(design, device):
         yield block.name, _luts(block, luts_per_bit)
 
@@ -127,8 +172,11 @@ def _luts(block: BlockSizes, luts_per_bit: Mapping[str, float]) -> float:
 
 
 def dsps(design: Design) -> int:
-    """Multipliers: one product a PE where it multiplies fully, two a requantizer, and the loader's column offsets
-    (stride times a constant, shared by the tile shapes)."""
+    """Counts the multipliers of a design.
+
+    These are the product of every PE that multiplies fully, two products for each requantizer, and the loader's column
+    offsets (stride times a constant, shared by the tile shapes).
+    """
     kind = design.products
     product = _parts(kind.operand_bits) * _parts(design.activation_bits) if kind.partial_products else 0
     accumulator = _parts(design.accumulator_bits + 1) * _parts(MULTIPLIER_BITS + 1)

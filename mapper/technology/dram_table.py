@@ -24,8 +24,17 @@ CURRENTS = ("idd0", "idd2n", "idd2p", "idd3n", "idd3p", "idd4r", "idd4w", "idd5"
 
 @dataclass(frozen=True)
 class Device:
-    """``domains``: supply in V and currents in mA in the order of ``CURRENTS``, for each supply pin. ``timing``: RAS, REFI,
-    RFC, RP and RRD in cycles of ``cycle_ns``. A burst moves ``burst_bits``; an activation opens ``page_bytes``."""
+    """A DRAM device as its datasheet describes it.
+
+    Attributes:
+        kind: ``LPDDR3`` or ``DDR3``.
+        domains: For each supply pin the supply in V, and currents in mA in the order of ``CURRENTS``.
+        timing: RAS, REFI, RFC, RP and RRD in cycles.
+        cycle_ns: Length of a cycle.
+        burst_bits: Bits that a burst moves.
+        page_bytes: Bytes that an activation opens.
+        source: Where the numbers come from.
+    """
 
     kind: str
     domains: tuple[tuple[float, tuple[float, ...]], ...]
@@ -65,7 +74,7 @@ DEVICES = {
 
 
 def bit_energy(device: Device) -> tuple[float, float]:
-    """pJ of a bit read and of a bit written."""
+    """Energy in pJ of a bit read and of a bit written."""
     energydram = importlib.import_module("energydram")
     ras, refi, rfc, rp, rrd = device.timing
     timing = energydram.Timing(RAS=ras, REFI=refi, RFC=rfc, RP=rp, RRD=rrd)
@@ -85,7 +94,7 @@ def bit_energy(device: Device) -> tuple[float, float]:
 
 
 def make_table() -> dict[str, Any]:
-    """The table, ready for JSON."""
+    """Makes the table of all devices, ready for JSON."""
     devices = {}
     for name, device in DEVICES.items():
         read, write = bit_energy(device)

@@ -1,7 +1,7 @@
 """A technology file: TOML whose every entry names its source, checked by pydantic. Unknown keys are refused.
 
-``skipstone.mapper.technology.technology`` makes numbers of it. The carried files are
-``mapper/technology/data/technology_*nm.toml``; a user's own has the same keys.
+``skipstone.mapper.technology.technology`` computes a technology from it. The carried files are
+``mapper/technology/data/technology_*nm.toml``; a user's own file has the same keys.
 """
 
 from __future__ import annotations
@@ -22,27 +22,33 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class Keys(BaseModel):
-    """What all parts have in common: fixed once read, and no key but their own."""
+    """The base of all parts of a file: frozen, and without keys that are not declared."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Entry(Keys):
-    """A part of the file. ``source``: where its numbers come from."""
+    """A part of the file with the source of its numbers."""
 
     source: Text
 
 
 class Frequency(Entry):
-    """The clock, unless another is asked for."""
+    """The clock that is used where no other one is chosen."""
 
     mhz: Positive
 
 
 class MemoryEntry(Entry):
-    """Memories from a CACTI table (``table``: a file beside this one, or the carried one): its ``node_nm`` and ``device``. A node
-    that is not this file's is scaled from ``supply_v``, at which it runs. A word is spread over banks of no fewer than
-    ``smallest_bank_bits``."""
+    """Memories from a CACTI table.
+
+    Attributes:
+        table: A file beside this one, or the carried table.
+        node_nm: The node of the table's memories. Where it is not this file's node, their numbers are scaled.
+        device: The device of the table's memories.
+        smallest_bank_bits: The fewest bits of a bank that a word is spread over.
+        supply_v: The supply of the table's memories, from which they are scaled.
+    """
 
     table: Text = "sram_cacti7.json"
     node_nm: Count
@@ -59,9 +65,18 @@ class RegisterFile(Entry):
 
 
 class Logic(Entry):
-    """Our own gateware at this node: a characterization (a file of ``skipstone characterize`` beside this one; without it,
-    the carried one of 130 nm and 1.8 V), scaled to ``supply_v`` and ``transistors``. A factor that is given takes the place
-    of the scaling's."""
+    """Our own gateware at this node: a characterization, scaled to a supply and a kind of transistors.
+
+    Attributes:
+        characterization: A file of ``skipstone characterize`` beside this one, or None for the carried one (130 nm, 1.8
+            V).
+        supply_v: The supply to scale to.
+        transistors: High-performance or low-power ones.
+        area_factor: Replaces the scaling's factor of area; so do the other factors.
+        delay_factor: See ``area_factor``.
+        energy_factor: See ``area_factor``.
+        leakage_factor: See ``area_factor``.
+    """
 
     characterization: Text | None = None
     supply_v: Positive
@@ -73,8 +88,13 @@ class Logic(Entry):
 
 
 class OffChip(Entry):
-    """The DRAM behind the host port: a ``device`` of ``mapper/technology/data/dram_energydram.json``, or the
-    energies of a bit."""
+    """The DRAM behind the host port: either a device, or the energies of a bit.
+
+    Attributes:
+        device: A device of ``mapper/technology/data/dram_energydram.json``.
+        read_pj_per_bit: Energy of a bit read.
+        write_pj_per_bit: Energy of a bit written.
+    """
 
     device: Text | None = None
     read_pj_per_bit: NotNegative | None = None
@@ -82,7 +102,7 @@ class OffChip(Entry):
 
 
 class ActionEntry(Entry):
-    """An energy of one's own for one action of one component, in place of the model's."""
+    """A user's own energy of an action of a component, in place of the model's."""
 
     component: Text
     action: Text
@@ -90,7 +110,7 @@ class ActionEntry(Entry):
 
 
 class ComponentEntry(Entry):
-    """Area and leakage of one's own for one component, in place of the model's."""
+    """A user's own area and leakage of a component, in place of the model's."""
 
     name: Text
     um2: NotNegative
@@ -98,7 +118,7 @@ class ComponentEntry(Entry):
 
 
 class TechnologyFile(Keys):
-    """The whole file."""
+    """All parts of a technology file."""
 
     node_nm: Count
     name: Text
@@ -112,12 +132,24 @@ class TechnologyFile(Keys):
 
 
 def read_technology_file(path: Path) -> TechnologyFile:
-    """Raises TechnologyError, one message, for a file that can't be read, is not TOML, or has a wrong, unknown or missing key."""
+    """Reads a technology file.
+
+    Raises:
+        TechnologyError: It cannot be read, is not TOML, or has a wrong, unknown or missing key.
+    """
     return _technology_of(read_toml(path, "technology file", TechnologyError), f"technology file {path}")
 
 
 def parse_technology_file(text: str, where: str) -> TechnologyFile:
-    """The same from the file's ``text``; ``where`` begins the message."""
+    """Reads the text of a technology file.
+
+    Args:
+        text: The TOML text.
+        where: What the file is called at the beginning of messages.
+
+    Raises:
+        TechnologyError: It is not TOML, or has a wrong, unknown or missing key.
+    """
     return _technology_of(parse_toml(text, where, TechnologyError), where)
 
 

@@ -1,13 +1,14 @@
-"""Energy, area, leakage and clock period of our own gateware in standard cells, as fitted from synthesis and gate-level runs.
+"""Energy, area, leakage and clock period of our own gateware in standard cells, fitted to syntheses and gate-level
+runs.
 
 The numbers stand in ``data/gateware_sky130.json``, which ``skipstone characterize`` makes: for every component,
-coefficients of the features of a design that are named here. Logic only: memories are
-``skipstone.mapper.technology.sram_table``'s. Nothing is computed that the file's measurements do not support; it carries the
-fit's errors and the layers held out.
+coefficients of the features of a design that are named here. Memories are not included; see
+``skipstone.mapper.technology.sram``. Nothing is computed that the file's measurements do not support; the file carries
+the fit's errors and the layers that were held out.
 
-An action's energy can hang on a counter that only data gives (``skipstone.mapper.energy.activity``). Where
-``skipstone.mapper.energy.actions`` does not count it, the nearest counter that it has stands in, times the share that
-was measured on average.
+The energy of an action can depend on a counter that only data gives (``skipstone.mapper.energy.activity``). Where
+``skipstone.mapper.energy.actions`` does not count it, the nearest counter is used, times the share that was measured on
+average.
 """
 
 from __future__ import annotations
@@ -79,12 +80,12 @@ FEATURES: dict[str, Callable[[Design], float]] = {
     "lane_levels": lambda d: width_of(d.load_width),
     "row_levels": lambda d: width_of(d.rows),
 }
-"""What coefficients multiply, by name: a number of bits of a design, as a rule."""
+"""The features that coefficients multiply, by name. Most are a number of bits of the design."""
 
 
 @dataclass(frozen=True)
 class Component:
-    """``count`` instances of a block in a design."""
+    """A block of the gateware, and how many instances of it a design has."""
 
     name: str
     count: int
@@ -92,8 +93,13 @@ class Component:
 
 @dataclass(frozen=True)
 class Action:
-    """An action of a component: ``counter`` is the field of ``skipstone.mapper.energy.actions.Actions`` that says
-    how often it happens."""
+    """An action of a component that takes energy.
+
+    Attributes:
+        component: The component's name.
+        name: The action's name.
+        counter: The field of ``skipstone.mapper.counters.Actions`` that counts it.
+    """
 
     component: str
     name: str
@@ -102,9 +108,16 @@ class Action:
 
 @dataclass(frozen=True, eq=False)
 class Gateware:
-    """One characterization file. ``source``: tools, library, corner. All values are those of its library's node and voltage.
-    ``operand_share``: what a multiply-accumulate is given of an activation's bits, on average over the characterization's layers.
-    ``document`` is the whole file, with fit errors and held-out layers."""
+    """The gateware's numbers of one characterization file, at the node and voltage of its cell library.
+
+    Attributes:
+        source: Tools, library and corner.
+        node_nm: The library's node.
+        voltage: The library's supply in V.
+        parts: Coefficients of every quantity, by component.
+        operand_share: The mean share of an activation's bits that a multiply-accumulate sees, over the file's layers.
+        document: The whole file, with fit errors and held-out layers.
+    """
 
     source: str
     node_nm: int
@@ -114,19 +127,20 @@ class Gateware:
     document: Mapping[str, Any]
 
     def components(self, design: Design) -> tuple[Component, ...]:
+        """The components of a design."""
         counts = (design.pes, design.rows, 1, 1, design.requantizer_lanes, 1)
         return tuple(Component(name, count) for name, count in zip(COMPONENTS, counts, strict=True))
 
     def area_um2(self, name: str, design: Design) -> float:
-        """Of one instance, its share of the clock tree included."""
+        """Area of one instance of component ``name``, with its share of the clock tree."""
         return self._value(name, "area_um2", design)
 
     def leakage_nw(self, name: str, design: Design) -> float:
-        """Of one instance."""
+        """Leakage of one instance of component ``name``."""
         return self._value(name, "leakage_nw", design)
 
     def clock_pj(self, name: str, design: Design) -> float:
-        """Of one instance and cycle: clock pins of its registers and the clock tree, idle or not."""
+        """Energy of one instance's clock pins and clock tree in one cycle, idle or not."""
         return self._value(name, "clock_pj", design)
 
     def actions(self, design: Design) -> tuple[Action, ...]:
@@ -138,11 +152,11 @@ class Gateware:
         )
 
     def action_pj(self, name: str, action: str, design: Design) -> float:
-        """Energy of one count of an action, clock excluded."""
+        """Energy of one count of action ``action`` of component ``name``, without the clock."""
         return _action(self, name, action, design)
 
     def min_period_ns(self, design: Design) -> float:
-        """The longest path through our logic by static timing; memories' access times are not in it."""
+        """The longest path through logic by static timing, without the access times of memories."""
         return max(
             self._value(name, "min_period_ns", design) for name in COMPONENTS if self.parts[name]["min_period_ns"]
         )
@@ -162,7 +176,7 @@ def _action(gateware: Gateware, name: str, action: str, design: Design) -> float
 
 
 def evaluate_features(coefficients: Mapping[str, float], design: Design) -> float:
-    """Sum of coefficient times feature."""
+    """Adds up coefficients times the design's features."""
     return sum(value * FEATURES[feature](design) for feature, value in coefficients.items())
 
 
@@ -176,7 +190,14 @@ def counted() -> frozenset[str]:
 
 
 def load_gateware(path: Path | None = None) -> Gateware:
-    """The carried characterization (the same object every time), or that of ``path``. TechnologyError where a file is not one."""
+    """Loads a characterization of the gateware.
+
+    Args:
+        path: A file of ``skipstone characterize``; None for the carried one, which is the same object every time.
+
+    Raises:
+        TechnologyError: The file cannot be read or is no characterization.
+    """
     if path is None:
         return _carried()
     try:
@@ -192,7 +213,16 @@ def _carried() -> Gateware:
 
 
 def parse_gateware(text: str, where: str) -> Gateware:
-    """A characterization file's text; every component, quantity, counter and feature must be one that is known here."""
+    """Reads the text of a characterization file.
+
+    Args:
+        text: The JSON text.
+        where: The file's name, for messages.
+
+    Raises:
+        TechnologyError: It is no characterization, or has a component, quantity, counter or feature that is unknown
+            here.
+    """
     try:
         document = json.loads(text)
         parts = {name: document["components"][name] for name in COMPONENTS}

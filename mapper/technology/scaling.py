@@ -1,8 +1,7 @@
-"""Area, delay and energy of logic at one node and supply from those at another, by a published table.
+"""Scaling of logic's area, delay and energy from one node and supply to another, by a published table.
 
-What synthesis at 130 nm gave comes to other nodes through this; the table stands in
-``mapper/technology/data/scaling_stillmaker2017.toml`` with its source. Nothing here knows about leakage, which the
-table does not cover.
+It brings what synthesis gave at 130 nm to other nodes. The table stands in
+``mapper/technology/data/scaling_stillmaker2017.toml`` with its source. It does not cover leakage.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ class Process:
 
 @dataclass(frozen=True)
 class Factors:
-    """What area, delay, energy and leakage of a circuit are multiplied by."""
+    """Factors for the area, delay, energy and leakage of a circuit."""
 
     area: float = 1.0
     delay: float = 1.0
@@ -38,7 +37,13 @@ class Factors:
 
 @dataclass(frozen=True)
 class Node:
-    """A row of the table. ``energy`` and ``delay``: polynomials of the supply by kind of transistor, highest power first."""
+    """A row of the table.
+
+    Attributes:
+        area: Area in the table's unit.
+        energy: Polynomial of the supply, highest power first, by kind of transistor.
+        delay: Polynomial of the supply, highest power first, by kind of transistor.
+    """
 
     area: float
     energy: Mapping[str, tuple[float, ...]]
@@ -47,14 +52,21 @@ class Node:
 
 @dataclass(frozen=True)
 class Scaling:
-    """The table. Between its nodes, the logarithms of all three go straight with the logarithm of the node."""
+    """The scaling table. Between its nodes it is interpolated linearly, all values and the node as logarithms."""
 
     nodes: Mapping[float, Node]
     source: str
 
     def factors(self, old: Process, new: Process) -> Factors:
-        """What ``old``'s numbers are multiplied by at ``new``; leakage is left as it is. TechnologyError for a process that the
-        table does not have."""
+        """Factors that take numbers of a circuit from one process to another. Leakage's factor is 1.
+
+        Args:
+            old: The process of the numbers.
+            new: The process to scale to.
+
+        Raises:
+            TechnologyError: The table does not have one of the processes.
+        """
         if old == new:
             return Factors()
         ratios = (at_new / at_old for at_old, at_new in zip(self._figures(old), self._figures(new), strict=True))
@@ -92,7 +104,7 @@ class Scaling:
 
 
 def polynomial(coefficients: tuple[float, ...], x: float) -> float:
-    """The value at ``x``; the highest power comes first."""
+    """The polynomial's value at ``x``; the coefficient of the highest power comes first."""
     value = 0.0
     for coefficient in coefficients:
         value = value * x + coefficient
@@ -101,7 +113,7 @@ def polynomial(coefficients: tuple[float, ...], x: float) -> float:
 
 @cache
 def load_scaling() -> Scaling:
-    """The carried table."""
+    """Loads the carried table."""
     name = "scaling_stillmaker2017.toml"
     text = (resources.files("skipstone.mapper.technology") / "data" / name).read_text()
     values = parse_toml(text, f"mapper/technology/data/{name}")

@@ -21,7 +21,16 @@ AS_IT_IS = Factors()
 
 @dataclass(frozen=True)
 class Sram:
-    """One memory: ``banks`` equal ones side by side, all used by every access. Leakage and area are of the whole."""
+    """One memory, made of equal banks side by side. Every access uses all of them.
+
+    Attributes:
+        read_pj: Energy of a read.
+        write_pj: Energy of a write.
+        leakage_mw: Leakage of all banks.
+        area_um2: Area of all banks.
+        access_ns: Time of a read.
+        banks: The number of banks.
+    """
 
     read_pj: float
     write_pj: float
@@ -33,15 +42,18 @@ class Sram:
 
 @dataclass(frozen=True)
 class Curve:
-    """One quantity of the memories of one width against the number of words: straight lines between the table's points,
-    both axes logarithmic. Beyond either end the last line goes on, never falling with size, and below the first point
-    never steeper than ``words_exponent``."""
+    """One quantity of the memories of one width, over the number of words.
+
+    It is a straight line between the table's points, both axes logarithmic. Beyond either end the last line goes on,
+    never falling with size, and below the first point never steeper than ``words_exponent``.
+    """
 
     log_words: tuple[float, ...]
     log_values: tuple[float, ...]
     words_exponent: float
 
     def at(self, log_words: float) -> float:
+        """The logarithm of the quantity for a memory of ``2 ** log_words`` words."""
         x, y = self.log_words, self.log_values
         right = min(max(bisect_right(x, log_words), 1), len(x) - 1)
         slope = (y[right] - y[right - 1]) / (x[right] - x[right - 1])
@@ -55,16 +67,22 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class SramTable:
-    """CACTI's memories of one node and device. ``bank(words, bits)`` is one macro; the table's points come out exactly.
+    """CACTI's memories of one node and device, interpolated. The table's points come out exactly.
 
-    Between widths the interpolation is linear in the logarithms too. Above the widest the line through the two nearest
-    goes on; below the narrowest everything goes with the bits to the power of ``bits_exponent``.
+    Between widths the interpolation is linear in the logarithms, as it is between numbers of words. Above the widest
+    the line through the two nearest goes on. Below the narrowest everything goes with the bits to the power of
+    ``bits_exponent``.
 
-    **Register files**: CACTI refuses memories of a few words, so those with fewer words than the table's first row
-    follow the line through its first two rows, but fall no faster than ``words_exponent`` allows. That is an estimate,
-    of a small SRAM and not of flip-flops; ``benchmarks/energy.py`` holds it against the register file of Eyeriss.
+    **Register files**: CACTI refuses memories of a few words. Those with fewer words than the table's first row follow
+    the line through its first two rows, but fall no faster than ``words_exponent`` allows. That is an estimate of a
+    small SRAM, not of flip-flops; ``benchmarks/energy.py`` compares it with the register file of Eyeriss.
 
-    ``scale`` multiplies every bank: for a node that CACTI does not have.
+    Attributes:
+        widths: Bits of a word that the table has.
+        curves: By quantity, a curve for each width.
+        bits_exponent: See above.
+        smallest_bank_bits: The fewest bits of a bank where a word is spread over several.
+        scale: Factors of every bank, for a node that CACTI does not have.
     """
 
     widths: tuple[int, ...]
@@ -84,7 +102,20 @@ class SramTable:
         bits_exponent: float,
         scale: Factors = AS_IT_IS,
     ) -> SramTable:
-        """``text`` is the JSON table; the others are a technology file's entries of these names."""
+        """Reads the memories of one node and device.
+
+        Args:
+            text: The JSON table.
+            node_nm: The technology file's entry of that name; so are the following ones.
+            device: See ``node_nm``.
+            smallest_bank_bits: See ``node_nm``.
+            words_exponent: See ``node_nm``.
+            bits_exponent: See ``node_nm``.
+            scale: Factors of every bank.
+
+        Raises:
+            TechnologyError: The table has no memories of that node and device.
+        """
         table = json.loads(text)
         memories = table["memories"]
         if device not in memories.get(str(node_nm), {}):
@@ -105,6 +136,7 @@ class SramTable:
         return cls(widths, curves, bits_exponent, smallest_bank_bits, scale)
 
     def at(self, quantity: str, words: float, bits: float) -> float:
+        """A quantity of a single bank, one of ``QUANTITIES``, before ``scale``."""
         curves, x = self.curves[quantity], log2(words)
         right = min(max(bisect_right(self.widths, bits), 1), len(self.widths) - 1)
         low, high = log2(self.widths[right - 1]), log2(self.widths[right])
@@ -117,6 +149,7 @@ class SramTable:
         return exp2(below + slope * (log2(bits) - low))
 
     def bank(self, words: int, bits: float) -> Sram:
+        """A memory that is a single bank."""
         read, write, leakage, area, access = (self.at(quantity, words, bits) for quantity in QUANTITIES)
         scale = self.scale
         return Sram(
@@ -128,10 +161,11 @@ class SramTable:
         )
 
     def memory(self, words: int, bits: int) -> Sram:
-        """``words`` of ``bits``, the word spread over 1, 2, 4, ... equal banks: as many as read with the least energy.
+        """A memory of ``words`` words of ``bits`` bits, in 1, 2, 4, ... equal banks: as many as read with the least
+        energy.
 
-        No bank is wider than the table, and where there are several none is narrower than ``smallest_bank_bits`` (the
-        rest of it stays unused). A single bank of CACTI's grows faster than its width: 1024 bits cost more than eight
+        No bank is wider than the table. Where there are several, none is narrower than ``smallest_bank_bits``, and the
+        rest of it stays unused. A single bank of CACTI's grows faster than its width: 1024 bits cost more than eight
         times 128, which nobody would build. Wires between the banks are not counted.
         """
         best, least = (1, float(bits)), float("inf")

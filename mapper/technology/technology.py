@@ -1,9 +1,9 @@
-"""Energy, area, delay and leakage at one node, each with its source: what ``skipstone.mapper.energy.energy``
-multiplies its counts by.
+"""Energy, area, delay and leakage at one node, each with its source. ``skipstone.mapper.energy.energy`` multiplies its
+counts by them.
 
-A technology is made of a file (``skipstone.mapper.technology.files``): memories by a CACTI table
+A technology is computed from a file (``skipstone.mapper.technology.files``): memories by a CACTI table
 (``skipstone.mapper.technology.sram``), our own logic by factors from 130 nm to the node
-(``skipstone.mapper.technology.scaling``), DRAM by a device's energy for a bit. The carried files are in
+(``skipstone.mapper.technology.scaling``), DRAM by a device's energy of a bit. The carried files are in
 ``mapper/technology/data``.
 """
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 DEFAULT_NODE_NM = 45
 REFERENCE_MEMORY = (4096, 32)
-"""Words and bits of the memory whose leakage says how that of logic changes with the node."""
+"""Words and bits of a memory. Its leakage at two nodes gives the factor of logic's leakage between them."""
 
 
 @dataclass(frozen=True)
 class Dram:
-    """What a bit costs to read from and to write to off-chip memory."""
+    """Energy of a bit read from and written to off-chip memory."""
 
     read_pj_per_bit: float
     write_pj_per_bit: float
@@ -42,7 +42,13 @@ class Dram:
 
 @dataclass(frozen=True)
 class OwnComponent:
-    """Area and leakage that a file gives for a component, in place of the model's. ``source``: its key in ``sources``."""
+    """A file's own area and leakage of a component, in place of the model's.
+
+    Attributes:
+        um2: Area of one instance.
+        leakage_nw: Leakage of one instance.
+        source: The key of its source in ``Technology.sources``.
+    """
 
     um2: float
     leakage_nw: float
@@ -51,9 +57,21 @@ class OwnComponent:
 
 @dataclass(frozen=True, eq=False)
 class Technology:
-    """One node. ``gateware``: our own logic as synthesized; ``logic``: what its numbers are multiplied by. ``own_actions`` (pJ
-    and source, by component and action) and ``own_components`` are a file's numbers in place of the model's. ``sources`` are
-    (what, source) of every group of numbers. ``frequency_fixed``: someone chose the clock, so that it is kept or refused."""
+    """The numbers of one node.
+
+    Attributes:
+        node_nm: The node.
+        name: What the file calls it.
+        frequency_mhz: The clock.
+        sram_table: The memories.
+        gateware: Our own logic as synthesized.
+        logic: Factors that scale ``gateware`` to the node.
+        dram: The off-chip memory.
+        own_actions: The file's own energies: pJ and the key of the source, by component and action.
+        own_components: The file's own areas and leakages, by component.
+        sources: (key, source) of every group of numbers.
+        frequency_fixed: A user chose the clock. A design that does not reach it is refused and not slowed down.
+    """
 
     node_nm: int
     name: str
@@ -68,7 +86,16 @@ class Technology:
     frequency_fixed: bool = True
 
     def sram(self, words: int, bits_per_word: int) -> Sram:
-        """A memory with one read/write port (see ``SramTable.memory``)."""
+        """A memory with one read/write port (see ``SramTable.memory``).
+
+        Args:
+            words: The number of words.
+            bits_per_word: Bits of a word.
+
+        Raises:
+            TypeError: A size is not an integer.
+            ValueError: A size is not positive.
+        """
         for name, value in (("words", words), ("bits_per_word", bits_per_word)):
             if isinstance(value, bool) or not isinstance(value, int):
                 raise TypeError(f"{name} must be an integer, not {value!r}")
@@ -77,11 +104,15 @@ class Technology:
         return _memory(self.sram_table, words, bits_per_word)
 
     def with_frequency(self, frequency_mhz: float) -> Technology:
-        """The same at another clock, which was asked for: it is kept or refused."""
+        """The same technology at a clock that a user chose.
+
+        Raises:
+            TechnologyError: The clock is not a positive number.
+        """
         return self._clocked(frequency_mhz, f"{frequency_mhz:g} MHz, as asked for", True)
 
     def slowed_to(self, frequency_mhz: float) -> Technology:
-        """The same at a slower clock than its own, since the design reaches no faster one."""
+        """The same technology at a slower clock, because the design does not reach its own one."""
         why = f"{frequency_mhz:g} MHz, what the design reaches; {self.frequency_mhz:g} MHz for a faster one"
         return self._clocked(frequency_mhz, why, False)
 
@@ -93,8 +124,16 @@ class Technology:
 
 
 def load_technology(which: int | str | Path = DEFAULT_NODE_NM, frequency_mhz: float | None = None) -> Technology:
-    """The carried numbers of a node in nm (the same object every time), or those of a file: a path, or text ending in ``.toml``;
-    at ``frequency_mhz`` in place of the file's. Raises TechnologyError."""
+    """Loads a technology.
+
+    Args:
+        which: A node in nm, such as 45 or ``"45nm"``, for a carried technology (the same object every time); or a path
+            of a technology file, which as a text ends in ``.toml``.
+        frequency_mhz: A clock in place of the file's.
+
+    Raises:
+        TechnologyError: There is no such node, the file cannot be used, or the clock is not a positive number.
+    """
     if isinstance(which, Path) or (isinstance(which, str) and which.endswith(".toml")):
         from skipstone.mapper.technology.files import read_technology_file
 
@@ -124,7 +163,15 @@ def _carried_file(node_nm: int) -> TechnologyFile:
 
 
 def make_technology(file: TechnologyFile, folder: Path | None = None) -> Technology:
-    """Numbers from a file's entries; tables are looked for in ``folder``, and then among the carried ones."""
+    """Computes a technology from a file's entries.
+
+    Args:
+        file: The file's entries.
+        folder: Where tables are looked for first; then the carried ones are used.
+
+    Raises:
+        TechnologyError: A table or a characterization cannot be used, or the scaling does not cover the process.
+    """
     process = Process(file.node_nm, file.logic.supply_v, file.logic.transistors)
     table, gateware = _sram_table(file, process, folder), _gateware(file.logic, folder)
     sources = {part: getattr(file, part).source for part in ("frequency", "memory", "register_file", "logic")}
@@ -154,14 +201,17 @@ def make_technology(file: TechnologyFile, folder: Path | None = None) -> Technol
 
 
 def technology_files(folder: Traversable) -> dict[int, Traversable]:
-    """The carried files by node."""
+    """The carried technology files by node."""
     matches = ((re.fullmatch(r"technology_(\d+)nm\.toml", entry.name), entry) for entry in folder.iterdir())
     return dict(sorted((int(match[1]), entry) for match, entry in matches if match))
 
 
 def memory_scale(memory: MemoryEntry, process: Process) -> Factors:
-    """From the table's node to the file's: area, delay and energy as logic's. Leakage by an estimate: the off-current of a gate's
-    width stays, so that it goes with the width and the supply."""
+    """Factors that take memories from the table's node to the file's.
+
+    Area, delay and energy scale as logic's. Leakage is an estimate: the off-current for each width of a gate stays, so
+    leakage goes with the width and the supply.
+    """
     if memory.node_nm == process.node_nm or memory.supply_v is None:
         return Factors()
     factors = load_scaling().factors(Process(memory.node_nm, memory.supply_v), process)
@@ -200,8 +250,11 @@ def _gateware(logic: Logic, folder: Path | None) -> Gateware:
 
 
 def _logic_factors(logic: Logic, process: Process, table: SramTable, synthesis: Process) -> Factors:
-    """From ``synthesis`` to ``process`` by the scaling table, but for the factors that the file gives. Leakage goes as that of a
-    memory of ``REFERENCE_MEMORY``, which at ``synthesis`` is scaled as that of the 130 nm file."""
+    """Factors from ``synthesis`` to ``process`` by the scaling table, or as the file gives them.
+
+    Leakage goes as that of a memory of ``REFERENCE_MEMORY``, which at ``synthesis`` is scaled as that of the 130 nm
+    file.
+    """
     stated = {
         name: value
         for name in ("area", "delay", "energy", "leakage")
