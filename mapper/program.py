@@ -1,4 +1,4 @@
-"""What the array runs: the program of a network, and the placement of its tensors in activation memory. All frozen."""
+"""What the array runs: the program of a network, and the places of its tensors in activation memory. All frozen."""
 
 from __future__ import annotations
 
@@ -15,11 +15,23 @@ from skipstone.models.quantization.network import HostProduct
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """Where a tensor lies. Folded by (fy, fx), it is a grid of ``height / fy`` x ``width / fx`` pixels of ``channels * fy * fx``
-    channels: channel c at row y and column x is folded channel ``(c * fy + y % fy) * fx + x % fx`` of folded pixel
-    ``(y // fy, x // fx)``. The folded pixels take ``groups`` words each from ``base`` on, row by row; folded channel k is
-    activation ``positions[k]`` of these words, counted over words of ``load_width`` activations. (Other tensors may lie in
-    the same words.)"""
+    """Where a tensor lies in activation memory.
+
+    Folded by (fy, fx), a tensor is a grid of ``height / fy`` x ``width / fx`` pixels of ``channels * fy * fx``
+    channels: channel c at row y and column x is folded channel ``(c * fy + y % fy) * fx + x % fx`` of folded pixel ``(y
+    // fy, x // fx)``. Other tensors may lie in the same words.
+
+    Attributes:
+        name: The tensor's name.
+        channels: Channels before folding.
+        height: Rows before folding.
+        width: Columns before folding.
+        base: Address of its first word. Folded pixels follow each other row by row.
+        groups: Words of each folded pixel.
+        positions: For each folded channel its activation in these words, counted over words of ``load_width``
+            activations.
+        fold: (fy, fx).
+    """
 
     name: str
     channels: int
@@ -37,20 +49,27 @@ class Placement:
 
     @property
     def words(self) -> int:
+        """Words that the tensor takes."""
         return self.grid[0] * self.grid[1] * self.groups
 
 
 @dataclass(frozen=True, eq=False)
 class LayerSchedule:
-    """One pass-by-pass schedule, all that the cycle model needs.
+    """The schedule of one layer, pass by pass: all that the cycle model needs.
 
-    ``counts[p]`` (windows x rows) are the entries that each row issues in each window of pass p, ``words[p]`` (windows) the
-    words the loader takes for it; both hold for every tile. ``tiles_y`` x ``tiles_x`` tiles of ``tile`` (height, width) pixels
-    cover the ``out_height`` x ``out_width`` output; ``steps`` are the drain steps of one pixel in one pass.
-
-    The loader may begin the layer while the last ``unneeded_tiles`` tiles of the layer before are not yet written, and
-    take the first ``free_tiles`` tiles' words before all of them are (``skipstone.hw.design.ALL_TILES_FREE``: it need
-    not wait for that layer at all). After a layer with ``pause`` the array waits for the host.
+    Attributes:
+        counts: For each pass, the entries that each row issues in each window of a tile (windows x rows).
+        words: For each pass, the words that the loader takes for each window of a tile (windows).
+        tile: Height and width of a tile in pixels.
+        tiles_y: Rows of tiles that cover the output.
+        tiles_x: Columns of tiles that cover the output.
+        out_height: Rows of the output.
+        out_width: Columns of the output.
+        steps: Drain steps of one pixel in one pass.
+        unneeded_tiles: The loader may begin the layer while so many last tiles of the layer before are not yet written.
+        free_tiles: The loader may take the words of so many first tiles before all tiles of the layer before are
+            written; with ``skipstone.hw.design.ALL_TILES_FREE`` it does not wait for that layer at all.
+        pause: The array waits for the host after the layer.
     """
 
     counts: tuple[NDArray[np.int64], ...]
@@ -67,10 +86,12 @@ class LayerSchedule:
 
     @property
     def passes(self) -> int:
+        """The number of passes."""
         return len(self.counts)
 
     @property
     def tiles(self) -> int:
+        """Tiles of one pass."""
         return self.tiles_y * self.tiles_x
 
     @property
@@ -81,38 +102,54 @@ class LayerSchedule:
 
     @property
     def load_words(self) -> int:
-        """Words of the load list: of one tile of all passes."""
+        """Words of the load list: those of one tile of all passes."""
         return sum(int(words.sum()) for words in self.words)
 
 
 class LayerWords(ABC):
-    """What the memories hold for one layer. ``weights[r]`` are row r's packed entries and ``loads`` the packed load list, pass
-    after pass; ``parameters`` are the packed requantization words (Python integers)."""
+    """What the memories hold for one layer."""
 
     @property
     @abstractmethod
-    def weights(self) -> tuple[NDArray[Any], ...]: ...
+    def weights(self) -> tuple[NDArray[Any], ...]:
+        """The packed entries of each row, pass after pass."""
 
     @property
     @abstractmethod
-    def loads(self) -> NDArray[Any]: ...
+    def loads(self) -> NDArray[Any]:
+        """The packed load list, pass after pass."""
 
     @property
     @abstractmethod
-    def parameters(self) -> tuple[int, ...]: ...
+    def parameters(self) -> tuple[int, ...]:
+        """The packed requantization words, as Python integers."""
 
 
 @dataclass(frozen=True, eq=False)
 class LayerProgram:
-    """One descriptor and what it points to.
+    """The program of one workload: a descriptor and what it points to.
 
-    ``words`` are what the memories hold, ``descriptor`` is the packed layer descriptor (a Python integer). ``layers`` are the
-    names of the network's layers that run together here. ``nnz`` counts nonzero weights once (not per tile), of
-    ``stored_weights`` in all, and ``products`` the entries that stand for them in the rows' lists: as often as the output is
-    folded. ``macs`` are the dense layers' multiply-accumulates; ``captures`` are the (word, column) pairs of one tile that the
-    loader writes into windows; ``entry_bits`` is the width of a row's entry; ``uses_table`` says whether results are looked up
-    in a table. ``outputs`` are the tensors written, ``complete`` those of them that are whole now. ``geometry`` is how windows
-    slide over the (folded) input, ``split`` the part of the kernel that one window holds.
+    Attributes:
+        name: The workload's name.
+        kind: The kind of its layers.
+        layers: Names of the network's layers that run together here.
+        macs: Multiply-accumulates of the dense layers.
+        nnz: Nonzero weights, each counted once and not once a tile.
+        products: Entries that stand for nonzero weights in the rows' lists: each weight has as many as pixels are
+            folded into one of the output.
+        stored_weights: All weights, zeros included.
+        captures: (word, column) pairs of one tile that the loader writes into windows.
+        words: What the memories hold.
+        descriptor: The packed layer descriptor, a Python integer.
+        schedule: The schedule, for the cycle model.
+        input: The tensor that is read.
+        outputs: The tensors that are written.
+        complete: Those of them whose last pixels are written here.
+        other: The tensor that is added, or None.
+        geometry: How windows slide over the (folded) input.
+        split: The part of the kernel that one window holds.
+        entry_bits: Width of a row's entry.
+        uses_table: Results are looked up in a table.
     """
 
     name: str
@@ -160,8 +197,15 @@ class LayerProgram:
 
 @dataclass(frozen=True, eq=False)
 class HostStep:
-    """What the host computes when ``after`` layers have run: it reads ``inputs``, and writes ``output``. ``leaves``: the tensors
-    side by side in each input."""
+    """What the host computes while the array waits.
+
+    Attributes:
+        after: The number of the array's layers that have run.
+        product: The layer that the host computes.
+        inputs: The tensors that it reads.
+        leaves: For each input, the names of the tensors that lie side by side in it.
+        output: The tensor that it writes.
+    """
 
     after: int
     product: HostProduct
@@ -172,8 +216,13 @@ class HostStep:
 
 @dataclass(frozen=True)
 class Search:
-    """What the mapper looked at to find a program: ``foldings`` of the network compared by their bounds, ``schedules`` of layers
-    and whole ``programs`` whose exact cycles it counted."""
+    """How much the mapper compared to find a program.
+
+    Attributes:
+        foldings: Foldings of the network, compared by bounds of their cycles.
+        schedules: Schedules of layers, compared by exact cycles.
+        programs: Programs of the network, compared by exact cycles.
+    """
 
     foldings: int
     schedules: int
@@ -182,9 +231,22 @@ class Search:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """The whole network on one design. ``activation_words`` is the highest word used, plus one. ``tables`` and ``codebooks``
-    hold the integers of each, in the order of their numbers. The array stops for every group of ``host_steps`` and is started
-    again."""
+    """A network compiled for one design.
+
+    The array stops for every group of ``host_steps`` and is started again.
+
+    Attributes:
+        network: The network's name.
+        design: The array.
+        layers: The workloads in execution order.
+        input: Where the host writes the input.
+        outputs: Where the host reads the outputs.
+        activation_words: The highest word of activation memory that is used, plus one.
+        tables: The integers of each table, in the order of their numbers.
+        codebooks: The integers of each codebook, in the order of their numbers.
+        host_steps: What the host computes between layers.
+        search: How much was compared to find the program.
+    """
 
     network: str
     design: Design
@@ -198,8 +260,11 @@ class Program:
     search: Search = field(default_factory=lambda: Search(0, 0, 0))
 
     def memory_images(self) -> dict[str, list[int]]:
-        """The words of every program memory, by the memory's name (``weights0`` ... one per row); without ``tables`` or
-        ``codebooks`` where the program has none."""
+        """The words of every program memory, by the memory's name.
+
+        Rows have a memory each, ``weights0`` and so on. ``tables`` and ``codebooks`` are only there where the program
+        has some.
+        """
         images: dict[str, list[int]] = {
             "loads": [int(word) for layer in self.layers for word in layer.loads],
             "parameters": [word for layer in self.layers for word in layer.parameters],
@@ -218,8 +283,14 @@ class Program:
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """How windows slide over the input. ``padding``: rows and columns before the image (negative: cropped). ``low`` and ``high``
-    are the first and last input row and column that the output pixel (0, 0) reads."""
+    """How windows slide over the input, in rows and columns.
+
+    Attributes:
+        kernel: Taps.
+        stride: Input pixels between output pixels.
+        padding: Pixels before the image; negative where the image is cropped.
+        dilation: Input pixels between taps.
+    """
 
     kernel: tuple[int, int]
     stride: tuple[int, int]
@@ -228,10 +299,12 @@ class Geometry:
 
     @property
     def low(self) -> tuple[int, int]:
+        """The first input row and column that the output pixel (0, 0) reads."""
         return -self.padding[0], -self.padding[1]
 
     @property
     def high(self) -> tuple[int, int]:
+        """The last input row and column that the output pixel (0, 0) reads."""
         return (
             (self.kernel[0] - 1) * self.dilation[0] - self.padding[0],
             (self.kernel[1] - 1) * self.dilation[1] - self.padding[1],
@@ -240,7 +313,13 @@ class Geometry:
 
 @dataclass(frozen=True)
 class KernelSplit:
-    """The rectangle of taps one window holds (``height`` x ``width``) and how many channel groups fit beside each other."""
+    """The part of a kernel that one window holds.
+
+    Attributes:
+        height: Rows of taps.
+        width: Columns of taps.
+        groups: Channel groups that fit beside each other.
+    """
 
     height: int
     width: int

@@ -1,8 +1,7 @@
-"""How large the activations are that a program's multipliers are given, on a network's own images.
+"""Sizes of the activations that a program's multipliers see, measured on a network's own images.
 
-A multiplier whose operand stands still switches little, and after a ReLU half of the activations and more are the
-zero point. So
-energy depends on data; cycles do not. ``skipstone.mapper.energy.actions`` takes the counts from here.
+A multiplier whose operand does not change switches little, and after a ReLU at least half of the activations are the
+zero point. So energy depends on data; cycles do not. ``skipstone.mapper.energy.actions`` takes the counts from here.
 """
 
 from __future__ import annotations
@@ -20,15 +19,21 @@ from skipstone.models.quantization import reference
 from skipstone.models.quantization.network import QuantizedNetwork
 
 IMAGES = 4
-"""Most images that a mean is taken over."""
+"""The most images that a mean is taken over."""
 MACS = 1e9
-"""Most multiply-accumulates of the images together: one image is always taken."""
+"""The most multiply-accumulates of the images together. One image is always taken."""
 
 
 class Operands:
-    """Bits of the activations' distances from their zero points, summed over multiply-accumulates: the mean of
-    ``images`` (N x channels x height x width, quantized), of which the first few are run when a layer is first asked
-    for. Layers with the same extent are counted once."""
+    """Bits of the activations' distances from their zero points, summed over multiply-accumulates, as a mean over
+    images.
+
+    The images are run when a layer is first asked for. Layers with the same extent are counted once.
+
+    Args:
+        network: The quantized network.
+        images: Quantized images, N x channels x height x width. At most ``IMAGES`` of them are used.
+    """
 
     def __init__(self, network: QuantizedNetwork, images: NDArray[np.int64]) -> None:
         self._network = network
@@ -43,7 +48,7 @@ class Operands:
         return reference.run(self._network, self._images)
 
     def bits(self, program: LayerProgram) -> int:
-        """Of one layer of a program of the network."""
+        """Bits of one layer of a program of the network, for one image."""
         schedule = program.schedule
         extent = tuple(
             tiles * size for tiles, size in zip((schedule.tiles_y, schedule.tiles_x), schedule.tile, strict=True)
@@ -58,5 +63,10 @@ class Operands:
 
 
 def operands_of(network: QuantizedNetwork, images: Images) -> Operands:
-    """What the multipliers of ``network`` see of the first of ``images`` (float32, N x channels x height x width)."""
+    """Measures what the multipliers of a network see of images.
+
+    Args:
+        network: The quantized network.
+        images: Float images, N x channels x height x width. The first ``IMAGES`` are used.
+    """
     return Operands(network, reference.quantize_input(network, images[:IMAGES]))

@@ -1,8 +1,8 @@
 """Compiles a quantized network to a program for one design.
 
-Layers are folded and merged into workloads, mapped in execution order (a layer's windows follow from the order of its
-input's channels), let run ahead as far as their data allow, and linked. What does not fit the design is refused with
-the parameter to raise.
+Layers are folded and merged into workloads and mapped in execution order, because a layer's windows follow from the
+order of its input's channels. Then each may run ahead as far as its data allow, and all are linked. What does not fit
+the design is refused with the parameter to raise.
 """
 
 from __future__ import annotations
@@ -26,11 +26,17 @@ from skipstone.models.quantization.network import HostProduct, QuantizedNetwork
 
 
 def compile_network(network: QuantizedNetwork, design: Design) -> Program:
-    """Maps every layer of ``network``; deterministic. Raises MappingError with what to change where something does
-    not fit.
+    """Compiles a network for a design. The result is deterministic.
 
-    Of the plain network and the one with folded tensors and merged layers, the one with fewer cycles is taken; the
-    plain one also where only it fits the memories.
+    Two programs are compared by their exact cycles: that of the plain network, and that with folded tensors and merged
+    layers. The one with fewer cycles is taken, or the only one that fits the memories.
+
+    Args:
+        network: The quantized network.
+        design: The array.
+
+    Raises:
+        MappingError: The network does not fit the design; the message names what to change.
     """
     check_widths(network, design)
     lookups = collect_lookups(network, design)
@@ -120,7 +126,7 @@ def _compile(
 
 
 def _workloads(network: QuantizedNetwork, folds: dict[str, Fold], merges: dict[str, str]) -> dict[str, Workload]:
-    """Workloads by the name of the layer at whose place they run."""
+    """The workloads in execution order, by the name of the layer at whose place they run."""
     result: dict[str, Workload] = {}
     for layer in network.array_layers:
         lowered = lower(network, layer, folds.get(layer.input, UNFOLDED), folds.get(layer.output, UNFOLDED))
@@ -134,7 +140,7 @@ def _workloads(network: QuantizedNetwork, folds: dict[str, Fold], merges: dict[s
 def _overlapped(
     mapped: list[MappedWorkload], network: QuantizedNetwork, design: Design, pauses: set[int]
 ) -> list[MappedWorkload]:
-    """The workloads with what each may begin before the one ahead of it has ended."""
+    """The workloads, each with how far it may run ahead of the end of the one before."""
     result = []
     for index, workload in enumerate(mapped):
         run_ahead = NOTHING
@@ -164,7 +170,7 @@ def _overlap(before: MappedWorkload, after: MappedWorkload, network: QuantizedNe
 
 
 def _completed(network: QuantizedNetwork, mapped: list[MappedWorkload]) -> list[tuple[str, ...]]:
-    """For each workload, the tensors of which it writes the last pixels."""
+    """For each workload, the tensors whose last pixels it writes."""
     last = {part.layer.output: index for index, workload in enumerate(mapped) for part in workload.workload.parts}
     return [
         tuple(part.layer.output for part in workload.workload.parts if last[part.layer.output] == index)

@@ -1,4 +1,4 @@
-"""Memory sizes: what a program needs of each memory, and a design whose memories are as large as a network needs."""
+"""Memory sizes: what a program needs of each memory, and designs whose memories are large enough for a network."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ ROOMY = {
     "tables": 64,
     "codebooks": 64,
 }
-"""Sizes that hold anything that can be mapped in reasonable time; the keys are the design's memory sizes."""
+"""Sizes that hold anything that can be mapped in reasonable time, by the design's parameters."""
 
 
 COUNTED = ("tables", "codebooks")
-"""Those of which there are as many as are needed; all others have a power of two of words."""
+"""Memories that get exactly as many entries as are needed. All others get a power of two of words."""
 
 
 def memories_needed(program: Program) -> dict[str, int]:
-    """The least size of each memory that holds ``program``; of ``tables`` the number."""
+    """The least size of each memory that holds ``program``, by the design's parameter."""
     return {
         "activation_words": program.activation_words,
         "weight_entries": int(np.sum([layer.row_entries for layer in program.layers], axis=0).max()),
@@ -42,17 +42,22 @@ def memories_needed(program: Program) -> dict[str, int]:
 
 
 def memory_size(need: int) -> int:
-    """The power of two that holds ``need`` words."""
+    """The least power of two, from 2 on, that holds ``need`` words."""
     return 1 << max(1, (need - 1).bit_length())
 
 
 def memory_sizes(needed: Mapping[str, int]) -> dict[str, int]:
-    """The sizes that memories are given which hold ``needed``: powers of two, but for those that are ``COUNTED``."""
+    """Sizes for memories that hold ``needed``: powers of two, but for those in ``COUNTED``."""
     return {name: need if name in COUNTED else memory_size(need) for name, need in needed.items()}
 
 
 def roomy(design: Design, fixed: Collection[str] = ()) -> Design:
-    """``design`` with memories that hold anything that can be mapped in reasonable time, but for those named in ``fixed``."""
+    """``design`` with memories that hold anything that can be mapped in reasonable time.
+
+    Args:
+        design: The array.
+        fixed: Parameters of memories that stay as they are.
+    """
     return design.replace(
         **{
             name: max(getattr(design, name), size)
@@ -63,14 +68,28 @@ def roomy(design: Design, fixed: Collection[str] = ()) -> Design:
 
 
 def unbounded(design: Design) -> Design:
-    """:func:`roomy`, and with accumulators that do not overflow. Cycles depend on neither: only which of several programs
-    fits does."""
+    """``design`` as :func:`roomy` makes it, with accumulators that do not overflow.
+
+    The cycles of a program depend on neither; they only decide which of several programs fit.
+    """
     return roomy(design).replace(accumulator_bits=MAX_ACCUMULATOR_BITS)
 
 
 def with_memories_for(network: QuantizedNetwork, design: Design) -> Design:
-    """``design`` with every memory that ``network`` overflows enlarged to the next power of two, and with a name that says so;
-    ``design`` itself where nothing overflows. Raises MappingError for what no memory size can mend."""
+    """Enlarges the memories of a design that a network overflows.
+
+    Args:
+        network: The quantized network.
+        design: The array.
+
+    Returns:
+        ``design`` with these memories enlarged to the next power of two and a name that lists them, or ``design``
+        itself
+        where nothing overflows.
+
+    Raises:
+        MappingError: The network does not fit, however large the memories are.
+    """
     needed = memories_needed(compile_network(network, roomy(design)))
     enlarged = {name: size for name, size in memory_sizes(needed).items() if needed[name] > getattr(design, name)}
     if not enlarged:

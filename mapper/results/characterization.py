@@ -1,4 +1,4 @@
-"""The tables that a characterization makes, by the names of their files: what ``skipstone characterize --json`` writes."""
+"""The tables of a characterization, by the names of their files, as ``skipstone characterize --json`` writes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from skipstone.mapper.results.document import Document
 
 @dataclass(frozen=True)
 class CharacterizationResult(Document):
-    """``documents``: the content of each file by its name, as technology files name it."""
+    """The tables of a characterization.
+
+    Attributes:
+        documents: The content of each file by its name, as technology files name it.
+    """
 
     KIND: ClassVar[str] = "characterization"
     SCHEMA: ClassVar[int] = 1

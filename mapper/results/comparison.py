@@ -1,4 +1,4 @@
-"""What a comparison of networks' results says, as plain figures: what ``skipstone compare --json`` writes."""
+"""The figures of a comparison of networks' results, as ``skipstone compare --json`` writes them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,26 @@ from skipstone.mapper.results.document import Document, Number
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """The figures of a run: ``time`` in us, ``energy`` in nJ, ``power`` in mW, ``area`` in mm2, ``utilization`` and ``accuracy``
-    in percent. None where the result lacks one. ``speedup_over_first``: cycles of the first run over those of this one; None
-    for another network."""
+    """The figures of one run. They are None where the result does not have them.
+
+    Attributes:
+        label: The run's name.
+        network: The network's name.
+        design: The design's name.
+        cycles: Cycles of one inference.
+        time: Latency in us.
+        energy: Energy of one inference in nJ.
+        power: Power in mW.
+        area: Area in mm2.
+        utilization: Utilization in percent.
+        accuracy: Accuracy in percent.
+        MACs: Multiply-accumulates.
+        nonzero_weights: Nonzero weights.
+        dense_cycles: Cycles of the unpruned network.
+        speedup_over_first: Cycles of the first run over those of this one; None for another network.
+        cycles_by_cause: Cycles by cause.
+        energy_by_part_pj: Energy by part in pJ.
+    """
 
     label: str
     network: str
@@ -45,8 +62,14 @@ class ComparedLayerFigures:
 
 @dataclass(frozen=True)
 class ComparisonResult(Document):
-    """Runs side by side. ``differences``: options and parameters that differ, with the value of each run; ``same``: those that
-    all share."""
+    """Runs side by side.
+
+    Attributes:
+        runs: The runs.
+        differences: Options and parameters that differ, with the value of each run.
+        same: Options and parameters that all runs share.
+        layers: The figures of each layer.
+    """
 
     KIND: ClassVar[str] = "comparison"
     SCHEMA: ClassVar[int] = 2

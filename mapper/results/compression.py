@@ -1,4 +1,5 @@
-"""What a compression gives: accuracy step by step, size layer by layer, and on a design cycles and energy. All frozen."""
+"""The result of a compression: accuracy step by step, size layer by layer, and cycles and energy on a design. All
+frozen."""
 
 from __future__ import annotations
 
@@ -15,10 +16,23 @@ from skipstone.mapper.results.document import Document, Number, plain
 
 @dataclass(frozen=True)
 class StepResult:
-    """One step of a recipe. Accuracies are top-1 (0 to 1) of the float network on the test images, before and after;
-    None without labelled test images; ``integer_accuracy`` that of the integers, after steps that quantize.
-    ``sparsity`` is the share of zero weights afterwards, ``macs`` the multiply-accumulates that remain if zeros are
-    counted as work, ``weights`` all weights. ``seconds`` is what the step took when it ran."""
+    """One step of a recipe.
+
+    Accuracies are top-1 (0 to 1) on the test images; None without labelled test images.
+
+    Attributes:
+        do: The kind of step.
+        settings: The step's keys.
+        accuracy_before: Accuracy of the float network before the step.
+        accuracy_after: Accuracy of the float network after the step.
+        sparsity: The share of zero weights afterwards.
+        weights: All weights.
+        macs: The multiply-accumulates that remain, zeros counted as work.
+        seconds: What the step took when it ran.
+        notes: Remarks.
+        measured: What the step measured.
+        integer_accuracy: Accuracy of the integers, after steps that quantize.
+    """
 
     do: str
     settings: Mapping[str, Any]
@@ -35,8 +49,18 @@ class StepResult:
 
 @dataclass(frozen=True)
 class LayerSize:
-    """One layer of the compressed network. ``encoded_bytes`` is the least of what its weights take as a dense array, and as a
-    bitmap with the nonzero values behind it (``skipstone.models.quantization.encoded_size``)."""
+    """One layer of the compressed network.
+
+    Attributes:
+        name: The layer's name.
+        kind: The layer's kind.
+        weights: All weights.
+        nnz: Nonzero weights.
+        code: The weight code.
+        bits: Bits of a weight.
+        encoded_bytes: The smaller of a dense array and a bitmap with the nonzero values behind it
+            (``skipstone.models.quantization.encoded_size``).
+    """
 
     name: str
     kind: str
@@ -49,13 +73,26 @@ class LayerSize:
     @computed_field  # type: ignore[prop-decorator]
     @property
     def sparsity(self) -> float:
+        """The share of zero weights."""
         return 1 - self.nnz / self.weights if self.weights else 0.0
 
 
 @dataclass(frozen=True)
 class DesignCost:
-    """The compressed network on a design. ``dense_cycles`` and ``dense_energy_pj``: the network as it came, int8 and
-    unpruned, on the design as it was given (with linear multipliers). ``layers``: cycles by the names of the array's layers."""
+    """The compressed network on a design.
+
+    Attributes:
+        design: The design's name.
+        multiplier: The design's kind of multiplier.
+        cycles: Cycles of one inference.
+        energy_pj: Energy of one inference.
+        area_um2: Area of the design.
+        weight_memory_bytes: Bytes that weights take in the design's memories.
+        dense_cycles: Cycles of the original network, int8 and unpruned, on the original design (with linear
+            multipliers).
+        dense_energy_pj: Energy of the same.
+        layers: Cycles by the names of the array's layers.
+    """
 
     design: str
     multiplier: str
@@ -70,14 +107,33 @@ class DesignCost:
     @computed_field  # type: ignore[prop-decorator]
     @property
     def speedup(self) -> float:
+        """Cycles of the dense network over cycles of the compressed one."""
         return self.dense_cycles / self.cycles
 
 
 @dataclass(frozen=True)
 class CompressionResult(Document):
-    """``float_accuracy`` is the network's as it came, ``accuracy`` that of the integers at the end, both on ``test_images``
-    images of ``data``. ``float_bytes`` are all its weights in float32; ``ratio`` is these over the encoded bytes.
-    ``decisions``: what an automatic search measured and decided, in words. ``key`` stands for all that determines the network."""
+    """A compressed network and how it came about.
+
+    Attributes:
+        network: The network's name.
+        recipe: The recipe's name.
+        seed: The recipe's seed.
+        data: The data set in words.
+        test_images: Images that accuracies are measured on.
+        float_accuracy: Accuracy of the original network.
+        accuracy: Accuracy of the integers at the end.
+        steps: The recipe's steps.
+        layers: Sizes of the layers.
+        float_bytes: Bytes of all original weights in float32.
+        weight_code: The weight code.
+        weight_bits: Bits of weights.
+        activation_bits: Bits of activations.
+        calibration: Where activation ranges come from.
+        cost: What the network costs on a design; None without one.
+        decisions: What an automatic search measured and decided, in words.
+        key: A digest of all that determines the network.
+    """
 
     KIND: ClassVar[str] = "compression"
     SCHEMA: ClassVar[int] = 1
@@ -103,16 +159,19 @@ class CompressionResult(Document):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def encoded_bytes(self) -> int:
+        """Bytes of all layers."""
         return sum(layer.encoded_bytes for layer in self.layers)
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def ratio(self) -> float:
+        """Bytes of the original weights over bytes of the encoded ones."""
         return self.float_bytes / max(1, self.encoded_bytes)
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def sparsity(self) -> float:
+        """The share of zero weights."""
         weights = sum(layer.weights for layer in self.layers)
         return 1 - sum(layer.nnz for layer in self.layers) / max(1, weights)
 

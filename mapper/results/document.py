@@ -1,7 +1,7 @@
-"""Results as JSON files that say what they are: kind, version of the fields, version of Skipstone, and then the values.
+"""Results as JSON files with a header: kind, version of the fields, version of Skipstone, and then the values.
 
-Every result that a command writes derives from :class:`Document`. Reading checks the kind and the version before anything else,
-and gives a result that is equal to the one that was written.
+Every result that a command writes derives from :class:`Document`. Reading checks the kind and the version before
+anything else, and returns a result that is equal to the one that was written.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ KINDS = {
     "sensitivity": "a sensitivity (sensitivity.json, sensitivity --json)",
     "trace": "what is said of a trace (otherData of trace.json)",
 }
-"""What each kind of file is, and which command writes it."""
+"""Each kind of file, and the command that writes it."""
 
 HEADER = ("kind", "schema", "skipstone")
-"""What every file begins with: its kind, the version of its fields, and the version of Skipstone that wrote it."""
+"""The keys at the beginning of every file: its kind, the version of its fields, and the version of Skipstone."""
 
 
 Number = int | float
-"""A figure: an integer where it was computed as one, so that a file that was read is written with the same text."""
+"""A figure, as an integer where it was computed as one, so that reading and writing a file does not change its text."""
 
 
 class Document:
@@ -47,16 +47,16 @@ class Document:
     KIND: ClassVar[str]
     """One of ``KINDS``."""
     SCHEMA: ClassVar[int]
-    """The version of the fields; raised with every change of them. Files of other versions are refused."""
+    """The version of the fields, raised with every change of them. Files of other versions are refused."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: the header, then all fields and what is computed from them."""
+        """Plain values for JSON: the header, all fields, and what is computed from them."""
         header = dict(zip(HEADER, (self.KIND, self.SCHEMA, metadata.version("skipstone")), strict=True))
         return {**header, **plain(_adapter(type(self)).dump_python(self))}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The result that :meth:`to_dict` gave, also after JSON.
+        """Reads the values of :meth:`to_dict`, also after JSON.
 
         Raises:
             ResultError: The values are of another kind, of another version, or damaged.
@@ -77,11 +77,11 @@ class Document:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """The result in a file that a command wrote.
+        """Reads a file that a command wrote.
 
         Raises:
             ResultError: The file is not JSON, of another kind, of another version, or damaged; the message names it.
-            OSError: The file can't be read.
+            OSError: The file cannot be read.
         """
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
@@ -96,7 +96,10 @@ class Document:
 
 
 def plain(value: Any) -> Any:
-    """NumPy's values as Python's, tuples as lists, numbers that are not finite as None: what JSON can say."""
+    """Converts a value to what JSON can represent.
+
+    NumPy's values become Python's, tuples become lists, and numbers that are not finite become None.
+    """
     if isinstance(value, Mapping):
         return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -119,7 +122,7 @@ def _adapter_of(kind: Hashable) -> TypeAdapter[Any]:
 
 
 def _check_header(values: Mapping[str, Any], kind: str, schema: int) -> None:
-    """ResultError for what does not say that it is of this ``kind`` and ``schema``."""
+    """Refuses values whose header is not that of ``kind`` and ``schema``."""
     writer, actual, version = values.get("skipstone"), values.get("kind"), values.get("schema")
     if "kind" not in values:
         if writer is not None:

@@ -1,6 +1,7 @@
-"""The outcome of a design-space exploration: what was searched, under which constraints, and every point with its figures.
+"""The result of a design-space exploration: what was searched, under which constraints, and every point with its
+figures.
 
-What ``skipstone explore`` hands to reports and writes as JSON; frozen, and read back by ``ExplorationResult.read``.
+``skipstone explore`` hands it to reports and writes it as JSON. ``ExplorationResult.read`` reads it back.
 """
 
 from __future__ import annotations
@@ -24,13 +25,15 @@ METRICS = {
     "block_rams": "",
     "luts": "",
 }
-"""What a point can be measured by, and its unit. Accuracy is a share (0 to 1); the frequency is the clock that latency, energy
-and power are at."""
+"""The metrics of a point, with their units.
+
+Accuracy is a share (0 to 1). The frequency is the clock of latency, energy and power.
+"""
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A metric that the search makes small or large."""
+    """A metric that the search minimizes or maximizes."""
 
     name: str
     direction: Literal["minimize", "maximize"]
@@ -38,8 +41,15 @@ class Objective:
 
 @dataclass(frozen=True)
 class Constraint:
-    """A metric that must be at most (``<=``) or at least (``>=``) ``limit``, in the unit of ``METRICS``. ``written``: the unit
-    that it was given in (``area_mm2``, ``%``; ``skipstone.explore.constraints.UNITS``), empty for that of ``METRICS``."""
+    """A limit on a metric.
+
+    Attributes:
+        name: The metric.
+        op: Whether it must be at most or at least ``limit``.
+        limit: In the unit of ``METRICS``.
+        written: The unit that a user wrote (``area_mm2``, ``%``; ``skipstone.explore.constraints.UNITS``); empty for
+            that of ``METRICS``.
+    """
 
     name: str
     op: Literal["<=", ">="]
@@ -47,15 +57,23 @@ class Constraint:
     written: str = ""
 
     def violation(self, value: float) -> float:
-        """By how much ``value`` breaks it; 0 where it does not."""
+        """By how much ``value`` breaks the constraint; 0 where it does not."""
         return max(0.0, value - self.limit if self.op == "<=" else self.limit - value)
 
 
 @dataclass(frozen=True)
 class ExplorationPoint:
-    """One choice that was built, mapped and costed. ``number`` is its place in the search, ``parameters`` what was chosen,
-    ``metrics`` its exact figures, ``violations`` by how much it breaks which constraint (only those it breaks). ``on_front``: it
-    breaks none, and no other such point is at least as good in every objective and better in one."""
+    """One choice that was built, mapped and costed.
+
+    Attributes:
+        number: Its place in the search.
+        design: The design's name.
+        parameters: What was chosen.
+        metrics: Its exact figures.
+        violations: By how much it breaks which constraint; only constraints that it breaks.
+        on_front: It breaks no constraint, and no other such point is at least as good in every objective and better in
+            one.
+    """
 
     number: int
     design: str
@@ -66,17 +84,37 @@ class ExplorationPoint:
 
     @property
     def feasible(self) -> bool:
+        """It breaks no constraint."""
         return not any(self.violations.values())
 
 
 @dataclass(frozen=True)
 class ExplorationResult(Document):
-    """``space``: the choices of each parameter. ``problems``: why choices have no cost, and how many each. ``hypervolume``: after
-    each number of trials, the share (0 to 1) of the box between ``ideal`` and ``reference`` (the best and the worst value of each
-    objective at feasible points of the whole search) that is dominated by then. ``exhausted``: no choice was left to try.
-    ``ended``: in words, why the search ended before its trials were through although choices may be left. ``importance``: for
-    each objective, the share of its variance that each parameter explains. ``diagnosis``: in words, which constraint kills a
-    search without a feasible point, and the nearest point. ``sources``: (what, source) of the figures."""
+    """What an exploration found.
+
+    Attributes:
+        network: The network's name.
+        sampler: How choices were made.
+        seed: The sampler's seed.
+        trials: Choices that were tried.
+        objectives: What was minimized or maximized.
+        constraints: Limits on metrics.
+        space: The choices of each parameter.
+        points: All points that have a cost.
+        problems: Why choices have no cost, and how many each.
+        calibration: Where activation ranges come from.
+        technology: The source of energies.
+        accuracy_images: Images that accuracies are measured on.
+        sources: (key, source) of the figures.
+        reference: The worst value of each objective at feasible points of the whole search.
+        ideal: The best value of each objective at feasible points of the whole search.
+        hypervolume: After each number of trials, the share (0 to 1) of the box between ``ideal`` and ``reference`` that
+            is dominated by then.
+        importance: For each objective, the share of its variance that each parameter explains.
+        diagnosis: Which constraint rules out all points of a search without a feasible one, and the nearest point.
+        exhausted: No choice was left to try.
+        ended: Why the search ended before its trials were through although choices may be left.
+    """
 
     KIND: ClassVar[str] = "exploration"
     SCHEMA: ClassVar[int] = 1
@@ -103,7 +141,8 @@ class ExplorationResult(Document):
     ended: str = ""
 
     def to_frame(self) -> Any:
-        """A ``pandas.DataFrame`` with a row for each point: its parameters and metrics under their names, in their units."""
+        """A ``pandas.DataFrame`` with a row for each point: its parameters and metrics under their names, in their
+        units."""
         return notebook.frame(
             [
                 {
@@ -144,7 +183,7 @@ class ExplorationResult(Document):
 
 
 def front_first(points: Sequence[ExplorationPoint], metric: str = "cycles") -> list[ExplorationPoint]:
-    """The points on the front, then the other feasible ones, then the rest; each group from the least ``metric`` up."""
+    """Sorts points: those on the front, then other feasible ones, then the rest; each group by rising ``metric``."""
     return sorted(
         points,
         key=lambda point: (
@@ -157,7 +196,7 @@ def front_first(points: Sequence[ExplorationPoint], metric: str = "cycles") -> l
 
 
 def varying_parameters(points: Sequence[ExplorationPoint]) -> list[str]:
-    """Names of the parameters that are not the same at every point, in the order in which they are first met."""
+    """Names of the parameters that differ between points, in the order of their first appearance."""
     names = dict.fromkeys(name for point in points for name in point.parameters)
     missing = object()
     return [

@@ -9,18 +9,30 @@ from skipstone.mapper.results import notebook
 from skipstone.mapper.results.document import Document, Number
 
 CAUSES = ("compute", "edge", "filler", "balance", "load", "drain", "fill", "overlap")
-"""Where a layer's cycles go: useful multiply-accumulates; columns without a pixel; filler entries; waiting for a slower
-row; waiting for the loader; waiting for the drain; and filling and emptying the pipeline at the layer's start and end.
-``overlap`` is negative: work that was done before the layer ahead had ended, in cycles that count for that one."""
+"""Where a layer's cycles go.
+
+``compute``: useful multiply-accumulates; ``edge``: columns without a pixel; ``filler``: filler entries; ``balance``:
+waiting for a slower row; ``load``: waiting for the loader; ``drain``: waiting for the drain; ``fill``: filling and
+emptying the pipeline at the layer's start and end. ``overlap`` is negative: work that was done before the layer ahead
+had ended, in cycles that count for that one.
+"""
 
 STALLS = ("balance", "load", "drain", "fill", "overlap")
-"""The causes in which a row does nothing at all, less the cycles that a layer did not have to take itself."""
+"""The causes in which a row does nothing at all, less the cycles that overlap with the layer ahead."""
 
 
 @dataclass(frozen=True)
 class EnergyTerm:
-    """``count`` actions of ``pj`` each: one product of the energy's sum. ``part`` is one of
-    ``skipstone.mapper.energy.energy.PARTS``, ``component`` what acts, ``source`` a key of ``NetworkResult.sources``."""
+    """One product of an energy's sum.
+
+    Attributes:
+        part: One of ``skipstone.mapper.energy.energy.PARTS``.
+        component: The logic or memory that acts.
+        action: What it does.
+        count: How often.
+        pj: Energy of the action once.
+        source: A key of ``NetworkResult.sources``.
+    """
 
     part: str
     component: str
@@ -36,7 +48,15 @@ class EnergyTerm:
 
 @dataclass(frozen=True)
 class AreaTerm:
-    """``count`` components of ``um2`` each, which leak ``leakage_nw`` each. ``source`` is a key of ``NetworkResult.sources``."""
+    """One kind of component of a design.
+
+    Attributes:
+        component: The component's name.
+        count: How many the design has.
+        um2: Area of one.
+        leakage_nw: Leakage of one.
+        source: A key of ``NetworkResult.sources``.
+    """
 
     component: str
     count: int
@@ -51,8 +71,15 @@ class AreaTerm:
 
 @dataclass(frozen=True)
 class MemoryUse:
-    """``count`` memories of ``words`` words of ``bits`` bits, of which the network uses ``used_words`` (in the fullest of
-    them)."""
+    """How full a kind of memory is.
+
+    Attributes:
+        name: What it holds.
+        count: Memories of this kind.
+        words: Words of each.
+        bits: Bits of a word.
+        used_words: Words that the network uses, in the fullest of them.
+    """
 
     name: str
     count: int
@@ -63,9 +90,17 @@ class MemoryUse:
 
 @dataclass(frozen=True)
 class TensorPlace:
-    """A tensor in activation memory: ``words`` words from ``base`` on, held while the array's layers ``written`` (-1: by
-    the host, before the first) to ``last_read`` run (numbers in ``NetworkResult.layers``; the number of the array's layers: until
-    the host has read it). ``a+b``: two tensors side by side in the same words."""
+    """A tensor in activation memory.
+
+    ``written`` and ``last_read`` are numbers of the array's layers in execution order.
+
+    Attributes:
+        name: The tensor's name; ``a+b`` for two tensors side by side in the same words.
+        base: Address of its first word.
+        words: Words that it takes.
+        written: The layer that writes it; -1 for the host before the first layer.
+        last_read: The last layer that reads it; the number of layers for the host after the last layer.
+    """
 
     name: str
     base: int
@@ -76,20 +111,42 @@ class TensorPlace:
 
 @dataclass(frozen=True)
 class LayerResult:
-    """One layer. ``cycles_by_cause`` (see ``CAUSES``) adds up to ``model_cycles``; ``energy_by_part`` to ``energy_pj``.
+    """One layer of a network on a design. A layer on the host has no cycles and no energy, and ``note`` says so.
 
-    ``skipped_macs``: of ``macs``, those with a zero weight, which take no cycle. ``loaded_words``: words (``load_width``
-    activations) that the loader took; ``skipped_words``: those that it would have taken besides with the same tile and passes,
-    were no weight zero (``skipstone.mapper.timing.skipped``). ``stall_cycles``: cycles in which rows did nothing
-    (``STALLS``), mean of the rows.
-
-    ``bound`` is ``compute``, ``load``, ``drain`` or ``edge`` (the largest group of causes; fillers and balance count as
-    compute, the pipeline's fill as edge), or ``host``. ``utilization`` is useful multiply-accumulates over PEs times cycles.
-    ``rtl_cycles`` and ``outputs_equal`` are None unless the RTL ran. ``operations_per_byte``: useful multiply-accumulates for
-    each byte that the loader moves. ``layers``: the network's layers that run together as this one. ``folds``: how its
-    input and its output are folded. ``encoded_bits``: what it takes in the weight memories. ``energy_terms`` add up to
-    ``energy_pj``. ``row_entries``: the entries of a tile that each row issues, row by row, window by window of all passes
-    (neighbouring windows together where there are many). A layer on the host has no cycles and no energy, and ``note`` says so.
+    Attributes:
+        name: The layer's name.
+        kind: The layer's kind.
+        on_host: The host computes it.
+        macs: Multiply-accumulates of the dense layer.
+        nnz: Nonzero weights.
+        weights: All weights.
+        model_cycles: Cycles of the model.
+        rtl_cycles: Cycles of the RTL; None unless it ran.
+        outputs_equal: The RTL's outputs equal the reference; None unless it ran.
+        dense_cycles: Cycles of the unpruned layer on the same array.
+        bound: ``compute``, ``load``, ``drain`` or ``edge``, the largest group of causes (fillers and balance count as
+            compute, the pipeline's fill as edge); or ``host``.
+        utilization: Useful multiply-accumulates over PEs times cycles.
+        cycles_by_cause: For each of ``CAUSES``; they add up to ``model_cycles``.
+        energy_pj: Energy of one inference.
+        energy_by_part: For each part; they add up to ``energy_pj``.
+        actions: Counts of ``skipstone.mapper.counters.Actions``.
+        skipped_macs: Those of ``macs`` with a zero weight, which take no cycle.
+        loaded_words: Words (``load_width`` activations) that the loader took.
+        skipped_words: Words that it would have taken besides with the same tile and passes, were no weight zero
+            (``skipstone.mapper.timing.skipped``).
+        stall_cycles: Cycles in which rows did nothing (``STALLS``), mean of the rows.
+        tile: Height and width of a tile.
+        passes: Passes of the layer.
+        windows: Windows of a tile in all passes.
+        operations_per_byte: Useful multiply-accumulates for each byte that the loader moves.
+        note: A remark.
+        layers: The network's layers that run together as this one.
+        folds: How its input and its output are folded.
+        encoded_bits: Bits that it takes in the weight memories.
+        energy_terms: They add up to ``energy_pj``.
+        row_entries: Entries of a tile that each row issues, row by row, window by window of all passes (neighbouring
+            windows together where there are many).
     """
 
     name: str
@@ -124,8 +181,10 @@ class LayerResult:
     row_entries: tuple[tuple[int, ...], ...] = ()
 
     def to_row(self) -> dict[str, Any]:
-        """The layer's numbers under flat names: ``compute_cycles`` and so on for the causes, ``pe_energy_pj`` for the parts,
-        ``macs_count`` for the actions."""
+        """The layer's numbers under flat names.
+
+        Causes are named like ``compute_cycles``, parts like ``pe_energy_pj``, actions like ``macs_count``.
+        """
         plain = (
             "name",
             "kind",
@@ -171,8 +230,14 @@ class LayerResult:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Top-1 accuracy (0 to 1) of the float, the quantized and the compressed (pruned and quantized) network; None
-    without data."""
+    """Top-1 accuracies, 0 to 1; None without data.
+
+    Attributes:
+        float: That of the float network.
+        quantized: That of the quantized, unpruned network.
+        compressed: That of the pruned and quantized network.
+        images: Images that they are measured on.
+    """
 
     float: Number | None = None
     quantized: Number | None = None
@@ -182,15 +247,39 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class NetworkResult(Document):
-    """One network on one design. ``dense_total_cycles``: the same network, unpruned, on the same array.
+    """One network on one design.
 
-    ``calibration`` says where activation ranges come from; ``technology`` names the source of energies. ``search``:
-    what the mapper looked at (see ``skipstone.mapper.program.Search``). ``images_verified`` is 0 unless the RTL ran.
-    ``sources`` are (what, source) of the energies. ``weight_code``: how the weights were quantized
-    (``skipstone.models.quantization.weight_codes``); the multipliers that take them are in ``parameters``.
-    ``area_terms`` add up to ``area_um2``. At ``frequency_mhz``, which synthesis allows up to ``fmax_mhz``, one input
-    takes ``latency_us`` and the design ``power_mw`` on average (the energy of one input, DRAM included, over its
-    latency). ``loading_energy_pj`` is what it takes to load the program, once, and in no other figure.
+    Attributes:
+        network: The network's name.
+        design: The design's name.
+        parameters: The design's parameters.
+        pruning: How the network was pruned.
+        weight_bits: Bits of weights.
+        activation_bits: Bits of activations.
+        density: Nonzeros over all weights.
+        calibration: Where activation ranges come from.
+        technology: The source of energies.
+        layers: The layers.
+        total_cycles: Cycles of one inference.
+        rtl_total_cycles: The same in the RTL; None unless it ran.
+        dense_total_cycles: Cycles of the same network, unpruned, on the same array.
+        total_energy_pj: Energy of one inference.
+        area_um2: Area of the design.
+        accuracy: Accuracies.
+        images_verified: Images that the RTL ran; 0 unless it ran.
+        sources: (key, source) of the energies.
+        search: What the mapper compared (``skipstone.mapper.program.Search``).
+        weight_code: How weights were quantized (``skipstone.models.quantization.weight_codes``); the multipliers that
+            take them are in ``parameters``.
+        node_nm: The technology's node.
+        area_terms: They add up to ``area_um2``.
+        frequency_mhz: The clock.
+        fmax_mhz: The highest clock that synthesis allows.
+        latency_us: Time of one inference.
+        power_mw: Mean power: the energy of one inference, DRAM included, over its latency.
+        loading_energy_pj: Energy to load the program once. It is in no other figure.
+        memories: How full the memories are.
+        tensors: Where tensors lie in activation memory.
     """
 
     KIND: ClassVar[str] = "network"

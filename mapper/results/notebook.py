@@ -1,7 +1,7 @@
 """Results in a notebook: as a pandas frame, and as a small HTML table in the notebook's own colours.
 
-``to_frame`` and ``_repr_html_`` of all result classes are made of these functions. pandas is imported only for a frame; the HTML
-names no colours and loads nothing.
+``to_frame`` and ``_repr_html_`` of all result classes use these functions. pandas is imported only for a frame. The
+HTML names no colours and loads nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from skipstone.errors import SkipstoneError
 from skipstone.templates import render
 
 ROWS = 40
-"""Rows of a table in a notebook; the frame has all."""
+"""The most rows of a table in a notebook. The frame has all rows."""
 
 
 def frame(rows: Sequence[Mapping[str, Any]]) -> Any:
@@ -55,17 +55,17 @@ def result_html(
 
 
 def whole(value: float | None) -> str:
-    """A number without decimals; a dash where there is none."""
+    """A number without decimals; a dash for None."""
     return "\u2013" if value is None else f"{value:,.0f}"
 
 
 def share(value: float | None, places: int = 1) -> str:
-    """0.25 as ``25.0%``."""
+    """A share as a percentage, 0.25 as ``25.0%``; a dash for None."""
     return "\u2013" if value is None else f"{100 * value:.{places}f}%"
 
 
 def digits(value: float | None, count: int = 4) -> str:
-    """A number with so many significant digits, all digits before the point, and no exponent."""
+    """A number with ``count`` significant digits, all digits before the point, and no exponent; a dash for None."""
     if value is None:
         return "\u2013"
     rounded = float(f"{value:.{count}g}")

@@ -1,4 +1,4 @@
-"""How much accuracy and how many cycles each layer alone costs and saves when it is compressed."""
+"""What compressing each layer alone costs in accuracy and saves in cycles."""
 
 from __future__ import annotations
 
@@ -14,8 +14,18 @@ What = Literal["sparsity", "bits"]
 
 @dataclass(frozen=True)
 class SensitivityPoint:
-    """One layer compressed, the others as they were: to a ``value`` of sparsity (0 to 1) or of bits. ``density``: nonzeros over
-    weights of the layer. ``cycles`` and ``cycles_saved``: of the whole network; None where no design was asked."""
+    """One layer compressed, all others unchanged.
+
+    Attributes:
+        layer: The layer's name.
+        what: What was changed of it.
+        value: Its sparsity (0 to 1) or its bits.
+        density: Nonzeros over weights of the layer.
+        accuracy: Accuracy of the network, 0 to 1.
+        accuracy_lost: Accuracy before less ``accuracy``.
+        cycles: Cycles of the network; None without a design.
+        cycles_saved: Cycles before less ``cycles``; None without a design.
+    """
 
     layer: str
     what: What
@@ -29,7 +39,15 @@ class SensitivityPoint:
 
 @dataclass(frozen=True)
 class SensitivityLayer:
-    """A layer as it is: its kind, weights, multiply-accumulates, and on the design what bounds it."""
+    """A layer before it is compressed.
+
+    Attributes:
+        name: The layer's name.
+        kind: The layer's kind.
+        weights: All weights.
+        macs: Multiply-accumulates.
+        bound: What bounds it on the design; empty without one.
+    """
 
     name: str
     kind: str
@@ -40,8 +58,19 @@ class SensitivityLayer:
 
 @dataclass(frozen=True)
 class SensitivityResult(Document):
-    """``accuracy`` (0 to 1, of ``images``) and ``cycles`` are the network's before anything is compressed; ``method`` names the
-    pruning."""
+    """The sensitivity of each layer of a network.
+
+    Attributes:
+        network: The network's name.
+        design: The design's name.
+        method: The pruning's name.
+        images: Images that accuracies are measured on.
+        accuracy: Accuracy before anything is compressed, 0 to 1.
+        cycles: Cycles before anything is compressed; None without a design.
+        layers: The layers before anything is compressed.
+        points: What was measured.
+        notes: Remarks.
+    """
 
     KIND: ClassVar[str] = "sensitivity"
     SCHEMA: ClassVar[int] = 1
@@ -57,11 +86,11 @@ class SensitivityResult(Document):
     notes: tuple[str, ...]
 
     def of(self, layer: str, what: What) -> tuple[SensitivityPoint, ...]:
-        """A layer's points, in the order in which they were asked for."""
+        """The points of one layer, in the order in which they were measured."""
         return tuple(point for point in self.points if point.layer == layer and point.what == what)
 
     def values(self, what: What) -> tuple[float, ...]:
-        """The sparsities, or the bits."""
+        """The sparsities or the bits that were measured, in their order."""
         return tuple(dict.fromkeys(point.value for point in self.points if point.what == what))
 
     def to_frame(self) -> Any:

@@ -1,4 +1,4 @@
-"""The exact schedule of a program as events, ready to be drawn, traced and held against the RTL."""
+"""The exact schedule of a program as events, for drawings, traces and the comparison with the RTL."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from skipstone.mapper.results.layer_cycles import LayerCycles
 from skipstone.mapper.results.notebook import frame
 
 LOADER, DRAIN, SLOTS = -1, -2, -3
-"""Units of events; window slot k is ``SLOTS - k``, and row r is r."""
+"""Units of events. Window slot k is ``SLOTS - k``, and row r is r."""
 
 
 LOAD, ISSUE, DRAINS, HELD = "load", "issue", "drain", "held"
@@ -41,16 +41,25 @@ KINDS = {
     DRAINS: "the drain takes a tile's results, one step a cycle",
     LEFT_OUT: "not recorded: the limit of events was reached",
 }
-"""What each kind of event says."""
+"""The meaning of each kind of event."""
 
 
 ROW_WAITS = (BALANCE_WAIT, LOAD_WAIT, DRAIN_WAIT, START_WAIT)
 
 
 class Event(NamedTuple):
-    """What ``unit`` does in the cycles ``begin`` to ``end - 1``, for window ``window`` (of its pass; -1: none) of tile ``tile``
-    (of its layer: pass after pass, row after row) of layer ``layer``. ``amount``: words of a load or a held window, entries of
-    an issue, steps of a drain, tiles of what is left out."""
+    """What a unit does for some cycles.
+
+    Attributes:
+        unit: The loader, the drain, a window slot or a row (see ``LOADER``).
+        kind: One of ``KINDS``.
+        begin: The first cycle.
+        end: The cycle after the last one.
+        layer: The layer's number.
+        tile: The tile's number in its layer: pass after pass, row after row.
+        window: The window's number in its pass; -1 for none.
+        amount: Words of a load or a held window, entries of an issue, steps of a drain, tiles of what is left out.
+    """
 
     unit: int
     kind: str
@@ -64,11 +73,27 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True)
 class LayerSpan:
-    """When a layer ran: its loads, its issues and its drain steps take the cycles ``..._begin`` to ``..._end - 1``; its last
-    result is written in cycle ``written``. Layers overlap; ``cycles`` counts from the cycle that wrote the last result of the
-    layer before. ``segment`` counts the starts: after a pause for the host there is a new one, whose cycle 0 is
-    ``segment_begin`` here (the host's own time is not in the timeline). Of ``tiles`` in all passes, the first ``recorded``
-    have events."""
+    """When a layer ran. Layers overlap.
+
+    Loads, issues and drain steps take the cycles ``..._begin`` to ``..._end - 1``.
+
+    Attributes:
+        name: The layer's name.
+        segment: The number of the start that the layer runs after. There is a new start after each pause for the host.
+        segment_begin: The cycle of that start. The host's own time is not in the timeline.
+        load_begin: The first cycle of its loads.
+        load_end: The cycle after its last load.
+        issue_begin: The first cycle of its issues.
+        issue_end: The cycle after its last issue.
+        drain_begin: The first cycle of its drain steps.
+        drain_end: The cycle after its last drain step.
+        written: The cycle that writes its last result.
+        cycles: Its cycles, counted from the cycle that wrote the last result of the layer before.
+        passes: Passes of the layer.
+        tiles_y: Rows of tiles.
+        tiles_x: Columns of tiles.
+        recorded: So many first tiles, over all passes, have events.
+    """
 
     name: str
     segment: int
@@ -88,6 +113,7 @@ class LayerSpan:
 
     @property
     def tiles(self) -> int:
+        """Tiles of all passes."""
         return self.passes * self.tiles_y * self.tiles_x
 
     def place(self, tile: int) -> tuple[int, int, int]:
@@ -98,8 +124,15 @@ class LayerSpan:
 
 @dataclass(frozen=True, eq=False)
 class Timeline:
-    """``events`` of each unit are in the order of their time and do not overlap. ``chosen`` are the numbers of the layers that
-    were asked for; others have only their span."""
+    """The events of a program.
+
+    Attributes:
+        network: The network's name.
+        design: The array.
+        layers: The spans of all layers.
+        chosen: Numbers of the layers whose events were recorded.
+        events: The events. Those of each unit are in the order of their time and do not overlap.
+    """
 
     network: str
     design: Design
@@ -119,7 +152,11 @@ class Timeline:
         return (LOADER, *slots, *range(self.design.rows), DRAIN)
 
     def to_frame(self) -> Any:
-        """The events as a pandas frame, one a row; cycles from ``start``. Needs pandas (the extra ``notebook``)."""
+        """The events as a ``pandas.DataFrame``, one a row, with cycles from ``start``.
+
+        Raises:
+            SkipstoneError: pandas is not installed (the extra ``notebook``).
+        """
         return frame(
             [
                 {**event._asdict(), "unit": unit_name(event.unit), "layer": self.layers[event.layer].name}
@@ -156,7 +193,7 @@ class TraceDescription(Document):
 
 
 def unit_name(unit: int) -> str:
-    """What people call a unit."""
+    """The name of a unit in texts."""
     if unit >= 0:
         return f"row {unit}"
     return {LOADER: "loader", DRAIN: "drain"}.get(unit, f"window slot {SLOTS - unit}")

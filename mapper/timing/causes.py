@@ -16,7 +16,16 @@ BOUNDS = {
 
 
 def cycles_by_cause(layer: LayerProgram, cycles: LayerCycles, design: Design) -> dict[str, float]:
-    """Splits a layer's cycles into ``CAUSES``: row cycles by what the row did or waited for, over the number of rows."""
+    """Splits a layer's cycles by what the rows did or waited for.
+
+    Args:
+        layer: The compiled layer.
+        cycles: Its cycles, from the cycle model.
+        design: The array.
+
+    Returns:
+        For each of ``CAUSES``, row cycles over the number of rows. They add up to the layer's cycles.
+    """
     schedule = layer.schedule
     useful = layer.products * schedule.out_height * schedule.out_width / design.cols
     causes = {
@@ -33,5 +42,5 @@ def cycles_by_cause(layer: LayerProgram, cycles: LayerCycles, design: Design) ->
 
 
 def bound_of(causes: dict[str, float]) -> str:
-    """The largest of ``BOUNDS``."""
+    """What bounds a layer: the largest of ``BOUNDS``, from the result of :func:`cycles_by_cause`."""
     return max(BOUNDS, key=lambda bound: sum(causes[cause] for cause in BOUNDS[bound]))

@@ -36,40 +36,79 @@ from skipstone.mapper.results.layer_cycles import LayerCycles
 
 
 class Watch(Protocol):
-    """Sees the events behind the sums; all times are cycles from the last start. ``begins`` and ``ends`` come with every
-    layer, ``tile``, ``window`` and ``drain`` only while the watch is the walk's: it says so by the return value of ``begins``
-    and of ``drain``."""
+    """An observer of the events behind the sums. All times are cycles from the last start.
+
+    ``begins`` and ``ends`` are called for every layer. ``tile``, ``window`` and ``drain`` are called while the watch
+    asks for them, by the return values of ``begins`` and ``drain``.
+    """
 
     def begins(self, free: int, written: int, first_take: int, restarted: bool) -> bool:
-        """The loader turns to a layer: it has been free from cycle ``free`` on and takes no word before ``first_take``. The
-        result of the layer before is written in cycle ``written``."""
+        """The loader turns to a layer.
+
+        Args:
+            free: The cycle from which on the loader is free.
+            written: The cycle in which the result of the layer before is written.
+            first_take: The first cycle in which the loader may take a word.
+            restarted: The array was started for this layer.
+
+        Returns:
+            Whether the watch wants the layer's events.
+        """
 
     def tile(self, free: int, first_take: int) -> None:
-        """The loader, free from cycle ``free`` on, waits for the layer before until ``first_take``."""
+        """The loader turns to a tile. It is free from cycle ``free`` on and waits for the layer before until
+        ``first_take``."""
 
     def window(self, begin: int, blocked: int, words: int, before: Sequence[int], counts: Sequence[int],
                ready: int, bank: int, starting: bool) -> None:  # fmt: skip
-        """The loader takes ``words`` words from cycle ``begin`` on, after ``blocked`` cycles for a free slot. The rows, which
-        last issued in the cycles ``before``, issue ``counts`` entries, none before ``ready + 1``, nor before ``bank + 1``."""
+        """The loader takes a window's words, and the rows issue its entries.
+
+        Args:
+            begin: The cycle of the first word.
+            blocked: Cycles that the loader waited for a free slot.
+            words: The number of words, one a cycle.
+            before: For each row the cycle in which it last issued.
+            counts: For each row the entries that it issues.
+            ready: No row issues before ``ready + 1``, because of the loader.
+            bank: No row issues before ``bank + 1``, because of the bank of accumulators.
+            starting: It is the layer's first window.
+        """
 
     def drain(self, begin: int, end: int) -> bool:
-        """The tile's first and last drain step."""
+        """The drain takes a tile's results.
+
+        Args:
+            begin: The cycle of the first step.
+            end: The cycle of the last step.
+
+        Returns:
+            Whether the watch wants more events of the layer.
+        """
 
     def ends(self, cycles: LayerCycles, next_take: int, issued: Sequence[int], drained: int) -> None:
-        """A layer is walked: the loader is free from ``next_take`` on, the rows issued last in the cycles ``issued``, the
-        drain's last step is in cycle ``drained``."""
+        """All tiles of a layer are walked.
+
+        Args:
+            cycles: The layer's cycles.
+            next_take: The cycle from which on the loader is free.
+            issued: For each row the cycle in which it last issued.
+            drained: The cycle of the drain's last step.
+        """
 
 
 ISSUE, LOAD_WAIT, BALANCE_WAIT, DRAIN_WAIT, START_WAIT = range(5)
 FAR_PAST = -(1 << 40)
 WRITTEN = timing.REQUANTIZER_LATENCY + timing.TILE_DONE_LATENCY
-"""From a tile's last drain step to the loader's first word that may wait for it."""
+"""Cycles from a tile's last drain step to the first word that the loader may take after waiting for it."""
 NO_GATE = -1
 
 
 def history(design: Design) -> int:
-    """How many of a layer's last tiles can be unwritten when the loader has taken all its words, and some more: no layer
-    waits for a tile before them."""
+    """How many of a layer's last tiles are remembered.
+
+    It is at least the number of tiles that can be unwritten when the loader has taken all of the layer's words. No
+    layer waits for an earlier tile.
+    """
     return design.windows + 4
 
 
@@ -111,26 +150,38 @@ class _State:
 
 
 def network_cycles(program: Program) -> tuple[LayerCycles, ...]:
-    """Cycles of every layer; the first one's include the start, as do those of the first one after a pause. Their sum is the
-    time from ``start`` to ``done``, without the host's own time in pauses."""
+    """Counts the exact cycles of every layer of a program.
+
+    The cycles of the first layer, and of the first one after a pause, include the start. The sum is the time from
+    ``start`` to ``done`` without the host's own time in pauses.
+    """
     return _cycles_of(tuple(layer.schedule for layer in program.layers), program.design)
 
 
 @lru_cache(maxsize=2)
 def _cycles_of(schedules: tuple[LayerSchedule, ...], design: Design) -> tuple[LayerCycles, ...]:
-    """Cached: a program that was chosen by its cycles is asked for them again."""
+    """Cached, because a program that was chosen by its cycles is asked for them again."""
     return schedule_cycles(schedules, design)
 
 
 def layer_cycles(schedule: LayerSchedule, design: Design) -> LayerCycles:
-    """A layer that runs alone."""
+    """Counts the exact cycles of a layer that runs alone."""
     return schedule_cycles([schedule], design)[0]
 
 
 def schedule_cycles(
     schedules: Iterable[LayerSchedule], design: Design, watch: Watch | None = None
 ) -> tuple[LayerCycles, ...]:
-    """Cycles of layers that run one after the other; ``watch`` sees the events of the layers that it chooses."""
+    """Counts the exact cycles of layers that run one after the other.
+
+    Args:
+        schedules: The layers' schedules, in execution order.
+        design: The array.
+        watch: Sees the events of the layers that it chooses.
+
+    Returns:
+        The cycles of each layer.
+    """
     layers: list[LayerCycles] = []
     state: _State | None = None
     done = before = tail = 0

@@ -1,4 +1,4 @@
-"""What zero-skipping saves a layer: multiply-accumulates not done and words not loaded, beside the same layer without zeros."""
+"""What zero-skipping saves a layer: multiply-accumulates and words, compared with the same layer without zeros."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ from skipstone.models.quantization.network import QuantizedLayer
 
 
 def dense_words(layer: QuantizedLayer, program: LayerProgram, design: Design) -> int:
-    """Words that the loader would take for ``program``, were none of its weights zero: with its tile, passes, folding and order
-    of channels. For each pass and each channel group that its output channels read, these are the words under each part of
-    the kernel for any of the tile's pixels; zeros leave out some of them, never add any. ``layer`` is the program's layer, or
-    the first of several that run together.
+    """Counts the words that the loader would take if none of a layer's weights were zero.
+
+    Tile, passes, folding and order of channels stay those of ``program``. For each pass and each channel group that its
+    output channels read, these are the words under each part of the kernel for any of the tile's pixels. Zeros leave
+    out some of them and never add any.
+
+    Args:
+        layer: The program's layer, or the first of several that run together.
+        program: The compiled layer.
+        design: The array.
     """
     schedule, geometry, split = program.schedule, program.geometry, program.split
     reached = [
@@ -34,12 +40,12 @@ def dense_words(layer: QuantizedLayer, program: LayerProgram, design: Design) ->
 
 
 def _positions(pixels: int, stride: int, taps: int, dilation: int) -> int:
-    """Positions along one axis that some of the taps reaches from some of the pixels."""
+    """Positions along one axis that some tap reaches from some pixel."""
     return len(np.unique(stride * np.arange(pixels)[:, None] + dilation * np.arange(taps)))
 
 
 def _groups_by_pass(layer: QuantizedLayer, program: LayerProgram, design: Design) -> list[int]:
-    """How many channel groups of the input the output channels of each pass read."""
+    """For each pass, how many channel groups of the input its output channels read."""
     schedule, source, target = program.schedule, program.input, program.outputs[0]
     # Folded pixels of a channel stand side by side.
     group = source.positions.reshape(source.channels, -1) // design.load_width

@@ -1,6 +1,8 @@
-"""The exact schedule of a program as events: which window the loader fills when, when each row issues and why it waits,
-when the drain steps. The events are those behind the sums of ``skipstone.mapper.timing.cycles``, seen in the same walk,
-and equal the RTL's signals cycle for cycle (``loader.take``, each row's ``issue``, the drain's steps).
+"""The exact schedule of a program as events: when the loader fills which window, when each row issues and why it waits,
+when the drain steps.
+
+The events are those behind the sums of ``skipstone.mapper.timing.cycles``, seen in the same walk. They equal the RTL's
+signals cycle for cycle (``loader.take``, each row's ``issue``, the drain's steps).
 
 Cycle 0 is the one in which ``start`` is seen. An event takes the cycles ``begin`` to ``end - 1``.
 """
@@ -40,10 +42,20 @@ NEVER = 1 << 60
 
 
 def network_timeline(program: Program, layers: Sequence[int] | None = None, limit: int | None = None) -> Timeline:
-    """The timeline of a program. ``layers`` are the numbers of those whose events are wanted (None: all). With ``limit``,
-    recording a layer stops behind the tile with which its share of ``limit`` events is used up: what the layers before it
-    left, in equal parts for it and those to come. The first tile is always recorded, and the spans of all layers
-    are always exact."""
+    """Computes the timeline of a program.
+
+    Args:
+        program: The compiled network.
+        layers: Numbers of the layers whose events are recorded; None for all.
+        limit: The most events, about. A layer's share is an equal part of what the layers before it left, and recording
+            stops behind the tile that uses up this share. The first tile is always recorded. None for no limit.
+
+    Returns:
+        The events of these layers, and the exact spans of all layers.
+
+    Raises:
+        MappingError: The array runs no layer, or not the layers that are named.
+    """
     names = [layer.name for layer in program.layers]
     schedules = [layer.schedule for layer in program.layers]
     return schedule_timeline(program.network, names, schedules, program.design, layers, limit)
@@ -57,7 +69,19 @@ def schedule_timeline(
     layers: Sequence[int] | None = None,
     limit: int | None = None,
 ) -> Timeline:
-    """The timeline of layers that run one after the other, as :func:`network_timeline`."""
+    """Computes the timeline of layers that run one after the other.
+
+    Args:
+        network: The network's name.
+        names: The layers' names.
+        schedules: The layers' schedules, in execution order.
+        design: The array.
+        layers: As for :func:`network_timeline`.
+        limit: As for :func:`network_timeline`.
+
+    Raises:
+        MappingError: There is no layer, or not the layers that are named.
+    """
     chosen = tuple(range(len(schedules))) if layers is None else tuple(sorted(set(layers)))
     if not schedules:
         raise MappingError(f"network '{network}' has no layer on the array, so there is no timeline")
@@ -70,8 +94,11 @@ def schedule_timeline(
 
 
 class _Recorder:
-    """The watch that keeps events: ``skipstone.mapper.timing.cycles`` calls its methods in the order of the walk, with
-    times from the last start; events have times from the first one."""
+    """The watch that records events.
+
+    The walk of ``skipstone.mapper.timing.cycles`` calls its methods in order, with times from the last start. The
+    events' times count from the first start.
+    """
 
     def __init__(
         self,
