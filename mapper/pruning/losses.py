@@ -1,6 +1,6 @@
 """What pruning costs in accuracy, as a number that a search can compare: measured on images, or added up from scores.
 
-Each function here makes a ``Loss``: a function of a graph, 0 for the reference and higher for worse.
+Each function here makes a ``Loss``: a function of a graph that is 0 for the reference and higher for worse graphs.
 """
 
 from __future__ import annotations
@@ -18,11 +18,16 @@ from skipstone.models.graph.layers import Conv
 
 Loss = Callable[[Graph], float]
 Scores = Mapping[str, NDArray[np.floating]]
-"""For each layer, what losing each weight costs; an array of the weights' shape."""
+"""For each layer, what losing each weight costs, in the shape of the layer's weights."""
 
 
 def output_error(reference: Graph, images: Images) -> Loss:
-    """The mean squared error of the first output against that of ``reference``, over the reference's mean square."""
+    """Makes a loss of the first output's mean squared error, over the reference's mean square.
+
+    Args:
+        reference: The graph whose output is compared with.
+        images: Images that the graphs run on, N x channels x height x width.
+    """
     expected = float_scores(reference, images).astype(np.float64)
     norm = float(np.square(expected).mean()) or 1.0
 
@@ -33,8 +38,15 @@ def output_error(reference: Graph, images: Images) -> Loss:
 
 
 def divergence(reference: Graph, images: Images) -> Loss:
-    """Mean Kullback-Leibler divergence (nats) of the softmax of the first output from that of ``reference``: how much the
-    class probabilities change, labels or not (Hinton, Vinyals, Dean, 2015, distil by it)."""
+    """Makes a loss of the mean Kullback-Leibler divergence (nats) of the first output's softmax from the reference's.
+
+    It measures how much the class probabilities change, and needs no labels (Hinton, Vinyals, Dean, 2015, distil by
+    it).
+
+    Args:
+        reference: The graph whose output is compared with.
+        images: Images that the graphs run on, N x channels x height x width.
+    """
     expected = _log_softmax(float_scores(reference, images))
 
     def loss(graph: Graph) -> float:
@@ -45,11 +57,18 @@ def divergence(reference: Graph, images: Images) -> Loss:
 
 
 def score_loss(reference: Graph, scores: Scores) -> Loss:
-    """The sum of the ``scores`` of all weights that are zero in the graph and were not in ``reference``.
+    """Makes a loss of the sum of the scores of all weights that are zero in a graph and were not in the reference.
 
-    For where measuring a network right after pruning says nothing (it will be trained again): first- or second-order Taylor
-    terms, ``|w g|`` (Molchanov et al., 2017) or ``w^2 F / 2`` with the Fisher information (LeCun et al., 1990; Theis et al.,
-    2018), are in units of the training loss, so that layers compare.
+    It serves where measuring a network right after pruning says nothing, because it will be trained again. First- or
+    second-order Taylor terms, ``|w g|`` (Molchanov et al., 2017) or ``w^2 F / 2`` with the Fisher information (LeCun et
+    al., 1990; Theis et al., 2018), are in units of the training loss, so that layers compare.
+
+    Args:
+        reference: The graph before pruning.
+        scores: For each layer, what losing each weight costs.
+
+    Raises:
+        SkipstoneError: A layer of ``scores`` has no weights or weights of another shape, or a score is not finite.
     """
     _check(reference, scores)
     before = {layer.name: layer.weights != 0 for layer in reference.convs}

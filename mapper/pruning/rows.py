@@ -1,7 +1,8 @@
-"""Pruning that balances rows: zeros move to the slowest row's channels from others', with as many of them as before.
+"""Pruning that balances rows: zeros move from other channels to those of the slowest row, and their number stays.
 
-Runs after any unstructured mask. The assignment of channels already spreads work over rows; what it leaves, because channels are
-few or unequal, a mask can mend. Cycles never rise: a move that the compiled network does not reward is not made.
+It runs after any unstructured mask. The assignment of channels already spreads work over rows. It leaves an imbalance
+where channels are few or unequal, which a mask can correct. Cycles never rise: a move that does not lower the compiled
+network's cycles is not made.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from skipstone.models.graph.graph import Graph
 from skipstone.models.quantization.network import QuantizedNetwork
 
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.1)
-"""How far the ceiling of rows is lowered from the fullest row towards the mean, tried from the whole way down."""
+"""How far the ceiling of rows is lowered from the fullest row towards the mean. They are tried from the largest on."""
 
 Progress = Callable[[str], None]
 Ints = NDArray[np.int64]
@@ -34,8 +35,17 @@ Weights = dict[str, NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class RowsRow:
-    """One workload of the program: weights that were pruned (as many were restored), the score that this lost, the fullest row's
-    entries a tile over the mean row's, and cycles, before and after."""
+    """One workload of the program before and after.
+
+    Attributes:
+        layer: The workload's name.
+        moved: Weights that were pruned; as many were restored.
+        score_lost: Scores of what was pruned, less those of what was restored.
+        unevenness_before: The fullest row's entries of a tile over the mean row's, before.
+        unevenness_after: The same after.
+        cycles_before: Cycles before.
+        cycles_after: Cycles after.
+    """
 
     layer: str
     moved: int
@@ -48,8 +58,17 @@ class RowsRow:
 
 @dataclass(frozen=True, eq=False)
 class RowsResult:
-    """``graph`` has as many nonzeros in every layer's workload as before; ``score_lost`` is the scores of what was pruned less
-    those of what came back."""
+    """A graph with as many nonzeros in every workload as before, on balanced rows.
+
+    Attributes:
+        graph: The graph.
+        cycles_before: Exact cycles before.
+        cycles_after: Exact cycles after.
+        moved: Weights that were pruned; as many were restored.
+        score_lost: Scores of what was pruned, less those of what was restored.
+        rows: A row for each workload.
+        notes: Remarks.
+    """
 
     graph: Graph
     cycles_before: int
@@ -70,17 +89,27 @@ def balance_rows(
     rounds: int = 4,
     progress: Progress = lambda _: None,
 ) -> RowsResult:
-    """Moves the zeros of a pruned ``graph`` between rows until exact cycles on ``target`` stop falling, or ``rounds`` times
-    through all layers.
+    """Moves the zeros of a pruned graph between rows as long as exact cycles fall.
 
     In every pass, rows (or rows in each window) that hold more entries than a ceiling lose the weights with the lowest
-    ``scores``, and pruned weights with the highest scores come back in rows below it, in words that are loaded anyway,
-    with their values in ``dense``, the network before pruning, times the layer's mean magnitude now over that of the
-    same weights in ``dense``: 1 unless it was trained since, which the notes say. Scores are magnitudes unless given:
-    those of ``graph``, and of what would come back. Ceilings from the mean upwards are tried; the network is compiled
-    again with each that the cycle model likes, and the one with the fewest exact cycles is taken, if they are fewer. A
-    move that loses more than ``score_per_cycle`` for each cycle it saves is not made. SkipstoneError where the two
-    networks do not have the same layers.
+    scores. In rows below the ceiling, the pruned weights with the highest scores come back, in words that are loaded
+    anyway. Their values are those in ``dense``, times the layer's mean magnitude now over that of the same weights in
+    ``dense``. This factor is 1 unless the graph was trained since, which the notes say.
+
+    Ceilings from the mean upwards are tried. The network is compiled again with each ceiling that the cycle model
+    prefers, and the one with the fewest exact cycles is taken if they are fewer than before.
+
+    Args:
+        graph: The pruned graph.
+        dense: The graph before pruning, with the same layers.
+        target: The design, and how the graph is quantized for it.
+        scores: What losing each weight costs. Without it, magnitudes: those of ``graph``, and of what would come back.
+        score_per_cycle: A move that loses more than this for each cycle that it saves is not made.
+        rounds: How often all layers are visited at most.
+        progress: Called with a line of text for each round.
+
+    Raises:
+        SkipstoneError: The two graphs do not have the same layers.
     """
     originals, changed = _values(graph, dense)
     importance = _scores(originals, scores)

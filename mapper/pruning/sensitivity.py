@@ -1,7 +1,7 @@
-"""How much accuracy each layer alone costs: pruned to several sparsities, or with its weights in several bits.
+"""What compressing each layer alone costs in accuracy: pruned to several sparsities, or with weights of several bits.
 
-Accuracy is the float network's under ONNX Runtime, with zeros, or with weights rounded to the integers of so many bits and turned
-back into floats; activations stay float. The same points carry cycles, which ``skipstone.compress.sensitivity`` adds.
+Accuracy is that of the float network under ONNX Runtime, with zeros, or with weights rounded to integers and turned
+back into floats. Activations stay float. ``skipstone.compress.sensitivity`` adds cycles to the same points.
 """
 
 from __future__ import annotations
@@ -24,7 +24,16 @@ Progress = Callable[[str], None]
 
 
 def magnitude(graph: Graph, layer: str, amount: float) -> Graph:
-    """The ``round(amount * size)`` smallest weights of ``layer`` become 0, ties to the earlier one."""
+    """Sets the ``round(amount * size)`` smallest weights of a layer to 0. Of equal weights the earlier ones go first.
+
+    Args:
+        graph: The graph.
+        layer: The layer's name.
+        amount: The share of zeros, 0 to 1.
+
+    Raises:
+        SkipstoneError: The layer has no weights.
+    """
     weights = _conv(graph, layer).weights
     pruned = weights.copy()
     pruned.ravel()[np.argsort(np.abs(weights), axis=None, kind="stable")[: round(amount * weights.size)]] = 0
@@ -32,7 +41,17 @@ def magnitude(graph: Graph, layer: str, amount: float) -> Graph:
 
 
 def with_bits(graph: Graph, layer: str, bits: int) -> Graph:
-    """The weights of ``layer`` rounded to signed integers of ``bits`` with one scale per output channel, as floats again."""
+    """Rounds the weights of a layer to signed integers with one scale per output channel, and turns them back into
+    floats.
+
+    Args:
+        graph: The graph.
+        layer: The layer's name.
+        bits: Bits of the integers, 2 to 16.
+
+    Raises:
+        SkipstoneError: The layer has no weights, or ``bits`` is out of range.
+    """
     if not 2 <= bits <= 16:
         raise SkipstoneError(f"weight bits must be from 2 to 16, not {bits}")
     weights = _conv(graph, layer).weights
@@ -44,7 +63,20 @@ def with_bits(graph: Graph, layer: str, bits: int) -> Graph:
 def compressed_layers(
     graph: Graph, sparsities: Sequence[float], bits: Sequence[int], prune_layer: PruneLayer = magnitude
 ) -> Iterator[tuple[str, What, float, Graph]]:
-    """Every layer with every sparsity, then with all bits: (layer, what, value, graph in which only that layer has changed)."""
+    """Yields graphs in which only one layer is compressed: every layer with every sparsity, then with all bits.
+
+    Args:
+        graph: The graph.
+        sparsities: Shares of zeros, 0 to 1.
+        bits: Bits of weights.
+        prune_layer: Prunes one layer.
+
+    Yields:
+        (layer, what, value, graph).
+
+    Raises:
+        SkipstoneError: A value is out of range.
+    """
     if not all(0 <= amount <= 1 for amount in sparsities):
         raise SkipstoneError(f"sparsities must be from 0 to 1, not {', '.join(f'{amount:g}' for amount in sparsities)}")
     for layer in graph.convs:
@@ -64,7 +96,26 @@ def measure(
     cycles: Callable[[Graph], int] | None = None,
     progress: Progress = lambda _: None,
 ) -> tuple[float, int | None, tuple[SensitivityPoint, ...]]:
-    """Accuracy and cycles of ``graph`` as it is, and a point for each of ``compressed_layers``; without ``cycles``, None."""
+    """Measures the sensitivity of each layer.
+
+    Args:
+        graph: The graph.
+        images: Test images, N x channels x height x width.
+        labels: Their labels.
+        sparsities: Shares of zeros, 0 to 1.
+        bits: Bits of weights.
+        prune_layer: Prunes one layer.
+        cycles: Counts the cycles of a graph; None for no cycles.
+        progress: Called with a line of text for each point.
+
+    Returns:
+        Accuracy and cycles of ``graph``, and a point for each graph of :func:`compressed_layers`. Without ``cycles``,
+        all
+        cycles are None.
+
+    Raises:
+        SkipstoneError: A value is out of range.
+    """
     accuracy = float_accuracy(graph, images, labels)
     before = cycles(graph) if cycles is not None else None
     points = []

@@ -1,7 +1,9 @@
-"""How sparse each layer should be: the fewest exact cycles under a budget of loss, or the least loss under a number of cycles.
+"""How sparse each layer should be: the fewest exact cycles within a budget of loss, or the least loss within a number
+of cycles.
 
-Layers whose zeros buy little (bound by the loader or the drain, or few output pixels a weight) keep their weights; those that
-bound the array and stand it go sparser. Every choice that is returned was compiled and measured as a whole.
+Layers keep their weights where zeros save little: where the loader or the drain bounds them, or where few output pixels
+use each weight. Layers that bound the array and lose little become sparser. Every choice that is returned was compiled
+and measured as a whole.
 """
 
 from __future__ import annotations
@@ -23,11 +25,11 @@ from skipstone.models.graph.graph import Graph
 AMOUNTS = tuple(round(0.05 * step, 2) for step in range(20))
 """Shares of zeros that a layer may have: 0 to 0.95."""
 BISECTIONS = 24
-"""Steps of the search for the multiplier; twelve decades are left by a factor of about 1e-6 of one."""
+"""Steps of the search for the multiplier. They narrow twelve decades to a factor of about 1e-6 of one."""
 REACH = 3
 """By how many amounts a layer may move when its curve is measured again around a choice."""
 PAIRS = 24
-"""Exchanges between two layers that are compiled and measured before one round of them ends."""
+"""Exchanges between two layers that one round compiles and measures at most."""
 
 Progress = Callable[[str], None]
 Choice = tuple[int, ...]
@@ -39,8 +41,19 @@ class UnreachableError(SkipstoneError):
 
 @dataclass(frozen=True)
 class SparsityRow:
-    """One layer: share of zeros before and after, nonzeros after, what bounds the workload it is part of before and after, and
-    that workload's cycles."""
+    """One layer before and after.
+
+    Attributes:
+        layer: The layer's name.
+        weights: All its weights.
+        before: The share of zeros before.
+        after: The share of zeros after.
+        nnz: Nonzeros after.
+        bound_before: What bounded the layer's workload before.
+        bound_after: What bounds the layer's workload after.
+        cycles_before: That workload's cycles before.
+        cycles_after: That workload's cycles after.
+    """
 
     layer: str
     weights: int
@@ -55,8 +68,21 @@ class SparsityRow:
 
 @dataclass(frozen=True, eq=False)
 class SparsityResult:
-    """``graph`` is pruned to ``amounts`` (by layer). ``cost``: what was minimised or bounded, exact cycles unless the caller gave
-    another one. ``loss`` was measured (or added up) on ``graph`` itself, ``evaluations`` networks were compiled and measured."""
+    """A graph with the amounts of zeros that a search chose.
+
+    Attributes:
+        graph: The pruned graph.
+        amounts: The share of zeros by layer.
+        cycles_before: Exact cycles before.
+        cycles_after: Exact cycles after.
+        cost_before: The minimized or bounded cost before; exact cycles unless the caller gave another cost.
+        cost_after: The same after.
+        loss_before: Loss before.
+        loss_after: Loss of ``graph``, measured or added up.
+        rows: A row for each layer.
+        evaluations: Networks that were compiled and measured.
+        notes: Remarks.
+    """
 
     graph: Graph
     amounts: dict[str, float]
@@ -84,17 +110,29 @@ def fewest_cycles(
     rounds: int = 3,
     progress: Progress = lambda _: None,
 ) -> SparsityResult:
-    """Amounts with the fewest exact cycles on ``target`` whose ``loss`` is at most ``budget``.
+    """Finds the amounts of zeros with the fewest exact cycles within a budget of loss.
 
-    Each layer's curve of loss and of exact cycles over ``amounts`` is measured with the others held; the amounts that minimise
-    cycles + multiplier * loss are then a choice for each layer alone (Everett, "Generalized Lagrange multiplier method",
-    Operations Research, 1963), and the multiplier is bisected on the *measured* loss of the whole network. The curves are
-    measured again around what was found, ``rounds`` times in all, and two layers at a time exchange sparsity where that gains.
-    The best of all networks that were measured is returned; those with one amount for all layers are among them.
+    Each layer's curve of loss and of exact cycles over ``amounts`` is measured with the other layers fixed. The amounts
+    that minimize cycles + multiplier * loss are then a choice for each layer alone (Everett, "Generalized Lagrange
+    multiplier method", Operations Research, 1963). The multiplier is bisected on the *measured* loss of the whole
+    network. The curves are measured again around each choice, ``rounds`` times in all, and two layers at a time
+    exchange sparsity where that gains. The best of all measured networks is returned; those with one amount for all
+    layers are among them.
 
-    ``prune_layer`` (magnitude) must change the named layer alone, more weights for a higher amount; ``loss`` may be one
-    of ``skipstone.mapper.pruning.losses``; ``cost`` replaces cycles (``target.energy_pj``); ``layers`` are those that
-    may change (all). SkipstoneError where ``graph`` itself is over the budget.
+    Args:
+        graph: The graph to prune.
+        target: The design, and how the graph is quantized for it.
+        loss: What pruning costs, for example one of ``skipstone.mapper.pruning.losses``.
+        budget: The highest loss.
+        prune_layer: Prunes one layer and changes no other; a higher amount must prune more weights.
+        amounts: Shares of zeros that a layer may have, 0 to 1.
+        cost: What is minimized in place of exact cycles, for example ``target.energy_pj``.
+        layers: Names of the layers that may change; None for all.
+        rounds: How often curves are measured.
+        progress: Called with a line of text for each stage.
+
+    Raises:
+        SkipstoneError: The loss of ``graph`` itself is over the budget.
     """
     search = _Search(graph, target, loss, cost or target.cycles, prune_layer, amounts, layers, progress)
     start = search.measure(search.least)
@@ -121,8 +159,23 @@ def least_loss(
     rounds: int = 3,
     progress: Progress = lambda _: None,
 ) -> SparsityResult:
-    """Amounts with the least ``loss`` whose exact cycles (or ``cost``) are at most ``target_cycles``; as :func:`fewest_cycles`
-    otherwise. UnreachableError where even the highest amounts take more."""
+    """Finds the amounts of zeros with the least loss within a number of exact cycles.
+
+    Args:
+        graph: As for :func:`fewest_cycles`; so are all others but the following one.
+        target: See ``graph``.
+        loss: See ``graph``.
+        target_cycles: The most exact cycles, or the highest ``cost``.
+        prune_layer: See ``graph``.
+        amounts: See ``graph``.
+        cost: What is bounded in place of exact cycles.
+        layers: See ``graph``.
+        rounds: See ``graph``.
+        progress: See ``graph``.
+
+    Raises:
+        UnreachableError: Even the highest amounts take more cycles.
+    """
     search = _Search(graph, target, loss, cost or target.cycles, prune_layer, amounts, layers, progress)
     fewest = search.measure(search.most)
     if not fewest.cost <= target_cycles:
@@ -139,7 +192,15 @@ def least_loss(
 def sparsity_rows(
     graph: Graph, pruned: Graph, before: NetworkCost, after: NetworkCost, names: Iterable[str] | None = None
 ) -> tuple[SparsityRow, ...]:
-    """A row for each layer (of ``names``) of two graphs with the same layers, and what each of the graphs costs."""
+    """Compares the layers of two graphs.
+
+    Args:
+        graph: The graph before.
+        pruned: The graph after, with the same layers.
+        before: What ``graph`` costs.
+        after: What ``pruned`` costs.
+        names: Names of the layers that get a row; None for all.
+    """
     bounds = before.bounds(), after.bounds()
     cycles = before.layer_cycles(), after.layer_cycles()
     chosen = {layer.name for layer in graph.convs} if names is None else set(names)

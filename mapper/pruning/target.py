@@ -1,6 +1,6 @@
-"""What a float graph costs on one design: quantized, compiled and counted exactly, by the road that the final result takes.
+"""What a float graph costs on one design: quantized, compiled and counted exactly, in the same way as the final result.
 
-Every hardware-aware method asks it before and after a change; nothing here is estimated. A dense network that overflows the
+Every hardware-aware method uses it before and after a change; nothing is estimated. A dense network that overflows the
 design's memories is counted with larger ones.
 """
 
@@ -26,18 +26,23 @@ Quantizer = Callable[[Graph], QuantizedNetwork]
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A design and how a float graph is quantized for it."""
+    """A design, and how a float graph is quantized for it.
+
+    Args:
+        design: The array.
+        quantizer: Makes the integers of a float graph.
+    """
 
     design: Design
     quantizer: Quantizer
 
     def cost(self, graph: Graph) -> NetworkCost:
-        """The cost of ``graph`` as it is quantized here; where it does not fit the design, with unbounded memories.
+        """Computes the cost of a graph, with unbounded memories where it does not fit the design.
 
-        Activations have the mean size that the gateware was characterized with: here there are no images.
+        Activations have the mean size of the gateware's characterization, because there are no images here.
 
         Raises:
-            MappingError: No size of memories would make it fit.
+            MappingError: The graph does not fit, however large the memories are.
         """
         network = self.quantizer(graph)
         try:
@@ -46,15 +51,23 @@ class Target:
             return cost(network, self.design, memories="unbounded")
 
     def cycles(self, graph: Graph) -> int:
-        """Exact cycles of one inference."""
+        """Exact cycles of one inference.
+
+        Raises:
+            MappingError: As for :meth:`cost`.
+        """
         return self.cost(graph).cycles
 
     def energy_pj(self, graph: Graph) -> float:
-        """Energy of one inference."""
+        """Energy of one inference.
+
+        Raises:
+            MappingError: As for :meth:`cost`.
+        """
         return self.cost(graph).price.energy_pj
 
     def misfit(self, graph: Graph) -> str | None:
-        """What keeps ``graph`` from fitting the design as it is (its memories, for one); None where it fits."""
+        """Why ``graph`` does not fit the design, its memories included; None where it fits."""
         try:
             cost(self.quantizer(graph), self.design)
         except MappingError as error:
@@ -70,9 +83,16 @@ def target_for(
     *,
     ranges: Ranges | None = None,
 ) -> Target:
-    """A target that quantizes as ``scheme`` says, with ``ranges``, or with those of ``graph`` on ``images``.
+    """Makes a target that quantizes with fixed activation ranges.
 
-    Cycles don't depend on activation ranges, so those of the unpruned graph do for all that is pruned of it.
+    Cycles do not depend on activation ranges, so the ranges of the unpruned graph serve for all pruned ones.
+
+    Args:
+        graph: The unpruned graph.
+        design: The array.
+        images: Images that ranges are measured on where ``ranges`` is None, N x channels x height x width.
+        scheme: How weights and activations become integers.
+        ranges: Activation ranges, in place of measured ones.
     """
     measured = ranges if ranges is not None else calibrate(graph, images, scheme)
     return Target(design, lambda pruned: quantize(pruned, measured, scheme))

@@ -1,8 +1,8 @@
-"""Pruning whole load words: where the loader bounds a layer, zeros save cycles only if a word is needed by no weight at all.
+"""Pruning of whole load words: where the loader bounds a layer, zeros save cycles only if no weight needs a word.
 
-A word holds ``load_width`` channels of one pixel, in the order in which the mapper laid them out. It is skipped where every
-weight of a pass that reads it is zero, so that the groups of weights to prune follow from a compiled program; the program is
-compiled again after every step, since the order of channels may follow from the zeros.
+A word holds ``load_width`` channels of one pixel, in the order in which the mapper laid them out. The loader skips it
+where every weight of a pass that reads it is zero, so the groups of weights to prune follow from a compiled program.
+The program is compiled again after every step, because the order of channels may follow from the zeros.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from skipstone.mapper.timing.cycles import layer_cycles
 from skipstone.models.graph.graph import Graph
 
 BATCHES = (1.0, 0.5, 0.25, 0.1, 0.0)
-"""Shares of the words whose load the rows don't hide, that one step tries to leave out; the last is one group of weights."""
+"""Of the words whose load the rows do not hide, the shares that one step tries to skip. The last is one group of
+weights."""
 WAITING = 0.02
-"""The share of a layer's row cycles from which on waiting for the loader is worth a step."""
+"""The share of a layer's row cycles spent waiting for the loader from which on a step is worth trying."""
 ROUNDING = 1e-9
 
 Progress = Callable[[str], None]
@@ -36,8 +37,18 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class WordsRow:
-    """One workload: what bounded it before, weights pruned, the score that this lost, words it loads for one inference, and its
-    cycles, before and after."""
+    """One workload before and after.
+
+    Attributes:
+        layer: The workload's name.
+        bound: What bounded it before.
+        pruned: Weights that were pruned.
+        score_lost: Their scores.
+        words_before: Words that it loaded for one inference before.
+        words_after: Words that it loads for one inference after.
+        cycles_before: Cycles before.
+        cycles_after: Cycles after.
+    """
 
     layer: str
     bound: str
@@ -51,7 +62,20 @@ class WordsRow:
 
 @dataclass(frozen=True, eq=False)
 class WordsResult:
-    """``words`` are those that the loader takes for one inference of the whole network; each of ``steps`` lowered cycles."""
+    """A graph whose loader takes fewer words.
+
+    Attributes:
+        graph: The pruned graph.
+        cycles_before: Exact cycles before.
+        cycles_after: Exact cycles after.
+        words_before: Words that the loader took for one inference of the network before.
+        words_after: Words that the loader takes for one inference of the network after.
+        pruned: Weights that were pruned.
+        score_lost: Their scores.
+        steps: Steps that were taken. Each lowered cycles.
+        rows: A row for each workload.
+        notes: Remarks.
+    """
 
     graph: Graph
     cycles_before: int
@@ -74,14 +98,26 @@ def prune_words(
     max_steps: int = 100,
     progress: Progress = lambda _: None,
 ) -> WordsResult:
-    """Prunes groups of weights whose removal lets the loader skip words, in layers that wait for it, as long as exact cycles on
-    ``target`` fall and the lost ``scores`` (magnitudes) stay within ``score_budget``, a share (0 to 1) of all scores of each
-    workload's nonzeros.
+    """Prunes groups of weights so that the loader skips words, as long as exact cycles fall.
 
-    A group is all weights of a pass at one channel group (``load_width`` channels that share words) and at one tap, one row or
-    one column of taps, or all of them: neighbouring pixels of a tile read the same words, so that a tap of its own may save
-    little. Groups go by score lost for each word saved. After each step the network is compiled again, and the step taken back
-    where exact cycles did not fall; it ends where no layer that waits for the loader has a step left: at a fixed point.
+    Only layers that wait for the loader are pruned. A group is all weights of a pass at one channel group
+    (``load_width`` channels that share words) and at one tap, one row or one column of taps, or all taps: neighbouring
+    pixels of a tile read the same words, so a single tap may save little. Groups are pruned in the order of the score
+    lost for each word saved.
+
+    After each step the network is compiled again, and the step is taken back where exact cycles did not fall. The
+    search ends at a fixed point, where no layer that waits for the loader has a step left.
+
+    Args:
+        graph: The graph to prune.
+        target: The design, and how the graph is quantized for it.
+        score_budget: The share (0 to 1) of all scores of a workload's nonzeros that the workload may lose.
+        scores: What losing each weight costs; magnitudes without it.
+        max_steps: The most steps.
+        progress: Called with a line of text for each step.
+
+    Raises:
+        SkipstoneError: ``score_budget`` is not from 0 to 1.
     """
     if not 0 <= score_budget <= 1:
         raise SkipstoneError(f"score_budget must be a share of the scores, from 0 to 1, not {score_budget:g}")
