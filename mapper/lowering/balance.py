@@ -1,7 +1,7 @@
 """Gives every output channel a pass, a row and an accumulator, so that the rows of the array are equally busy.
 
-Channel order is free: the next layer's weights are indexed in whatever order the channels come out. Layers whose
-outputs meet in an Add share one assignment, found for all of them together.
+Channel order is free: the next layer's weights are indexed in the order in which the channels come out. Layers whose
+outputs meet in an Add share one assignment, which is chosen for all of them together.
 """
 
 from __future__ import annotations
@@ -24,9 +24,18 @@ MOST_REFINED = 1 << 16
 
 @dataclass(frozen=True, eq=False)
 class Assignment:
-    """Per output channel: ``channel_pass``, ``row``, ``accumulator`` and ``position`` (among the tensor's activations).
-    ``passes`` passes of ``depth`` accumulators, which take ``steps`` drain steps a pixel; ``groups`` words hold one
-    pixel."""
+    """Where each output channel runs.
+
+    Attributes:
+        channel_pass: The pass of each channel.
+        row: The row of each channel.
+        accumulator: The accumulator of each channel.
+        position: The place of each channel among the tensor's activations.
+        passes: Passes of the layer.
+        depth: Accumulators of a pass.
+        steps: Drain steps of a pixel in a pass.
+        groups: Words of a pixel.
+    """
 
     channel_pass: Ints
     row: Ints
@@ -39,11 +48,15 @@ class Assignment:
 
 
 def assign_channels(design: Design, load: NDArray[np.float64], order_key: Ints | None = None) -> Assignment:
-    """Assigns ``load.shape[0]`` channels; ``load`` (channels x features) is the work of each channel in each window.
+    """Assigns channels to passes, rows and accumulators.
 
-    Rows are made equal window by window, and not only in total (see ``_balanced``). ``order_key`` (channels), where
-    given, decides which channels share a pass (grouped layers read fewer words if channels of one input group stay
-    together); otherwise channels of like weight do.
+    Rows are made equal window by window, and not only in total (see ``_balanced``).
+
+    Args:
+        design: The array.
+        load: Channels x features: the work of each channel in each window.
+        order_key: Channels with close keys share a pass. Grouped layers read fewer words if channels of one input group
+            stay together. Without it, channels of similar weight share a pass.
     """
     channels = load.shape[0]
     passes = -(-channels // (design.rows * design.accumulators))
@@ -73,14 +86,16 @@ def assign_channels(design: Design, load: NDArray[np.float64], order_key: Ints |
 
 
 def _balanced(load: NDArray[np.float64], rows: int, depth: int) -> Ints:
-    """The row of each channel, no more than ``depth`` in any: heaviest channels (they come first) are each put where
-    they add least to the sum of squared loads; then, again and again, one channel is taken from every row, and the rows
-    are given them anew by the assignment that adds least. Of both, the one with the lesser window maxima."""
+    """The row of each channel, with no more than ``depth`` channels in any row.
+
+    First each channel, from the heaviest on, is put where it adds least to the sum of squared loads. Then, repeatedly,
+    one channel is taken from every row, and these are assigned anew where they add least. The better of both results is
+    the one with the smaller window maxima.
+    """
     channels = len(load)
     row = np.zeros(channels, np.int64)
-    # What a channel would add to the sum of squares is its product with a row's load: those of rows add up from
-    # those of
-    # channels. Loads are integers, so that all sums are exact in any order.
+    # What a channel would add to the sum of squares is its product with a row's load: those of rows add up from those
+    # of channels. Loads are integers, so that all sums are exact in any order.
     products = load @ load.T
     cost = np.zeros((rows, channels))
     # Rows are filled evenly: no row takes an accumulator more than the drain steps of this pass anyway read.
@@ -120,5 +135,5 @@ def _row_load(load: NDArray[np.float64], row: Ints, rows: int) -> NDArray[np.flo
 
 
 def _maxima(row_load: NDArray[np.float64]) -> float:
-    """What rows that can't drift apart at all would take, and what the fullest takes."""
+    """The entries of rows that cannot drift apart at all, plus those of the fullest row."""
     return float(row_load.max(axis=0).sum() + row_load.sum(axis=1).max())

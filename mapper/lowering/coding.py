@@ -1,7 +1,7 @@
-"""What a nonzero weight takes in a row's weight memory: absolute indices, deltas of several widths, and the least
-there is.
+"""Bits of a nonzero weight in a row's weight memory: with absolute indices, with deltas of several widths, and the
+entropy bound.
 
-Masks are random and really encoded, fillers and escapes included; nothing is estimated but the bound.
+Masks are random and really encoded, fillers and escapes included. Only the bound is computed by a formula.
 """
 
 from __future__ import annotations

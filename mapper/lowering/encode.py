@@ -32,9 +32,12 @@ def pack(fields: Fields, columns: dict[str, Ints]) -> NDArray[Any]:
 
 @dataclass(frozen=True, eq=False)
 class EncodedPass:
-    """One tile's lists. ``counts`` (windows x rows): entries issued, fillers included; they are all that cycles need,
-    so the words themselves are packed when they are first asked for. ``row`` to ``code`` are the nonzeros' fields,
-    ``fillers`` the rows and windows of the fillers that stand where a row has no nonzero."""
+    """The lists of one tile of a pass.
+
+    ``counts`` (windows x rows) are the entries issued, fillers included. Cycles need only them, so the words are packed
+    when they are first asked for. ``row`` to ``code`` are the nonzeros' fields, ``fillers`` the rows and windows of the
+    fillers where a row has no nonzero.
+    """
 
     design: Design
     counts: Ints
@@ -85,10 +88,11 @@ class EncodedPass:
 def encode_pass(
     design: Design, windows: int, row: Ints, window: Ints, slot: Ints, lane: Ints, accumulator: Ints, code: Ints
 ) -> EncodedPass:
-    """One tile's lists. An entry leaves as many windows as lie up to the row's next entry (or the end of the tile).
+    """Makes the lists of one tile of a pass.
 
-    A filler entry is put where a row has no nonzero in the first window, wherever it would have to leave more windows
-    at once than ``leave_bits`` can say, and wherever the next index is further away than ``delta_bits`` can say.
+    An entry leaves all windows up to the one of the row's next entry, or to the end of the tile. A filler entry is
+    added where a row has no nonzero in the first window, where it would have to leave more windows at once than
+    ``leave_bits`` can represent, and where the next index is further away than ``delta_bits`` can represent.
     """
     counts = np.bincount(window * design.rows + row, minlength=windows * design.rows).reshape(windows, design.rows)
     fillers = _fillers(counts, (1 << design.leave_bits) - 1)

@@ -1,7 +1,7 @@
 """Chooses how every tensor is folded and which layers run as one, by the bounds of compute, load and drain.
 
-A bound is a few integer operations, so that many foldings can be looked at; the compiler then maps the chosen ones and
-counts their cycles exactly, beside those of the plain network.
+A bound takes a few integer operations, so many foldings can be compared. The compiler then maps the chosen one and
+compares its exact cycles with those of the plain network.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ WORDS_FILLED = 2
 
 @dataclass
 class FoldSearch:
-    """Local search over the folds of tensors: one move sets a fold for a run of neighbouring tensors, until none
-    pays."""
+    """Local search over the folds of tensors. One move sets a fold for a run of neighbouring tensors; the search ends
+    where no move pays."""
 
     network: QuantizedNetwork
     design: Design
@@ -69,7 +69,7 @@ class FoldSearch:
         return [(y, x) for y in divisors[0] for x in divisors[1] if y * x <= most]
 
     def search(self) -> dict[str, Fold]:
-        """The fold of every tensor that has one. At most ``MOST_TRIALS`` foldings are looked at."""
+        """The fold of every tensor that has one. At most ``MOST_TRIALS`` foldings are compared."""
         folds = [UNFOLDED] * len(self.groups)
         improved = any(len(options) > 1 for options in self.options)
         while improved and self.trials < MOST_TRIALS:
@@ -87,8 +87,11 @@ class FoldSearch:
         }
 
     def _best_run(self, folds: list[Fold], first: int, option: Fold) -> tuple[float, list[Fold]] | None:
-        """The gain of folding the tensors from ``first`` to the one where that gains most, and the folds then; None
-        where nothing is gained."""
+        """Folds the tensors from ``first`` to the one where that gains most.
+
+        Returns:
+            The gain and the new folds; None where nothing is gained.
+        """
         trial = list(folds)
         gains: dict[str, float] = {}
         best: tuple[float, int] | None = None
@@ -119,10 +122,10 @@ class FoldSearch:
 
 
 def bound(network: QuantizedNetwork, layer: QuantizedLayer, design: Design, source: Fold, target: Fold) -> float:
-    """The least, over tile shapes, of the largest of compute, load and drain cycles of a layer; infinite where it
-    can't be.
+    """A lower bound of a layer's cycles: the largest of compute, load and drain cycles, for the best tile shape.
 
-    Only zeros of whole input channels are seen in the load.
+    It is infinite where the folds are impossible. Of the zeros, the load's bound sees only those of whole input
+    channels.
     """
     size, stride = network.size_of(layer), effective_stride(network, layer)
     if not all(can_fold(size[axis], stride[axis], source[axis], target[axis]) for axis in (0, 1)):
@@ -161,15 +164,24 @@ def bound(network: QuantizedNetwork, layer: QuantizedLayer, design: Design, sour
 
 
 def choose_folds(network: QuantizedNetwork, design: Design) -> tuple[dict[str, Fold], int]:
-    """The fold of every tensor that is better folded, and how many foldings were looked at. Deterministic; a network
-    without small tensors is left as it is."""
+    """Chooses folds for a network's tensors. The result is deterministic.
+
+    Returns:
+        The fold of every tensor that is better folded, and how many foldings were compared. A network without small
+        tensors stays as it is.
+    """
     search = FoldSearch(network, design)
     return search.search(), search.trials
 
 
 def merge_candidates(network: QuantizedNetwork, design: Design, folds: dict[str, Fold]) -> dict[str, str]:
-    """Layers that can run in one pass with an earlier one, by name: both read one tensor alike, and what the later one
-    adds is there in time."""
+    """Finds layers that can run in one pass with an earlier one.
+
+    Both read the same tensor in the same way, and what the later one adds is written before the earlier one runs.
+
+    Returns:
+        The earlier layer's name by the later one's.
+    """
     parts = {leaf for leaves in network.concats.values() for leaf in leaves}
     written: dict[str, int] = {network.input: -1}
     result: dict[str, str] = {}

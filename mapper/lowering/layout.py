@@ -1,7 +1,7 @@
 """How tensors lie in activation memory: the order of their channels, and which tensors share one pixel's words.
 
-Channel order is free, so that rows can be balanced; tensors that meet in an Add share one order. A *store* is a place
-in memory whose pixels hold one tensor, or several side by side: the parts of a concatenation, or what one pass computes
+Channel order is free, so rows can be balanced. Tensors that meet in an Add share one order. A *store* is a place in
+memory whose pixels hold one tensor, or several side by side: the parts of a concatenation, or what one pass computes
 together.
 """
 
@@ -29,7 +29,7 @@ def tied_tensors(network: QuantizedNetwork) -> dict[str, frozenset[str]]:
 
 
 def connected(names: Iterable[str], pairs: Iterable[tuple[str, ...]]) -> dict[str, frozenset[str]]:
-    """For every name, all names that chains of ``pairs`` (of any length) connect it to, itself among them."""
+    """For every name, all names that chains of ``pairs`` connect it to, itself included."""
     groups: dict[str, set[str]] = {name: {name} for name in names}
     for pair in pairs:
         merged = set().union(*(groups[name] for name in pair))
@@ -40,7 +40,7 @@ def connected(names: Iterable[str], pairs: Iterable[tuple[str, ...]]) -> dict[st
 
 @dataclass
 class Layout:
-    """Channel orders, found tensor by tensor in execution order, and the stores that hold them."""
+    """Channel orders, chosen tensor by tensor in execution order, and the stores that hold them."""
 
     network: QuantizedNetwork
     design: Design
@@ -87,7 +87,8 @@ class Layout:
     # Channel orders -------------------------------------------------------------------------------------------------
 
     def assign_host_tensor(self, name: str) -> None:
-        """A tensor that the host writes: in its own order, or in that of what it is added to."""
+        """Orders the channels of a tensor that the host writes: in its own order, or in that of a tensor that it is
+        added to."""
         if len(self._partners[name]) == 1:
             channels = folded_shape(self.network.tensors[name].shape, self.fold(name))[0]
             index = np.arange(channels, dtype=np.int64)
@@ -97,8 +98,12 @@ class Layout:
             self.assign(name, None)
 
     def assign(self, name: str, workload: Workload | None) -> Assignment:
-        """The channel order of ``name``, which ``workload`` writes (None: the host), found for all tensors tied to
-        it."""
+        """Chooses the channel order of ``name`` and of all tensors tied to it.
+
+        Args:
+            name: The tensor.
+            workload: The workload that writes it; None for the host.
+        """
         if name in self.assignments:
             return self.assignments[name]
         tied = self._partners[name]
@@ -139,8 +144,7 @@ class Layout:
         return np.asarray(load.reshape(part.channels, plan.windows) * pixels)
 
     def _known(self, name: str) -> bool:
-        """Whether the places of the tensor's channels are: its own order, and all that stands before it in its
-        store."""
+        """Whether the places of a tensor's channels are known: its own order, and all that precedes it in its store."""
         leaves = self._stores[self._store_of[name]]
         last = max(leaves.index(leaf) for leaf in self.network.leaves(name))
         return all(leaf in self.assignments for leaf in leaves[: last + 1])
@@ -148,7 +152,7 @@ class Layout:
     # Places in memory -----------------------------------------------------------------------------------------------
 
     def offset(self, name: str) -> int:
-        """Where the tensor's own words begin in its store's pixel, in activations."""
+        """The first activation of the tensor's own words in its store's pixel."""
         if name not in self._offsets:
             at = 0
             for leaf in self._stores[self._store_of[name]]:
@@ -165,7 +169,11 @@ class Layout:
         return self.assignments[name].position + self.offset(name)
 
     def placements(self) -> tuple[dict[str, Placement], int]:
-        """Places every store, and with it every tensor; also the number of words used."""
+        """Places every store, and with it every tensor.
+
+        Returns:
+            The placements by tensor, and the number of words used.
+        """
         spans = self._spans()
         groups = {
             store: sum(self.assignments[leaf].groups for leaf in leaves if leaf in self.assignments)
@@ -188,7 +196,7 @@ class Layout:
         return result, used
 
     def _spans(self) -> dict[str, tuple[int, int]]:
-        """For each store, the first and the last step during which it must be kept."""
+        """For each store, the first and the last step during which it must be stored."""
         spans: dict[str, tuple[int, int]] = {}
 
         def use(name: str, step: int) -> None:

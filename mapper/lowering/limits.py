@@ -1,4 +1,4 @@
-"""What a design can't hold or compute, said with the parameter to change."""
+"""What a design cannot hold or compute, refused with the parameter to change."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def too_small(layer: str, what: str, need: int, parameter: str, have: int) -> Ma
 
 
 def check_widths(network: QuantizedNetwork, design: Design) -> None:
-    """Bits of activations."""
+    """Refuses a network whose activations have other bits than the design's."""
     if network.activation_bits != design.activation_bits:
         raise MappingError(
             f"the network has {network.activation_bits}-bit activations, design '{design.name}' {design.activation_bits}-bit "
@@ -45,7 +45,7 @@ def check_widths(network: QuantizedNetwork, design: Design) -> None:
 
 
 def check_geometry(workload: Workload, source: tuple[int, int], design: Design) -> None:
-    """Sizes and strides; ``source`` is the (folded) input's height and width."""
+    """Refuses sizes and strides that the design cannot count. ``source`` is the (folded) input's height and width."""
     layer, geometry = workload.layer, workload.geometry
     if max(geometry.stride) > design.max_stride:
         raise too_small(
@@ -67,7 +67,7 @@ def check_geometry(workload: Workload, source: tuple[int, int], design: Design) 
 
 
 def check_numbers(layer: QuantizedLayer, network: QuantizedNetwork, design: Design) -> None:
-    """Requantization constants and the range of the accumulators."""
+    """Refuses requantization constants and ranges of accumulators that the design cannot hold."""
     if int(layer.shift.min()) < 1 or int(layer.shift.max()) > MAX_SHIFT:
         raise MappingError(f"layer '{layer.name}': requantization shifts must be 1 to {MAX_SHIFT}", layer=layer.name)
     if not 0 <= int(layer.multiplier.min()) <= int(layer.multiplier.max()) < 1 << MULTIPLIER_BITS:
@@ -95,7 +95,7 @@ def check_numbers(layer: QuantizedLayer, network: QuantizedNetwork, design: Desi
 
 
 def accumulator_range(layer: QuantizedLayer, network: QuantizedNetwork) -> tuple[int, int]:
-    """Least and greatest value any accumulator can take at any time, from the actual weights and the input's bits."""
+    """The least and the greatest value of any accumulator at any time, from the actual weights and the input's bits."""
     bits = network.tensors[layer.input].bits
     lowest, highest = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
     flat = layer.weights.reshape(layer.weights.shape[0], -1).astype(np.int64)
@@ -107,7 +107,7 @@ def accumulator_range(layer: QuantizedLayer, network: QuantizedNetwork) -> tuple
 
 
 def check_memories(mapped: list[MappedWorkload], design: Design) -> None:
-    """The number of workloads, and the lists and tables of all of them together."""
+    """Refuses workloads that are too many, or whose lists and tables together do not fit the design's memories."""
     if len(mapped) > design.layers:
         raise MappingError(
             f"the network has {len(mapped)} layers for the array, the design {design.layers}; raise layers to {len(mapped)}",

@@ -28,8 +28,18 @@ def link(
     complete: tuple[str, ...],
     last: bool,
 ) -> LayerProgram:
-    """The program of one workload; ``before`` runs ahead of it, ``complete`` are the tensors that are whole after
-    it."""
+    """Links a workload to addresses: the program of one workload.
+
+    Args:
+        mapped: The workload.
+        layout: The channel orders.
+        lookups: Codes of weights, and tables.
+        placements: Where tensors lie.
+        design: The array.
+        before: The workload that runs before it; None for the first.
+        complete: Tensors whose last pixels it writes.
+        last: It is the last workload.
+    """
     workload, schedule = mapped.workload, mapped.schedule
     layer, geometry = workload.layer, workload.geometry
     source, target = placements[layer.input], placements[layer.output]
@@ -113,7 +123,7 @@ def link(
 
 @dataclass(frozen=True, eq=False)
 class _Words(LayerWords):
-    """Packed when they are first asked for: cycles and energy need none of them."""
+    """A layer's words, packed when they are first asked for, because cycles and energy need none of them."""
 
     mapped: MappedWorkload
     layout: Layout
@@ -149,8 +159,10 @@ def _walk(
     design: Design,
     beside: str | None = None,
 ) -> dict[str, int]:
-    """Addresses of the pixels that the drain visits in ``placed``. ``beside``: the output to whose words it adds them;
-    these begin somewhere behind the workload's first word."""
+    """The addresses of the pixels that the drain visits in ``placed``.
+
+    ``beside`` is the output to whose words it adds them, which begin somewhere behind the workload's first word.
+    """
     space = 1 << design.address_bits
     tile = mapped.schedule.tile
     lattice = mapped.workload.layer.lattice
@@ -186,7 +198,7 @@ def _taps(mapped: MappedWorkload, design: Design) -> dict[str, int]:
 
 
 def _wait_tiles(before: LayerSchedule, schedule: LayerSchedule) -> int:
-    """Of all tiles and passes of the layer before, how many the loader waits for."""
+    """For how many tiles of the layer before, over all passes, the loader waits."""
     if schedule.free_tiles == ALL_TILES_FREE:
         return 0
     return before.passes * before.tiles - schedule.unneeded_tiles

@@ -1,7 +1,7 @@
 """What a network looks up on a design: the tables of its layers, and the integers behind its weights' codes.
 
-Equal tables and equal codebooks are kept once. A network whose weights the design's multipliers cannot say, or that needs
-more tables or codebooks than there are, is refused here, by the actual values.
+Equal tables and equal codebooks are stored once. Networks are refused here whose actual weights the design's
+multipliers cannot represent, or that need more tables or codebooks than the design has.
 """
 
 from __future__ import annotations
@@ -21,8 +21,14 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Lookups:
-    """``tables`` and ``codebooks`` in the order of their numbers, a codebook being as long as the design's entries;
-    ``table_of`` and ``codebook_of`` give the numbers by the layer's name."""
+    """The tables and codebooks of a network on a design.
+
+    Attributes:
+        tables: The tables in the order of their numbers.
+        codebooks: The codebooks in the order of their numbers, each as long as the design's codebooks.
+        table_of: A table's number by the layer's name.
+        codebook_of: A codebook's number by the layer's name.
+    """
 
     design: Design
     tables: tuple[tuple[int, ...], ...]
@@ -38,18 +44,18 @@ class Lookups:
         return weights if values is None else codes_of(values, weights)
 
     def descriptor(self, layer: QuantizedLayer) -> dict[str, int]:
-        """What the layer's descriptor says of its codebook."""
+        """The fields of the layer's descriptor that name its codebook."""
         return {"codebook": self.codebook_of[layer.name]} if self.design.products.looked_up else {}
 
     def parameter(self, layer: QuantizedLayer) -> dict[str, int]:
-        """What the parameter word of each of the layer's channels says of its table."""
+        """The fields of the parameter words of the layer's channels that name its table."""
         if not self.design.tables:
             return {}
         return {"table": self.table_of.get(layer.name, 0), "use_table": int(layer.name in self.table_of)}
 
 
 def codes_of(values: Sequence[int], weights: Ints) -> Ints:
-    """The place of each weight among ``values``, which hold them all."""
+    """The place of each weight among ``values``, which contain all weights."""
     array = np.array(values, np.int64)
     order = np.argsort(array, kind="stable")
     codes: Ints = order[np.searchsorted(array[order], weights)]
@@ -57,7 +63,11 @@ def codes_of(values: Sequence[int], weights: Ints) -> Ints:
 
 
 def collect_lookups(network: QuantizedNetwork, design: Design) -> Lookups:
-    """Checks all weights and tables of ``network`` and numbers what has to be looked up."""
+    """Checks all weights and tables of a network and numbers its tables and codebooks.
+
+    Raises:
+        MappingError: The design cannot represent a weight, or has too few tables or codebooks.
+    """
     for layer in network.array_layers:
         _check_weights(layer, design)
     looked_up = [layer for layer in network.array_layers if layer.table is not None]
@@ -92,7 +102,7 @@ def collect_lookups(network: QuantizedNetwork, design: Design) -> Lookups:
 
 
 def _numbered(lists: dict[str, tuple[int, ...]]) -> tuple[tuple[tuple[int, ...], ...], dict[str, int]]:
-    """The different lists, and for each name which one it is."""
+    """The different lists, and for each name the number of its list."""
     numbers: dict[tuple[int, ...], int] = {}
     of = {name: numbers.setdefault(values, len(numbers)) for name, values in lists.items()}
     return tuple(numbers), of

@@ -1,4 +1,4 @@
-"""How far a layer may run ahead: which of its tiles read nothing of what the layer before has not yet written."""
+"""How far a layer may run ahead: which of its tiles read only what the layer before has already written."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ from skipstone.mapper.program import LayerSchedule
 
 @dataclass(frozen=True)
 class Overlap:
-    """The loader may begin while the last ``unneeded_tiles`` tiles of the layer before are not written, and take the words of
-    the first ``free_tiles`` tiles before all of them are."""
+    """How far a layer may run ahead of the one before it.
+
+    Attributes:
+        unneeded_tiles: The loader may begin while so many last tiles of the layer before are not written.
+        free_tiles: It may take the words of so many first tiles before all tiles of the layer before are written.
+    """
 
     unneeded_tiles: int
     free_tiles: int
@@ -25,8 +29,7 @@ INDEPENDENT = Overlap(0, ALL_TILES_FREE)
 
 @dataclass(frozen=True)
 class Footprint:
-    """The input rows and columns that one output pixel reads: ``stride * pixel + low`` to ``stride * pixel + high``, for both
-    axes."""
+    """The input rows and columns that one output pixel reads: ``stride * pixel + low`` to ``stride * pixel + high``."""
 
     stride: tuple[int, int]
     low: tuple[int, int]
@@ -34,10 +37,15 @@ class Footprint:
 
 
 def overlap(before: LayerSchedule, after: LayerSchedule, footprint: Footprint, most_unwritten: int) -> Overlap:
-    """The overlap of two layers of which the second reads what the first writes, all of its pixels in the order of its tiles.
+    """The overlap of two layers, where the second reads what the first writes, pixel by pixel in the order of its
+    tiles.
 
-    ``most_unwritten``: how many tiles can at most be unwritten when the loader comes to the second layer. To wait for tiles
-    before those would gain nothing, and let fewer tiles pass.
+    Args:
+        before: The first layer.
+        after: The second layer.
+        footprint: What an output pixel of the second layer reads.
+        most_unwritten: The most tiles that can be unwritten when the loader comes to the second layer. Waiting for
+            tiles before those would gain nothing, and fewer tiles could pass.
     """
     needed = _needed(before, after, footprint)
     all_before = before.tiles

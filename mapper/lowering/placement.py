@@ -1,4 +1,4 @@
-"""Places tensors in activation memory: a tensor is kept from the layer that writes it to the last layer that reads it."""
+"""Places tensors in activation memory. A tensor is held from the layer that writes it to the last layer that reads it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,17 @@ from skipstone.errors import MappingError
 def place(
     sizes: dict[str, int], spans: dict[str, tuple[int, int]], words: int, design: str
 ) -> tuple[dict[str, int], int]:
-    """First-fit by size: returns the base address of every tensor and the number of words used.
+    """Places tensors first-fit by size.
 
-    ``sizes`` are words, ``spans`` the first and last layer (inclusive) during which the tensor must be kept. Tensors whose
-    spans overlap never overlap in memory.
+    Args:
+        sizes: Words of each tensor.
+        spans: The first and the last layer (inclusive) during which each tensor is held. Tensors whose spans overlap
+            never overlap in memory.
+        words: Words of activation memory.
+        design: The design's name, for messages.
+
+    Returns:
+        The base address of every tensor, and the number of words used.
     """
     bases: dict[str, int] = {}
     for name in sorted(sizes, key=lambda n: (-sizes[n], spans[n], n)):

@@ -1,4 +1,4 @@
-"""Maps one workload: its windows, its rows' lists, and the tile shape that the exact cycle model likes best."""
+"""Maps one workload: its windows, its rows' lists, and the tile shape with the fewest cycles by the exact cycle model."""
 
 from __future__ import annotations
 
@@ -32,9 +32,11 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class MappedWorkload:
-    """A workload before its tensors have addresses. ``plans``, ``counts`` and ``passes``: windows, words and lists of each pass;
-    ``steps``: drain steps of each part, one after the other in a pass; ``tried``: how many schedules' cycles were counted to
-    find this one."""
+    """A workload before its tensors have addresses.
+
+    ``plans``, ``counts`` and ``passes`` are the windows, words and lists of each pass. ``steps`` are the drain steps of
+    each part, which follow each other in a pass. ``tried`` is the number of schedules whose cycles were counted.
+    """
 
     workload: Workload
     split: KernelSplit
@@ -60,10 +62,16 @@ class MappedWorkload:
 
 
 def map_workload(workload: Workload, layout: Layout, design: Design, lookups: Lookups) -> MappedWorkload:
-    """Lists and schedule; assigns the channels of what the workload writes, if nothing tied to it has done so yet.
+    """Makes the lists and the schedule of a workload.
 
-    Windows hold as many channel groups as fit. Where the first of them takes a good part of the layer's time to load, windows
-    of a third of the groups are tried as well: rows begin earlier then, but are less evenly busy.
+    Windows hold as many channel groups as fit. Where loading the first of them takes a good part of the layer's time,
+    windows of a third of the groups are tried as well: rows then begin earlier, but are less evenly busy.
+
+    Args:
+        workload: The workload.
+        layout: Gets the channel order of the workload's outputs, unless a tensor tied to them has it already.
+        design: The array.
+        lookups: Codes of the weights.
     """
     for part in workload.parts:
         layout.assign(part.layer.output, workload)
@@ -167,8 +175,12 @@ def _choose_tile(
     steps: int,
     limit: int | None,
 ) -> tuple[LayerSchedule | None, int, int]:
-    """The schedule of the tile shape with the fewest exact cycles, among those with the best bounds, if they are fewer than
-    ``limit``; its cycles, and how many shapes' cycles were counted."""
+    """The schedule of the tile shape with the fewest exact cycles, among those with the best bounds.
+
+    Returns:
+        The schedule (None where none takes fewer cycles than ``limit``), its cycles, and how many shapes' cycles were
+        counted.
+    """
     height, width = workload.size
     stride = workload.geometry.stride
     entries = tuple(encoded_pass.counts for encoded_pass in encoded)

@@ -1,7 +1,7 @@
 """Splits a layer's nonzeros over activation windows, and lists the words that each window loads.
 
-A window holds a rectangle of kernel taps for a run of channel groups (words of ``load_width`` channels). Groups, taps and
-windows without any nonzero are left out: what no column needs is never read.
+A window holds a rectangle of kernel taps for a run of channel groups (words of ``load_width`` channels). Groups, taps
+and windows without any nonzero are left out, so words that no column needs are never read.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ class WindowPlan:
 
 
 def split_kernel(design: Design, kernel: tuple[int, int], dilation: tuple[int, int]) -> KernelSplit:
-    """The rectangle that needs the fewest windows for the kernel; any kernel fits, if need be tap by tap."""
+    """The rectangle of taps that needs the fewest windows for the kernel. Any kernel fits, in the worst case tap by
+    tap."""
     best: tuple[tuple[int, int, int], KernelSplit] | None = None
     for height in range(1, kernel[0] + 1):
         if (height - 1) * dilation[0] + 1 > design.reach:
@@ -104,8 +105,10 @@ def plan_windows(design: Design, nonzeros: Nonzeros, split: KernelSplit, kernel:
 
 
 def _ranked(numbers: Ints) -> tuple[Ints, Ints]:
-    """The different numbers (small, not negative) in order, and for each of ``numbers`` its place among them: what
-    ``np.unique`` gives, without sorting."""
+    """The different numbers in order, and for each of ``numbers`` its place among them.
+
+    The result is that of ``np.unique``, without sorting. Numbers must be small and not negative.
+    """
     live = np.zeros(int(numbers.max()) + 1, np.int64)
     live[numbers] = 1
     return np.flatnonzero(live), (np.cumsum(live) - 1)[numbers]

@@ -1,7 +1,9 @@
-"""How many words a tile loads for each window, counted without listing them: what the choice of a tile shape and the cycle model
-need. ``skipstone.mapper.lowering.windows.list_words`` gives the words themselves.
+"""Counts how many words a tile loads for each window, without listing them.
 
-Beside each other in a window, channel groups whose nonzeros lie at the same taps load equally many words, and there are few
+The choice of a tile shape and the cycle model need only the counts. ``skipstone.mapper.lowering.windows.list_words``
+lists the words themselves.
+
+In a window, channel groups side by side whose nonzeros lie at the same taps load equally many words, and there are few
 different sets of taps.
 """
 

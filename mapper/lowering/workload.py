@@ -1,9 +1,9 @@
 """What one descriptor does: a sparse matrix over windows of one tensor, in the array's own terms.
 
-A layer becomes a workload by *folding*: a tensor folded by (fy, fx) is held as ``height / fy`` x ``width / fx`` pixels of
-``channels * fy * fx`` channels, so that tensors of few channels fill whole memory words, and strided layers become
-unstrided ones. The layer's kernel grows by zeros only, which cost nothing. Layers that read one tensor alike become one
-workload by *merging*.
+A layer becomes a workload by *folding*: a tensor folded by (fy, fx) is stored as ``height / fy`` x ``width / fx``
+pixels of ``channels * fy * fx`` channels. Tensors of few channels then fill whole memory words, and strided layers
+become unstrided. The layer's kernel grows by zeros only, which cost nothing. Layers that read the same tensor in the
+same way become one workload by *merging*.
 """
 
 from __future__ import annotations
@@ -24,8 +24,11 @@ UNFOLDED: Fold = (1, 1)
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """One layer of a workload: it makes the output channels from ``first`` up to ``first + channels`` of it, the channels of
-    its (folded) output tensor: channel c of the tensor at (i, j) of the fold is ``(c * fy + i) * fx + j``."""
+    """One layer of a workload.
+
+    It makes the workload's output channels from ``first`` to ``first + channels - 1``, which are the channels of its
+    folded output tensor: channel c of the tensor at (i, j) of the fold is ``(c * fy + i) * fx + j``.
+    """
 
     layer: QuantizedLayer
     first: int
@@ -40,8 +43,11 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Workload:
-    """``nonzeros`` are counted in the folded tensors' channels (``position`` is the input's channel), for an output of ``size``
-    (folded) pixels."""
+    """One or several layers that the array runs at once.
+
+    ``nonzeros`` have the folded tensors' channels (``position`` is the input's channel), ``size`` is the output's
+    height and width in folded pixels.
+    """
 
     parts: tuple[Part, ...]
     nonzeros: Nonzeros
@@ -50,7 +56,7 @@ class Workload:
 
     @property
     def layer(self) -> QuantizedLayer:
-        """The first of the layers: what all of them share is read here."""
+        """The first of the layers, for everything that they have in common."""
         return self.parts[0].layer
 
     @property
@@ -68,21 +74,39 @@ def folded_shape(shape: tuple[int, int, int], fold: Fold) -> tuple[int, int, int
 
 
 def effective_stride(network: QuantizedNetwork, layer: QuantizedLayer) -> tuple[int, int]:
-    """Along an axis with one output pixel the stride means nothing; a global pool's would only be too large."""
+    """The stride of a layer, with 1 along an axis that has one output pixel.
+
+    There the stride means nothing, and that of a global pool would only be too large.
+    """
     height, width = network.size_of(layer)
     return (layer.stride[0] if height > 1 else 1, layer.stride[1] if width > 1 else 1)
 
 
 def can_fold(size: int, stride: int, source: int, target: int) -> bool:
-    """Whether a layer with ``size`` output pixels along an axis can read a tensor folded by ``source`` and write one folded by
-    ``target``: the folded layer's stride must be whole, unless it has one pixel only."""
+    """Whether a layer can read and write tensors with these folds along one axis.
+
+    The folded layer's stride must be an integer, unless the layer has only one output pixel.
+
+    Args:
+        size: Output pixels of the layer.
+        stride: Stride of the layer.
+        source: Fold of the input.
+        target: Fold of the output.
+    """
     return size == target or stride * target % source == 0
 
 
 def lower(
     network: QuantizedNetwork, layer: QuantizedLayer, source_fold: Fold = UNFOLDED, target_fold: Fold = UNFOLDED
 ) -> Workload:
-    """The workload of one layer whose input and output are folded like this."""
+    """The workload of one layer.
+
+    Args:
+        network: The quantized network.
+        layer: One of its layers.
+        source_fold: (fy, fx) of the input.
+        target_fold: (fy, fx) of the output.
+    """
     height, width = network.size_of(layer)
     channel, inner, ky, kx = np.nonzero(layer.weights)
     value = layer.weights[channel, inner, ky, kx]
@@ -100,7 +124,8 @@ def lower(
 
 
 def merge(first: Workload, second: Workload) -> Workload:
-    """Two workloads that slide over the same tensor alike, as one; the smaller kernel is a part of the larger one."""
+    """Merges two workloads that slide over the same tensor in the same way. The smaller kernel is a part of the larger
+    one."""
     low = tuple(min(a, b) for a, b in zip(first.geometry.low, second.geometry.low, strict=True))
     high = tuple(max(a, b) for a, b in zip(first.geometry.high, second.geometry.high, strict=True))
     geometry = Geometry((high[0] - low[0] + 1, high[1] - low[1] + 1), first.geometry.stride, (-low[0], -low[1]), (1, 1))

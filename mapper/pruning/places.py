@@ -1,7 +1,7 @@
 """Where each weight of a layer runs, pruned ones included: pass, window and row, and the load word that it reads.
 
-Found from a compiled program (its channel order, folds and windows), so that what a mask costs each row and the loader can be
-seen weight by weight. A pruned weight's place is where it would run if it were restored alone.
+Places come from a compiled program (its channel order, folds and windows), so that the cost of a mask for each row and
+for the loader can be seen weight by weight. A pruned weight's place is where it would run if it were restored alone.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ NOT_LOADED = -1
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """Parallel arrays, one element an entry (a weight of a folded output has several): ``layer`` (index of ``layers``),
-    ``weight`` (flat index in the layer's weights), ``channel_pass``, ``row``, ``window`` (``NOT_LOADED`` where no nonzero of the
-    pass reads the word that the weight needs), ``group`` (the word of the input's pixel), tap ``ky`` and ``kx`` in the
-    program's geometry, and whether the weight is ``nonzero`` in the integers that run.
+    """The entries of a workload, as parallel arrays. A weight of a folded output has several entries.
+
+    ``layer`` is an index of ``layers``, ``weight`` the flat index in the layer's weights. ``channel_pass``, ``row`` and
+    ``window`` say where the entry runs; ``window`` is ``NOT_LOADED`` where no nonzero of the pass reads the word that
+    the weight needs. ``group`` is the word of the input's pixel, ``ky`` and ``kx`` are the tap in the program's
+    geometry, and ``nonzero`` says whether the weight is nonzero in the integers that run.
 
     ``passes`` and, for each pass, ``windows`` are those of the program.
     """
@@ -57,7 +59,13 @@ class Places:
 
 
 def weight_places(program: LayerProgram, network: QuantizedNetwork, design: Design) -> Places:
-    """The places of all weights of a workload of ``network``'s compiled program."""
+    """The places of all weights of one workload.
+
+    Args:
+        program: The compiled workload.
+        network: The network that it was compiled from.
+        design: The array.
+    """
     layers = [next(layer for layer in network.array_layers if layer.name == name) for name in program.layers]
     numbered, first = [], 1
     for layer in layers:
@@ -109,15 +117,18 @@ def weight_places(program: LayerProgram, network: QuantizedNetwork, design: Desi
 
 
 def trained(graph: Graph, network: QuantizedNetwork, program: LayerProgram) -> bool:
-    """Whether all of a workload's weights are the weights of layers of ``graph``, one for one: not those of pools, lone Adds and
-    transposed convolutions, whose phases have parts of a kernel each."""
+    """Whether all of a workload's weights are weights of layers of ``graph``.
+
+    It is not so for pools, for Adds without a layer, and for transposed convolutions, whose phases have parts of a
+    kernel each.
+    """
     shapes = {layer.name: layer.weights.shape for layer in network.array_layers}
     convs = {layer.name: layer for layer in graph.convs if not isinstance(layer, ConvTranspose)}
     return all(name in convs and convs[name].weights.shape == shapes[name] for name in program.layers)
 
 
 def weights_of(graph: Graph, name: str) -> NDArray[np.float32]:
-    """The weights of a layer of which ``trained`` said that it has some."""
+    """The weights of a layer for which ``trained`` is true."""
     layer = graph.layer(name)
     assert isinstance(layer, Conv)
     return layer.weights
@@ -138,7 +149,7 @@ def _rows(program: LayerProgram, design: Design) -> tuple[Ints, Ints]:
 
 
 def _start(placed: Placement) -> int:
-    """Where the tensor's own words begin: its first channel in memory always stands first in them."""
+    """The first activation of the tensor's own words: its first channel in memory is always the first in them."""
     return int(placed.positions.min())
 
 

@@ -208,8 +208,12 @@ def _moves(
 
 @dataclass(frozen=True, eq=False)
 class _Entries:
-    """``number`` of each entry's weight, counted through the workload's layers; by number, its score and whether it may be pruned
-    (it is nonzero) or come back (it is zero, was not, and its word is loaded)."""
+    """The entries of a workload's weights.
+
+    ``number`` is the number of each entry's weight, counted through the workload's layers. By this number: the weight's
+    score, whether it may be pruned (it is nonzero), and whether it may come back (it is zero, was not, and its word is
+    loaded).
+    """
 
     number: Ints
     score: NDArray[np.float64]
@@ -247,7 +251,8 @@ def _entries(
 def _ceilings(
     places: Places, mean_now: tuple[Ints, ...], rows: int, share: float, by_window: bool
 ) -> tuple[Ints, Ints]:
-    """For each entry the cell that it counts in (a row of a pass, or of one of its windows), and each cell's ceiling."""
+    """For each entry the cell that it counts in (a row of a pass, or of one of its windows), and the ceiling of each
+    cell."""
     first = np.concatenate([[0], np.cumsum(places.windows)])
     ceilings = []
     for counted in mean_now:
@@ -269,10 +274,12 @@ def _level(
     rows: int,
     by_window: bool,
 ) -> tuple[Ints, Ints]:
-    """Weights to prune, cheapest first, until no cell is above its ceiling, and as many to restore below it, dearest first.
+    """Chooses weights to prune and as many to restore.
 
-    A weight of a folded layer counts in several cells: it goes where one of them is too full, and comes back where all of them
-    have room."""
+    Weights are pruned from the lowest score up until no cell is above its ceiling. Weights are restored below the
+    ceiling, from the highest score down. A weight of a folded layer counts in several cells: it is pruned where one of
+    them is too full, and comes back where all of them have room.
+    """
     loads = np.concatenate([counted.ravel() if by_window else counted.sum(axis=0) for counted in mean_now])
     room = (ceilings - loads).tolist()
     cell_of: list[int] = cells[entries.order].tolist()
@@ -332,8 +339,10 @@ def _changed(
 
 
 def _values(graph: Graph, dense: Graph) -> tuple[Weights, dict[str, float]]:
-    """The value of every weight while it is not pruned: its own, or where it is 0 that in ``dense`` at the layer's scale of now;
-    and that scale for the layers whose weights differ from ``dense``. Refuses graphs that don't match."""
+    """The value of every weight while it is not pruned, and the scale of layers whose weights differ from ``dense``.
+
+    A weight that is 0 has its value in ``dense``, times the layer's scale. Graphs with different layers are refused.
+    """
     before = {layer.name: layer.weights for layer in dense.convs}
     values: Weights = {}
     factors: dict[str, float] = {}
@@ -355,7 +364,7 @@ def _values(graph: Graph, dense: Graph) -> tuple[Weights, dict[str, float]]:
 
 
 def _scores(values: Weights, scores: Scores | None) -> dict[str, NDArray[np.floating]]:
-    """Scores of every layer; magnitudes where none are given."""
+    """Scores of every layer: ``scores``, or magnitudes without it."""
     result: dict[str, NDArray[np.floating]] = {}
     for name, weights in values.items():
         score = np.abs(weights) if scores is None or name not in scores else scores[name]

@@ -174,9 +174,19 @@ class Timeline:
 
 @dataclass(frozen=True)
 class TraceDescription(Document):
-    """What a trace file says of itself, as its ``otherData``. ``cycles`` of ``cycle_ns`` each; ``start_ns``: the simulated time
-    of cycle 0 of each start of the array, ``time_base`` the same in words. ``layers`` are those whose events are recorded,
-    ``left_out`` says of which only the first tiles are. ``kinds``: what each kind of event says."""
+    """The description of a trace in its own file (``otherData``).
+
+    Attributes:
+        network: The network's name.
+        design: The design's name.
+        cycles: Cycles of the trace.
+        cycle_ns: Simulated time of a cycle.
+        start_ns: Simulated time of cycle 0 of each start of the array.
+        time_base: The same in words.
+        layers: Layers whose events are recorded.
+        left_out: Layers of which only the first tiles have events.
+        kinds: The meaning of each kind of event.
+    """
 
     KIND: ClassVar[str] = "trace"
     SCHEMA: ClassVar[int] = 1
