@@ -306,15 +306,15 @@ def _npz(path: str) -> Dataset:
         return images[order], checked_labels(path, labels_name, arrays[labels_name], len(images))[order]
 
     train, test = part("train_images", "train_labels"), part("test_images", "test_labels")
-    whole = part("images", "labels")
+    undivided = part("images", "labels")
     calibration = None
     if "calibration_images" in arrays:
         calibration = checked_images(path, "calibration_images", arrays["calibration_images"])
     name, description = Path(path).stem, str(path)
-    if whole is not None:
-        train = whole
-        if test is None and whole[1] is not None:
-            train, test = _divided(path, whole[0], whole[1])
+    if undivided is not None:
+        train = undivided
+        if test is None and undivided[1] is not None:
+            train, test = _divided(path, undivided[0], undivided[1])
             description += f", split by seed {SEED}"
     return _dataset(name, train, test, description, calibration)
 
@@ -375,8 +375,8 @@ def _check_parts(dataset: Dataset, classes: int | None) -> None:
                 raise SkipstoneError(f"dataset '{dataset.name}', {part} images: {error}") from None
     shapes = {images.shape[1:] for images in _images(dataset)}
     if len(shapes) > 1:
-        found = " and ".join(sorted("x".join(map(str, shape)) for shape in shapes))
-        raise SkipstoneError(f"dataset '{dataset.name}' has images of different shapes, {found}")
+        listed = " and ".join(sorted("x".join(map(str, shape)) for shape in shapes))
+        raise SkipstoneError(f"dataset '{dataset.name}' has images of different shapes, {listed}")
 
 
 def _images(dataset: Dataset) -> Iterable[Images]:

@@ -28,8 +28,8 @@ def load_images(path: str | Path) -> tuple[Images, Labels | None]:
     return images, checked_labels(path, "labels", arrays["labels"], len(images))
 
 
-def read_arrays(path: str | Path, wanted: tuple[str, ...]) -> dict[str, NDArray[np.generic]]:
-    """Those of the arrays ``wanted`` that a ``.npz`` file has; where it has none of them, all that it has."""
+def read_arrays(path: str | Path, names: tuple[str, ...]) -> dict[str, NDArray[np.generic]]:
+    """The arrays called ``names`` that a ``.npz`` file has; all of its arrays if it has none of these."""
     try:
         archive = np.load(path, allow_pickle=False)
     except FileNotFoundError:
@@ -43,9 +43,9 @@ def read_arrays(path: str | Path, wanted: tuple[str, ...]) -> dict[str, NDArray[
     if not isinstance(archive, np.lib.npyio.NpzFile):
         raise SkipstoneError(f"{path} is a single array; write it with numpy.savez(path, images=..., labels=...)")
     with archive:
-        names = [name for name in archive.files if name in wanted] or archive.files
+        present = [name for name in archive.files if name in names] or archive.files
         try:
-            return {name: archive[name] for name in names}
+            return {name: archive[name] for name in present}
         except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, OSError, MemoryError) as error:
             raise SkipstoneError(f"{path}: can't read its arrays ({error}); is it truncated?") from None
 

@@ -65,15 +65,15 @@ def unpack_graph(content: bytes) -> Graph:
                 raise SkipstoneError(
                     f"its format is version {description['version']}, this Skipstone reads version {VERSION}"
                 )
-            found = _restored(description["graph"], archive)
+            restored = _restored(description["graph"], archive)
     except SkipstoneError as error:
         raise SkipstoneError(f"can't read the stored network: {error}") from None
     except _DAMAGE as error:
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise SkipstoneError(f"can't read the stored network, it is damaged ({reason})") from None
-    if not isinstance(found, Graph):
-        raise SkipstoneError(f"can't read the stored network: it holds a {type(found).__name__}")
-    return found
+    if not isinstance(restored, Graph):
+        raise SkipstoneError(f"can't read the stored network: it holds a {type(restored).__name__}")
+    return restored
 
 
 def graph_fingerprint(source: Graph) -> str:

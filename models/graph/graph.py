@@ -39,15 +39,15 @@ class Graph:
 
     def __post_init__(self) -> None:
         names = [self.input, *(layer.name for layer in self.layers)]
-        known = set(names)
-        if len(known) != len(names):
+        tensors = set(names)
+        if len(tensors) != len(names):
             twice = sorted({name for name in names if names.count(name) > 1})
             raise SkipstoneError(f"network '{self.name}': layer names used twice: {', '.join(twice)}")
-        wanted = {tensor for layer in self.layers for tensor in layer.inputs} | set(self.outputs)
-        if wanted - known:
-            raise SkipstoneError(f"network '{self.name}': no layer makes {', '.join(sorted(wanted - known))}")
-        if self.grids.keys() - known:
-            strangers = ", ".join(sorted(self.grids.keys() - known))
+        read = {tensor for layer in self.layers for tensor in layer.inputs} | set(self.outputs)
+        if read - tensors:
+            raise SkipstoneError(f"network '{self.name}': no layer makes {', '.join(sorted(read - tensors))}")
+        if self.grids.keys() - tensors:
+            strangers = ", ".join(sorted(self.grids.keys() - tensors))
             raise SkipstoneError(f"network '{self.name}': grids for tensors that it does not have, {strangers}")
         if not nx.is_directed_acyclic_graph(self.network):
             raise SkipstoneError(f"network '{self.name}' has a cycle")
@@ -103,7 +103,9 @@ class Graph:
     @property
     def quantized(self) -> bool:
         """Whether the weights of any layer, or any tensor, are quantized already."""
-        return bool(self.grids) or any(isinstance(one, Conv | Affine) and one.grid is not None for one in self.layers)
+        return bool(self.grids) or any(
+            isinstance(layer, Conv | Affine) and layer.grid is not None for layer in self.layers
+        )
 
     def with_weights(self, weights: Mapping[str, NDArray[np.float32]]) -> Graph:
         """A new graph in which the named Conv and Gemm layers have other weights of the same shape, and no grid."""

@@ -87,7 +87,7 @@ def average_nodes(layer: AveragePool, x: str, result: str, constant: Constant) -
     Where some padding counts and some doesn't, what counts becomes zeros of the image. (``ceil_mode`` would say it in one
     node, but ONNX and ONNX Runtime do not agree on how many windows that gives.)
     """
-    counted = [whole - outer for whole, outer in zip(layer.padding, layer.uncounted, strict=True)]
+    counted = [padding - outer for padding, outer in zip(layer.padding, layer.uncounted, strict=True)]
     mixed = any(counted) and any(layer.uncounted)
     attributes: Attributes = {
         "kernel_shape": list(layer.kernel),

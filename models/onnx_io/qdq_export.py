@@ -237,8 +237,8 @@ class _Writer:
             self.dequantize(tensors[part], f"{name}.part{number}")
             for number, part in enumerate(self._network.concats[name])
         ]
-        whole = self.node("Concat", parts, f"{name}.parts", name, axis=1)
-        self.quantize(tensors[name], whole, _limits(tensors[name]), False)
+        joined = self.node("Concat", parts, f"{name}.parts", name, axis=1)
+        self.quantize(tensors[name], joined, _limits(tensors[name]), False)
 
     def group(self, group: Group) -> None:
         """The nodes of the layers that write one tensor, from integers to integers."""
@@ -335,8 +335,8 @@ class _Writer:
         shapes = (layer.groups, each, inputs, height, width), (layer.groups * inputs, each, height, width)
         # A scale for each output channel goes along axis 0, where ONNX's transposed kernels have the input channels.
         for number, shape in enumerate(shapes):
-            wanted = self.constant(f"{first.name}.shape{number}", np.array(shape, np.int64))
-            weights = self.node("Reshape", [weights, wanted], f"{first.name}.weights{number}")
+            sizes = self.constant(f"{first.name}.shape{number}", np.array(shape, np.int64))
+            weights = self.node("Reshape", [weights, sizes], f"{first.name}.weights{number}")
             if number == 0:
                 weights = self.node("Transpose", [weights], f"{first.name}.swapped", perm=[0, 2, 1, 3, 4])
         attributes = transposed_attributes(layer)

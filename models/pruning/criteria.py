@@ -72,9 +72,9 @@ def scores(graph: Graph, criterion: str, evidence: Evidence | None = None, seed:
     """:func:`saliency` of every layer with trained weights, but for those that the criterion can't score."""
     result = {}
     for index, layer in enumerate(graph.convs):
-        found = saliency(layer, criterion, evidence, (seed, index))
-        if found is not None:
-            result[layer.name] = found
+        layer_scores = saliency(layer, criterion, evidence, (seed, index))
+        if layer_scores is not None:
+            result[layer.name] = layer_scores
     return result
 
 
@@ -183,16 +183,16 @@ def _gradients(layer: Conv, criterion: str, evidence: Evidence | None) -> Real:
     """Batches x the weights' shape."""
     if evidence is None or evidence.gradients is None:
         raise SkipstoneError(f"criterion '{criterion}' needs gradients of the loss; make them with labelled images")
-    found = evidence.gradients.get(layer.name)
-    if found is None:
+    gradients = evidence.gradients.get(layer.name)
+    if gradients is None:
         raise SkipstoneError(f"layer '{layer.name}': no gradients for criterion '{criterion}'")
-    if found.shape == layer.weights.shape:
-        found = found[None]
-    if found.shape[1:] != layer.weights.shape:
+    if gradients.shape == layer.weights.shape:
+        gradients = gradients[None]
+    if gradients.shape[1:] != layer.weights.shape:
         raise SkipstoneError(
-            f"layer '{layer.name}': gradients of shape {found.shape} don't fit weights {layer.weights.shape}"
+            f"layer '{layer.name}': gradients of shape {gradients.shape} don't fit weights {layer.weights.shape}"
         )
-    return found.astype(np.float64)
+    return gradients.astype(np.float64)
 
 
 def _distance_sums(vectors: Real) -> Real:

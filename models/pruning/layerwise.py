@@ -40,8 +40,8 @@ class Problem:
         self.hessians: Real = second + np.where(strength > 0, strength, 1.0)[:, None, None] * np.eye(size)
         pull = correction * (old @ (cross - second))
         self.target: Real = (old + pull @ np.linalg.inv(self.hessians)).reshape(layer.groups * rows, size)
-        wanted = moments.mean + correction * (moments.reference_mean - moments.mean)
-        self._wanted = (old @ wanted[:, :, None]).ravel()
+        mean = moments.mean + correction * (moments.reference_mean - moments.mean)
+        self._target_output = (old @ mean[:, :, None]).ravel()
         self._mean = moments.mean
         self._bias_correction = bias_correction
 
@@ -49,8 +49,8 @@ class Problem:
         """The bias beside the new ``weights`` (K x D): it takes over what the mean input gave and gives no more."""
         if not self._bias_correction:
             return layer.bias
-        given = weights.reshape(len(self._mean), -1, weights.shape[1]) @ self._mean[:, :, None]
-        return np.asarray(layer.bias + self._wanted - given.ravel(), dtype=np.float32)
+        output = weights.reshape(len(self._mean), -1, weights.shape[1]) @ self._mean[:, :, None]
+        return np.asarray(layer.bias + self._target_output - output.ravel(), dtype=np.float32)
 
 
 def layer_by_layer(

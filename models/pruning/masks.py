@@ -124,23 +124,23 @@ def prune(graph: Graph, pruning: Pruning, evidence: Evidence | None = None, seed
     candidates = []
     for index, layer in enumerate(graph.convs):
         if layer.name not in pruning.skip:
-            found, reasons = _candidate(graph, layer, pruning, evidence, (seed, index))
+            entry, reasons = _candidate(graph, layer, pruning, evidence, (seed, index))
             notes[layer.name] += reasons
-            candidates += [found] if found else []
+            candidates += [entry] if entry else []
     competing = [c for c in candidates if pruning.scope == "network" and c.layer.name not in pruning.amounts]
     fields = [competing] if competing else []
-    fields += [[candidate] for candidate in candidates if candidate not in competing]
+    fields += [[entry] for entry in candidates if entry not in competing]
     weights: dict[str, NDArray[np.float32]] = {}
     for contenders in fields:
-        for candidate, gone, saved in _compete(contenders, pruning):
-            weights[candidate.layer.name] = np.where(gone[candidate.ids], np.float32(0), candidate.layer.weights)
+        for entry, gone, saved in _compete(contenders, pruning):
+            weights[entry.layer.name] = np.where(gone[entry.ids], np.float32(0), entry.layer.weights)
             if saved:
-                notes[candidate.layer.name].append(f"keeps one {_WORDS[pruning.granularity]}, lest it be empty")
+                notes[entry.layer.name].append(f"keeps one {_WORDS[pruning.granularity]}, lest it be empty")
     for layer in graph.convs:
         if layer.weights.any() and not weights.get(layer.name, layer.weights).any():
             notes[layer.name].append("all of its weights are pruned")
-    said = tuple(f"layer '{name}': {note}" for name, reasons in notes.items() for note in reasons)
-    return Pruned(graph.with_weights(weights) if weights else graph, said)
+    lines = tuple(f"layer '{name}': {note}" for name, reasons in notes.items() for note in reasons)
+    return Pruned(graph.with_weights(weights) if weights else graph, lines)
 
 
 def density(graph: Graph) -> float:
@@ -151,23 +151,23 @@ def density(graph: Graph) -> float:
 
 def check_names(graph: Graph, pruning: Pruning) -> None:
     """Refuses ``amounts`` and ``skip`` of layers that the graph does not have."""
-    known = [layer.name for layer in graph.convs]
+    names = [layer.name for layer in graph.convs]
     for name in (*pruning.amounts, *pruning.skip):
-        if name not in known:
-            raise SkipstoneError(f"network '{graph.name}' has no prunable layer '{name}'; it has {', '.join(known)}")
+        if name not in names:
+            raise SkipstoneError(f"network '{graph.name}' has no prunable layer '{name}'; it has {', '.join(names)}")
 
 
 def remainder(pruning: Pruning, inputs: int) -> str:
     """What N:M does with the input channels that are left over, in words."""
     left = inputs % pruning.m
-    kept = -(-pruning.n * left // pruning.m)
+    remaining = -(-pruning.n * left // pruning.m)
     of = "of" if inputs < pruning.m else "of the last"
-    return f"{pruning.n}:{pruning.m} keeps {kept} {of} {left} input channel{'s' * (left != 1)}"
+    return f"{pruning.n}:{pruning.m} keeps {remaining} {of} {left} input channel{'s' * (left != 1)}"
 
 
 def output_layers(graph: Graph) -> frozenset[str]:
     """Layers with trained weights whose channels are those of a network's output: no other such layer comes between."""
-    found: set[str] = set()
+    layers: set[str] = set()
     for output in graph.outputs:
         waiting = [output]
         while waiting:
@@ -175,10 +175,10 @@ def output_layers(graph: Graph) -> frozenset[str]:
             if name == graph.input:
                 continue
             if isinstance(graph.layer(name), Conv):
-                found.add(name)
+                layers.add(name)
             else:
                 waiting.extend(graph.network.predecessors(name))
-    return frozenset(found)
+    return frozenset(layers)
 
 
 def _candidate(
@@ -214,8 +214,8 @@ def _compete(contenders: list[_Candidate], pruning: Pruning) -> list[tuple[_Cand
     counts = pruning.counts(alone.layer.name if alone else None, where)
     gone = np.split(lowest(np.concatenate([c.scores for c in contenders]), where, counts), ends)
     emptied = [
-        bool(one.all()) and not pruning.may_empty and bool((c.scores > -np.inf).any())
-        for c, one in zip(contenders, gone, strict=True)
+        bool(goes.all()) and not pruning.may_empty and bool((c.scores > -np.inf).any())
+        for c, goes in zip(contenders, gone, strict=True)
     ]
     if any(emptied):
         # The best group of every layer is safe: another may be the next that would be emptied.

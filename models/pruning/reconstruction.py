@@ -62,8 +62,8 @@ def reconstruct(
             old.reshape(layer.groups, -1, channels // layer.groups, *layer.weights.shape[2:]), axis=(1, 3, 4)
         )
         gone = least_reconstruction_error(gram, count, unused.ravel())
-        kept = ~gone.reshape(layer.groups, -1)
-        mask = np.repeat(kept, layer.weights[0, 0].size, axis=1).repeat(len(old) // layer.groups, axis=0)
+        remaining = ~gone.reshape(layer.groups, -1)
+        mask = np.repeat(remaining, layer.weights[0, 0].size, axis=1).repeat(len(old) // layer.groups, axis=0)
         if refit_by == "weights":
             return refit(problem.target, problem.hessians, mask & (old != 0))
         if refit_by == "none":

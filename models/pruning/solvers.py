@@ -76,11 +76,11 @@ def refit(target: Real, hessians: Real, keep: Mask) -> Real:
     from scipy.linalg import solve
 
     result = np.zeros_like(target)
-    for row, kept in enumerate(keep):
+    for row, free in enumerate(keep):
         hessian = hessians[row * len(hessians) // len(target)]
-        if kept.any():
-            pull = hessian[kept] @ target[row]
-            result[row, kept] = solve(hessian[np.ix_(kept, kept)], pull, assume_a="pos")
+        if free.any():
+            pull = hessian[free] @ target[row]
+            result[row, free] = solve(hessian[np.ix_(free, free)], pull, assume_a="pos")
     return result
 
 

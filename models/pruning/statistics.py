@@ -148,13 +148,13 @@ def unfold(layer: Conv, x: NDArray[np.float32], output: tuple[int, ...]) -> NDAr
     spread[:, :, :: stride[0], :: stride[1]] = x
     for axis, before in ((2, top), (3, left)):
         missing = reach[axis - 2] - 1 - before
-        wanted = output[axis - 2] + reach[axis - 2] - 1
+        length = output[axis - 2] + reach[axis - 2] - 1
         start = max(0, -missing)
         spread = np.take(spread, range(start, spread.shape[axis]), axis=axis)
         first = max(0, missing)
-        spread = np.take(spread, range(min(spread.shape[axis], wanted - first)), axis=axis)
+        spread = np.take(spread, range(min(spread.shape[axis], length - first)), axis=axis)
         pads = [(0, 0)] * 4
-        pads[axis] = (first, wanted - first - spread.shape[axis])
+        pads[axis] = (first, length - first - spread.shape[axis])
         spread = np.pad(spread, pads)
     windows = sliding_window_view(spread, reach, axis=(2, 3))[..., :: dilation[0], :: dilation[1]]
     return windows[..., ::-1, ::-1].transpose(0, 1, 4, 5, 2, 3)
@@ -198,12 +198,12 @@ def _activation(graph: Graph, layer: Layer) -> str | None:
 
 def statistics_of(statistics: Mapping[str, LayerStatistics], layer: Conv) -> LayerStatistics:
     """The entry of ``layer``, refused where there is none or it is of another shape."""
-    found = statistics.get(layer.name)
-    if found is None:
+    entry = statistics.get(layer.name)
+    if entry is None:
         raise SkipstoneError(f"layer '{layer.name}': no activation statistics; measure them on this graph")
-    wanted = (layer.weights.shape[1] * layer.groups, *layer.weights.shape[2:])
-    if found.input_square.shape != wanted or found.output_std.shape != (len(layer.weights),):
+    shape = (layer.weights.shape[1] * layer.groups, *layer.weights.shape[2:])
+    if entry.input_square.shape != shape or entry.output_std.shape != (len(layer.weights),):
         raise SkipstoneError(
             f"layer '{layer.name}': activation statistics of another shape; measure them on this graph"
         )
-    return found
+    return entry

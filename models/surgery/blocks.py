@@ -52,7 +52,7 @@ class Blocks:
 
 def removable_blocks(graph: Graph) -> Blocks:
     """The residual blocks whose shortcut is the identity, and the convolutions of equal input and output shape."""
-    found: list[Block] = []
+    removable: list[Block] = []
     fixed: dict[str, str] = {}
     for layer in graph.order:
         match layer:
@@ -63,10 +63,10 @@ def removable_blocks(graph: Graph) -> Blocks:
             case _:
                 continue
         if isinstance(result, Block):
-            found.append(result)
+            removable.append(result)
         else:
             fixed[layer.name] = result
-    return Blocks(tuple(found), fixed)
+    return Blocks(tuple(removable), fixed)
 
 
 def remove_blocks(
@@ -107,16 +107,16 @@ def remove_blocks(
 def _lowest(graph: Graph, amount: float, scores: Mapping[str, float | NDArray[np.floating]]) -> Surgery:
     for name in scores:
         graph.layer(name)
-    found = removable_blocks(graph)
-    notes = [f"layer '{name}' stays: {reason}" for name, reason in found.fixed.items()]
-    candidates = _outermost(found.removable)
+    blocks = removable_blocks(graph)
+    notes = [f"layer '{name}' stays: {reason}" for name, reason in blocks.fixed.items()]
+    candidates = _outermost(blocks.removable)
     rated = {block.name: _score(block, scores) for block in candidates}
     notes += [f"block '{name}' stays: it has no score" for name, score in rated.items() if math.isnan(score)]
     order = sorted((name for name in rated if not math.isnan(rated[name])), key=rated.__getitem__)
-    wanted, smaller = round(amount * len(candidates)), graph
+    count, smaller = round(amount * len(candidates)), graph
     removed = 0
     for name in order:
-        if removed == wanted:
+        if removed == count:
             break
         block = next((each for each in removable_blocks(smaller).removable if each.name == name), None)
         if block is None:
@@ -124,8 +124,8 @@ def _lowest(graph: Graph, amount: float, scores: Mapping[str, float | NDArray[np
             continue
         smaller = _without(smaller, block)
         removed += 1
-    if removed < wanted:
-        notes.append(f"{removed} of {wanted} blocks were removed: no others can go")
+    if removed < count:
+        notes.append(f"{removed} of {count} blocks were removed: no others can go")
     return _report(graph, smaller, tuple(notes))
 
 

@@ -74,14 +74,14 @@ def replace_layers(
     for name, layer in convs.items():
         if name not in chosen:
             continue
-        found = chain(layer)
-        if isinstance(found, Refusal):
-            notes.append(f"layer '{name}': {method} leaves it as it is: {found.reason}")
+        replacement = chain(layer)
+        if isinstance(replacement, Refusal):
+            notes.append(f"layer '{name}': {method} leaves it as it is: {replacement.reason}")
             continue
-        parts = _parts(layer, found.links, taken, between)
+        parts = _parts(layer, replacement.links, taken, between)
         before, after = graph.macs[name], _macs(graph, layer, parts)
         if only_savings and after >= before:
-            ranks = "x".join(map(str, found.ranks))
+            ranks = "x".join(map(str, replacement.ranks))
             notes.append(
                 f"layer '{name}': {method} leaves it as it is: rank {ranks} would need {after} multiplications, not {before}"
             )
@@ -91,8 +91,8 @@ def replace_layers(
         taken |= {part.name for part in parts}
         new[name] = parts
         names = tuple(part.name for part in parts)
-        energy = energy_kept(layer.weights, found.product)
-        changes.append(LayerChange(name, method, before, after, names, found.ranks, energy))
+        energy = energy_kept(layer.weights, replacement.product)
+        changes.append(LayerChange(name, method, before, after, names, replacement.ranks, energy))
     result = tuple(part for layer in graph.layers for part in new.get(layer.name, (layer,)))
     return Surgery(replace(graph, layers=result), tuple(notes), tuple(changes))
 

@@ -41,7 +41,7 @@ class Constants:
     """For every tensor: which channels are constant, and their value (0 for the others). ``rough``: channels of some tensors
     that were taken for constant, but differ at the border; their mean over the pixels stands in."""
 
-    known: Mapping[str, Mask]
+    is_constant: Mapping[str, Mask]
     value: Mapping[str, Values]
     rough: Mapping[str, Mask]
 
@@ -49,30 +49,30 @@ class Constants:
 def constants(graph: Graph, assumed: Mapping[str, Mask] | None = None) -> Constants:
     """The constants of all tensors. Channels in ``assumed`` (those of removed filters) that borders alone keep from being
     constant count with their mean."""
-    known: dict[str, Mask] = {graph.input: np.zeros(graph.input_shape[0], bool)}
+    is_constant: dict[str, Mask] = {graph.input: np.zeros(graph.input_shape[0], bool)}
     value: dict[str, Values] = {graph.input: np.zeros(graph.input_shape[0])}
     rough: dict[str, Mask] = {}
     for layer in graph.order:
         channels = graph.shapes[layer.name][0]
         nothing = np.zeros(channels, bool)
-        fixed, result, varies = _through(graph, layer, [(known[name], value[name]) for name in layer.inputs])
-        wanted = nothing if assumed is None else assumed.get(layer.name, nothing)
-        if (fixed & varies & wanted).any():
-            rough[layer.name] = fixed & varies & wanted
-        fixed = fixed & (~varies | wanted) & np.isfinite(result)
+        fixed, result, varies = _through(graph, layer, [(is_constant[name], value[name]) for name in layer.inputs])
+        averaged = nothing if assumed is None else assumed.get(layer.name, nothing)
+        if (fixed & varies & averaged).any():
+            rough[layer.name] = fixed & varies & averaged
+        fixed = fixed & (~varies | averaged) & np.isfinite(result)
         if layer.clamp is not None:
             result = np.clip(result, *layer.clamp)
-        known[layer.name], value[layer.name] = fixed, np.where(fixed, result, 0.0)
-    return Constants(known, value, rough)
+        is_constant[layer.name], value[layer.name] = fixed, np.where(fixed, result, 0.0)
+    return Constants(is_constant, value, rough)
 
 
-def needed(graph: Graph, known: Mapping[str, Mask]) -> dict[str, Mask]:
+def needed(graph: Graph, is_constant: Mapping[str, Mask]) -> dict[str, Mask]:
     """For every tensor, the channels that some output of the network depends on, given the constant ones."""
     used = {name: np.zeros(shape[0], bool) for name, shape in graph.shapes.items()}
     for name in graph.outputs:
         used[name][:] = True
     for layer in reversed(graph.order):
-        mine = used[layer.name] & ~known[layer.name]
+        mine = used[layer.name] & ~is_constant[layer.name]
         match layer:
             case Conv():
                 used[layer.inputs[0]] |= _read(layer, mine)

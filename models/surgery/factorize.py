@@ -95,8 +95,8 @@ def tucker(
         if refused:
             return refused
         outputs, inputs = layer.weights.shape[:2]
-        given = _pair(layer, ranks, (inputs, outputs))
-        return tucker_chain(layer, *(given or tucker_ranks(graph, layer, energy)))
+        requested = _pair(layer, ranks, (inputs, outputs))
+        return tucker_chain(layer, *(requested or tucker_ranks(graph, layer, energy)))
 
     return replace_layers(graph, "tucker", _chosen(ranks, layers), chain, only_savings=only_savings)
 
@@ -157,13 +157,13 @@ def tucker_ranks(graph: Graph, layer: Conv, energy: float) -> tuple[int, int]:
         for side in range(2)
     )
     core = np.einsum("ka,kcij,cb->abij", last, weights, first)
-    kept = (core**2).sum(axis=(2, 3)).cumsum(axis=0).cumsum(axis=1)
+    energies = (core**2).sum(axis=(2, 3)).cumsum(axis=0).cumsum(axis=1)
     before, after = (math.prod(graph.shapes[name][1:]) for name in (layer.inputs[0], layer.name))
-    a, b = np.arange(1, kept.shape[0] + 1)[:, None], np.arange(1, kept.shape[1] + 1)[None]
+    a, b = np.arange(1, energies.shape[0] + 1)[:, None], np.arange(1, energies.shape[1] + 1)[None]
     macs = inputs * b * before + (a * b * kh * kw + a * outputs) * after
-    enough = kept >= energy * kept[-1, -1] * (1 - 1e-12)
+    enough = energies >= energy * energies[-1, -1] * (1 - 1e-12)
     best = int(np.argmin(np.where(enough, macs, macs.max() + 1)))
-    return best % kept.shape[1] + 1, best // kept.shape[1] + 1
+    return best % energies.shape[1] + 1, best // energies.shape[1] + 1
 
 
 def tucker_chain(layer: Conv, first: int, last: int, names: tuple[str, str] = ("reduce", "core")) -> Chain:
@@ -189,8 +189,8 @@ def _cp_search(layer: Conv, energy: float, seed: int, most: int) -> Chain | Refu
     """The lowest rank, up to ``most``, that keeps ``energy``: doubled until it does, then halving the interval."""
 
     def enough(rank: int) -> bool:
-        found = _cp_chain(layer, rank, seed, SEARCH_ITERATIONS)
-        return energy_kept(layer.weights, found.product) >= energy * (1 - 1e-9)
+        candidate = _cp_chain(layer, rank, seed, SEARCH_ITERATIONS)
+        return energy_kept(layer.weights, candidate.product) >= energy * (1 - 1e-9)
 
     if most < 1:
         return Refusal("no rank would save multiplications")
@@ -248,9 +248,9 @@ def _cp_factors(weights: Weights, rank: int, seed: int, iterations: int) -> list
         with warnings.catch_warnings():
             # It tells that short ways have fewer singular vectors than the rank; random ones fill up.
             warnings.simplefilter("ignore")
-            found = parafac(weights, rank, n_iter_max=iterations, init="svd", tol=1e-6, random_state=seed)
-        factors = [np.asarray(factor, np.float64) for factor in found.factors]
-        factors[0] = factors[0] * found.weights
+            decomposition = parafac(weights, rank, n_iter_max=iterations, init="svd", tol=1e-6, random_state=seed)
+        factors = [np.asarray(factor, np.float64) for factor in decomposition.factors]
+        factors[0] = factors[0] * decomposition.weights
     norms = np.stack([np.linalg.norm(factor, axis=0) for factor in factors])
     level = np.prod(norms, axis=0) ** 0.25
     scale = np.divide(level, norms, out=np.zeros_like(norms), where=norms > 0)

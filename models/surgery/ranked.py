@@ -64,9 +64,9 @@ def shrink_by(
     notes = _unscored(coupling, values)
     if amount is not None:
         count = round(amount * len(ranking.order))
-        wanted = set(ranking.order[:count].tolist())
-        gone = ranking.rounded(np.array([group for group in order.tolist() if group in wanted], np.int64))
-        stay = len(wanted & kept_back)
+        chosen = set(ranking.order[:count].tolist())
+        gone = ranking.rounded(np.array([group for group in order.tolist() if group in chosen], np.int64))
+        stay = len(chosen & kept_back)
         if stay:
             channels = f"{minimum} channel{'s' if minimum > 1 else ''}"
             notes.append(f"{stay} of {count} groups of channels stay to leave {channels} of each tensor")

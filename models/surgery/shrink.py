@@ -64,15 +64,15 @@ def remove_zero_channels(graph: Graph) -> Surgery:
     same; channels stay, with a note, where others that are coupled with them do, or where their constant, not 0, meets zero
     padding."""
     coupling = coupled_channels(graph)
-    found = constants(graph)
-    used = needed(graph, found.known)
+    fixed = constants(graph)
+    used = needed(graph, fixed.is_constant)
     gone = ~coupling.fixed
     for tensor, groups in coupling.group_of.items():
-        gone[groups[~found.known[tensor] & used[tensor]]] = False
+        gone[groups[~fixed.is_constant[tensor] & used[tensor]]] = False
     padded: dict[str, list[str]] = {}
     for layer in graph.convs:
         source = layer.inputs[0]
-        constant = found.value[source] != 0
+        constant = fixed.value[source] != 0
         if is_depthwise(layer) or not (gone[coupling.group_of[source]] & constant).any():
             continue
         rough = np.unique(inputs_of(layer)[responses(graph, layer)[1]])
@@ -92,7 +92,7 @@ def remove_zero_channels(graph: Graph) -> Surgery:
         groups = coupling.group_of[layer.inputs[0]]
         if layer.groups == 1:
             unread = ~layer.weights.any(axis=(0, 2, 3)) & ~gone[groups]
-            stays = np.flatnonzero(unread & ~found.known[layer.inputs[0]])
+            stays = np.flatnonzero(unread & ~fixed.is_constant[layer.inputs[0]])
             if len(stays):
                 why = "part of the network's input" if layer.inputs[0] == graph.input else "needed elsewhere"
                 notes += (f"layer '{layer.name}': {_stay('zero input channel', stays)}: {why}",)
@@ -105,15 +105,15 @@ def remove_groups(coupling: Coupling, gone: Mask, notes: tuple[str, ...], method
     if not gone.any():
         return Surgery(graph, notes)
     keep = {tensor: ~gone[groups] for tensor, groups in coupling.group_of.items()}
-    known = constants(graph).known
-    used = needed(graph, known)
-    masked = _without_filters(graph, keep, known)
-    found = constants(masked, {tensor: ~mask for tensor, mask in keep.items()})
-    rough = [name for name, mask in found.rough.items() if (mask & used[name]).any()]
+    is_constant = constants(graph).is_constant
+    used = needed(graph, is_constant)
+    masked = _without_filters(graph, keep, is_constant)
+    fixed = constants(masked, {tensor: ~mask for tensor, mask in keep.items()})
+    rough = [name for name, mask in fixed.rough.items() if (mask & used[name]).any()]
     layers: list[Layer] = []
     for layer in masked.layers:
         if isinstance(layer, Conv):
-            layer, differs = _smaller(masked, layer, keep, found)
+            layer, differs = _smaller(masked, layer, keep, fixed)
             if (differs & used[layer.name]).any() and layer.name not in rough:
                 rough.append(layer.name)
         elif isinstance(layer, Affine):
@@ -139,13 +139,13 @@ def leave_one(coupling: Coupling, gone: Mask) -> tuple[Mask, tuple[str, ...]]:
     return gone, tuple(notes)
 
 
-def _without_filters(graph: Graph, keep: Mapping[str, Mask], known: Mapping[str, Mask]) -> Graph:
+def _without_filters(graph: Graph, keep: Mapping[str, Mask], is_constant: Mapping[str, Mask]) -> Graph:
     """``graph`` with zero weights and bias in filters that go; those that are constant already stay so."""
     layers: list[Layer] = []
     for layer in graph.layers:
         # Depthwise filters and their biases still act, on what is left of their input channel: a constant.
         if isinstance(layer, Conv) and not is_depthwise(layer):
-            live = ~(keep[layer.name] | known[layer.name])
+            live = ~(keep[layer.name] | is_constant[layer.name])
             if live.any():
                 weights, bias = layer.weights.copy(), layer.bias.copy()
                 weights[live], bias[live] = 0, 0
@@ -155,7 +155,7 @@ def _without_filters(graph: Graph, keep: Mapping[str, Mask], known: Mapping[str,
     return replace(graph, layers=tuple(layers))
 
 
-def _smaller(graph: Graph, layer: Conv, keep: Mapping[str, Mask], found: Constants) -> tuple[Conv, Mask]:
+def _smaller(graph: Graph, layer: Conv, keep: Mapping[str, Mask], fixed: Constants) -> tuple[Conv, Mask]:
     """``layer`` with the channels in ``keep``, and at which of its old filters' borders the constants that the bias takes
     over are not exact."""
     mine, source = keep[layer.name], keep[layer.inputs[0]]
@@ -169,7 +169,7 @@ def _smaller(graph: Graph, layer: Conv, keep: Mapping[str, Mask], found: Constan
     sources = inputs_of(layer)
     # Groups are coupled place by place, so every filter loses the same places.
     places = source[sources[0]]
-    value = np.where(source, 0.0, found.value[layer.inputs[0]])[sources]
+    value = np.where(source, 0.0, fixed.value[layer.inputs[0]])[sources]
     bias = layer.bias
     if (value != 0).any():
         mean, varies = responses(graph, layer)

@@ -30,8 +30,8 @@ def weight_gradients(
     for start in range(0, len(images), BATCH):
         scores = module(torch.from_numpy(images[start : start + BATCH]))
         if labels is not None:
-            wanted = torch.from_numpy(labels[start : start + BATCH])
-            loss = functional.cross_entropy(scores, wanted, reduction="sum")
+            target = torch.from_numpy(labels[start : start + BATCH])
+            loss = functional.cross_entropy(scores, target, reduction="sum")
         else:
             loss = -(functional.softmax(scores, 1) * functional.log_softmax(scores, 1)).sum()
         module.zero_grad()
@@ -47,11 +47,11 @@ def batch_gradients(
     graph: Graph, images: NDArray[np.float32], labels: NDArray[np.int64], batch: int = BATCH
 ) -> dict[str, NDArray[np.float64]]:
     """The mean gradient of each mini-batch, along a first axis (batches x the weights' shape), for Taylor terms."""
-    found = [
+    batches = [
         weight_gradients(graph, images[start : start + batch], labels[start : start + batch])
         for start in range(0, len(images), batch)
     ]
-    return {name: np.stack([one[name] for one in found]) for name in found[0]}
+    return {name: np.stack([gradients[name] for gradients in batches]) for name in batches[0]}
 
 
 def squared_gradients(

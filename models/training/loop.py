@@ -286,9 +286,9 @@ def _loss(
     if options.distillation == "none" or guide is None:
         return loss
     with torch.no_grad():
-        wanted = functional.log_softmax(guide(x) / options.temperature, 1)
-    found = functional.log_softmax(scores / options.temperature, 1)
-    taught = functional.kl_div(found, wanted, reduction="batchmean", log_target=True) * options.temperature**2
+        target = functional.log_softmax(guide(x) / options.temperature, 1)
+    answers = functional.log_softmax(scores / options.temperature, 1)
+    taught = functional.kl_div(answers, target, reduction="batchmean", log_target=True) * options.temperature**2
     return taught if options.distillation == "teacher" else (1 - options.weight) * loss + options.weight * taught
 
 
@@ -358,8 +358,8 @@ def _restored(
         return []
     module.load_state_dict(state["module"])
     optimizer.load_state_dict(state["optimizer"])
-    for hook, kept in zip(hooks, state["hooks"], strict=True):
-        hook.restore(kept)
+    for hook, stored in zip(hooks, state["hooks"], strict=True):
+        hook.restore(stored)
     randomness.set_state(state["randomness"])
     torch.set_rng_state(state["torch"])
     return history

@@ -252,29 +252,29 @@ class GraphModule(nn.Module):
         return self._run(images, keep=False)[name].flatten(1)
 
     def _run(self, images: Tensor, keep: bool) -> dict[str, Tensor]:
-        known = {self.graph.input: self._quantized(self.graph.input, images)}
+        tensors = {self.graph.input: self._quantized(self.graph.input, images)}
         for layer in self.graph.order:
-            known[layer.name] = self._quantized(layer.name, _clamped(self._layer(layer, known), layer.clamp))
+            tensors[layer.name] = self._quantized(layer.name, _clamped(self._layer(layer, tensors), layer.clamp))
             if not keep:
                 for name in self._needed.get(layer.name, ()):
-                    del known[name]
-        return known
+                    del tensors[name]
+        return tensors
 
     def _quantized(self, name: str, x: Tensor) -> Tensor:
         quantizer = self.quantizers.get(name)
         return x if quantizer is None else quantizer(x)
 
-    def _layer(self, layer: Layer, known: Mapping[str, Tensor]) -> Tensor:
-        x = known[layer.inputs[0]]
+    def _layer(self, layer: Layer, tensors: Mapping[str, Tensor]) -> Tensor:
+        x = tensors[layer.inputs[0]]
         match layer:
             case Conv():
                 return self.convs[layer.name](x)  # type: ignore[no-any-return]
             case Add():
-                return x + known[layer.inputs[1]]
+                return x + tensors[layer.inputs[1]]
             case Product():
-                return x * known[layer.inputs[1]]
+                return x * tensors[layer.inputs[1]]
             case Concat():
-                return torch.cat([known[name] for name in layer.inputs], 1)
+                return torch.cat([tensors[name] for name in layer.inputs], 1)
             case AveragePool():
                 return _average(x, layer)
             case MaxPool():
@@ -344,8 +344,8 @@ def _transposed(x: Tensor, weight: Tensor, bias: Tensor | None, layer: ConvTrans
     top, left, bottom, right = layer.padding
     # What output padding adds lies behind the last pixel, where nothing but the bias reaches.
     full = functional.pad(full, (0, layer.output_padding[1], 0, layer.output_padding[0]))
-    kept = full[:, :, top : full.shape[2] - bottom, left : full.shape[3] - right]
-    return kept if bias is None else kept + bias.reshape(-1, 1, 1)
+    cropped = full[:, :, top : full.shape[2] - bottom, left : full.shape[3] - right]
+    return cropped if bias is None else cropped + bias.reshape(-1, 1, 1)
 
 
 def _windows(x: Tensor, layer: AveragePool | MaxPool) -> Tensor:
@@ -366,7 +366,7 @@ def _average(x: Tensor, layer: AveragePool) -> Tensor:
     if not any(layer.uncounted) and layer.dilation == (1, 1):
         return functional.avg_pool2d(functional.pad(x, (left, right, top, bottom)), layer.kernel, layer.stride)
     counted = torch.ones((1, 1, *x.shape[2:]))
-    a, b, c, d = (whole - outer for whole, outer in zip(layer.padding, layer.uncounted, strict=True))
+    a, b, c, d = (padding - outer for padding, outer in zip(layer.padding, layer.uncounted, strict=True))
     counted = functional.pad(counted, (b, d, a, c), value=1.0)
     counted = functional.pad(counted, (left - b, right - d, top - a, bottom - c))
     total = _windows(functional.pad(x, (left, right, top, bottom)), layer).sum(2)

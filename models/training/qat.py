@@ -154,11 +154,11 @@ def measure_statistics(module: GraphModule, images: NDArray[np.float32]) -> None
     norms = [conv.norm for conv in module.convs.values() if conv.norm is not None]
     if not norms:
         return
-    ranges = [one.range for one in module.quantizers.values() if isinstance(one, AffineActivations)]
+    ranges = [quantizer.range for quantizer in module.quantizers.values() if isinstance(quantizer, AffineActivations)]
     was, momenta = module.training, [norm.inner.momentum for norm in norms]
-    frozen = [one.frozen for one in ranges]
-    for one in ranges:
-        one.frozen = True
+    frozen = [activation_range.frozen for activation_range in ranges]
+    for activation_range in ranges:
+        activation_range.frozen = True
     module.train()
     with torch.no_grad():
         # A last batch of few images would weigh as much as a whole one.
@@ -169,6 +169,6 @@ def measure_statistics(module: GraphModule, images: NDArray[np.float32]) -> None
             module(batch)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.inner.momentum = momentum
-    for one, before in zip(ranges, frozen, strict=True):
-        one.frozen = before
+    for activation_range, before in zip(ranges, frozen, strict=True):
+        activation_range.frozen = before
     module.train(was)

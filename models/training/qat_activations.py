@@ -128,7 +128,7 @@ class _Learned(torch.autograd.Function):
         ctx.save_for_backward(x, y)
         ctx.scale, ctx.bounds = scale, _bounds(scale, low, high)
         ctx.factor = 1 / math.sqrt(x[0].numel() * (high - low))
-        ctx.wanted = zero_point.requires_grad
+        ctx.trains_zero_point = zero_point.requires_grad
         return y
 
     @staticmethod
@@ -136,5 +136,5 @@ class _Learned(torch.autograd.Function):
         x, y = ctx.saved_tensors
         inside = torch.ops.aten.hardtanh_backward(gradient, x, *ctx.bounds)
         of_scale = ((gradient * y).sum() - (inside * x).sum()) * (ctx.factor / ctx.scale)
-        of_zero = (inside.sum() - gradient.sum()) * (ctx.scale * ctx.factor) if ctx.wanted else None
+        of_zero = (inside.sum() - gradient.sum()) * (ctx.scale * ctx.factor) if ctx.trains_zero_point else None
         return inside, of_scale, of_zero, None, None, None

@@ -43,12 +43,12 @@ def attacked(
     changed = []
     for start in range(0, len(images), BATCH):
         clean = torch.from_numpy(images[start : start + BATCH])
-        wanted = torch.from_numpy(labels[start : start + BATCH])
+        target = torch.from_numpy(labels[start : start + BATCH])
         x = clean + (torch.rand(clean.shape, generator=randomness) * 2 - 1) * epsilon
         x = x.clamp(0, 1)
         for _ in range(steps):
             x.requires_grad_(True)
-            loss = functional.cross_entropy(module(x), wanted)
+            loss = functional.cross_entropy(module(x), target)
             (slope,) = torch.autograd.grad(loss, x)
             with torch.no_grad():
                 x = x + size * slope.sign()
