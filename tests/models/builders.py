@@ -166,6 +166,8 @@ def identity_layer(name: str, source: str, target: str, channels: int, **options
 
 def network_of(tensors: dict[str, Shape], *layers: QuantizedLayer | HostProduct, **options: Any) -> QuantizedNetwork:
     """A network of 8 bits whose input is the first of ``tensors``, all of scale 1 and zero point 0."""
-    known = {name: QuantizedTensor(name, shape, 1.0, 0, 8) for name, shape in tensors.items()}
-    network = QuantizedNetwork("test", next(iter(tensors)), (layers[-1].output,), known, layers, (), 8, 8, "by hand")
+    quantized_tensors = {name: QuantizedTensor(name, shape, 1.0, 0, 8) for name, shape in tensors.items()}
+    network = QuantizedNetwork(
+        "test", next(iter(tensors)), (layers[-1].output,), quantized_tensors, layers, (), 8, 8, "by hand"
+    )
     return replace(network, **options)

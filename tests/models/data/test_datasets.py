@@ -102,9 +102,9 @@ def test_read_idx_gives_back_what_was_written(
 
 def test_every_truncation_of_a_gzipped_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.gz"
-    whole = gzip.compress(idx(np.arange(60, dtype=np.uint8).reshape(3, 5, 4)))
-    for length in range(len(whole)):
-        path.write_bytes(whole[:length])
+    content = gzip.compress(idx(np.arange(60, dtype=np.uint8).reshape(3, 5, 4)))
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
         with pytest.raises(SkipstoneError, match=str(path)):
             read_idx(path)
 
@@ -192,8 +192,8 @@ def test_npz_in_parts(tmp_path: Path) -> None:
     for name, array in arrays.items():
         assert getattr(dataset, name).tolist() == array.tolist()
     # Images beside test images are training images, all of them.
-    whole = load_dataset(npz(tmp_path, images=floats(4, 1, 2, 3), labels=np.arange(4), test_images=floats(2, 1, 2, 3)))
-    assert len(whole.training()[0]) == 4
+    parts = load_dataset(npz(tmp_path, images=floats(4, 1, 2, 3), labels=np.arange(4), test_images=floats(2, 1, 2, 3)))
+    assert len(parts.training()[0]) == 4
 
 
 def test_what_is_missing_is_said_when_it_is_needed(tmp_path: Path) -> None:
@@ -341,7 +341,7 @@ def test_mnist_5k_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_real_test_images_hold_the_carried_ones() -> None:
     images, labels = load_fashion_mnist(DEBIAN_FOLDER, "t10k")
     assert images.shape == (10_000, 1, 28, 28)
-    known = {image.tobytes(): int(label) for image, label in zip(images, labels, strict=True)}
+    class_of = {image.tobytes(): int(label) for image, label in zip(images, labels, strict=True)}
     carried, classes = load_images(carried_networks()["resnet8_fashion"].evaluation)
     assert classes is not None
-    assert [known[image.tobytes()] for image in carried] == classes.tolist()
+    assert [class_of[image.tobytes()] for image in carried] == classes.tolist()

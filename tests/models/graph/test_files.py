@@ -61,8 +61,8 @@ def assert_same(a: object, b: object) -> None:
     elif isinstance(a, tuple):
         assert isinstance(b, tuple)
         assert len(a) == len(b)
-        for one, other in zip(a, b, strict=True):
-            assert_same(one, other)
+        for first, second in zip(a, b, strict=True):
+            assert_same(first, second)
     elif isinstance(a, dict):
         assert isinstance(b, dict)
         assert list(a) == list(b)
@@ -187,7 +187,7 @@ def test_fingerprints_tell_the_smallest_change() -> None:
         replace(graph, name="other"),
         replace(graph, grids={"c": ActivationGrid(0.5, 0)}),
     ]
-    assert len({graph_fingerprint(one) for one in (graph, *others)}) == len(others) + 1
+    assert len({graph_fingerprint(changed) for changed in (graph, *others)}) == len(others) + 1
 
 
 def test_bytes_do_not_depend_on_the_run_or_on_memory_order() -> None:
@@ -253,10 +253,10 @@ def test_damage_is_refused_or_harmless(data: st.DataObject) -> None:
     packed = bytearray(pack_graph(graph))
     packed[data.draw(st.integers(0, len(packed) - 1))] ^= data.draw(st.integers(1, 255))
     try:
-        found = unpack_graph(bytes(packed[: data.draw(st.sampled_from([len(packed), len(packed) // 2]))]))
+        restored = unpack_graph(bytes(packed[: data.draw(st.sampled_from([len(packed), len(packed) // 2]))]))
     except SkipstoneError:
         return
-    assert_same(graph, found)
+    assert_same(graph, restored)
 
 
 def test_what_a_graph_should_not_hold() -> None:

@@ -28,11 +28,13 @@ def on_its_grids(graph: Graph, network: QuantizedNetwork) -> Graph:
     weights: dict[str, WeightGrid] = {}
     for layer in network.array_layers:
         name = layer.sources[0]
-        base = graph.layer(name) if name in {one.name for one in graph.layers} else None
+        base = graph.layer(name) if name in {layer.name for layer in graph.layers} else None
         if isinstance(base, Conv) and layer.lattice is None and layer.weight_bits is not None:
             assert layer.weight_code is not None
             weights[name] = WeightGrid(layer.weights, layer.weight_scale, layer.weight_code, layer.weight_bits)
-    grids = {name: ActivationGrid(one.scale, one.zero_point, one.bits) for name, one in network.tensors.items()}
+    grids = {
+        name: ActivationGrid(tensor.scale, tensor.zero_point, tensor.bits) for name, tensor in network.tensors.items()
+    }
     for layer in network.array_layers:
         if layer.table is not None and layer.kind != "table":
             grids[layer.sources[-2]] = ActivationGrid(layer.table_scale, layer.zero_point, network.activation_bits)
@@ -40,18 +42,18 @@ def on_its_grids(graph: Graph, network: QuantizedNetwork) -> Graph:
     return replace(graph.with_grids(weights), grids=grids, grids_from="by hand")
 
 
-def assert_same(one: QuantizedNetwork, two: QuantizedNetwork) -> None:
+def assert_same(first: QuantizedNetwork, second: QuantizedNetwork) -> None:
     """All integers of two networks are the same."""
-    assert one.tensors == two.tensors
-    assert list(one.tensors) == list(two.tensors)
-    assert (one.concats, one.outputs, one.results, one.host_layers) == (
-        two.concats, two.outputs, two.results, two.host_layers,
+    assert first.tensors == second.tensors
+    assert list(first.tensors) == list(second.tensors)
+    assert (first.concats, first.outputs, first.results, first.host_layers) == (
+        second.concats, second.outputs, second.results, second.host_layers,
     )  # fmt: skip
-    assert (one.weight_bits, one.weight_code, one.activation_bits) == (
-        two.weight_bits, two.weight_code, two.activation_bits,
+    assert (first.weight_bits, first.weight_code, first.activation_bits) == (
+        second.weight_bits, second.weight_code, second.activation_bits,
     )  # fmt: skip
-    assert len(one.layers) == len(two.layers)
-    for a, b in zip(one.layers, two.layers, strict=True):
+    assert len(first.layers) == len(second.layers)
+    for a, b in zip(first.layers, second.layers, strict=True):
         assert type(a) is type(b)
         for name, value in vars(a).items():
             other = getattr(b, name)
@@ -227,7 +229,7 @@ def test_grids_stay_with_the_graph() -> None:
     assert conv.weights[:, 0, 0, 0].tolist() == [0.5, 1.0, 2.0]
     other = made.with_weights({"a": np.zeros((3, 3, 3, 3), np.float32), "b": conv.weights})
     assert other.grids == made.grids
-    assert [one.grid for one in other.convs] == [None, None, None]
+    assert [conv.grid for conv in other.convs] == [None, None, None]
     assert made.with_weights({"b": conv.weights}).layer("a") is conv
 
 

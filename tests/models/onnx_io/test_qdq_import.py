@@ -68,12 +68,12 @@ def reread(network: QuantizedNetwork, folder: Path) -> QuantizedNetwork:
     return quantize(load(path), None)
 
 
-def assert_same_program(one: QuantizedNetwork, two: QuantizedNetwork) -> None:
+def assert_same_program(first: QuantizedNetwork, second: QuantizedNetwork) -> None:
     """Both compile to the same words in every memory."""
     wide = {"weight_bits": 16, "accumulator_bits": 46, "window_depth": 144}
-    kind = load_design("tiny").replace(activation_bits=one.activation_bits, **wide)
-    design = with_memories_for(one, kind)
-    programs = [compile_network(network, design) for network in (one, two)]
+    kind = load_design("tiny").replace(activation_bits=first.activation_bits, **wide)
+    design = with_memories_for(first, kind)
+    programs = [compile_network(network, design) for network in (first, second)]
     images = [program.memory_images() for program in programs]
     assert images[0].keys() == images[1].keys()
     for name, words in images[0].items():
@@ -322,8 +322,8 @@ def test_onnxruntimes_files_are_read_with_their_integers(kind: dict[str, Any], t
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_layer_of_onnxruntimes_within_one_step(kind: dict[str, Any], tmp_path: Path) -> None:
-    whole = trained()
-    graph = Graph("one", "x", whole.input_shape, whole.layers[:1], ("stem",))
+    source = trained()
+    graph = Graph("stem", "x", source.input_shape, source.layers[:1], ("stem",))
     images = random_images(graph, 40)
     path = quantized_by_onnxruntime(graph, tmp_path, images, **ort_options(kind))
     network = quantize(load(path), None)
@@ -362,8 +362,8 @@ def test_weights_folded_to_floats_are_quantized_anew(tmp_path: Path) -> None:
     read = load(path)
     assert [layer.grid for layer in read.convs] == [None] * 3
     after = quantize(read, None)
-    for one, two in zip(before.array_layers, after.array_layers, strict=True):
-        np.testing.assert_array_equal(one.weights, two.weights)
+    for first, second in zip(before.array_layers, after.array_layers, strict=True):
+        np.testing.assert_array_equal(first.weights, second.weights)
 
 
 def test_integers_that_no_pair_made(tmp_path: Path) -> None:
@@ -387,8 +387,8 @@ def test_integers_that_no_pair_made(tmp_path: Path) -> None:
 def test_damaged_metadata(damage: dict[str, str], tmp_path: Path) -> None:
     graph = residual()
     model = to_qdq(quantize(graph, calibrate(graph, random_images(graph, 3))))
-    known = {entry.key: entry.value for entry in model.metadata_props}
-    onnx.helper.set_model_props(model, damage if "skipstone.other" in damage else known | damage)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, damage if "skipstone.other" in damage else metadata | damage)
     onnx.save(model, tmp_path / "damaged.onnx")
     with pytest.raises(SkipstoneError) as error:
         load(tmp_path / "damaged.onnx")
@@ -404,9 +404,9 @@ def test_our_files_without_their_metadata_are_anyones(tmp_path: Path) -> None:
     onnx.save(model, tmp_path / "bare.onnx")
     again = quantize(load(tmp_path / "bare.onnx"), None)
     assert (again.name, again.calibration) == ("bare", "as stored in the file")
-    for one, two in zip(network.array_layers, again.array_layers, strict=True):
-        np.testing.assert_array_equal(one.weights, two.weights)
-        np.testing.assert_array_equal(one.multiplier, two.multiplier)
+    for first, second in zip(network.array_layers, again.array_layers, strict=True):
+        np.testing.assert_array_equal(first.weights, second.weights)
+        np.testing.assert_array_equal(first.multiplier, second.multiplier)
 
 
 def test_biases_of_more_digits_than_a_float(tmp_path: Path) -> None:

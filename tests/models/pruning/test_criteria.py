@@ -22,9 +22,9 @@ GRAPH = graph_of(LAYER, conv_layer("b", "a", (5, 4, 1, 1)), shape=(6, 7, 5))
 
 
 def filters(criterion: str, evidence: Evidence | None = None, mean: bool = False) -> list[float]:
-    found = saliency(LAYER, criterion, evidence)
-    assert found is not None
-    return reduce(found, group_ids(LAYER.weights.shape, "filter"), criterion, mean).tolist()
+    weight_scores = saliency(LAYER, criterion, evidence)
+    assert weight_scores is not None
+    return reduce(weight_scores, group_ids(LAYER.weights.shape, "filter"), criterion, mean).tolist()
 
 
 def test_norms() -> None:
@@ -38,8 +38,8 @@ def test_norms() -> None:
 def test_gradients() -> None:
     w = LAYER.weights.astype(np.float64)
     batches = floats(3, *w.shape, seed=8)
-    one, many = (Evidence(gradients={"a": array}) for array in (batches[0], batches))
-    assert filters("taylor", one) == pytest.approx(np.square(w * batches[0]).sum(axis=(1, 2, 3)))
+    single, many = (Evidence(gradients={"a": array}) for array in (batches[0], batches))
+    assert filters("taylor", single) == pytest.approx(np.square(w * batches[0]).sum(axis=(1, 2, 3)))
     assert filters("taylor", many) == pytest.approx(np.square(w * batches).mean(axis=0).sum(axis=(1, 2, 3)))
     assert filters("snip", many) == pytest.approx(np.abs(w * batches.mean(axis=0)).sum(axis=(1, 2, 3)))
 
@@ -49,10 +49,10 @@ def test_gradients() -> None:
 def test_geometric_median_is_the_sum_of_distances(layer: Conv) -> None:
     rows = layer.weights.reshape(len(layer.weights), -1).astype(np.float64)
     expected = [sum(float(np.linalg.norm(a - b)) for b in rows) for a in rows]
-    found = saliency(layer, "geometric_median")
-    assert found is not None
+    weight_scores = saliency(layer, "geometric_median")
+    assert weight_scores is not None
     ids = group_ids(layer.weights.shape, "filter")
-    assert reduce(found, ids, "geometric_median") == pytest.approx(expected)
+    assert reduce(weight_scores, ids, "geometric_median") == pytest.approx(expected)
 
 
 def test_geometric_median_of_input_channels() -> None:
@@ -88,8 +88,8 @@ def test_a_folded_batch_normalization_shows_its_scale() -> None:
     gamma = np.array([0.5, -2.0, 0.0, 1.0])
     factor = (gamma / plain.output_std).astype(np.float32)
     folded = replace(LAYER, weights=LAYER.weights * factor.reshape(-1, 1, 1, 1), bias=LAYER.bias * factor)
-    found = measure(replace(GRAPH, layers=(folded, GRAPH.layers[1])), images)["a"]
-    np.testing.assert_allclose(found.output_std, np.abs(gamma), rtol=1e-5, atol=1e-6)
+    statistics = measure(replace(GRAPH, layers=(folded, GRAPH.layers[1])), images)["a"]
+    np.testing.assert_allclose(statistics.output_std, np.abs(gamma), rtol=1e-5, atol=1e-6)
 
 
 def test_apoz_looks_at_the_relu_after_an_addition() -> None:
@@ -101,9 +101,9 @@ def test_apoz_looks_at_the_relu_after_an_addition() -> None:
     )
     images = random_images(graph, 4)
     y = np.einsum("kc,nchw->nkhw", graph.convs[0].weights[:, :, 0, 0], images) + graph.convs[0].bias.reshape(-1, 1, 1)
-    found = scores(graph, "apoz", Evidence(statistics=measure(graph, images)))
-    assert list(found) == ["a"]
-    np.testing.assert_allclose(found["a"][:, 0, 0, 0], (y + images > 0).mean(axis=(0, 2, 3)))
+    by_layer = scores(graph, "apoz", Evidence(statistics=measure(graph, images)))
+    assert list(by_layer) == ["a"]
+    np.testing.assert_allclose(by_layer["a"][:, 0, 0, 0], (y + images > 0).mean(axis=(0, 2, 3)))
 
 
 def test_random_follows_the_seed_and_the_layer() -> None:

@@ -122,9 +122,8 @@ def test_a_gated_channel_is_as_good_as_pruned(graph: Graph) -> None:
             layer, weights=layer.weights - removed, bias=layer.bias + zero * removed.sum(axis=(1, 2, 3)), input="read"
         )
         x = np.concatenate([tensors[leaf] for leaf in network.leaves(layer.input)], axis=1)
-        known = {**tensors, "read": x}
-        whole = reference.run_layers(network, (pruned,), known)[layer.output]
-        assert whole.tolist() == tensors[layer.output].tolist()
+        ungated = reference.run_layers(network, (pruned,), {**tensors, "read": x})[layer.output]
+        assert ungated.tolist() == tensors[layer.output].tolist()
 
 
 def result(graph: Graph, threshold: float) -> GatingResult:
@@ -143,22 +142,22 @@ def test_counts_of_a_result() -> None:
     network = quantized(graph)
     gating = result(graph, 1.0)
     layers = {layer.name: layer for layer in network.array_layers}
-    for one in gating.layers:
-        layer = layers[one.name]
+    for entry in gating.layers:
+        layer = layers[entry.name]
         outputs, inputs = layer.weights.shape[:2]
         height, width = network.size_of(layer)
         saved = total = 0
         for k, c, i, j in zip(*np.nonzero(layer.weights), strict=True):
             assert layer.weights[k, c, i, j] != 0
             total += height * width
-            saved += height * width * int(one.gated[:, k // (outputs // layer.groups) * inputs + c].sum())
-        assert (one.macs, one.saved_macs) == (total, pytest.approx(saved / 40, rel=1e-12))
-        assert one.gated_share == one.gated.sum() / one.gated.size
-    assert [(one.name, one.input) for one in gating.layers] == [("body", "stem"), ("scores", "pool")]
+            saved += height * width * int(entry.gated[:, k // (outputs // layer.groups) * inputs + c].sum())
+        assert (entry.macs, entry.saved_macs) == (total, pytest.approx(saved / 40, rel=1e-12))
+        assert entry.gated_share == entry.gated.sum() / entry.gated.size
+    assert [(entry.name, entry.input) for entry in gating.layers] == [("body", "stem"), ("scores", "pool")]
     assert gating.images == 40
     assert gating.notes == ("layer 'stem' reads the network's input, which is never gated",)
     assert gating.saved_macs_share == pytest.approx(
-        sum(one.saved_macs for one in gating.layers) / sum(one.macs for one in gating.layers)
+        sum(entry.saved_macs for entry in gating.layers) / sum(entry.macs for entry in gating.layers)
     )
     assert 0 < gating.saved_macs_share < 1
 
@@ -168,9 +167,9 @@ def test_phases_of_a_transposed_convolution_are_gated_alike() -> None:
     assert gating.layers[0].name == "depthwise"
     phases = gating.layers[1:]
     assert len(phases) == 4
-    assert {one.gated.tobytes() for one in phases} == {phases[0].gated.tobytes()}
+    assert {phase.gated.tobytes() for phase in phases} == {phases[0].gated.tobytes()}
     # 5 x 2 x 2 x 2 weights for each of the depthwise output's 3 x 2 pixels.
-    assert sum(one.macs for one in phases) == 40 * 6
+    assert sum(phase.macs for phase in phases) == 40 * 6
 
 
 @given(st.lists(st.floats(0, 3), min_size=2, max_size=2))

@@ -45,17 +45,17 @@ def test_masks_have_the_structure_and_the_count(
     after = pruned.graph.convs[0].weights
     ids = group_ids(layer.weights.shape, granularity, layer.groups, (2, 3))
     groups = int(ids.max()) + 1
-    whole = [not after[ids == number].any() for number in range(groups)]
+    gone = [not after[ids == number].any() for number in range(groups)]
     empty = [not layer.weights[ids == number].any() for number in range(groups)]
-    wanted = max(round(amount * groups), sum(empty))
-    if wanted == groups and sum(empty) < groups:
+    count = max(round(amount * groups), sum(empty))
+    if count == groups and sum(empty) < groups:
         assert any("lest it be empty" in note for note in pruned.notes)
-        wanted -= 1
-    assert sum(whole) == wanted
+        count -= 1
+    assert sum(gone) == count
     for number in range(groups):
-        kept = ids == number
-        assert whole[number] or np.array_equal(after[kept], layer.weights[kept])
-        assert whole[number] or not empty[number]
+        members = ids == number
+        assert gone[number] or np.array_equal(after[members], layer.weights[members])
+        assert gone[number] or not empty[number]
     np.testing.assert_array_equal(pruned.graph.convs[0].bias, layer.bias)
 
 
@@ -84,26 +84,26 @@ def test_the_last_layers_filters_stay() -> None:
 def test_network_scope_has_one_threshold_per_weight() -> None:
     graph = two()
     pruned = prune(graph, Pruning("input_channel", 0.4, scope="network")).graph
-    gone, kept = [], []
+    gone, remaining = [], []
     for old, new in zip(graph.convs, pruned.convs, strict=True):
         for channel in range(old.weights.shape[1]):
-            where = gone if not new.weights[:, channel].any() else kept
+            where = gone if not new.weights[:, channel].any() else remaining
             where.append(float(np.abs(old.weights[:, channel]).mean()))
     assert len(gone) == round(0.4 * 10)
-    assert max(gone) <= min(kept)
+    assert max(gone) <= min(remaining)
 
 
 def test_network_scope_leaves_each_layer_its_best_group_unless_it_may_empty() -> None:
     graph = two()
     small = graph.with_weights({"b": graph.convs[1].weights / 1000})
-    kept = prune(small, Pruning("weight", 0.5, scope="network"))
+    guarded = prune(small, Pruning("weight", 0.5, scope="network"))
     best = np.abs(small.convs[1].weights).argmax()
-    assert np.flatnonzero(kept.graph.convs[1].weights).tolist() == [best]
-    assert kept.notes == ("layer 'b': keeps one weight, lest it be empty",)
+    assert np.flatnonzero(guarded.graph.convs[1].weights).tolist() == [best]
+    assert guarded.notes == ("layer 'b': keeps one weight, lest it be empty",)
     emptied = prune(small, Pruning("weight", 0.5, scope="network", may_empty=True))
     assert not emptied.graph.convs[1].weights.any()
     assert emptied.notes == ("layer 'b': all of its weights are pruned",)
-    assert density(kept.graph) == density(emptied.graph) == 0.5
+    assert density(guarded.graph) == density(emptied.graph) == 0.5
 
 
 def test_amounts_and_skip() -> None:

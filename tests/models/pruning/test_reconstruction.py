@@ -65,10 +65,10 @@ def test_refits_are_least_squares() -> None:
     best = min(error(graph, without(graph, pair), images) for pair in combinations(range(5), 2))
     assert errors[1] < best
     scaled, plain = results["scale"].convs[0].weights, graph.convs[0].weights
-    kept = scaled.any(axis=(0, 2, 3))
-    factors = scaled[:, kept] / plain[:, kept]
+    remaining = scaled.any(axis=(0, 2, 3))
+    factors = scaled[:, remaining] / plain[:, remaining]
     np.testing.assert_allclose(factors, np.broadcast_to(factors[:1, :, :1, :1], factors.shape), rtol=1e-5)
-    for channel in np.flatnonzero(kept):
+    for channel in np.flatnonzero(remaining):
         for step in (0.98, 1.02):  # any other factor is worse
             weights = scaled.copy()
             weights[:, channel] *= step

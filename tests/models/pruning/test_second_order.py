@@ -76,13 +76,13 @@ def test_a_lone_layer_is_least_squares() -> None:
     graph = graph_of(conv_layer("a", "x", (3, 4, 2, 1)), shape=(4, 5, 5))
     images = random_images(graph, 12)
     done = second_order(graph, Pruning("weight", 0.5), images, damping=1e-9).graph.convs[0]
-    wanted = run_onnx(to_onnx(graph), {"x": images})["a"].astype(np.float64)
+    target = run_onnx(to_onnx(graph), {"x": images})["a"].astype(np.float64)
     seen = np.stack([images[:, :, i : i + 4] for i in range(2)], axis=2).transpose(0, 3, 4, 1, 2).reshape(-1, 8)
     for k in range(3):
-        kept = np.flatnonzero(done.weights[k].reshape(8))
-        matrix = np.column_stack([seen[:, kept].astype(np.float64), np.ones(len(seen))])
-        solution = np.linalg.lstsq(matrix, wanted[:, k].ravel(), rcond=None)[0]
-        np.testing.assert_allclose(done.weights[k].reshape(8)[kept], solution[:-1], rtol=1e-3, atol=1e-4)
+        nonzero = np.flatnonzero(done.weights[k].reshape(8))
+        matrix = np.column_stack([seen[:, nonzero].astype(np.float64), np.ones(len(seen))])
+        solution = np.linalg.lstsq(matrix, target[:, k].ravel(), rcond=None)[0]
+        np.testing.assert_allclose(done.weights[k].reshape(8)[nonzero], solution[:-1], rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(done.bias[k], solution[-1], rtol=1e-3, atol=1e-4)
 
 

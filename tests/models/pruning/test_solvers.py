@@ -23,11 +23,11 @@ def loss(target: Real, hessian: Real, weights: Real) -> float:
     return float((weights - target) @ hessian @ (weights - target))
 
 
-def best(target: Real, hessian: Real, kept: list[int]) -> Real:
+def best(target: Real, hessian: Real, remaining: list[int]) -> Real:
     """The least squares on a support, by another road: a Cholesky factor as the matrix of a linear regression."""
     root = np.linalg.cholesky(hessian).T
     result = np.zeros(len(target))
-    result[kept] = np.linalg.lstsq(root[:, kept], root @ target, rcond=None)[0]
+    result[remaining] = np.linalg.lstsq(root[:, remaining], root @ target, rcond=None)[0]
     return result
 
 
@@ -43,9 +43,9 @@ def test_each_step_takes_the_weight_that_costs_least(
         costs = {}
         for row, column in zip(*np.nonzero(keep), strict=True):
             hessian = hessians[row // rows]
-            kept = np.flatnonzero(keep[row])
-            before = loss(target[row], hessian, best(target[row], hessian, list(kept)))
-            after = loss(target[row], hessian, best(target[row], hessian, [k for k in kept if k != column]))
+            remaining = np.flatnonzero(keep[row])
+            before = loss(target[row], hessian, best(target[row], hessian, list(remaining)))
+            after = loss(target[row], hessian, best(target[row], hessian, [k for k in remaining if k != column]))
             costs[row, column] = after - before
         keep[min(costs, key=costs.__getitem__)] = False
     none = np.zeros(target.shape, bool)

@@ -43,9 +43,9 @@ def test_global_count_is_exact_and_the_threshold_is_one(amount: float) -> None:
     assert sum(zeros(pruned)) == round(amount * 350)
     assert density(pruned) == (350 - round(amount * 350)) / 350
     gone = [np.abs(a.weights[b.weights == 0]) for a, b in zip(graph.convs, pruned.convs, strict=True)]
-    kept = [np.abs(b.weights[b.weights != 0]) for b in pruned.convs]
-    if any(array.size for array in gone) and any(array.size for array in kept):
-        assert np.concatenate(gone).max() <= np.concatenate(kept).min()
+    remaining = [np.abs(b.weights[b.weights != 0]) for b in pruned.convs]
+    if any(array.size for array in gone) and any(array.size for array in remaining):
+        assert np.concatenate(gone).max() <= np.concatenate(remaining).min()
 
 
 def test_ties_go_to_the_earlier_weight() -> None:

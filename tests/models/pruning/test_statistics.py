@@ -62,16 +62,16 @@ def test_moments_over_batches_with_a_reference() -> None:
     other = graph.with_weights({"a": floats(4, 2, 1, 1, seed=9)})
     images = random_images(graph, BATCH + 3)
     x, z = (columns_of(layer, run_onnx(to_onnx(g, True), {"x": images})["a"], (4, 5)) for g in (graph, other))  # type: ignore[arg-type]
-    found = input_moments(graph, layer, images, other)
-    np.testing.assert_allclose(found.mean, x.mean(axis=2), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(found.second, x @ x.swapaxes(1, 2) / x.shape[2], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(found.reference_mean, z.mean(axis=2), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(found.cross, z @ x.swapaxes(1, 2) / x.shape[2], rtol=1e-5, atol=1e-6)
+    moments = input_moments(graph, layer, images, other)
+    np.testing.assert_allclose(moments.mean, x.mean(axis=2), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(moments.second, x @ x.swapaxes(1, 2) / x.shape[2], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(moments.reference_mean, z.mean(axis=2), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(moments.cross, z @ x.swapaxes(1, 2) / x.shape[2], rtol=1e-5, atol=1e-6)
     alone = input_moments(graph, layer, images)
     np.testing.assert_array_equal(alone.cross, alone.second)
-    np.testing.assert_array_equal(alone.second, found.second)
+    np.testing.assert_array_equal(alone.second, moments.second)
     square = measure(graph, images)["b"].input_square
-    np.testing.assert_allclose(np.diagonal(found.second, axis1=1, axis2=2).reshape(4, 3, 3), square, rtol=1e-6)
+    np.testing.assert_allclose(np.diagonal(moments.second, axis1=1, axis2=2).reshape(4, 3, 3), square, rtol=1e-6)
 
 
 def test_zeros_only_where_a_relu_follows() -> None:
@@ -83,9 +83,9 @@ def test_zeros_only_where_a_relu_follows() -> None:
         shape=(2, 4, 4),
     )
     images = random_images(graph, 3)
-    found = measure(graph, images)
+    statistics = measure(graph, images)
     tensors = run_onnx(to_onnx(graph, True), {"x": images})
-    assert found["a"].zeros == pytest.approx((tensors["a"] == 0).mean(axis=(0, 2, 3)))
-    assert found["g"].zeros is None
-    assert found["h"].zeros is None
-    np.testing.assert_allclose(found["h"].output_mean, tensors["h"].mean(axis=(0, 2, 3)), rtol=1e-5)
+    assert statistics["a"].zeros == pytest.approx((tensors["a"] == 0).mean(axis=(0, 2, 3)))
+    assert statistics["g"].zeros is None
+    assert statistics["h"].zeros is None
+    np.testing.assert_allclose(statistics["h"].output_mean, tensors["h"].mean(axis=(0, 2, 3)), rtol=1e-5)

@@ -31,12 +31,12 @@ def without_some(graph: Graph, seed: int) -> Graph:
 @given(networks(), st.integers(0, 1000))
 def test_known_channels_have_their_value_everywhere(graph: Graph, seed: int) -> None:
     graph = without_some(graph, seed)
-    found = constants(graph)
-    assert not found.rough
+    fixed = constants(graph)
+    assert not fixed.rough
     for name, values in tensors(graph).items():
-        known = found.known[name]
-        expected = np.broadcast_to(found.value[name][known, None, None], values[:, known].shape)
-        np.testing.assert_allclose(values[:, known], expected, rtol=1e-4, atol=1e-4)  # float32 sums
+        mask = fixed.is_constant[name]
+        expected = np.broadcast_to(fixed.value[name][mask, None, None], values[:, mask].shape)
+        np.testing.assert_allclose(values[:, mask], expected, rtol=1e-4, atol=1e-4)  # float32 sums
 
 
 @st.composite
@@ -66,10 +66,10 @@ def test_every_window_over_a_constant(layer: Layer) -> None:
     graph = graph_of(first, layer, shape=(1, 6, 5))
     values = tensors(graph)["b"][0]
     everything = {name: np.ones(shape[0], bool) for name, shape in graph.shapes.items()}
-    found, assumed = constants(graph), constants(graph, everything)
+    exact, assumed = constants(graph), constants(graph, everything)
     even = np.ptp(values, axis=(1, 2)) < 1e-5  # far below what one tap makes
-    assert found.known["b"].tolist() == even.tolist()
-    np.testing.assert_allclose(found.value["b"], np.where(even, values.mean(axis=(1, 2)), 0), atol=1e-5)
+    assert exact.is_constant["b"].tolist() == even.tolist()
+    np.testing.assert_allclose(exact.value["b"], np.where(even, values.mean(axis=(1, 2)), 0), atol=1e-5)
     np.testing.assert_allclose(assumed.value["b"], values.mean(axis=(1, 2)), atol=1e-5)
     assert assumed.rough.get("b", ~even & False).tolist() == (~even).tolist()
 
@@ -82,9 +82,9 @@ def test_what_is_not_needed_changes_nothing(graph: Graph, seed: int) -> None:
     graph = graph.with_weights(
         {c.name: c.weights * (rng.random((1, c.weights.shape[1], 1, 1)) < 0.5) for c in graph.convs}
     )
-    known = constants(graph).known
-    used = needed(graph, known)
-    free = {c.name: ~used[c.name] & ~known[c.name] for c in graph.convs}
+    is_constant = constants(graph).is_constant
+    used = needed(graph, is_constant)
+    free = {c.name: ~used[c.name] & ~is_constant[c.name] for c in graph.convs}
     other = graph.with_weights(
         {c.name: np.where(free[c.name][:, None, None, None], 3 * c.weights, c.weights) for c in graph.convs}
     )

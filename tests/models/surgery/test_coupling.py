@@ -150,13 +150,13 @@ def convolutions(graph: Graph, network: Any) -> dict[str, Any]:
     import torch
 
     layers = [layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear)]
-    found = {}
+    modules = {}
     for conv in graph.convs:
         weights = conv.weights
         for layer in layers:
             theirs = layer.weight.detach().numpy()
             # Batch norm only scales filters, here all by one positive factor.
             if theirs.size == weights.size and np.corrcoef(theirs.ravel(), weights.ravel())[0, 1] > 0.999:
-                found[conv.name] = layer
-    assert len(found) == len(layers)
-    return found
+                modules[conv.name] = layer
+    assert len(modules) == len(layers)
+    return modules

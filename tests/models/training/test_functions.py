@@ -45,16 +45,16 @@ FUNCTIONS = [
 ]
 
 
-@pytest.mark.parametrize("one", FUNCTIONS, ids=str)
-def test_as_onnx_runtime(one: Function) -> None:
-    graph = graph_of(Pointwise(name="f", inputs=("x",), function=one), shape=(1, 20, 21))
+@pytest.mark.parametrize("case", FUNCTIONS, ids=str)
+def test_as_onnx_runtime(case: Function) -> None:
+    graph = graph_of(Pointwise(name="f", inputs=("x",), function=case), shape=(1, 20, 21))
     # Neither 0 nor a bound of the functions above is among them.
     x = np.random.default_rng(2).normal(0, 3, (1, 1, 20, 21)).astype(np.float32)
     real = torch.from_numpy(x).requires_grad_(True)
-    found = apply_function(one, real, "f")
+    result = apply_function(case, real, "f")
     expected = run_onnx(to_onnx(graph), {"x": x}, optimize=False)["f"]
-    np.testing.assert_allclose(found.detach().numpy(), expected, rtol=1e-5, atol=2e-6)
-    found.sum().backward()
+    np.testing.assert_allclose(result.detach().numpy(), expected, rtol=1e-5, atol=2e-6)
+    result.sum().backward()
     assert real.grad is not None
     assert bool(torch.isfinite(real.grad).all())
 
@@ -62,7 +62,7 @@ def test_as_onnx_runtime(one: Function) -> None:
 def test_every_operator_of_the_importer_can_be_trained() -> None:
     """PRelu and Swish reach a graph as other operators; each of the rest is tried above."""
     assert POINTWISE - {"PRelu", "Swish"} <= _OPERATORS.keys()
-    assert {step.operator for one in FUNCTIONS for step in one.steps} == _OPERATORS.keys()
+    assert {step.operator for case in FUNCTIONS for step in case.steps} == _OPERATORS.keys()
 
 
 def test_other_operators_are_refused() -> None:

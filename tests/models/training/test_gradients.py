@@ -48,21 +48,21 @@ def test_finite_differences(labelled: bool) -> None:
     gradients = weight_gradients(graph, images, labels)
     few = np.random.default_rng(1)
     for layer in graph.convs:
-        found = gradients[layer.name]
-        assert found.shape == layer.weights.shape
+        gradient = gradients[layer.name]
+        assert gradient.shape == layer.weights.shape
         if layer.name == "other":
-            assert not found.any()
+            assert not gradient.any()
             continue
         zeros, others = (np.argwhere((layer.weights == 0) == zero) for zero in (True, False))
-        for index in (tuple(one) for part in (zeros, others) for one in few.permutation(part)[:4]):
+        for index in (tuple(place) for part in (zeros, others) for place in few.permutation(part)[:4]):
             step = np.zeros_like(layer.weights)
             step[index] = 2**-8
             up, down = (
                 loss(graph.with_weights({layer.name: layer.weights + sign * step}), images, labels) for sign in (1, -1)
             )
             # Third derivatives times a step squared, and float32 gradients.
-            assert found[index] == pytest.approx((up - down) / 2**-7, rel=1e-3, abs=1e-5)
-        assert np.abs(found[layer.weights == 0]).min() > 0
+            assert gradient[index] == pytest.approx((up - down) / 2**-7, rel=1e-3, abs=1e-5)
+        assert np.abs(gradient[layer.weights == 0]).min() > 0
 
 
 def test_squared_gradients() -> None:
@@ -70,8 +70,8 @@ def test_squared_gradients() -> None:
     images, labels = random_images(graph, 21), np.arange(21) % 4
     expected = [weight_gradients(graph, images[at : at + 8], labels[at : at + 8])["a"] ** 2 for at in (0, 8)]
     np.testing.assert_array_equal(squared_gradients(graph, images, labels, 8)["a"], sum(expected) / 2)
-    whole = weight_gradients(graph, images, labels)["a"] ** 2
-    np.testing.assert_array_equal(squared_gradients(graph, images, labels, 64)["a"], whole)
+    squares = weight_gradients(graph, images, labels)["a"] ** 2
+    np.testing.assert_array_equal(squared_gradients(graph, images, labels, 64)["a"], squares)
 
 
 def test_the_graph_stays_as_it_is() -> None:

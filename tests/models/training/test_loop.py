@@ -51,15 +51,15 @@ def problem(count: int = 56, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return images, labels
 
 
-def assert_equal_weights(one: Graph, two: Graph) -> None:
+def assert_equal_weights(first: Graph, second: Graph) -> None:
     """Bit for bit."""
-    for a, b in zip(one.convs, two.convs, strict=True):
+    for a, b in zip(first.convs, second.convs, strict=True):
         assert a.weights.tobytes() == b.weights.tobytes(), a.name
         assert a.bias.tobytes() == b.bias.tobytes(), a.name
 
 
-def differ(one: Graph, two: Graph) -> bool:
-    return any((a.weights != b.weights).any() for a, b in zip(one.convs, two.convs, strict=True))
+def differ(first: Graph, second: Graph) -> bool:
+    return any((a.weights != b.weights).any() for a, b in zip(first.convs, second.convs, strict=True))
 
 
 @pytest.mark.parametrize("normalize", [False, True])
@@ -68,11 +68,11 @@ def test_it_learns(normalize: bool) -> None:
     module = module_for(tiny(), images, OPTIONS)
     options = replace(OPTIONS, normalize=normalize, epochs=8, flip=True, learning_rate=0.02)
     module = module_for(tiny(), images, options)
-    said: list[str] = []
-    history = train(module, images, labels, options, progress=said.append)
+    messages: list[str] = []
+    history = train(module, images, labels, options, progress=messages.append)
     assert [epoch.number for epoch in history] == list(range(1, 9))
     assert history[-1].loss < history[0].loss / 3
-    assert said == [str(epoch) for epoch in history]
+    assert messages == [str(epoch) for epoch in history]
     assert not module.training
     fresh, truth = problem(200, seed=1)
     assert float_accuracy(module.to_graph(), fresh, truth) > 0.9
@@ -103,11 +103,11 @@ class InterruptedTrainingError(Exception):
 
 def interrupted_after(epochs: int) -> Callable[[str], None]:
     """As if the power failed while the epoch after these ran."""
-    said: list[str] = []
+    messages: list[str] = []
 
     def progress(text: str) -> None:
-        said.append(text)
-        if len(said) > epochs:
+        messages.append(text)
+        if len(messages) > epochs:
             raise InterruptedTrainingError
 
     return progress
@@ -145,32 +145,36 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_been(hooks: str, tmp_
     images, labels = problem()
     graph = prune(tiny(), Pruning("weight", 0.5)).graph
     options = replace(OPTIONS, flip=True)
-    whole = fine_tune(graph, images, labels, options, hooks=HOOKS[hooks]())
+    uninterrupted = fine_tune(graph, images, labels, options, hooks=HOOKS[hooks]())
     path = tmp_path / "state.pt"
     with pytest.raises(InterruptedTrainingError):
         fine_tune(graph, images, labels, options, hooks=HOOKS[hooks](), checkpoint=path, progress=interrupted_after(1))
-    assert [one.name for one in tmp_path.iterdir()] == ["state.pt"]
-    said: list[str] = []
-    resumed = fine_tune(graph, images, labels, options, hooks=HOOKS[hooks](), checkpoint=path, progress=said.append)
-    assert_equal_weights(whole, resumed)
-    assert [text.split(":")[0] for text in said] == ["epoch 2/3", "epoch 3/3"]
+    assert [file.name for file in tmp_path.iterdir()] == ["state.pt"]
+    messages: list[str] = []
+    resumed = fine_tune(graph, images, labels, options, hooks=HOOKS[hooks](), checkpoint=path, progress=messages.append)
+    assert_equal_weights(uninterrupted, resumed)
+    assert [text.split(":")[0] for text in messages] == ["epoch 2/3", "epoch 3/3"]
     # One that is complete gives its result at once.
-    assert_equal_weights(whole, fine_tune(graph, images, labels, options, hooks=HOOKS[hooks](), checkpoint=path))
+    assert_equal_weights(
+        uninterrupted, fine_tune(graph, images, labels, options, hooks=HOOKS[hooks](), checkpoint=path)
+    )
 
 
 def test_a_damaged_checkpoint_starts_anew(tmp_path: Path) -> None:
     images, labels = problem(24)
     options = replace(OPTIONS, epochs=2)
     path = tmp_path / "state.pt"
-    whole = fine_tune(tiny(), images, labels, options, checkpoint=path)
+    uninterrupted = fine_tune(tiny(), images, labels, options, checkpoint=path)
     content = path.read_bytes()
     for damaged in (b"", b"text", content[: len(content) // 2], content[: len(content) // 3] + content[-900:]):
         path.write_bytes(damaged)
-        said: list[str] = []
-        assert_equal_weights(whole, fine_tune(tiny(), images, labels, options, checkpoint=path, progress=said.append))
-        assert len(said) == 2
+        messages: list[str] = []
+        assert_equal_weights(
+            uninterrupted, fine_tune(tiny(), images, labels, options, checkpoint=path, progress=messages.append)
+        )
+        assert len(messages) == 2
     torch.save({"module": {}, "history": []}, path)
-    assert_equal_weights(whole, fine_tune(tiny(), images, labels, options, checkpoint=path))
+    assert_equal_weights(uninterrupted, fine_tune(tiny(), images, labels, options, checkpoint=path))
 
 
 def other_weights() -> Graph:
@@ -197,9 +201,9 @@ def test_checkpoints_of_other_trainings_are_not_taken_up(what: str, tmp_path: Pa
 
     images, labels = problem(24)
     path = tmp_path / "state.pt"
-    one = {**ONE, "images": images, "labels": labels}
-    run(**one, checkpoint=path)
-    other = {**one, **OTHERS[what]}
+    training = {**ONE, "images": images, "labels": labels}
+    run(**training, checkpoint=path)
+    other = {**training, **OTHERS[what]}
     assert_equal_weights(run(**other), run(**other, checkpoint=path))
 
 
@@ -233,7 +237,7 @@ def test_a_failing_write_leaves_the_old_checkpoint(tmp_path: Path) -> None:
         fine_tune(tiny(), images, labels, OPTIONS, checkpoint=path)
     assert error.value.filename == str(path)
     assert error.value.strerror == "File too large"
-    assert [one.name for one in tmp_path.iterdir()] == ["state.pt"]
+    assert [file.name for file in tmp_path.iterdir()] == ["state.pt"]
     assert path.read_bytes() == before
     missing = tmp_path / "none" / "state.pt"
     with pytest.raises(FileNotFoundError) as absent:
@@ -263,10 +267,10 @@ def test_the_loss_by_its_formulas(distillation: Any, smoothing: float) -> None:
         weight=0.6,
     )
     (epoch,) = train(module_for(student, images, options), images, labels, options, teacher=teacher)
-    scores, wanted = (float_scores(graph, images).astype(np.float64) for graph in (student, teacher))
+    scores, teacher_scores = (float_scores(graph, images).astype(np.float64) for graph in (student, teacher))
     target = np.eye(3)[labels] * (1 - smoothing) + smoothing / 3
     entropy = -(target * log_softmax(scores)).sum(1).mean()
-    p, q = log_softmax(wanted / 3.0), log_softmax(scores / 3.0)
+    p, q = log_softmax(teacher_scores / 3.0), log_softmax(scores / 3.0)
     divergence = (np.exp(p) * (p - q)).sum(1).mean() * 9
     expected = {"none": entropy, "labels": 0.4 * entropy + 0.6 * divergence, "teacher": divergence}
     assert epoch.loss == pytest.approx(expected[distillation], rel=1e-4)
@@ -362,20 +366,20 @@ def test_augmentation_moves_and_mirrors() -> None:
     images = torch.arange(1.0, 57).reshape(2, 1, 4, 7)
     seen = set()
     for seed in range(40):
-        found = loop.augmented(images, replace(OPTIONS, shift=1, flip=False), torch.Generator().manual_seed(seed))
+        moved = loop.augmented(images, replace(OPTIONS, shift=1, flip=False), torch.Generator().manual_seed(seed))
         padded = torch.nn.functional.pad(images, (1, 1, 1, 1))
-        places = [(y, x) for y in range(3) for x in range(3) if torch.equal(padded[:, :, y : y + 4, x : x + 7], found)]
+        places = [(y, x) for y in range(3) for x in range(3) if torch.equal(padded[:, :, y : y + 4, x : x + 7], moved)]
         assert len(places) == 1
         seen.add(places[0])
         mirrored = loop.augmented(images, replace(OPTIONS, shift=0, flip=True), torch.Generator().manual_seed(seed))
-        for one, two in zip(mirrored, images, strict=True):
-            assert torch.equal(one, two) or torch.equal(one, two.flip(2))
-            seen.add(torch.equal(one, two))
+        for changed, original in zip(mirrored, images, strict=True):
+            assert torch.equal(changed, original) or torch.equal(changed, original.flip(2))
+            seen.add(torch.equal(changed, original))
     assert len(seen) == 11
 
 
 def test_a_vector_is_not_shifted_away() -> None:
     vectors = torch.arange(1.0, 11).reshape(2, 5, 1, 1)
     for seed in range(20):
-        found = loop.augmented(vectors, replace(OPTIONS, shift=2, flip=True), torch.Generator().manual_seed(seed))
-        assert torch.equal(found, vectors)
+        augmented = loop.augmented(vectors, replace(OPTIONS, shift=2, flip=True), torch.Generator().manual_seed(seed))
+        assert torch.equal(augmented, vectors)

@@ -49,14 +49,14 @@ def assert_computes(graph: Graph, count: int = 2) -> GraphModule:
     images = random_images(graph, count)
     module = GraphModule(graph).eval()
     with torch.no_grad():
-        found = module.tensors(torch.from_numpy(images))
+        tensors = module.tensors(torch.from_numpy(images))
     for name, expected in tensors_of_onnx(graph, images).items():
         if not isinstance(graph.layer(name), Softmax):
             scale = max(1.0, float(np.abs(expected).max()))
-            np.testing.assert_allclose(found[name].numpy(), expected, rtol=1e-4, atol=1e-5 * scale, err_msg=name)
+            np.testing.assert_allclose(tensors[name].numpy(), expected, rtol=1e-4, atol=1e-5 * scale, err_msg=name)
     with torch.no_grad():
         scores = module(torch.from_numpy(images))
-    np.testing.assert_array_equal(scores.numpy(), found[graph.outputs[0]].flatten(1).numpy())
+    np.testing.assert_array_equal(scores.numpy(), tensors[graph.outputs[0]].flatten(1).numpy())
     return module
 
 
@@ -66,9 +66,9 @@ def test_random_networks(graph: Graph) -> None:
     assume(max(math.prod(shape) for shape in graph.shapes.values()) < 1 << 14)
     module = assert_computes(graph)
     back = module.to_graph()
-    for one, two in zip(graph.convs, back.convs, strict=True):
-        np.testing.assert_array_equal(one.weights, two.weights)
-        np.testing.assert_array_equal(one.bias, two.bias)
+    for first, second in zip(graph.convs, back.convs, strict=True):
+        np.testing.assert_array_equal(first.weights, second.weights)
+        np.testing.assert_array_equal(first.bias, second.bias)
 
 
 @st.composite
@@ -125,13 +125,13 @@ def test_the_other_kinds() -> None:
         outputs=("image", "both"),
     )
     assert_computes(graph)
-    whole = replace(graph, outputs=("shares",))
-    images = random_images(whole, 8)
+    with_softmax = replace(graph, outputs=("shares",))
+    images = random_images(with_softmax, 8)
     with torch.no_grad():
-        scores = GraphModule(whole)(torch.from_numpy(images)).numpy()
+        scores = GraphModule(with_softmax)(torch.from_numpy(images)).numpy()
     shares = np.exp(scores - scores.max(1, keepdims=True))
     # The scores are some hundreds, which differ by their last bits.
-    np.testing.assert_allclose(shares / shares.sum(1, keepdims=True), float_scores(whole, images), atol=1e-3)
+    np.testing.assert_allclose(shares / shares.sum(1, keepdims=True), float_scores(with_softmax, images), atol=1e-3)
 
 
 def test_a_softmax_that_others_read_is_refused() -> None:
@@ -168,11 +168,11 @@ def test_normalization_changes_nothing_at_first(graph: Graph, count: int) -> Non
     scale = max(1.0, float(np.abs(before).max()))
     # Other images may lie several deviations away from those measured: float32 errors of a few units.
     np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-4 * scale)
-    for one, two in zip(graph.convs, module.to_graph().convs, strict=True):
-        np.testing.assert_allclose(one.weights, two.weights, rtol=1e-5)
-        np.testing.assert_array_equal(one.weights == 0, two.weights == 0)
-        assert not np.signbit(two.weights[two.weights == 0]).any()
-        assert np.abs(one.bias - two.bias).max() <= 1e-5 * max(1.0, scale)
+    for first, second in zip(graph.convs, module.to_graph().convs, strict=True):
+        np.testing.assert_allclose(first.weights, second.weights, rtol=1e-5)
+        np.testing.assert_array_equal(first.weights == 0, second.weights == 0)
+        assert not np.signbit(second.weights[second.weights == 0]).any()
+        assert np.abs(first.bias - second.bias).max() <= 1e-5 * max(1.0, scale)
 
 
 def test_training_steps_keep_zeros_and_move_the_rest() -> None:
@@ -204,13 +204,13 @@ def trained_normalization(channels: int, seed: int) -> tuple[Normalization, Any]
     torch.manual_seed(seed)
     norm = Normalization(channels, torch.zeros(channels))
     own = torch.nn.BatchNorm2d(channels)
-    for one in (norm.inner, own):
+    for normalization in (norm.inner, own):
         generator = torch.Generator().manual_seed(seed)
-        one.running_mean.copy_(torch.randn(channels, generator=generator))
-        one.running_var.copy_(torch.rand(channels, generator=generator) + 0.1)
+        normalization.running_mean.copy_(torch.randn(channels, generator=generator))
+        normalization.running_var.copy_(torch.rand(channels, generator=generator) + 0.1)
         with torch.no_grad():
-            one.weight.copy_(torch.rand(channels, generator=generator) + 0.1)
-            one.bias.copy_(torch.randn(channels, generator=generator))
+            normalization.weight.copy_(torch.rand(channels, generator=generator) + 0.1)
+            normalization.bias.copy_(torch.randn(channels, generator=generator))
     return norm, own.eval()
 
 

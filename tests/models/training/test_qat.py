@@ -89,15 +89,15 @@ def test_the_integer_network_is_the_trained_one(code, bits, estimator):
     with torch.no_grad():
         floats = module.tensors(torch.from_numpy(images))
     # Every layer reads what the module reads, so that a value rounded otherwise is not carried on.
-    known = {}
+    integers = {}
     for name, tensor in quantized.tensors.items():
         steps = floats[name].numpy() / tensor.scale + tensor.zero_point
         np.testing.assert_allclose(steps, np.rint(steps), atol=1e-3)
-        known[name] = np.rint(steps).astype(np.int64)
-    np.testing.assert_array_equal(known["x"], reference.quantize_tensor(quantized.tensors["x"], images))
+        integers[name] = np.rint(steps).astype(np.int64)
+    np.testing.assert_array_equal(integers["x"], reference.quantize_tensor(quantized.tensors["x"], images))
     for layer in quantized.layers:
-        got = reference.run_layers(quantized, [layer], dict(known))[layer.output]
-        difference = np.abs(got - known[layer.output])
+        got = reference.run_layers(quantized, [layer], dict(integers))[layer.output]
+        difference = np.abs(got - integers[layer.output])
         assert difference.max() <= 1, layer.name
         # A bias is rounded to whole units of the accumulator: by half of one at most, which moves as many results over a
         # rounding edge as that is of an output's step.
@@ -164,11 +164,11 @@ def test_the_start_has_the_float_networks_statistics():
     module.quantize_activations({})
     plain = type(module)(graph)
     with torch.no_grad():
-        got, wanted = (one.eval().tensors(torch.from_numpy(images)) for one in (module, plain))
+        got, expected = (network.eval().tensors(torch.from_numpy(images)) for network in (module, plain))
     for name in ("inner", "right"):
         for statistic in (torch.mean, torch.std):
-            a, b = (statistic(one[name], dim=(0, 2, 3)) for one in (got, wanted))
-            assert (a - b).abs().max() < 0.15 * wanted[name].std(), name
+            a, b = (statistic(tensors[name], dim=(0, 2, 3)) for tensors in (got, expected))
+            assert (a - b).abs().max() < 0.15 * expected[name].std(), name
 
 
 def test_statistics_are_the_batches_mean():

@@ -70,8 +70,8 @@ def test_coded_weights_are_what_the_quantizer_would_code(code):
     real = weights.detach().numpy()
     integers, scale = code_weights(real, 5, code, 6, np.zeros(4), np.ones(4))
     np.testing.assert_array_equal(grid.integers, integers)
-    kept = integers.reshape(4, -1).any(axis=1)
-    np.testing.assert_array_equal(grid.scale[kept], scale[kept])
+    used = integers.reshape(4, -1).any(axis=1)
+    np.testing.assert_array_equal(grid.scale[used], scale[used])
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
@@ -85,8 +85,8 @@ def test_linear_weights_are_those_of_brevitas_layers(bits):
     theirs = layer.quant_weight()
     grid = weight_quantizer(weights, QuantizationScheme(bits)).grid(weights)
     np.testing.assert_array_equal(grid.integers, theirs.int().numpy())
-    kept = grid.integers.reshape(5, -1).any(axis=1)
-    np.testing.assert_array_equal(grid.scale[kept], theirs.scale.detach().reshape(-1).double().numpy()[kept])
+    used = grid.integers.reshape(5, -1).any(axis=1)
+    np.testing.assert_array_equal(grid.scale[used], theirs.scale.detach().reshape(-1).double().numpy()[used])
 
 
 def test_a_learned_step_has_the_gradient_of_its_paper():
@@ -99,9 +99,9 @@ def test_a_learned_step_has_the_gradient_of_its_paper():
     assert quantized.flatten().tolist() == [0.5, 0.0, 1.5, -1.5]
     (quantized * torch.tensor([1.0, 10.0, 100.0, 1000.0]).reshape(1, 4, 1, 1)).sum().backward()
     assert weights.grad.flatten().tolist() == [1.0, 10.0, 0.0, 0.0]
-    wanted = (1 - 1.2) * 1 + (0 + 0.4) * 10 + 3 * 100 - 3 * 1000
+    expected = (1 - 1.2) * 1 + (0 + 0.4) * 10 + 3 * 100 - 3 * 1000
     # The parameter is three times the scale, and moves the scale by its own step over 3.
-    assert scaling.value.grad.item() == pytest.approx(wanted / np.sqrt(4 * 3) * 3)
+    assert scaling.value.grad.item() == pytest.approx(expected / np.sqrt(4 * 3) * 3)
 
 
 def test_learned_levels_have_the_same_gradient():
@@ -113,8 +113,8 @@ def test_learned_levels_have_the_same_gradient():
     assert quantized.flatten().tolist() == [0.5, 0.0, 4.0, -4.0]
     (quantized * torch.tensor([1.0, 10.0, 100.0, 1000.0]).reshape(1, 4, 1, 1)).sum().backward()
     assert weights.grad.flatten().tolist() == [1.0, 10.0, 0.0, 0.0]
-    wanted = (1 - 1.2) * 1 + (0 + 0.4) * 10 + 8 * 100 - 8 * 1000
-    assert quantizer.scale.grad.item() == pytest.approx(wanted / (np.sqrt(4) * 8))
+    expected = (1 - 1.2) * 1 + (0 + 0.4) * 10 + 8 * 100 - 8 * 1000
+    assert quantizer.scale.grad.item() == pytest.approx(expected / (np.sqrt(4) * 8))
 
 
 @pytest.mark.parametrize("code", ["power_of_two", "ternary", "binary", "codebook"])

@@ -32,15 +32,15 @@ def data(count: int) -> tuple[np.ndarray, np.ndarray]:
 def test_attacks() -> None:
     graph = load("resnet8_fashion")
     images, labels = data(60)
-    found = attacked(graph, images, labels, epsilon=0.05, steps=3)
-    assert found.shape == images.shape
-    assert found.dtype == np.float32
-    assert np.abs(found - images).max() <= 0.05 + 1e-7
-    assert found.min() >= 0
-    assert found.max() <= 1
-    assert float_accuracy(graph, found, labels) < float_accuracy(graph, images, labels) - 0.3
-    np.testing.assert_array_equal(found, attacked(graph, images, labels, epsilon=0.05, steps=3))
-    assert (found != attacked(graph, images, labels, epsilon=0.05, steps=3, seed=1)).any()
+    changed = attacked(graph, images, labels, epsilon=0.05, steps=3)
+    assert changed.shape == images.shape
+    assert changed.dtype == np.float32
+    assert np.abs(changed - images).max() <= 0.05 + 1e-7
+    assert changed.min() >= 0
+    assert changed.max() <= 1
+    assert float_accuracy(graph, changed, labels) < float_accuracy(graph, images, labels) - 0.3
+    np.testing.assert_array_equal(changed, attacked(graph, images, labels, epsilon=0.05, steps=3))
+    assert (changed != attacked(graph, images, labels, epsilon=0.05, steps=3, seed=1)).any()
 
 
 def test_an_attack_without_room_changes_nothing() -> None:
@@ -55,8 +55,8 @@ def test_a_linear_network_is_attacked_along_its_weights() -> None:
     weights = graph.convs[0].weights
     images = np.full((4, 1, 5, 6), 0.5, np.float32)
     labels = np.array([0, 1, 0, 1])
-    found = attacked(graph, images, labels, epsilon=0.125, steps=4, step_size=0.125)
-    for image, label in zip(found, labels, strict=True):
+    changed = attacked(graph, images, labels, epsilon=0.125, steps=4, step_size=0.125)
+    for image, label in zip(changed, labels, strict=True):
         np.testing.assert_allclose(image, 0.5 + 0.125 * np.sign(weights[1 - label] - weights[label]), atol=1e-7)
 
 

@@ -49,22 +49,22 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, int, Any]]:
 
 def test_iterative_pruning(monkeypatch: pytest.MonkeyPatch) -> None:
     images, labels = problem(32)
-    seen, said = watched(monkeypatch), []
+    seen, messages = watched(monkeypatch), []
     pruning = Pruning("weight", 0.75, amounts={"g": 0.36})
-    found = iterative(tiny(), pruning, images, labels, OPTIONS, rounds=2, progress=said.append)
+    pruned = iterative(tiny(), pruning, images, labels, OPTIONS, rounds=2, progress=messages.append)
     assert shares(seen[0][0]) == pytest.approx([0.5, 0.5, 5 / 24])  # a fifth of g's 24, rounded
-    assert shares(found.graph) == pytest.approx([0.75, 0.75, 9 / 24])  # 0.36 * 24 = 8.64
+    assert shares(pruned.graph) == pytest.approx([0.75, 0.75, 9 / 24])  # 0.36 * 24 = 8.64
     assert [seed for _, seed, _ in seen] == [4, 5]
-    assert [text.split(":")[0] for text in said] == ["round 1/2, epoch 1/1", "round 2/2, epoch 1/1"]
-    for one, two in zip(seen[0][0].convs, seen[1][0].convs, strict=True):
-        assert not two.weights[one.weights == 0].any()
+    assert [text.split(":")[0] for text in messages] == ["round 1/2, epoch 1/1", "round 2/2, epoch 1/1"]
+    for first, second in zip(seen[0][0].convs, seen[1][0].convs, strict=True):
+        assert not second.weights[first.weights == 0].any()
 
 
 def test_iterative_n_of_m_and_evidence() -> None:
     images, labels = problem(32)
-    found = iterative(tiny(), Pruning("nm", n=1, m=4), images, labels, OPTIONS, rounds=2)
-    assert (np.count_nonzero(found.graph.convs[1].weights[:, :4], axis=1) == 1).all()
-    assert found.notes[0] == "layer 'a': 1:4 keeps 1 of 2 input channels"
+    pruned = iterative(tiny(), Pruning("nm", n=1, m=4), images, labels, OPTIONS, rounds=2)
+    assert (np.count_nonzero(pruned.graph.convs[1].weights[:, :4], axis=1) == 1).all()
+    assert pruned.notes[0] == "layer 'a': 1:4 keeps 1 of 2 input channels"
     asked = []
 
     def evidence(graph: Any) -> Evidence:
@@ -80,19 +80,19 @@ def test_iterative_n_of_m_and_evidence() -> None:
 def test_lottery_tickets_start_from_the_early_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     images, labels = problem(32)
     seen = watched(monkeypatch)
-    found = lottery(tiny(), Pruning("weight", 0.75), images, labels, replace(OPTIONS, epochs=2), rounds=2)
+    result = lottery(tiny(), Pruning("weight", 0.75), images, labels, replace(OPTIONS, epochs=2), rounds=2)
     fresh, first, second = (graph for graph, _, _ in seen)
     assert_equal_weights(fresh, reinitialized(tiny(), OPTIONS.seed))
     assert [seed for _, seed, _ in seen] == [3, 4, 5]
     early = after_one_of_two_epochs(fresh, images, labels)
     for ticket, share in ((first, 0.5), (second, 0.75)):
         assert shares(ticket) == pytest.approx([share] * 3)
-        for one, two in zip(ticket.convs, early.convs, strict=True):
-            alive = one.weights != 0
-            assert one.weights[alive].tobytes() == two.weights[alive].tobytes()
-            assert one.bias.tobytes() == two.bias.tobytes()
-            assert not np.signbit(one.weights[~alive]).any()
-    for layer, ticket in zip(found.graph.convs, second.convs, strict=True):
+        for rewound, original in zip(ticket.convs, early.convs, strict=True):
+            alive = rewound.weights != 0
+            assert rewound.weights[alive].tobytes() == original.weights[alive].tobytes()
+            assert rewound.bias.tobytes() == original.bias.tobytes()
+            assert not np.signbit(rewound.weights[~alive]).any()
+    for layer, ticket in zip(result.graph.convs, second.convs, strict=True):
         np.testing.assert_array_equal(layer.weights == 0, ticket.weights == 0)
 
 
@@ -102,11 +102,11 @@ def after_one_of_two_epochs(graph: Any, images: Any, labels: Any) -> Any:
     class Stop(Hook):
         def before_step(self, module: Any, step: int) -> None:
             if step == 2:
-                found.append(module.to_graph())
+                graphs.append(module.to_graph())
 
-    found: list[Any] = []
+    graphs: list[Any] = []
     fine_tune(graph, images, labels, replace(OPTIONS, epochs=2), hooks=[Stop()])
-    return found[0]
+    return graphs[0]
 
 
 def test_lottery_rewinds_to_the_start_or_to_the_end_but_not_beyond(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,18 +117,18 @@ def test_lottery_rewinds_to_the_start_or_to_the_end_but_not_beyond(monkeypatch: 
         (1, fine_tune(reinitialized(tiny(), OPTIONS.seed), images, labels, OPTIONS)),
     ):
         lottery(tiny(), Pruning("weight", 0.5), images, labels, OPTIONS, rounds=1, rewind_epochs=rewind_epochs)
-        for one, two in zip(seen[-1][0].convs, early.convs, strict=True):
-            assert one.weights[one.weights != 0].tobytes() == two.weights[one.weights != 0].tobytes()
+        for first, second in zip(seen[-1][0].convs, early.convs, strict=True):
+            assert first.weights[first.weights != 0].tobytes() == second.weights[first.weights != 0].tobytes()
     with pytest.raises(SkipstoneError, match=r"^rewind_epochs must be from 0 to the 1 epochs of training, not 2$"):
         lottery(tiny(), Pruning("weight", 0.5), images, labels, OPTIONS, rounds=1, rewind_epochs=2)
 
 
 def interrupted(after: int) -> Any:
-    said: list[str] = []
+    messages: list[str] = []
 
     def progress(text: str) -> None:
-        said.append(text)
-        if len(said) == after:
+        messages.append(text)
+        if len(messages) == after:
             raise InterruptedTrainingError
 
     return progress
@@ -146,10 +146,10 @@ def test_an_interruption_changes_nothing(schedule: Any, after: int, tmp_path: Pa
     path = tmp_path / "state.pt"
     with pytest.raises(InterruptedTrainingError):
         run(checkpoint=path, progress=interrupted(after))
-    said: list[str] = []
-    assert_equal_weights(run(), run(checkpoint=path, progress=said.append))
+    messages: list[str] = []
+    assert_equal_weights(run(), run(checkpoint=path, progress=messages.append))
     # What progress tells of is not yet saved when it fails.
-    assert len(said) == (4 if schedule is iterative else 6) - (after - 1)
+    assert len(messages) == (4 if schedule is iterative else 6) - (after - 1)
 
 
 def test_rounds() -> None:

@@ -69,8 +69,8 @@ def test_gradual_pruning_follows_the_cubic(normalize: bool) -> None:
             t = min(step // 3 * 3, 15)
             assert zeros(graph, name) == round(size * (final + (0 - final) * (1 - t / 15) ** 3)), (name, step)
     for before, after in zip(watching.graphs, watching.graphs[1:], strict=False):
-        for one, two in zip(before.convs, after.convs, strict=True):
-            assert not two.weights[one.weights == 0].any()
+        for first, second in zip(before.convs, after.convs, strict=True):
+            assert not second.weights[first.weights == 0].any()
 
 
 def test_gradual_pruning_of_structures_ends_at_the_amount() -> None:
@@ -90,8 +90,8 @@ def test_gradual_n_of_m_lowers_n() -> None:
     hook = GradualPruning(Pruning("nm", n=1, m=4), every=1, until=0.5)
     fine_tune(tiny(), images, labels, OPTIONS, hooks=[hook, watching])
     for step, graph in enumerate(watching.graphs, start=1):
-        kept = round(4 - 3 * (1 - max(0, 1 - step / 10) ** 3))
-        assert (np.count_nonzero(graph.convs[0].weights, axis=1) == kept).all(), step
+        remaining = round(4 - 3 * (1 - max(0, 1 - step / 10) ** 3))
+        assert (np.count_nonzero(graph.convs[0].weights, axis=1) == remaining).all(), step
     assert (np.count_nonzero(watching.graphs[-1].convs[0].weights, axis=1) == 1).all()
 
 
@@ -99,9 +99,9 @@ def test_gradual_n_of_m_lowers_n() -> None:
 @given(st.integers(1, 8), st.integers(0, 8), st.floats(0, 1))
 def test_n_of_m_on_its_way(n: int, more: int, share: float) -> None:
     pruning = Pruning("nm", n=n, m=n + more)
-    found = scaled(pruning, lambda amount: amount * share).n
-    assert n <= found <= n + more
-    assert abs(found - (n + more - more * share)) <= 0.5 + 1e-9
+    scaled_n = scaled(pruning, lambda amount: amount * share).n
+    assert n <= scaled_n <= n + more
+    assert abs(scaled_n - (n + more - more * share)) <= 0.5 + 1e-9
     assert scaled(pruning, lambda amount: amount) == pruning
 
 
@@ -204,8 +204,8 @@ def test_gradients_of_masked_weights_are_those_of_weights_that_are_there() -> No
         conv.keep_effective = True
     for conv in free.convs.values():
         conv.mask.fill_(1)
-    for one in (module, free):
-        torch.nn.functional.cross_entropy(one(torch.from_numpy(images)), torch.from_numpy(labels)).backward()
+    for network in (module, free):
+        torch.nn.functional.cross_entropy(network(torch.from_numpy(images)), torch.from_numpy(labels)).backward()
     for name in module.convs:
         torch.testing.assert_close(module.convs[name].effective.grad, free.convs[name].weight.grad)
 
@@ -214,8 +214,8 @@ def test_rigl_with_every_layer_dense_moves_nothing() -> None:
     images, labels = problem()
     plain = fine_tune(tiny(), images, labels, OPTIONS)
     moved = fine_tune(tiny(), images, labels, OPTIONS, hooks=[RigL(every=1)])
-    for one, two in zip(plain.convs, moved.convs, strict=True):
-        np.testing.assert_array_equal(one.weights, two.weights)
+    for first, second in zip(plain.convs, moved.convs, strict=True):
+        np.testing.assert_array_equal(first.weights, second.weights)
 
 
 def norms(graph: Graph, kind: str, structure: Pruning | None) -> float:
@@ -236,7 +236,7 @@ def norms(graph: Graph, kind: str, structure: Pruning | None) -> float:
 STRUCTURES = [Pruning("filter"), Pruning("kernel"), Pruning("shape"), Pruning("block", block=(3, 2))]
 
 
-@pytest.mark.parametrize("structure", STRUCTURES, ids=lambda one: one.granularity)
+@pytest.mark.parametrize("structure", STRUCTURES, ids=lambda structure: structure.granularity)
 @pytest.mark.parametrize("normalize", [False, True])
 def test_penalties_by_their_formulas(structure: Pruning, normalize: bool) -> None:
     images, _ = problem()
@@ -290,8 +290,8 @@ def test_masks_are_set_by_a_graphs_zeros() -> None:
     graph = prune(tiny(), Pruning("weight", 0.5)).graph
     module = GraphModule(tiny())
     set_masks(module, graph)
-    for one, two in zip(module.to_graph().convs, graph.convs, strict=True):
-        np.testing.assert_array_equal(one.weights, two.weights)
+    for first, second in zip(module.to_graph().convs, graph.convs, strict=True):
+        np.testing.assert_array_equal(first.weights, second.weights)
 
 
 @pytest.mark.parametrize(
