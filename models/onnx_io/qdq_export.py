@@ -37,7 +37,7 @@ from skipstone.models.quantization.weight_codes import value_bits
 
 def to_qdq(network: QuantizedNetwork) -> onnx.ModelProto:
     """The whole network, float in and float out (host layers included), any batch; opset 21."""
-    writer = _Writer(network)
+    writer = QdqWriter(network)
     source = network.tensors[network.input]
     writer.quantize(source, source.name, _limits(source))
     groups = by_output(network)
@@ -110,23 +110,6 @@ def _in_order(network: QuantizedNetwork, groups: Mapping[str, Group]) -> list[st
     return order
 
 
-def layer_to_qdq(network: QuantizedNetwork, layer: QuantizedLayer | HostProduct) -> onnx.ModelProto:
-    """One layer alone (with those that write the same tensor), integers in and integers out, by :func:`integer_name`.
-
-    Where there is a table, what it is looked up with is an output, too, :func:`table_input`.
-    """
-    writer = _Writer(network)
-    group = by_output(network)[layer.output]
-    writer.group(group)
-    outputs = [network.tensors[layer.output]]
-    if (before := table_input(network, group)) is not None:
-        outputs.append(before)
-    return writer.model(
-        [_integer_info(network.tensors[name]) for name in inputs_of(group[0])],
-        [_integer_info(tensor) for tensor in outputs],
-    )
-
-
 Group = list[QuantizedLayer] | list[HostProduct]
 """The layers that write one tensor; a host product always does so alone."""
 
@@ -168,7 +151,7 @@ def integer_name(tensor: str) -> str:
     return f"{tensor}.integers"
 
 
-def _integer_info(tensor: QuantizedTensor) -> onnx.ValueInfoProto:
+def integer_info(tensor: QuantizedTensor) -> onnx.ValueInfoProto:
     return tensor_info(integer_name(tensor.name), tensor.shape, _onnx_type(tensor.bits))
 
 
@@ -180,7 +163,7 @@ def _limits(tensor: QuantizedTensor) -> tuple[int, int]:
     return -(1 << (tensor.bits - 1)), (1 << (tensor.bits - 1)) - 1
 
 
-class _Writer:
+class QdqWriter:
     """Collects nodes and constants of one model."""
 
     def __init__(self, network: QuantizedNetwork) -> None:

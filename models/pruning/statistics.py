@@ -31,13 +31,12 @@ Real = NDArray[np.float64]
 class LayerStatistics:
     """Of a Conv or Gemm layer with C input and K output channels, over all images and pixels.
 
-    ``input_square`` is the mean square of what each input channel and tap sees (C x kh x kw); ``output_mean`` and
-    ``output_std`` are of the output before its clamp (K); ``zeros`` is the share of zeros (K) after the ReLU that the output
-    goes through, the layer's own or that of the one Add or clamp that reads it, and None without one.
+    ``input_square`` is the mean square of what each input channel and tap sees (C x kh x kw). ``output_std`` is the
+    standard deviation of the output before its clamp (K). ``zeros`` is the share of zeros (K) after the ReLU that the output
+    goes through, the layer's own or that of the single Add or clamp that reads it; None without a ReLU.
     """
 
     input_square: Real
-    output_mean: Real
     output_std: Real
     zeros: Real | None
 
@@ -80,7 +79,6 @@ def measure(graph: Graph, images: Images) -> dict[str, LayerStatistics]:
     return {
         layer.name: LayerStatistics(
             square[layer.name] / count,
-            sums[layer.name] / count,
             np.sqrt(np.maximum(squares[layer.name] / count - np.square(sums[layer.name] / count), 0)),
             zeros[layer.name] / count if layer.name in zeros else None,
         )

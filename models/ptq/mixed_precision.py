@@ -75,11 +75,6 @@ def sensitivities(
     return result
 
 
-def weight_sizes(graph: Graph) -> dict[str, int]:
-    """How many weights each layer has, zeros included."""
-    return {layer.name: int(layer.weights.size) for layer in graph.convs}
-
-
 def choose_bits(
     costs: Sensitivities, sizes: Mapping[str, int], *, mean_bits: float | None = None, budget: int | None = None
 ) -> BitChoice:

@@ -97,11 +97,6 @@ def mse_limits(values: Values, low: float, high: float, bits: int, symmetric: bo
     return best
 
 
-def quantization_error(values: Values, low: float, high: float, bits: int, symmetric: bool = False) -> float:
-    """Mean squared error of ``values`` on the affine grid of ``bits`` that the quantizer makes of ``low`` to ``high``."""
-    return _Error(values, bits, symmetric)(low, high)
-
-
 def entropy_limits(values: Values, low: float, high: float, bits: int, symmetric: bool = False) -> Limits:
     """The clipping threshold with the least Kullback-Leibler divergence (Migacz, "8-bit Inference with TensorRT", 2017).
 

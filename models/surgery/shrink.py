@@ -15,47 +15,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from skipstone.errors import SkipstoneError
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.grids import WeightGrid
 from skipstone.models.graph.layers import Affine, Conv, Layer
 from skipstone.models.surgery.constants import Constants, Mask, constants, inputs_of, needed, responses
 from skipstone.models.surgery.coupling import Coupling, coupled_channels, is_depthwise
 from skipstone.models.surgery.result import Surgery, channel_changes
-
-
-def remove_filters(graph: Graph, keep: Mapping[str, NDArray[np.bool_]]) -> Surgery:
-    """``graph`` without the output channels whose entry in ``keep`` (K booleans of each named layer) is false.
-
-    A channel goes only where all filters coupled with it
-    (:func:`~skipstone.models.surgery.coupling.coupled_channels`) are to go and
-    it is no input or output of the network; depthwise filters go with their input channel and need not be named. Other
-    filters stay as they are, with a note. At least one channel of every tensor stays.
-    """
-    coupling = coupled_channels(graph)
-    removed = {}
-    for name, mask in keep.items():
-        layer = graph.layer(name)
-        if not isinstance(layer, Conv):
-            raise SkipstoneError(f"layer '{name}' ({layer.kind}) has no filters to remove")
-        mask = np.asarray(mask)
-        if mask.shape != (len(layer.weights),) or mask.dtype != bool:
-            raise SkipstoneError(
-                f"layer '{name}': which filters to keep must be {len(layer.weights)} booleans, not {mask.dtype} of shape "
-                f"{mask.shape}"
-            )
-        removed[name] = ~mask
-    gone = ~coupling.fixed
-    for group, members in enumerate(coupling.sources):
-        gone[group] &= all(name in removed and removed[name][channel] for name, channel in members)
-    for name, mask in removed.items():
-        gone[coupling.group_of[name][~mask]] = False
-    gone, notes = leave_one(coupling, gone)
-    for name, mask in removed.items():
-        stays = np.flatnonzero(mask & ~gone[coupling.group_of[name]])
-        if len(stays):
-            notes += (f"layer '{name}': {_stay('filter', stays)}: {_why(coupling, name, stays)}",)
-    return remove_groups(coupling, gone, notes, "remove_filters")
 
 
 def remove_zero_channels(graph: Graph) -> Surgery:

@@ -14,12 +14,13 @@ from skipstone.errors import SkipstoneError
 from skipstone.models.data.float_execution import run_onnx
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.layers import Add, Softmax
-from skipstone.models.onnx_io.qdq_export import layer_to_qdq, to_qdq
+from skipstone.models.onnx_io.qdq_export import to_qdq
 from skipstone.models.quantization import reference
 from skipstone.models.quantization.quantize import quantize
 from skipstone.models.quantization.ranges import calibrate
 from skipstone.models.quantization.scheme import QuantizationScheme
 from tests.models.builders import conv_layer, graph_of, quantized, random_images, random_integers
+from tests.models.quantization.onnx_runtime import layer_to_qdq
 from tests.models.quantization.test_onnx_runtime import branches
 
 

@@ -9,21 +9,23 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from skipstone.models.data.float_execution import run_onnx
 from skipstone.models.onnx_io.qdq_export import (
     Group,
+    QdqWriter,
     by_output,
     inputs_of,
+    integer_info,
     integer_name,
     integer_type,
-    layer_to_qdq,
     table_input,
     to_qdq,
 )
 from skipstone.models.quantization import reference
-from skipstone.models.quantization.network import QuantizedLayer, QuantizedNetwork
+from skipstone.models.quantization.network import HostProduct, QuantizedLayer, QuantizedNetwork
 
 NEAR_TIE_STEPS = 2
 """Top-1 may differ where the two best scores of the reference are at most this many steps apart: each of the two may
@@ -72,6 +74,23 @@ def compare_with_onnxruntime(network: QuantizedNetwork, images: reference.Intege
     layers = [_compare(network, group, tensors) for group in by_output(network).values()]
     agree, near = _top1(network, images, tensors[network.outputs[0]])
     return Comparison(tuple(layers), len(images), int(agree.sum()), int((near & ~agree).sum()))
+
+
+def layer_to_qdq(network: QuantizedNetwork, layer: QuantizedLayer | HostProduct) -> onnx.ModelProto:
+    """A layer alone (with those that write the same tensor), integers in and integers out, named by ``integer_name``.
+
+    Where there is a table, the integers that it is looked up with are an output, too (``table_input``).
+    """
+    writer = QdqWriter(network)
+    group = by_output(network)[layer.output]
+    writer.group(group)
+    outputs = [network.tensors[layer.output]]
+    if (before := table_input(network, group)) is not None:
+        outputs.append(before)
+    return writer.model(
+        [integer_info(network.tensors[name]) for name in inputs_of(group[0])],
+        [integer_info(tensor) for tensor in outputs],
+    )
 
 
 def _compare(network: QuantizedNetwork, group: Group, tensors: dict[str, reference.Integers]) -> LayerComparison:

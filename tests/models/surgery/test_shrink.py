@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from skipstone.errors import SkipstoneError
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.grids import WeightGrid
-from skipstone.models.graph.layers import Add, ClampLayer, Conv
+from skipstone.models.graph.layers import Conv
 from skipstone.models.surgery.coupling import coupled_channels, is_depthwise
-from skipstone.models.surgery.shrink import remove_filters, remove_zero_channels
+from skipstone.models.surgery.result import Surgery
+from skipstone.models.surgery.shrink import leave_one, remove_groups, remove_zero_channels
 from tests.models.builders import conv_layer, floats, graph_of
 from tests.models.surgery.networks import RELU, assert_same, networks
 
@@ -32,6 +33,18 @@ def masked(graph: Graph, keep: dict[str, np.ndarray], bias: bool = True) -> Grap
     return replace(graph, layers=tuple(layers))
 
 
+def without_filters(graph: Graph, keep: Mapping[str, NDArray[np.bool_]]) -> Surgery:
+    """``graph`` without the filters whose entry in ``keep`` is false, where all that are coupled with them go, too."""
+    coupling = coupled_channels(graph)
+    gone = ~coupling.fixed
+    for group, members in enumerate(coupling.sources):
+        gone[group] &= all(name in keep and not keep[name][channel] for name, channel in members)
+    for name, mask in keep.items():
+        gone[coupling.group_of[name][mask]] = False
+    gone, notes = leave_one(coupling, gone)
+    return remove_groups(coupling, gone, notes, "without_filters")
+
+
 @settings(max_examples=60)
 @given(networks(), st.integers(0, 1000))
 def test_shrunk_network_computes_what_the_masked_one_does(graph: Graph, seed: int) -> None:
@@ -41,7 +54,7 @@ def test_shrunk_network_computes_what_the_masked_one_does(graph: Graph, seed: in
     for groups in coupling.group_of.values():
         stay[groups[0]] = True
     keep = {layer.name: stay[coupling.group_of[layer.name]] for layer in graph.convs if not is_depthwise(layer)}
-    result = remove_filters(graph, keep)
+    result = without_filters(graph, keep)
     for tensor, groups in coupling.group_of.items():
         assert result.graph.shapes[tensor][0] == stay[groups].sum()
     if not any("border" in note for note in result.notes):
@@ -88,7 +101,7 @@ def test_a_constant_that_meets_zero_padding_stays_or_is_told() -> None:
     result = remove_zero_channels(graph)
     assert result.graph is graph
     assert result.notes == ("layer 'a': zero filter 1 stays: its constant meets the zero padding of 'b'",)
-    forced = remove_filters(graph, {"a": np.array([True, False])})
+    forced = without_filters(graph, {"a": np.array([True, False])})
     assert forced.graph.shapes["a"] == (1, 4, 4)
     assert forced.notes == (
         "layer 'b': constants of removed channels met its zero padding, so its border differs a little",
@@ -101,26 +114,9 @@ def test_a_constant_that_meets_zero_padding_stays_or_is_told() -> None:
     assert_same(exact.graph, harmless)
 
 
-def test_what_an_add_or_an_output_holds_stays() -> None:
-    graph = graph_of(
-        conv_layer("a", "x", (3, 3, 1, 1)),
-        conv_layer("b", "a", (3, 3, 1, 1)),
-        Add(name="s", inputs=("a", "b")),
-        conv_layer("c", "s", (2, 3, 1, 1)),
-        shape=(3, 2, 2),
-    )
-    keep = {"b": np.array([True, False, True]), "c": np.array([False, True])}
-    result = remove_filters(graph, keep)
-    assert result.graph is graph
-    assert result.notes == (
-        "layer 'b': filter 1 stays: it is coupled with 'a', 's'",
-        "layer 'c': filter 0 stays: it belongs to an output of the network",
-    )
-
-
 def test_one_channel_stays() -> None:
     graph = graph_of(conv_layer("a", "x", (3, 1, 1, 1)), conv_layer("b", "a", (1, 3, 1, 1)), shape=(1, 2, 2))
-    result = remove_filters(graph, {"a": np.zeros(3, bool)})
+    result = without_filters(graph, {"a": np.zeros(3, bool)})
     assert result.graph.shapes["a"] == (1, 2, 2)
     assert result.notes[0] == "tensor 'a': one channel stays, since a tensor can't be empty"
 
@@ -172,20 +168,8 @@ def test_weights_on_a_grid_stay_on_it() -> None:
         for c in graph.convs
     }
     graph = graph.with_grids(grids)
-    smaller = remove_filters(graph, {"a": np.array([True, False, True, True])}).graph
+    smaller = without_filters(graph, {"a": np.array([True, False, True, True])}).graph
     for conv in smaller.convs:
         assert conv.grid is not None
         assert conv.grid.weights.tolist() == conv.weights.tolist()
     assert smaller.convs[2].grid.integers.tolist() == grids["b"].integers[:, [0, 2, 3]].tolist()
-
-
-def test_errors() -> None:
-    graph = graph_of(
-        conv_layer("a", "x", (3, 1, 1, 1)), ClampLayer(name="r", inputs=("a",), clamp=RELU), shape=(1, 2, 2)
-    )
-    with pytest.raises(
-        SkipstoneError, match=r"^layer 'a': which filters to keep must be 3 booleans, not bool of shape \(2,\)$"
-    ):
-        remove_filters(graph, {"a": np.ones(2, bool)})
-    with pytest.raises(SkipstoneError, match=r"^layer 'r' \(clamp\) has no filters to remove$"):
-        remove_filters(graph, {"r": np.ones(3, bool)})
