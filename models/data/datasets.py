@@ -87,9 +87,14 @@ class Dataset:
         return self.calibration_images
 
     def split_validation(self, count: int, seed: int = SEED) -> Split:
-        """Holds ``count`` of the training images back, for choices (which layer, which threshold, when to stop) that must
-        not look at test images. The draw depends on ``seed`` alone; both sides keep the order of the images.
-        Calibration images may be on either side (but see :meth:`holding_back`)."""
+        """Holds training images back for choices that must not look at test images (which layer, which threshold, when to stop).
+
+        Both sides keep the order of the images. Calibration images may be on either side (see :meth:`holding_back`).
+
+        Args:
+            count: How many images to hold back.
+            seed: All that the draw depends on.
+        """
         images, labels = self.training()
         if not 1 <= count < len(images):
             raise SkipstoneError(
@@ -224,8 +229,15 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
 
 
 def load_fashion_mnist(folder: Path, part: str) -> tuple[Images, Labels]:
-    """``images`` (N x 1 x H x W, 0 to 1) and ``labels`` (N) of ``part`` ("train" or "t10k") of a folder of IDX files:
-    Fashion-MNIST's, or any in its layout."""
+    """Reads images and labels from a folder of IDX files in Fashion-MNIST's layout.
+
+    Args:
+        folder: The folder.
+        part: ``train`` or ``t10k``.
+
+    Returns:
+        Images N x 1 x H x W, from 0 to 1, and labels N.
+    """
     images_path = _idx_file(folder, f"{part}-images", "idx3-ubyte")
     labels_path = _idx_file(folder, f"{part}-labels", "idx1-ubyte")
     pixels, labels = read_idx(images_path), read_idx(labels_path)

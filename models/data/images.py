@@ -75,10 +75,14 @@ def checked_labels(path: str | Path, name: str, labels: NDArray[np.generic], ima
 
 
 def fit_images(graph: Graph, images: NDArray[np.floating]) -> Images:
-    """``images`` as N x channels x height x width of the graph's input.
+    """Brings images into the shape of the graph's input, N x channels x height x width.
 
-    A network whose ONNX input was a matrix also takes N x K (vectors) or N x rows x K. Raises SkipstoneError for
-    anything else, giving both shapes, and for NaN or infinity.
+    Args:
+        graph: The network.
+        images: Images in that shape; for a network whose ONNX input was a matrix also N x K (vectors) or N x rows x K.
+
+    Raises:
+        SkipstoneError: Any other shape (the text has both), or NaN or infinity.
     """
     return fit_to_shape(images, graph.input_shape, f"network '{graph.name}'")
 

@@ -1,6 +1,6 @@
 """A float graph as bytes and back, bit for bit: what an interrupted compression goes on from.
 
-ONNX would not do: it knows neither fixed grids nor all layers as they stand here. The bytes are an ``.npz`` archive of the
+ONNX can't hold it: it knows neither fixed grids nor all of our layers. The bytes are an ``.npz`` archive of the
 arrays and a JSON description of the layers, which names nothing but the data classes of ``skipstone.models.graph.graph`` and
 ``skipstone.models.graph.function``: reading it runs no code of the file's.
 """

@@ -38,8 +38,14 @@ class Function:
     def nodes(
         self, x: str, y: str, constant: Callable[[str, NDArray[np.generic]], str], prefix: str
     ) -> list[onnx.NodeProto]:
-        """ONNX nodes from the tensor ``x`` to ``y``; ``constant`` is told the constants, ``prefix`` names what lies
-        between."""
+        """ONNX nodes of the function.
+
+        Args:
+            x: Name of the input tensor.
+            y: Name of the output tensor.
+            constant: Takes a constant's name and value into a model; gives the name.
+            prefix: Begins the names of nodes and tensors between.
+        """
         names = [x, *(f"{prefix}.step{number}" for number in range(1, len(self.steps))), y]
         nodes = []
         for number, step in enumerate(self.steps, start=1):

@@ -26,7 +26,7 @@ class Graph:
 
     ``layers`` may come in any order without a cycle; :attr:`order` is the execution order. ``grids`` has the tensors whose
     quantization is fixed, and ``grids_from`` where it comes from, in words for reports. Raises SkipstoneError for a cycle,
-    a name used twice, a tensor that nobody makes, or shapes that don't fit.
+    a name used twice, a tensor that no layer makes, or shapes that don't fit.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Graph:
 
     @cached_property
     def order(self) -> tuple[Layer, ...]:
-        """The layers in execution order; where there is a choice, in the order they were given."""
+        """The layers in execution order; where there is a choice, in the order of ``layers``."""
         place = {name: index for index, name in enumerate(self.network)}
         names = nx.lexicographical_topological_sort(self.network, key=place.__getitem__)
         return tuple(self.network.nodes[name]["layer"] for name in names if name != self.input)
@@ -92,7 +92,7 @@ class Graph:
         return layer
 
     def readers(self, tensor: str) -> tuple[str, ...]:
-        """Names of the layers that read ``tensor``; one that reads it twice stands here twice."""
+        """Names of the layers that read ``tensor``; a layer that reads it twice is named twice."""
         return tuple(layer.name for layer in self.order for name in layer.inputs if name == tensor)
 
     @property

@@ -44,9 +44,13 @@ RESIZE: Attributes = {"mode": "nearest", "coordinate_transformation_mode": "asym
 
 
 def to_onnx(graph: Graph, all_tensors: bool = False) -> onnx.ModelProto:
-    """``graph`` as ONNX (opset 21), any batch; tensors keep their names and are N x channels x height x width.
+    """Writes a float network as ONNX (opset 21) for any batch.
 
-    With ``all_tensors`` every layer's output is an output of the model, in execution order; else the graph's outputs.
+    Tensors keep their names and are N x channels x height x width.
+
+    Args:
+        graph: The network.
+        all_tensors: Every layer's output is an output of the model, in execution order; else the graph's outputs are.
     """
     nodes: list[onnx.NodeProto] = []
     constants: list[onnx.TensorProto] = []
@@ -82,10 +86,16 @@ def add_attributes(node: onnx.NodeProto, attributes: Attributes) -> None:
 
 
 def average_nodes(layer: AveragePool, x: str, result: str, constant: Constant) -> list[onnx.NodeProto]:
-    """ONNX's nodes of an average pool; ``constant`` is told the one that they may need.
+    """ONNX's nodes of an average pool.
 
-    Where some padding counts and some doesn't, what counts becomes zeros of the image. (``ceil_mode`` would say it in one
-    node, but ONNX and ONNX Runtime do not agree on how many windows that gives.)
+    Where some padding counts and some does not, the padding that counts becomes zeros of the image. (``ceil_mode`` would need
+    no second node, but ONNX and ONNX Runtime do not agree on how many windows that gives.)
+
+    Args:
+        layer: The pool.
+        x: Name of its input tensor.
+        result: Name of its output tensor.
+        constant: Takes the sizes of a Pad, if there is one, into the model.
     """
     counted = [padding - outer for padding, outer in zip(layer.padding, layer.uncounted, strict=True)]
     mixed = any(counted) and any(layer.uncounted)

@@ -326,7 +326,7 @@ class QdqWriter:
         return self.node("ConvTranspose", [x, weights, bias], f"{first.name}.linear", layer.name, **attributes)
 
     def _parameters(self, layer: QuantizedLayer, kernel: NDArray[np.int64], source: QuantizedTensor) -> tuple[str, str]:
-        """Dequantized weights, of which ``layer`` has some or all, and bias."""
+        """Names of the dequantized weights ``kernel`` (some or all of which are ``layer``'s) and of the bias."""
         name = layer.name
         bias = layer.bias + source.zero_point * layer.weights.sum(axis=(1, 2, 3))
         if np.abs(bias).max() >= 1 << 31:

@@ -1,6 +1,6 @@
 """Which ONNX operators can be imported, and how other packages add to them.
 
-Our own operators and those of other packages stand in one table, which :func:`register_operator` fills: a decorator of the
+Our own operators and those of other packages are in one table, which :func:`register_operator` fills: a decorator of the
 function that makes layers of a node. A package that is installed names the module that holds its converters as an entry
 point of the group ``skipstone.operators``; the module is imported when the first network is read. The guide is
 ``docs/tutorials/add-an-operator.md``. Layers can't be added: what an operator becomes are layers that the array has.
@@ -126,7 +126,7 @@ def load_operators() -> Mapping[OperatorKey, Operator]:
 
 
 def converters_of(operators: Mapping[OperatorKey, Operator]) -> dict[OperatorKey, Converter]:
-    """The converters; a mistake in one of another package's is told with the name of its module."""
+    """The converters. An error in another package's converter names its module."""
     return {key: operator.convert if operator.is_own else _explained(operator) for key, operator in operators.items()}
 
 

@@ -81,7 +81,7 @@ def scores(graph: Graph, criterion: str, evidence: Evidence | None = None, seed:
 def saliency(
     layer: Conv, criterion: str, evidence: Evidence | None = None, seed: int | tuple[int, ...] = 0
 ) -> Real | None:
-    """A score for each weight w, in the weights' shape; None where the layer has nothing to score (``apoz`` without a ReLU).
+    """Scores each weight w of a layer.
 
     - ``l1``: ``|w|``; ``l2``: ``w^2``.
     - ``batch_norm_scale``: the standard deviation of the channel before its clamp. Where batch normalization is folded
@@ -92,7 +92,19 @@ def saliency(
     - ``wanda``: ``|w|`` times the root mean square of what its input channel and tap sees.
     - ``lamp``: ``w^2`` over the sum of ``w^2`` of the layer's weights that are not smaller, so that layers compare (for
       ``scope`` network: each keeps its share of what matters to it).
-    - ``random``: uniform from 0 to 1, of ``seed``.
+    - ``random``: uniform from 0 to 1.
+
+    Args:
+        layer: The layer.
+        criterion: One of the above.
+        evidence: The gradients or statistics that the criterion needs.
+        seed: Of ``random``.
+
+    Returns:
+        Scores in the weights' shape; None where the layer has nothing to score (``apoz`` without a ReLU).
+
+    Raises:
+        SkipstoneError: The criterion does not exist, or lacks its evidence.
     """
     rule = check_criterion(criterion)
     weights = layer.weights.astype(np.float64)
@@ -127,11 +139,17 @@ def saliency(
 
 
 def reduce(saliencies: Real, ids: Integers, criterion: str, mean: bool = False) -> Real:
-    """One score for each group of ``ids``, from a layer's saliencies.
+    """Makes one score for each group of a layer's weights.
 
-    The sum (``l2``: its root); ``geometric_median``: the sum of Euclidean distances to the layer's other groups; ``random``
-    and those that score whole channels: the group's first weight's. With ``mean``, for groups of several layers, sums are
-    means over the group's weights, and distances are means over groups and root mean squares over weights.
+    A group's score is the sum of its saliencies (``l2``: its root). ``geometric_median``: the sum of Euclidean distances to the
+    layer's other groups. ``random`` and criteria that score whole channels: the score of the group's first weight.
+
+    Args:
+        saliencies: From :func:`saliency`, in the weights' shape.
+        ids: The group of each weight, in the weights' shape.
+        criterion: The criterion of the saliencies.
+        mean: To compare groups of several layers: sums become means over the group's weights, and distances become means over
+            groups and root mean squares over weights.
     """
     flat, values = ids.ravel(), saliencies.ravel()
     sizes = np.bincount(flat)

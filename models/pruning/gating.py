@@ -84,12 +84,18 @@ class GatingResult:
 def gate(
     network: QuantizedNetwork, images: Images, labels: Labels, threshold: float, means: Mapping[str, float]
 ) -> GatingResult:
-    """Runs ``images`` (N x C x H x W, real) with and without gating.
+    """Runs images with and without gating.
 
     A channel of a gated layer's input is set to the zero point (real 0) for an image where the mean of its absolute real values
-    is below ``threshold`` times the tensor's mean in ``means`` (:func:`typical_means`, of calibration images). Only what
-    the layer itself reads is gated; a residual Add and others that read the tensor see it whole. A threshold of 0 gates
-    nothing.
+    is below ``threshold`` times the tensor's typical mean. Only what the layer itself reads is gated: a residual Add and other
+    readers of the tensor see all of it.
+
+    Args:
+        network: The integer network.
+        images: N x C x H x W, real.
+        labels: N classes.
+        threshold: 0 gates nothing.
+        means: Typical means by tensor (:func:`typical_means`, of calibration images).
     """
     integers = reference.quantize_input(network, images)
     scores = reference.scores(network, integers)
@@ -129,8 +135,12 @@ def gated_layers(network: QuantizedNetwork) -> tuple[QuantizedLayer, ...]:
 
 
 def typical_means(network: QuantizedNetwork, images: Images) -> dict[str, float]:
-    """The mean absolute real value of each tensor that a gated layer reads, over ``images`` (for calibration; never those
-    that accuracy is measured on), their channels and pixels; without gating."""
+    """The mean absolute real value of each tensor that a gated layer reads, over images, channels and pixels, without gating.
+
+    Args:
+        network: The integer network.
+        images: N x C x H x W, real, for calibration; never those that accuracy is measured on.
+    """
     names = {layer.input for layer in gated_layers(network)}
     integers = reference.quantize_input(network, images)
     totals = dict.fromkeys(names, 0)

@@ -111,13 +111,21 @@ class _Candidate:
 
 
 def prune(graph: Graph, pruning: Pruning, evidence: Evidence | None = None, seed: int = 0) -> Pruned:
-    """The ``round(amount * groups)`` groups of the lowest score become zeros, in each layer, output channel, or in the whole
-    network. Groups that are zero already go first.
+    """Makes the groups of the lowest score zero.
 
-    ``nm``: where a layer's input channels (of a convolution's group) are not a multiple of M, the last L of them keep
-    ``ceil(N * L / M)``, so a layer with one input channel stays dense. Whole filters are not taken from a layer whose
-    channels are the network's outputs. Raises SkipstoneError for layers that don't exist, and where the criterion lacks
-    its evidence.
+    ``round(amount * groups)`` of them go, in each layer, each output channel, or the whole network. Groups that are zero
+    already go first. ``nm``: where a layer's input channels (of a convolution's group) are not a multiple of M, the last L of
+    them keep ``ceil(N * L / M)``, so a layer with one input channel stays dense. Whole filters are not taken from a layer
+    whose channels are the network's outputs.
+
+    Args:
+        graph: The network.
+        pruning: What to prune, and how much.
+        evidence: The gradients or statistics that the criterion needs.
+        seed: Of the criterion ``random``.
+
+    Raises:
+        SkipstoneError: ``pruning`` names layers that do not exist, or the criterion lacks its evidence.
     """
     check_names(graph, pruning)
     notes: dict[str, list[str]] = {layer.name: [] for layer in graph.convs}

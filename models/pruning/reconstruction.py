@@ -31,14 +31,21 @@ def reconstruct(
     correction: float = 0.0,
     bias_correction: bool = True,
 ) -> Pruned:
-    """ThiNet (Luo et al., 2017): ``round(amount * channels)`` input channels of each layer (``pruning``: granularity
-    input_channel, scope layer) become zeros, greedily those without which the layer's output changes least.
+    """Prunes input channels by reconstruction (ThiNet, Luo et al., 2017).
 
-    Layers go in execution order, each on what the pruned ones before it give. ``refit_by`` says how the other weights make
-    up for it: not at all, by a factor for each input channel (``scale``, least squares as in ThiNet), or all by least squares
-    (``weights``, as in He et al., Channel Pruning, 2017). The rest is as in
-    :func:`skipstone.models.pruning.second_order.second_order`.
-    A layer keeps one channel, with a note.
+    ``round(amount * channels)`` input channels of each layer become zeros, greedily those without which the layer's output
+    changes least. Layers go in execution order, each on the outputs of the pruned layers before it. A layer keeps one channel,
+    with a note.
+
+    Args:
+        graph: The network.
+        pruning: Of granularity input_channel and scope layer.
+        images: Calibration images.
+        refit_by: How the remaining weights make up for the removed channels: ``none``; ``scale``, a factor for each input
+            channel by least squares as in ThiNet; ``weights``, all by least squares (He et al., Channel Pruning, 2017).
+        damping: In units of the mean square input.
+        correction: The share (0 to 1) of the error of the layers before that a layer makes up for.
+        bias_correction: Whether the bias takes over the mean of what goes.
     """
     if pruning.granularity != "input_channel" or pruning.scope != "layer" or pruning.criterion != "l1":
         raise SkipstoneError(
@@ -79,8 +86,12 @@ def reconstruct(
 
 
 def channel_errors(layer: Conv, problem: Problem) -> tuple[Real, Real]:
-    """With y_c as what input channel c gives the layer's outputs: E[y_c . y_d] (channels x channels), and E[y_c . y] with the
-    outputs y that there shall be."""
+    """What each input channel contributes to a layer's outputs.
+
+    Returns:
+        With y_c as the contribution of input channel c: E[y_c . y_d] (channels x channels), and E[y_c . y] with the target
+        outputs y.
+    """
     groups, inputs = layer.groups, layer.weights.shape[1]
     rows = len(layer.weights) // groups
     old = layer.weights.reshape(groups, rows, inputs, -1).astype(np.float64)
@@ -98,8 +109,16 @@ def channel_errors(layer: Conv, problem: Problem) -> tuple[Real, Real]:
 
 
 def least_reconstruction_error(gram: Real, count: int, first: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
-    """``count`` channels to do without, one after the other the one that makes the error E|sum of their y_c|^2 least; those
-    in ``first`` before all others, and of equals the earlier."""
+    """Chooses input channels to remove, each time the one that makes the error E|sum of the removed y_c|^2 least.
+
+    Args:
+        gram: E[y_c . y_d], channels x channels.
+        count: How many to remove.
+        first: Channels that go before all others.
+
+    Returns:
+        Which channels go; of equals the earlier.
+    """
     gone = np.zeros(len(gram), bool)
     free = gone if first is None else first
     for _ in range(count):

@@ -27,14 +27,19 @@ def second_order(
     bias_correction: bool = True,
     exact_inputs: int = EXACT_INPUTS,
 ) -> Pruned:
-    """Single weights or N:M (``pruning``, of scope layer or output), chosen and made up for by Optimal Brain Surgeon.
+    """Prunes single weights or N:M by Optimal Brain Surgeon: the remaining weights make up for those that go.
 
-    Counts are those of :func:`skipstone.models.pruning.masks.prune`. Layers go in execution order; each sees what
-    the pruned ones before
-    it give, and makes up for ``correction`` (0 to 1) of what they lost. Filters of more than ``exact_inputs`` weights take
-    ADMM instead (:mod:`skipstone.models.pruning.solvers`), with a note. ``damping`` is in units of the mean square
-    input. The bias takes
-    over the mean of what goes, unless ``bias_correction`` is off.
+    Counts are those of :func:`skipstone.models.pruning.masks.prune`. Layers go in execution order, each on the outputs of the
+    pruned layers before it.
+
+    Args:
+        graph: The network.
+        pruning: Of granularity weight or nm, and of scope layer or output.
+        images: Calibration images.
+        damping: In units of the mean square input.
+        correction: The share (0 to 1) of the error of the layers before that a layer makes up for.
+        bias_correction: Whether the bias takes over the mean of what goes.
+        exact_inputs: Filters of more weights take ADMM instead (:mod:`skipstone.models.pruning.solvers`), with a note.
     """
     if pruning.granularity not in ("weight", "nm") or pruning.scope == "network" or pruning.criterion != "l1":
         raise SkipstoneError(

@@ -22,12 +22,21 @@ _LEAST = 1e-300
 
 
 def greedy_obs(target: Real, hessians: Real, zeros: Mask, contests: Integers, counts: Integers) -> Mask:
-    """Optimal Brain Surgeon, exact: which of the weights ``target`` (K x D) to keep; ``hessians`` are groups x D x D.
+    """Optimal Brain Surgeon, exact.
 
-    One weight after the other goes, the one that costs least when the rest of its row is solved anew: ``w_p^2 / [H^-1]_pp``
-    (Hassibi and Stork, 1993; row by row as in Frantar and Alistarh, Optimal Brain Compression, 2022). ``contests`` is 0
-    for all weights, or has other numbers in every row; in contest c ``counts[c]`` weights go, or its ``zeros`` where they
-    are more. Time is K * D^3.
+    Weights go one after another, each time the one that costs least when the rest of its row is solved anew:
+    ``w_p^2 / [H^-1]_pp`` (Hassibi and Stork, 1993; row by row as in Frantar and Alistarh, Optimal Brain Compression, 2022).
+    Time is K * D^3.
+
+    Args:
+        target: The weights, K x D.
+        hessians: Groups x D x D.
+        zeros: Weights that are zero already, K x D; they go first.
+        contests: The contest of each weight, K x D: 0 for all, or other numbers in every row.
+        counts: For each contest, how many weights go, or its ``zeros`` where they are more.
+
+    Returns:
+        Which weights to keep.
     """
     limits = _limits(zeros, contests, counts)
     keep = np.ones(target.shape, bool)
@@ -46,8 +55,11 @@ def greedy_obs(target: Real, hessians: Real, zeros: Mask, contests: Integers, co
 
 
 def admm(target: Real, hessians: Real, zeros: Mask, contests: Integers, counts: Integers) -> Mask:
-    """As :func:`greedy_obs`, by alternating directions with one inverse for all rows (Boza, Fast and Effective Weight Update
-    for Pruned Large Language Models, 2024): a little worse, for layers too large for it. Time is D^3 + K * D^2."""
+    """As :func:`greedy_obs`, by alternating directions with one inverse for all rows.
+
+    A little worse, for layers too large for the exact method (Boza, Fast and Effective Weight Update for Pruned Large Language
+    Models, 2024). Time is D^3 + K * D^2.
+    """
     groups, size = hessians.shape[:2]
     norm = np.sqrt(np.diagonal(hessians, axis1=1, axis2=2))[:, None]
     scaled = hessians / (norm.swapaxes(1, 2) * norm)

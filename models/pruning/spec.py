@@ -66,8 +66,17 @@ def describe(pruning: Pruning | None) -> str:
 
 
 def prune_as(graph: Graph, text: str, images: Images | None = None, seed: int = 0) -> Pruned:
-    """``graph`` pruned as ``text`` says. Criteria that look at activations measure them on ``images``; those that need
-    gradients are refused."""
+    """Prunes a network as a text says.
+
+    Args:
+        graph: The network.
+        text: METHOD:AMOUNT, as :func:`parse` reads it.
+        images: What criteria that look at activations measure them on.
+        seed: Of random choices.
+
+    Raises:
+        SkipstoneError: The text makes no sense, or its criterion needs gradients or images that are not there.
+    """
     pruning = parse(text)
     if pruning is None:
         return Pruned(graph)

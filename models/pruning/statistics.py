@@ -87,9 +87,13 @@ def measure(graph: Graph, images: Images) -> dict[str, LayerStatistics]:
 
 
 def input_moments(graph: Graph, layer: Conv, images: Images, reference: Graph | None = None) -> Moments:
-    """First and second moments of the unfolded input of ``layer``, for each group of the convolution, in float64.
+    """First and second moments of a layer's unfolded input, for each group of the convolution, in float64.
 
-    ``reference`` is the network with other weights, whose layer of that name gives the cross moments.
+    Args:
+        graph: The network.
+        layer: The layer.
+        images: Calibration images.
+        reference: The network with other weights, whose layer of that name gives the cross moments.
     """
     output = graph.shapes[layer.name][1:]
     size = int(np.prod(layer.weights.shape[1:]))

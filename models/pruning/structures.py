@@ -23,7 +23,7 @@ WeightsShape = tuple[int, ...]
 def group_ids(
     shape: WeightsShape, granularity: Granularity, groups: int = 1, block: tuple[int, int] = (1, 1)
 ) -> Integers:
-    """The group of every weight, from 0 on, in the weights' ``shape``; ``groups`` are the convolution's.
+    """Numbers the groups of weights that are pruned together.
 
     - ``weight`` and ``nm``: each weight by itself (``nm`` limits the choice among them, see :func:`contests`).
     - ``block``: ``block[0]`` output x ``block[1]`` input channels at one tap; smaller at the ends of a convolution's group,
@@ -33,6 +33,15 @@ def group_ids(
     - ``shape``: one input channel and tap, in all filters that read it (Wen et al., Structured Sparsity Learning, 2016).
     - ``input_channel``: all weights that read one input channel of the layer.
     - ``filter``: all weights of one output channel.
+
+    Args:
+        shape: Of the weights, K x C/groups x kh x kw.
+        granularity: One of the above.
+        groups: Of the convolution.
+        block: Output x input channels of a block.
+
+    Returns:
+        The group of every weight, from 0 on, in the weights' shape.
     """
     outputs, inputs, kh, kw = shape
     if outputs % groups:
@@ -68,10 +77,17 @@ def group_ids(
 def contests(
     shape: WeightsShape, granularity: Granularity, ids: Integers, m: int = 0, by_output: bool = False
 ) -> Integers:
-    """For each group the number of its contest: groups are compared with those of the same contest only.
+    """Numbers the contests: a group is compared with the groups of its own contest only.
 
-    ``nm`` has one for every ``m`` consecutive input channels at the same output channel and tap. With ``by_output`` each
-    output channel has its own, which needs groups that lie within one. Else the layer is one contest.
+    Args:
+        shape: Of the weights, K x C/groups x kh x kw.
+        granularity: ``nm`` has a contest for every ``m`` consecutive input channels at the same output channel and tap.
+        ids: The group of every weight.
+        m: M of N:M.
+        by_output: Each output channel has its own contest, so groups must lie within one. Else the layer is one contest.
+
+    Returns:
+        For each group the number of its contest.
     """
     _, inputs, kh, kw = shape
     k, c, i, j = np.indices(shape)

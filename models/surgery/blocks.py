@@ -76,12 +76,20 @@ def remove_blocks(
     amount: float | None = None,
     scores: Mapping[str, float | NDArray[np.floating]] | None = None,
 ) -> Surgery:
-    """``graph`` without ``blocks`` (names of :func:`removable_blocks`), or without the share ``amount`` of them (rounded to
-    nearest) with the lowest scores.
+    """Removes whole blocks.
 
-    By ``amount``, the blocks are the residual ones and single layers outside of them. ``scores`` are numbers, or K numbers
-    of which the mean counts, by block or else by layer; a block without one has the mean of its layers' scores. Ties go to
-    the earlier block; blocks without any score stay. A single layer goes with its clamp, a residual block leaves its Add's.
+    A single layer goes with its clamp; a residual block leaves its Add's.
+
+    Args:
+        graph: The network.
+        blocks: Names of :func:`removable_blocks`. Either these or ``amount``.
+        amount: The share of the blocks to remove (rounded to nearest), those with the lowest scores. The blocks are then the
+            residual ones, and single layers outside of them.
+        scores: Numbers, or K numbers of which the mean counts, by block or else by layer. A block without a score has the mean of
+            its layers' scores; blocks without any stay. Ties go to the earlier block.
+
+    Raises:
+        SkipstoneError: A block does not exist or can't be removed, or the amount is out of range.
     """
     if (blocks is None) == (amount is None):
         raise SkipstoneError("give either the blocks to remove or the amount of them")

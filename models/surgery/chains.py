@@ -57,9 +57,15 @@ def replace_layers(
     only_savings: bool = True,
     between: Clamp | None = None,
 ) -> Surgery:
-    """``graph`` with the chain of each Conv and Gemm of ``layers`` (all that ``chain`` does not refuse, where None) in its
-    place; refusals are notes. Without ``only_savings`` chains are taken that multiply more than the layer. ``between`` clamps
-    all but the last link.
+    """Puts a chain of layers in the place of each of several layers; refusals are notes.
+
+    Args:
+        graph: The network.
+        method: What the chains are called in notes and changes.
+        layers: Names of Conv and Gemm layers; None for all that ``chain`` does not refuse.
+        chain: Makes the chain of a layer, or refuses it.
+        only_savings: Leaves layers alone whose chain multiplies as often as they do, or more.
+        between: Clamps all links but the last.
     """
     convs = {layer.name: layer for layer in graph.convs}
     if layers is not None:

@@ -27,11 +27,17 @@ def depthwise_separable(
     between: Clamp | None = None,
     only_savings: bool = True,
 ) -> Surgery:
-    """Each convolution of ``layers`` (all larger than 1x1 without groups, where None) as ``multiplier`` depthwise filters an
-    input channel, ``layer.depthwise``, and a 1x1 convolution (Howard et al., MobileNets, 2017).
+    """Replaces convolutions by depthwise filters, ``layer.depthwise``, and a 1x1 convolution (Howard et al., MobileNets, 2017).
 
     Input channels do not meet before the 1x1 layer, so the best fit in squares is that of each channel alone: the first
     ``multiplier`` terms of the SVD of its K x (kh * kw) matrix (Guo et al., Network Decoupling, 2018).
+
+    Args:
+        graph: The network.
+        layers: Names; None for all convolutions larger than 1x1 without groups.
+        multiplier: Depthwise filters for each input channel.
+        between: Clamps the depthwise layer.
+        only_savings: Leaves layers alone that would multiply as often, or more.
     """
     if multiplier < 1:
         raise SkipstoneError(f"the depthwise multiplier must be a positive integer, not {multiplier}")
@@ -67,9 +73,18 @@ def bottleneck(
     between: Clamp | None = None,
     only_savings: bool = True,
 ) -> Surgery:
-    """Each convolution of ``layers`` (all larger than 1x1 without groups, where None) as a 1x1 ``layer.reduce`` to r channels,
-    ``layer.window`` of the layer's kernel from r to r, and 1x1 to its K outputs, where r is ``share`` of K, rounded, at
-    least 1 and at most the smaller of K and C (He et al., Deep Residual Learning, 2016)."""
+    """Replaces convolutions by bottlenecks (He et al., Deep Residual Learning, 2016).
+
+    A bottleneck is a 1x1 ``layer.reduce`` to r channels, ``layer.window`` of the layer's kernel from r to r, and 1x1 to the
+    layer's K outputs.
+
+    Args:
+        graph: The network.
+        layers: Names; None for all convolutions larger than 1x1 without groups.
+        share: r as a share of K: rounded, at least 1, and at most the smaller of K and C.
+        between: Clamps all but the last layer.
+        only_savings: Leaves layers alone that would multiply as often, or more.
+    """
     if not 0 < share <= 1:
         raise SkipstoneError(f"a bottleneck's share of the channels must be above 0 and at most 1, not {share:g}")
 

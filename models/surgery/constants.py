@@ -38,8 +38,11 @@ TOLERANCE = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class Constants:
-    """For every tensor: which channels are constant, and their value (0 for the others). ``rough``: channels of some tensors
-    that were taken for constant, but differ at the border; their mean over the pixels stands in."""
+    """Constant channels, by tensor.
+
+    ``is_constant``: which channels are constant. ``value``: their values; 0 for the others. ``rough``: of some tensors, channels
+    that count as constant although they differ at the border; their value is the mean over the pixels.
+    """
 
     is_constant: Mapping[str, Mask]
     value: Mapping[str, Values]
@@ -47,8 +50,12 @@ class Constants:
 
 
 def constants(graph: Graph, assumed: Mapping[str, Mask] | None = None) -> Constants:
-    """The constants of all tensors. Channels in ``assumed`` (those of removed filters) that borders alone keep from being
-    constant count with their mean."""
+    """Finds the constant channels of all tensors.
+
+    Args:
+        graph: The network.
+        assumed: Channels, as those of removed filters, that only borders keep from being constant: they count with their mean.
+    """
     is_constant: dict[str, Mask] = {graph.input: np.zeros(graph.input_shape[0], bool)}
     value: dict[str, Values] = {graph.input: np.zeros(graph.input_shape[0])}
     rough: dict[str, Mask] = {}
@@ -67,7 +74,7 @@ def constants(graph: Graph, assumed: Mapping[str, Mask] | None = None) -> Consta
 
 
 def needed(graph: Graph, is_constant: Mapping[str, Mask]) -> dict[str, Mask]:
-    """For every tensor, the channels that some output of the network depends on, given the constant ones."""
+    """For every tensor, the channels that some output of the network depends on; a constant channel needs no input."""
     used = {name: np.zeros(shape[0], bool) for name, shape in graph.shapes.items()}
     for name in graph.outputs:
         used[name][:] = True
@@ -93,8 +100,11 @@ def needed(graph: Graph, is_constant: Mapping[str, Mask]) -> dict[str, Mask]:
 
 
 def responses(graph: Graph, layer: Conv) -> tuple[Values, Mask]:
-    """What an input channel that is 1 everywhere adds to each output channel, K x C/groups, as its mean over the pixels;
-    and where that differs from pixel to pixel."""
+    """What an input channel that is 1 everywhere adds to each output channel.
+
+    Returns:
+        Its mean over the pixels, K x C/groups, and where it differs from pixel to pixel.
+    """
     axes = [_seen(layer, axis, graph.shapes[layer.inputs[0]], graph.shapes[layer.name]) for axis in range(2)]
     means = [axis.mean(axis=0) for axis in axes]
     weights = layer.weights.astype(np.float64)

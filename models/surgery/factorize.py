@@ -1,5 +1,5 @@
 """Low-rank factors in place of a layer: SVD of a fully connected layer or a convolution seen as a matrix, Tucker-2 and CP
-of a convolution's four-way tensor. Fewer multiplications for an error that the energy kept tells.
+of a convolution's four-way tensor. Fewer multiplications, for an error that the remaining energy says.
 
 Each function gives back a Surgery whose ``layers`` report rank, energy and multiplications; where a layer would not save
 any it stays, with a note.
@@ -46,12 +46,17 @@ def svd(
     energy: float = ENERGY,
     only_savings: bool = True,
 ) -> Surgery:
-    """Two layers for one: ``W = U V`` of rank r, from the singular value decomposition of K x (C * kh * kw), the best
-    approximation of that rank (Eckart and Young, 1936; for networks Denton et al., 2014). The first, ``layer.reduce``, has
-    the layer's kernel and r outputs; the second is 1x1.
+    """Replaces layers by two: ``W = U V`` of rank r, from the singular value decomposition of K x (C * kh * kw).
 
-    ``ranks`` by layer; else those of ``layers`` (all Gemm and 1x1 layers, where None) get the lowest rank that keeps the
-    share ``energy``.
+    It is the best approximation of that rank (Eckart and Young, 1936; for networks Denton et al., 2014). The first layer,
+    ``layer.reduce``, has the layer's kernel and r outputs; the second is 1x1.
+
+    Args:
+        graph: The network.
+        ranks: By layer; or give ``layers``.
+        layers: Layers that get the lowest rank that keeps the share ``energy``; None for all Gemm and 1x1 layers.
+        energy: The share of a layer's squared weights to keep, above 0 and at most 1.
+        only_savings: Leaves layers alone that would multiply as often, or more.
     """
 
     def chain(layer: Conv) -> Chain | Refusal:
@@ -83,11 +88,17 @@ def tucker(
     energy: float = ENERGY,
     only_savings: bool = True,
 ) -> Surgery:
-    """Three layers for one, Tucker-2 (Kim et al., Compression of Deep CNNs, 2016): a 1x1 ``layer.reduce`` to r_in channels,
-    the layer's own kernel from r_in to r_out as ``layer.core``, and 1x1 to K; by higher-order orthogonal iteration.
+    """Replaces layers by three, Tucker-2 (Kim et al., Compression of Deep CNNs, 2016), by higher-order orthogonal iteration.
 
-    ``ranks`` (r_in, r_out) by layer; else those of ``layers`` (all, where None) get the ranks that keep the share
-    ``energy`` with the fewest multiplications (:func:`tucker_ranks`).
+    They are a 1x1 ``layer.reduce`` to r_in channels, the layer's own kernel from r_in to r_out as ``layer.core``, and 1x1 to K.
+
+    Args:
+        graph: The network.
+        ranks: (r_in, r_out) by layer; or give ``layers``.
+        layers: Layers that get the ranks that keep the share ``energy`` with the fewest multiplications
+            (:func:`tucker_ranks`); None for all.
+        energy: The share of a layer's squared weights to keep, above 0 and at most 1.
+        only_savings: Leaves layers alone that would multiply as often, or more.
     """
 
     def chain(layer: Conv) -> Chain | Refusal:
@@ -110,11 +121,18 @@ def cp(
     only_savings: bool = True,
     seed: int = 0,
 ) -> Surgery:
-    """Four layers for one, the sum of R outer products (Lebedev et al., CP-Decomposition, 2015): 1x1 ``layer.reduce``,
-    kh x 1 depthwise ``layer.vertical``, 1 x kw depthwise ``layer.horizontal``, 1x1; by alternating least squares.
+    """Replaces layers by four, the sum of R outer products (Lebedev et al., CP-Decomposition, 2015).
 
-    ``ranks`` by layer; else those of ``layers`` (all, where None) get the lowest rank that bisection finds to keep the share
-    ``energy``. ``seed`` starts the factors that the singular vectors do not fill.
+    They are 1x1 ``layer.reduce``, kh x 1 depthwise ``layer.vertical``, 1 x kw depthwise ``layer.horizontal``, and 1x1, by
+    alternating least squares.
+
+    Args:
+        graph: The network.
+        ranks: By layer; or give ``layers``.
+        layers: Layers that get the lowest rank that bisection finds to keep the share ``energy``; None for all.
+        energy: The share of a layer's squared weights to keep, above 0 and at most 1.
+        only_savings: Leaves layers alone that would multiply as often, or more.
+        seed: Of the factors that the singular vectors do not fill.
     """
     check_energy(energy)
 
@@ -144,10 +162,10 @@ def refuse_window(layer: Conv) -> Refusal | None:
 
 
 def tucker_ranks(graph: Graph, layer: Conv, energy: float) -> tuple[int, int]:
-    """(r_in, r_out) that keep the share ``energy`` with the fewest multiplications.
+    """(r_in, r_out) that keep the share ``energy`` of a layer with the fewest multiplications.
 
-    What a pair keeps is read off the core of the higher-order SVD (De Lathauwer et al., 2000), whose leading r_out x r_in
-    part has the energy of the truncated decomposition; orthogonal iteration then keeps at least that.
+    The energy of a pair is that of the leading r_out x r_in part of the core of the higher-order SVD (De Lathauwer et al.,
+    2000), that is, of the truncated decomposition. Orthogonal iteration then keeps at least that.
     """
     check_energy(energy)
     weights = layer.weights.astype(np.float64)
@@ -246,7 +264,7 @@ def _cp_factors(weights: Weights, rank: int, seed: int, iterations: int) -> list
         from tensorly.decomposition import parafac
 
         with warnings.catch_warnings():
-            # It tells that short ways have fewer singular vectors than the rank; random ones fill up.
+            # tensorly warns that short ways have fewer singular vectors than the rank; random vectors fill up.
             warnings.simplefilter("ignore")
             decomposition = parafac(weights, rank, n_iter_max=iterations, init="svd", tol=1e-6, random_state=seed)
         factors = [np.asarray(factor, np.float64) for factor in decomposition.factors]

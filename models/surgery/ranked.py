@@ -38,16 +38,22 @@ def shrink_by(
     minimum: int = 1,
     multiple: int = 1,
 ) -> Surgery:
-    """``graph`` without its least important channels, by ``scores`` (K numbers for each named layer, higher is better).
+    """Removes the least important channels.
 
-    - Give one of ``amount``, the share of the groups that go (rounded to nearest), and ``macs``, the share of the dense
-      multiplications that is to remain: then as many groups go as bring it nearest, of two equally near ones the more.
-    - A group of coupled channels counts with the mean, sum or maximum (``together``) of its filters' scores. Groups that no
-      scored filter belongs to stay, and so do inputs and outputs of the network.
-    - ``scope``: ``network`` ranks all groups against each other; ``layer`` takes the same share of every set of tensors
-      that are coupled alike. Ties go to the earlier group.
-    - ``minimum`` channels of every tensor stay (all, where it has fewer), and what is left of each set of tensors is
-      rounded up to ``multiple`` channels, or to all.
+    A group of coupled channels goes as a whole. Groups that no scored filter belongs to stay, and so do inputs and outputs of the
+    network. Ties go to the earlier group.
+
+    Args:
+        graph: The network.
+        scores: K numbers for each named layer; higher is better.
+        amount: The share of the groups that go (rounded to nearest). Either this or ``macs``.
+        macs: The share of the dense multiplications that is to remain. As many groups go as bring it nearest; of two equally near
+            numbers the larger.
+        scope: ``network`` ranks all groups against each other; ``layer`` takes the same share of every set of tensors that are
+            coupled alike.
+        together: A group counts with the ``mean``, ``sum`` or ``max`` of its filters' scores.
+        minimum: Channels of every tensor that stay (all, where it has fewer).
+        multiple: The remaining channels of each set of tensors are rounded up to a multiple of it, or to all.
     """
     if (amount is None) == (macs is None):
         raise SkipstoneError("give either the amount of channels to remove or the share of multiplications to keep")

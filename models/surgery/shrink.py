@@ -1,10 +1,10 @@
 """Removes channels for real: filters, the input weights of their readers and all that is coupled with them, so that tensors
 get smaller. The graph that comes out has the same layers with fewer channels.
 
-A removed filter counts as zero weights and zero bias (Li et al., Pruning Filters for Efficient ConvNets, 2017). One that
-is constant already, since its weights are zero, keeps its bias: that constant moves into the biases of its readers, and so
-do those that biases further down make. So the result computes what the masked network does, but for borders where such a
-constant met zero padding, which a note tells. Weights that are quantized already keep their grid.
+A removed filter counts as zero weights and zero bias (Li et al., Pruning Filters for Efficient ConvNets, 2017). A filter
+that is constant already, since its weights are zero, keeps its bias: the constant moves into the biases of its readers, and
+so do the constants that follow from it. So the result computes the same as the masked network. The exception are borders
+where such a constant met zero padding; a note says so. Weights that are quantized already keep their grid.
 """
 
 from __future__ import annotations

@@ -16,11 +16,16 @@ BATCH = 128
 def weight_gradients(
     graph: Graph, images: NDArray[np.float32], labels: NDArray[np.int64] | None = None
 ) -> dict[str, NDArray[np.float64]]:
-    """The mean gradient of the cross entropy for each weight (of the weights' shape) over ``images``.
+    """The mean gradient of the cross entropy for each weight, zero weights too.
 
-    Zero weights have gradients too, and weights that the first output does not depend on have gradient 0. Without ``labels`` the
-    network's own answers take their place: the gradient is then that of the entropy of what it says, for post-training pruning
-    without labels.
+    Args:
+        graph: The network. Weights that its first output does not depend on have gradient 0.
+        images: N x C x H x W.
+        labels: N classes. Without them, the network's own probabilities take their place: the gradient is that of their entropy,
+            for post-training pruning without labels.
+
+    Returns:
+        By layer, in the weights' shape.
     """
     module = GraphModule(graph).eval()
     for conv in module.convs.values():
@@ -57,8 +62,17 @@ def batch_gradients(
 def squared_gradients(
     graph: Graph, images: NDArray[np.float32], labels: NDArray[np.int64], batch: int = 16
 ) -> dict[str, NDArray[np.float64]]:
-    """The mean of squared gradients of small batches: the diagonal of the empirical Fisher information, up to a factor. A last
-    batch that is not full is left out, unless it is the only one."""
+    """The mean of squared gradients of small batches: the diagonal of the empirical Fisher information, up to a factor.
+
+    Args:
+        graph: The network.
+        images: N x C x H x W.
+        labels: N classes.
+        batch: Images in a batch. A last batch that is not full is left out, unless it is the only one.
+
+    Returns:
+        By layer, in the weights' shape.
+    """
     batch = min(batch, len(images))
     totals: dict[str, NDArray[np.float64]] = {}
     count = 0

@@ -121,12 +121,26 @@ def train(
     checkpoint: Path | None = None,
     groups: Sequence[dict[str, Any]] | None = None,
 ) -> tuple[Epoch, ...]:
-    """Trains ``module`` in place on ``images`` (N x C x H x W) and ``labels`` (N).
+    """Trains a module in place.
 
-    ``checkpoint`` is a file that holds the state after each epoch; the same training (network, images, labels, options, teacher,
-    hooks) found there goes on, anything else is written over. ``groups`` are the optimizer's parameter groups, where not all
-    parameters learn alike. Raises SkipstoneError where the loss is not finite, and where images, labels or teacher are missing
-    or don't fit; OSError where the checkpoint can't be written, which then stays as it was.
+    Args:
+        module: The network.
+        images: N x C x H x W.
+        labels: N classes; None where a teacher alone says what is right.
+        options: Epochs, learning rate and so on.
+        teacher: The network whose outputs are learned, where ``options.distillation`` says so.
+        hooks: What goes along with the training: pruning, regularization.
+        progress: Called with a line of text for each epoch.
+        checkpoint: A file that holds the state after each epoch. If it holds the same training (network, images, labels, options,
+            teacher, hooks), that one goes on; anything else is overwritten.
+        groups: The optimizer's parameter groups, where not all parameters learn alike.
+
+    Returns:
+        The epochs, those before an interruption too.
+
+    Raises:
+        SkipstoneError: The loss is not finite, or images, labels or teacher are missing or do not fit.
+        OSError: The checkpoint can't be written; the old one then stays.
     """
     _check(module.graph, images, labels, teacher, options)
     about = "" if checkpoint is None else _identity(module, images, labels, options, teacher, hooks)
@@ -194,8 +208,13 @@ def train(
 
 
 def module_for(graph: Graph, images: NDArray[np.float32], options: TrainingOptions) -> GraphModule:
-    """``graph`` as a module ready for training: with batch normalization measured on the first 512 of ``images`` where
-    ``options.normalize`` says so."""
+    """A module of the network, ready for training.
+
+    Args:
+        graph: The network.
+        images: The first 512 serve to measure batch normalization, where ``options.normalize`` says so.
+        options: Of the training.
+    """
     torch.manual_seed(options.seed)
     module = GraphModule(graph)
     if options.normalize:
@@ -221,8 +240,14 @@ def fine_tune(
 
 
 def augmented(images: Tensor, options: TrainingOptions, randomness: torch.Generator) -> Tensor:
-    """A batch, shifted as one by up to ``options.shift`` pixels (a quarter of an axis at most, so that vectors stay as they are)
-    with zeros moving in, and each image mirrored or not."""
+    """Shifts and mirrors a batch at random.
+
+    Args:
+        images: The batch, N x C x H x W.
+        options: All images are shifted alike by up to ``shift`` pixels, with zeros moving in; by a quarter of an axis at most, so
+            that vectors stay as they are. With ``flip`` each image is mirrored or not.
+        randomness: The source of the draws.
+    """
     if options.shift:
         height, width = images.shape[2:]
         down, across = (min(options.shift, size // 4) for size in (height, width))

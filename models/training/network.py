@@ -318,7 +318,7 @@ def padded(x: Tensor, padding: Padding) -> tuple[Tensor, tuple[int, int]]:
 
 
 def _last_readers(graph: Graph) -> dict[str, list[str]]:
-    """For each layer, the tensors that nobody reads after it."""
+    """For each layer, the tensors that no later layer reads."""
     last = {name: layer.name for layer in graph.order for name in layer.inputs}
     result: dict[str, list[str]] = {}
     for tensor, reader in last.items():

@@ -74,12 +74,25 @@ def quantization_aware(
     progress: Callable[[str], None] = lambda _: None,
     checkpoint: Path | None = None,
 ) -> Graph:
-    """``graph`` trained on ``images`` (N x C x H x W) and ``labels`` with quantized weights and activations; pruned weights
-    stay 0.
+    """Trains a network with quantized weights and activations; pruned weights stay 0.
 
-    All weights and materialized tensors of the result have grids: ``quantize(result, None)`` is the network that was trained.
-    ``calibration_images`` (the first of ``images``, if None) give the first ranges. Raises SkipstoneError for what
-    ``quantize`` can't do, and for layers that can't be trained.
+    Args:
+        graph: The network.
+        images: N x C x H x W.
+        labels: N classes; None where a teacher alone says what is right.
+        options: Of the training.
+        qat: How weights and activations are quantized.
+        calibration_images: Images for the first ranges; the first of ``images``, if None.
+        teacher: The network whose outputs are learned, where ``options.distillation`` says so.
+        progress: Called with a line of text for each epoch.
+        checkpoint: As in :func:`skipstone.models.training.loop.train`.
+
+    Returns:
+        A graph whose weights and materialized tensors all have grids: ``quantize(result, None)`` is the network that was
+        trained.
+
+    Raises:
+        SkipstoneError: ``quantize`` or the training can't do a layer.
     """
     module = quantized_module(graph, images, options, qat, calibration_images)
     train(module, images, labels, options, teacher=teacher, progress=progress, checkpoint=checkpoint)
@@ -95,10 +108,17 @@ def quantized_module(
     qat: QatOptions,
     calibration_images: NDArray[np.float32] | None = None,
 ) -> GraphModule:
-    """``graph`` as a module with quantizers, ready for training.
+    """A module of the network with quantizers, ready for training.
 
-    Batch normalization is put back with the float network's statistics; what quantized weights give is then measured anew, so
-    that every layer's output has the float one's mean and deviation. Ranges of activations are measured after that.
+    Batch normalization is put back with the float network's statistics, then measured anew with quantized weights, so that every
+    layer's output has the float output's mean and deviation. Ranges of activations are measured after that.
+
+    Args:
+        graph: The network.
+        images: The training images, N x C x H x W.
+        options: Of the training.
+        qat: How weights and activations are quantized.
+        calibration_images: Images for the first ranges; the first of ``images``, if None.
     """
     graph = replace(graph, grids={}, grids_from="")
     scheme, bits = qat.scheme, weight_bits(graph, qat)
@@ -131,8 +151,16 @@ def weight_bits(graph: Graph, qat: QatOptions) -> dict[str, int]:
 
 
 def activation_quantizers(graph: Graph, ranges: Ranges, bits: int, kind: RangeKind) -> dict[str, AffineActivations]:
-    """A quantizer for each tensor that the array rounds, and for those that only pass on what others hold, so that all
-    have grids. Tensors that share a scale share a :class:`TensorRange`."""
+    """Quantizers for the tensors that the array rounds, and for those that only pass on what others hold: all have grids.
+
+    Tensors that share a scale share a :class:`TensorRange`.
+
+    Args:
+        graph: The network.
+        ranges: Calibrated ranges by tensor.
+        bits: Of activations.
+        kind: How the ranges learn.
+    """
     placed, rounded = with_copies(graph), materialized(graph)
 
     def grid_of(low: float, high: float) -> ActivationGrid:

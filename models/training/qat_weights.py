@@ -37,9 +37,15 @@ _FRACTIONS = np.linspace(0.2, 1.0, 33)
 def weight_quantizer(
     weights: Tensor, scheme: QuantizationScheme, estimator: Estimator = "straight_through"
 ) -> WeightQuantizer:
-    """The quantizer of a layer with ``weights`` (K x C/groups x kh x kw); ``scheme`` is the layer's own.
+    """The quantizer of a layer's weights.
 
-    Raises SkipstoneError for linear weights of more than 8 bits, and for a learned step of a codebook.
+    Args:
+        weights: K x C/groups x kh x kw.
+        scheme: The layer's own.
+        estimator: How gradients pass the rounding.
+
+    Raises:
+        SkipstoneError: Linear weights of more than 8 bits, or a learned step of a codebook.
     """
     code, bits = scheme.weight_code, scheme.weight_bits
     if code == "linear":
@@ -248,8 +254,14 @@ def code_levels(code: WeightCode, bits: int) -> NDArray[np.float64]:
 
 
 def first_scales(weights: NDArray[np.float32], levels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """For each output channel, of scales up to the one that makes its largest weight the largest level the one with the
-    smallest squared error of its nonzero weights."""
+    """For each output channel, the scale with the smallest squared error of its nonzero weights.
+
+    Candidates are scales up to the one that makes the channel's largest weight the largest level.
+
+    Args:
+        weights: K x C/groups x kh x kw.
+        levels: Magnitudes that the code can say, from 0 upward.
+    """
     sizes = np.abs(weights.astype(np.float64)).reshape(len(weights), -1)
     largest = sizes.max(axis=1)
     bounds = (levels[1:] + levels[:-1]) / 2

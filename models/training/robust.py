@@ -1,4 +1,4 @@
-"""Robust accuracy: what is left of a network's accuracy when each image is changed, a little and for the worst.
+"""Robust accuracy: a network's accuracy when each image is changed a little, in the worst direction.
 
 Projected gradient descent (Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", 2018): from a random
 point within ``epsilon`` of each pixel, ``steps`` steps of ``step_size`` along the sign of the loss's gradient, each time brought
@@ -29,8 +29,20 @@ def attacked(
     step_size: float | None = None,
     seed: int = 0,
 ) -> NDArray[np.float32]:
-    """``images`` changed so that ``graph`` errs; every pixel by ``epsilon`` at most. ``step_size`` is ``2.5 * epsilon / steps``
-    unless given. Raises SkipstoneError for images that do not lie within 0 to 1."""
+    """Changes images so that a network errs (projected gradient descent).
+
+    Args:
+        graph: The network.
+        images: N x C x H x W, from 0 to 1.
+        labels: N classes.
+        epsilon: The most that a pixel changes.
+        steps: Gradient steps.
+        step_size: Of each step; ``2.5 * epsilon / steps``, if None.
+        seed: Of the random start.
+
+    Raises:
+        SkipstoneError: Images do not lie within 0 to 1, or ``epsilon`` or ``steps`` are out of range.
+    """
     if not len(images) or images.min() < 0 or images.max() > 1:
         raise SkipstoneError("an attack needs images whose pixels lie from 0 to 1")
     if epsilon < 0 or steps < 1:

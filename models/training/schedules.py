@@ -44,9 +44,20 @@ def iterative(
     progress: Callable[[str], None] = lambda _: None,
     checkpoint: Path | None = None,
 ) -> Pruned:
-    """Prunes in ``rounds``, every amount on its way along :func:`amounts`, and trains ``options.epochs`` epochs after each (Han
-    et al., "Learning both Weights and Connections", 2015). ``evidence`` gives the criterion what it needs about the network as it
-    then is."""
+    """Prunes in rounds and trains after each (Han et al., "Learning both Weights and Connections", 2015).
+
+    Args:
+        graph: The network.
+        pruning: The amounts at the end; on the way they follow :func:`amounts`.
+        images: N x C x H x W.
+        labels: N classes; None where a teacher alone says what is right.
+        options: Of the training after each round.
+        rounds: How many.
+        evidence: Gives the criterion what it needs about the network of each round.
+        teacher: The network whose outputs are learned, where ``options.distillation`` says so.
+        progress: Called with a line of text for each epoch.
+        checkpoint: As in :func:`skipstone.models.training.loop.train`.
+    """
     notes: tuple[str, ...] = ()
     _check_rounds(rounds, 1)
     for number in range(1, rounds + 1):
@@ -76,13 +87,28 @@ def lottery(
     progress: Callable[[str], None] = lambda _: None,
     checkpoint: Path | None = None,
 ) -> Pruned:
-    """Lottery tickets with rewinding (Frankle and Carbin, 2019; Frankle et al., "Linear Mode Connectivity and the Lottery Ticket
-    Hypothesis", 2020): a fresh network is trained to the end (``options.epochs``); then the weights that pruning leaves go back
-    to where that same training had them after ``rewind_epochs`` (0: the fresh ones) and are trained again, ``rounds`` times.
+    """Finds lottery tickets with rewinding (Frankle and Carbin, 2019; Frankle et al., "Linear Mode Connectivity", 2020).
 
-    Each round draws its own order of images (seeds ``options.seed`` + round) and trains all ``options.epochs``, along a learning
-    rate from its start; the paper goes on from ``rewind_epochs`` on, with the rate of there. A network with batch normalization
-    goes back with it folded in, and has it measured again. SkipstoneError where ``rewind_epochs`` is beyond the training."""
+    A fresh network is trained to the end (``options.epochs``). Then the weights that pruning leaves go back to where that same
+    training had them after ``rewind_epochs``, and are trained again, ``rounds`` times. Each round draws its own order of images
+    (seed ``options.seed`` + round) and trains all ``options.epochs``, with the learning rate from its start; the paper goes on
+    from ``rewind_epochs``, with the rate at that point. A network with batch normalization goes back with it folded in, and has
+    it measured again.
+
+    Args:
+        graph: The network.
+        pruning: The amounts at the end; on the way they follow :func:`amounts`.
+        images: N x C x H x W.
+        labels: N classes.
+        options: Of every training.
+        rounds: How often weights go back.
+        rewind_epochs: Where they go back to; 0 is the fresh network.
+        progress: Called with a line of text for each epoch.
+        checkpoint: As in :func:`skipstone.models.training.loop.train`.
+
+    Raises:
+        SkipstoneError: ``rewind_epochs`` is beyond the training.
+    """
     _check_rounds(rounds, 0)
     if not 0 <= rewind_epochs <= options.epochs:
         raise SkipstoneError(

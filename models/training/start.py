@@ -12,8 +12,10 @@ from skipstone.models.graph.layers import Conv
 
 
 def reinitialized(graph: Graph, seed: int) -> Graph:
-    """``graph`` with random weights: normal of variance ``2 / fan in`` (He et al., "Delving Deep into Rectifiers", 2015),
-    biases 0. Weights that are 0 in ``graph`` are drawn anew, too."""
+    """A network with biases 0 and random weights: normal of variance ``2 / fan in``.
+
+    He et al., "Delving Deep into Rectifiers", 2015. Weights that are 0 are drawn anew, too.
+    """
     rng = np.random.default_rng(seed)
     layers = []
     for layer in graph.layers:
