@@ -30,7 +30,7 @@ lint: setup-test
 	$(BIN)/mypy
 
 bench: setup-test
-	$(BIN)/python -m benchmarks --models tests/data --rtl-layers 12 --out out/measured.md
+	$(BIN)/python -m benchmarks --rtl-layers 12 --out out/measured.md
 
 # The source archive, and the wheel built from it, in dist/.
 wheel: setup-test

@@ -18,7 +18,7 @@ from benchmarks import compression, cycles
 from benchmarks.document import HEAD, render, with_section
 from benchmarks.machine import describe_machine
 from benchmarks.sections import ALONE, SECTIONS
-from benchmarks.settings import Settings
+from benchmarks.settings import MODELS, Settings
 from skipstone.files import write_file
 
 
@@ -29,8 +29,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--models",
         type=Path,
-        default=os.environ.get("SKIPSTONE_MODELS"),
-        help="folder with mlperf_tiny_resnet8.onnx (default: $SKIPSTONE_MODELS; without, the carried network stands in)",
+        default=os.environ.get("SKIPSTONE_MODELS", MODELS),
+        help="folder with mlperf_tiny_resnet8.onnx (default: $SKIPSTONE_MODELS, or tests/data)",
     )
     parser.add_argument(
         "--rtl-layers",
@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
         parser.error(f"no section {', '.join(unknown)}; there are {', '.join(every)}")
     progress = Console(stderr=True)
     settings = Settings(
-        models=options.models and Path(options.models),
+        models=Path(options.models),
         rtl_layers=options.rtl_layers,
         images=options.images,
         work=options.work,

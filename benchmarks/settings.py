@@ -10,6 +10,8 @@ from pathlib import Path
 from skipstone.hw.design import Design, load_design
 
 DESIGNS = Path(__file__).parent / "designs"
+MODELS = Path(__file__).parents[1] / "tests" / "data"
+"""The folder in which MLPerf Tiny's ResNet-8 is carried."""
 MLPERF = "mlperf_tiny_resnet8.onnx"
 TEXT_DIRECTION = "ch_ppocr_mobile_v2.0_cls_infer.onnx"
 TEXT_DIRECTION_ABSENT = "pip install --no-deps rapidocr-onnxruntime==1.4.4"

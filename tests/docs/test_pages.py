@@ -61,6 +61,13 @@ def test_every_program_imports_what_there_is(page: Path) -> None:
 
 
 @PAGES
+def test_every_file_of_the_repository_that_a_page_names_exists(page: Path) -> None:
+    folders = "benchmarks|docs|examples|hw|mapper|models|reports|sim|skipstone|tests"
+    named = re.findall(rf"`((?:{folders})/[\w./-]+)`", page.read_text())
+    assert not [path for path in named if not (ROOT / path).exists()]
+
+
+@PAGES
 def test_every_toml_block_is_toml(page: Path) -> None:
     for block in blocks(page):
         if block.language == "toml":
