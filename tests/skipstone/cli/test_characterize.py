@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from skipstone.characterize import cells
 from skipstone.cli import characterize as commands
 from skipstone.cli.main import app
+from skipstone.mapper.results.characterization import CharacterizationResult
 from skipstone.mapper.technology.logic_cells import load_gateware
 
 CARRIED: dict[str, Any] = dict(load_gateware().document)
@@ -58,10 +59,14 @@ def test_a_characterization_is_written_whole_and_compared(tmp_path: Path, monkey
     monkeypatch.setattr(cells, "characterize_cells", lambda *_args, **_more: changed)
     library = tmp_path / "x.lib"
     library.write_text("")
-    done = run("--liberty", str(library), "--out", str(tmp_path / "o"), "--work", str(tmp_path / "w"))
+    told = tmp_path / "c.json"
+    done = run(
+        "--liberty", str(library), "--out", str(tmp_path / "o"), "--work", str(tmp_path / "w"), "--json", str(told)
+    )
     assert done.exit_code == 0, done.output
     assert [path.name for path in (tmp_path / "o").iterdir()] == ["gateware_half.json"]
     assert json.loads((tmp_path / "o" / "gateware_half.json").read_text()) == changed
+    assert CharacterizationResult.read(told).documents == {"gateware_half.json": changed}
     assert "(-50.0%)" in next(line for line in done.output.splitlines() if line.startswith("  pe:"))
     assert "(+0.0%)" in next(line for line in done.output.splitlines() if line.startswith("  row:"))
 

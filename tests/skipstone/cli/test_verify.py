@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
+from skipstone.mapper.results.network import NetworkResult
 from tests.skipstone.cli.place import invoke, place
+
+SCHEMAS = Path(__file__).parents[3] / "docs" / "schemas"
 
 __all__ = ["place"]
 
@@ -18,6 +23,8 @@ def test_verify_is_exact_and_says_so_layer_by_layer(place):
     assert "EXACT: 2 images" in done.output
     assert "softmax: on the host" in done.output
     result = json.loads((place / "v.json").read_text())
+    Draft202012Validator(json.loads((SCHEMAS / "network.schema.json").read_text())).validate(result)
+    assert NetworkResult.read(place / "v.json").rtl_total_cycles == result["rtl_total_cycles"]
     for layer in result["layers"][:-1]:
         assert layer["rtl_cycles"] == layer["model_cycles"]
         assert layer["outputs_equal"] is True
