@@ -52,7 +52,14 @@ class ComparedRun:
 
 @dataclass(frozen=True)
 class ComparedLayerFigures:
-    """A layer's figures in each run; None where the run has no such layer on the array."""
+    """The figures of one layer in each run; None where the run has no such layer on the array.
+
+    Attributes:
+        name: The layer's name.
+        cycles: Its cycles in each run.
+        cycles_by_cause: Its cycles by cause in each run.
+        energy_pj: Its energy in each run.
+    """
 
     name: str
     cycles: tuple[int | None, ...]

@@ -33,7 +33,12 @@ Accuracy is a share (0 to 1). The frequency is the clock of latency, energy and 
 
 @dataclass(frozen=True)
 class Objective:
-    """A metric that the search minimizes or maximizes."""
+    """A metric that the search minimizes or maximizes.
+
+    Attributes:
+        name: The metric.
+        direction: Which of both.
+    """
 
     name: str
     direction: Literal["minimize", "maximize"]

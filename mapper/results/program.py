@@ -1,4 +1,4 @@
-"""A program in words, for those who write their own host: what ``skipstone export`` writes as ``program.json``."""
+"""A program in words, for users who write their own host: ``program.json`` of ``skipstone export``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from skipstone.mapper.results.document import Document, Number
 
 @dataclass(frozen=True)
 class FieldDescription:
-    """A field of a memory's words; the first field of a list has the lowest bits."""
+    """A field of a memory's words. The first field of a list has the lowest bits.
+
+    Attributes:
+        name: The field's name.
+        bits: Its width.
+        signed: It is a two's complement number.
+    """
 
     name: str
     bits: int
@@ -20,10 +26,18 @@ class FieldDescription:
 
 @dataclass(frozen=True)
 class TensorDescription:
-    """Where a tensor of ``shape`` (channels, height, width) lies in activation memory, from word ``base`` on.
+    """Where a tensor lies in activation memory.
 
-    ``fold``: rows and columns of pixels that lie together as channels. ``words_per_pixel``: memory words of a folded pixel.
-    ``positions``: each folded channel's place in these words. A value is ``scale`` times (integer minus ``zero_point``)."""
+    Attributes:
+        tensor: The tensor's name.
+        shape: Channels, height and width.
+        fold: Rows and columns of pixels that lie together as channels.
+        base: Address of its first word.
+        words_per_pixel: Memory words of a folded pixel.
+        positions: The place of each folded channel in these words.
+        scale: A value is ``scale`` times (integer minus ``zero_point``).
+        zero_point: The integer that stands for 0.
+    """
 
     tensor: str
     shape: tuple[int, int, int]
@@ -37,8 +51,21 @@ class TensorDescription:
 
 @dataclass(frozen=True)
 class LayerDescription:
-    """A layer of the array. ``layers``: the network's layers that run together as this one. ``tile``: height and width.
-    ``other``: the second operand of a residual addition. ``descriptor``: its word in the memory of layers, by field."""
+    """A layer of the array.
+
+    Attributes:
+        name: The layer's name.
+        layers: The network's layers that run together as this one.
+        kind: The layer's kind.
+        cycles: Its cycles.
+        nnz: Nonzero weights.
+        macs: Multiply-accumulates of the dense layer.
+        tile: Height and width of a tile.
+        input: The tensor that it reads.
+        other: The second operand of a residual addition.
+        outputs: The tensors that it writes.
+        descriptor: The fields of its word in the memory of layers.
+    """
 
     name: str
     layers: tuple[str, ...]
@@ -55,7 +82,14 @@ class LayerDescription:
 
 @dataclass(frozen=True)
 class HostStepDescription:
-    """A product of two tensors that the host computes when the array has stopped after ``after_layers`` layers."""
+    """A product of two tensors that the host computes while the array waits.
+
+    Attributes:
+        after_layers: The number of the array's layers that have run.
+        product: The layer: its tensors, and the integers of its arithmetic.
+        inputs: The tensors that the host reads.
+        output: The tensor that the host writes.
+    """
 
     after_layers: int
     product: Mapping[str, Any]
@@ -65,7 +99,13 @@ class HostStepDescription:
 
 @dataclass(frozen=True)
 class HostLayerDescription:
-    """A layer after the array's last one, which the host computes in floats."""
+    """A layer after the array's last one, which the host computes in floats.
+
+    Attributes:
+        name: The layer's name.
+        operator: Its ONNX operator.
+        input: The tensor that it reads.
+    """
 
     name: str
     operator: str
@@ -74,8 +114,22 @@ class HostLayerDescription:
 
 @dataclass(frozen=True)
 class ProgramDescription(Document):
-    """A network's program on a design. ``design``: its parameters. ``host_select``: the code of each memory at the host port.
-    ``fields``: of the words of each memory."""
+    """A network's program on a design.
+
+    Attributes:
+        network: The network's name.
+        calibration: Where activation ranges come from.
+        design: The design's parameters.
+        host_select: The code of each memory at the host port.
+        fields: The fields of the words of each memory.
+        input: Where the host writes the input.
+        outputs: Where the host reads the outputs.
+        activation_words: The highest word of activation memory that is used, plus one.
+        total_cycles: Cycles of one inference.
+        layers: The array's layers in execution order.
+        host_steps: What the host computes between layers.
+        host_layers: What the host computes after the array's last layer.
+    """
 
     KIND: ClassVar[str] = "program"
     SCHEMA: ClassVar[int] = 1

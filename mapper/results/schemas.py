@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +82,22 @@ def _strict(schema: Any) -> Any:
             kinds = [_strict(each) for each in value if each != INTEGER]
             strict |= kinds[0] if len(kinds) == 1 else {key: kinds}
         elif key not in ("title", "default", "readOnly", "required"):
-            strict[key] = " ".join(value.split()) if key == "description" else _strict(value)
+            strict[key] = _strict(value)
+    text, attributes = _attributes(strict.pop("description", ""))
+    if text:
+        strict["description"] = text
+    for name, meaning in attributes.items():
+        strict["properties"][name]["description"] = meaning
     if "properties" in strict:
         strict |= {"required": list(strict["properties"]), "additionalProperties": False}
     return strict
+
+
+def _attributes(docstring: str) -> tuple[str, dict[str, str]]:
+    """The text of a class's docstring without its section "Attributes:", and the meaning of each attribute by name."""
+    text, _, section = docstring.partition("\nAttributes:\n")
+    attributes = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", section, re.MULTILINE)
+    return " ".join(text.split()), {name: " ".join(meaning.split()) for name, meaning in attributes}
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from skipstone.mapper.results.document import KINDS
+from skipstone.mapper.results.network import NetworkResult
 from skipstone.mapper.results.schemas import DOCUMENTS, main, schema_files, schema_of
 
 CARRIED = Path(__file__).parents[3] / "docs" / "schemas"
@@ -36,3 +37,19 @@ def test_all_fields_are_required_and_no_others_allowed() -> None:
             assert each["additionalProperties"] is False
         assert schema["properties"]["kind"]["const"] == document.KIND
         assert schema["properties"]["schema"]["const"] == document.SCHEMA
+
+
+def test_the_attributes_of_a_docstring_describe_the_fields() -> None:
+    """Every field of every class that a schema holds has its own words, and the class has what stands before them."""
+    result = schema_of(NetworkResult)
+    assert result["description"] == "One network on one design."
+    assert result["properties"]["latency_us"]["description"] == "Time of one inference."
+    weight_code = result["properties"]["weight_code"]["description"]
+    assert weight_code.startswith("How weights were quantized (")
+    assert weight_code.endswith("are in ``parameters``.")
+    for document in DOCUMENTS:
+        schema = schema_of(document)
+        for each in (schema, *(nested for nested in schema.get("$defs", {}).values() if "properties" in nested)):
+            assert "Attributes:" not in each["description"]
+            missing = [name for name, field in each["properties"].items() if "description" not in field]
+            assert missing == [], each["description"]
