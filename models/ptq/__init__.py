@@ -1,5 +1,5 @@
-"""Post-training quantization: methods that make a float graph lose less when it is quantized, without training it.
+"""Post-training quantization: methods by which a float graph loses less when it is quantized, without training.
 
-They stand between the import and :func:`skipstone.models.quantization.quantize.quantize`; each takes a graph and
-gives one, in plain NumPy.
+They run between the import and :func:`skipstone.models.quantization.quantize.quantize`. Each turns a graph into another
+one, in plain NumPy.
 """

@@ -1,4 +1,4 @@
-"""Activations of a network at some tensors: in floats, or as its integers stand for them."""
+"""Activations of a network at some tensors: of the float network, or of the integer network as floats."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ from skipstone.models.quantization.scheme import INT8, QuantizationScheme
 
 
 def float_tensors(graph: Graph, images: Images, names: Iterable[str]) -> dict[str, NDArray[np.float32]]:
-    """The named tensors for ``images`` (N x C x H x W), under ONNX Runtime; the graph's input is the images."""
+    """Computes tensors of a graph by ONNX Runtime.
+
+    Args:
+        graph: The float graph.
+        images: N x C x H x W.
+        names: The tensors; the graph's input is the images.
+    """
     tensors = tuple(dict.fromkeys(names))
     computed = tuple(name for name in tensors if name != graph.input)
     outputs = run_onnx(to_onnx(replace(graph, outputs=computed)), {graph.input: images}) if computed else {}
@@ -28,11 +34,13 @@ def float_tensors(graph: Graph, images: Images, names: Iterable[str]) -> dict[st
 
 @dataclass(eq=False)
 class QuantizedInputs:
-    """What layers read once all before them are quantized: of weights only, or, with ``ranges``, of the integer network, whose
-    layers without a grid are quantized as ``scheme`` says.
+    """The inputs of layers when all layers before them are quantized.
 
-    To be asked layer by layer, in execution order, with a graph in which only layers from there on change later: what has
-    been computed in integers is kept.
+    Without ``ranges`` only weights are quantized. With them the inputs are those of the integer network, whose layers
+    without a grid are quantized as ``scheme`` says.
+
+    Tensors must be asked for layer by layer, in execution order, with graphs in which only layers from there on change
+    later: results of the integer network are reused.
     """
 
     images: Images
@@ -41,7 +49,7 @@ class QuantizedInputs:
     _known: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
     def tensor(self, graph: Graph, name: str) -> NDArray[np.float32]:
-        """Tensor ``name`` of ``graph``, N x C x H x W."""
+        """Tensor ``name`` of ``graph``, N x C x H x W, in floats."""
         if self.ranges is None:
             return float_tensors(graph, self.images, [name])[name]
         network = quantize(graph, self.ranges, self.scheme)

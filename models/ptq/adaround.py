@@ -1,8 +1,8 @@
-"""AdaRound: whether each weight rounds up or down is learned from images, layer by layer, so that outputs stay.
+"""AdaRound: learns from images whether each weight is rounded up or down, layer by layer, so that outputs stay.
 
-It makes grids of the linear code, which the quantizer uses as they are. Zeros stay zeros, and no layer ends up further from
-its float outputs than by rounding to nearest. Source: Nagel, Amjad, van Baalen, Louizos, Blankevoort, "Up or Down? Adaptive
-Rounding for Post-Training Quantization", 2020.
+It makes grids of the linear code, which the quantizer uses as they are. Zeros stay zeros, and no layer is further from
+its float outputs than with rounding to nearest. Source: Nagel, Amjad, van Baalen, Louizos, Blankevoort, "Up or Down?
+Adaptive Rounding for Post-Training Quantization", 2020.
 """
 
 from __future__ import annotations
@@ -38,10 +38,18 @@ _MOMENTS = (0.9, 0.999)
 
 @dataclass(frozen=True)
 class AdaRoundOptions:
-    """``steps`` of Adam a layer, each on ``pixels`` random output pixels, at ``learning_rate``.
+    """How rounding is learned.
 
     After the first ``warm_up`` share of the steps, the regularizer ``regularization * sum(1 - |2h - 1|**beta)`` pushes
-    every rounding h to 0 or 1, as beta falls from ``beta[0]`` to ``beta[1]``.
+    every rounding h to 0 or 1, while beta falls from ``beta[0]`` to ``beta[1]``.
+
+    Attributes:
+        steps: Steps of Adam for each layer.
+        pixels: Random output pixels of each step.
+        learning_rate: Adam's learning rate.
+        regularization: Weight of the regularizer.
+        warm_up: Share of the steps without the regularizer.
+        beta: Exponent of the regularizer at its first and at its last step.
     """
 
     steps: int = 2000
@@ -54,7 +62,13 @@ class AdaRoundOptions:
 
 @dataclass(frozen=True)
 class LayerError:
-    """Mean squared difference of one layer's outputs, after its clamp, from the float network's."""
+    """Mean squared difference of one layer's outputs, after its clamp, from the float network's.
+
+    Attributes:
+        name: The layer's name.
+        nearest: With rounding to nearest.
+        learned: With the rounding that was learned.
+    """
 
     name: str
     nearest: float
@@ -63,7 +77,13 @@ class LayerError:
 
 @dataclass(frozen=True, eq=False)
 class AdaRounded:
-    """``graph`` with grids, the ``errors`` of its layers on what they learned from, and ``notes``."""
+    """A graph with learned rounding.
+
+    Attributes:
+        graph: The graph, whose layers have grids.
+        errors: Errors of its layers on the pixels that they learned from.
+        notes: Remarks.
+    """
 
     graph: Graph
     errors: tuple[LayerError, ...]
@@ -82,12 +102,25 @@ def adaround(
     seed: int = 0,
     progress: Callable[[str], None] = lambda _: None,
 ) -> AdaRounded:
-    """``graph`` with learned rounding at the scheme's weight bits (2 to 8), for all of ``layers`` (default: all without a grid).
+    """Learns the rounding of layers' weights.
 
-    ``images`` (N x C x H x W) need no labels. A layer's target is the float network's output, after the layer's clamp; its
-    inputs are what the layers before it make once rounded (with ``ranges``, in the integer network with the
-    scheme's activations). Only as many output pixels take part as fit 128 MiB of inputs. A layer that does not gain keeps
-    nearest rounding, with a note. The same ``seed`` gives the same grids.
+    A layer's target is the float network's output, after the layer's clamp. Its inputs are what the layers before it
+    make once they are rounded; with ``ranges``, in the integer network with the scheme's activations. Only as many
+    output pixels are used as fit 128 MiB of inputs. A layer that does not gain keeps nearest rounding, with a note.
+
+    Args:
+        graph: The float graph.
+        images: N x C x H x W; they need no labels.
+        scheme: Bits of weights, 2 to 8, and of activations.
+        weight_range: How scales are chosen (:func:`skipstone.models.ptq.weight_range.weight_scales`).
+        layers: Names of the layers; None for all that have weights and no grid.
+        ranges: Activation ranges of the integer network; None for float activations.
+        options: How rounding is learned.
+        seed: The same seed gives the same grids.
+        progress: Called with a line of text for each layer.
+
+    Raises:
+        SkipstoneError: Bits are out of range, or a layer has no weights.
     """
     images = fit_images(graph, images)
     chosen = chosen_layers(graph, layers)
@@ -115,8 +148,13 @@ def adaround(
 
 @dataclass(frozen=True, eq=False)
 class _Problem:
-    """One layer at sampled pixels, in random order: ``inputs`` groups x pixels x taps, ``targets`` groups x pixels x K/groups,
-    ``bias`` groups x 1 x K/groups."""
+    """One layer at sampled pixels, in random order.
+
+    Attributes:
+        inputs: Groups x pixels x taps.
+        targets: Groups x pixels x K/groups.
+        bias: Groups x 1 x K/groups.
+    """
 
     layer: Conv
     inputs: Floats

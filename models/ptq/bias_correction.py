@@ -1,7 +1,8 @@
 """Bias correction: a layer's bias takes back what quantization adds to the mean of each of its channels.
 
-It goes after the weights are rounded. Source: Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias
-Correction", 2019, section 4.2 and its empirical form (appendix D), with images in place of batch normalization's statistics.
+It runs after the weights are rounded. Source: Nagel et al., "Data-Free Quantization Through Weight Equalization and
+Bias Correction", 2019, section 4.2 and its empirical form (appendix D), with images in place of batch normalization's
+statistics.
 """
 
 from __future__ import annotations
@@ -26,7 +27,12 @@ _BISECTIONS = 24
 
 @dataclass(frozen=True, eq=False)
 class BiasCorrected:
-    """``graph`` with other biases; ``shifts``: by layer name, the mean shift that each channel (K) was relieved of."""
+    """A graph with corrected biases.
+
+    Attributes:
+        graph: The graph.
+        shifts: By layer, the mean shift that was taken from each channel (K).
+    """
 
     graph: Graph
     shifts: Mapping[str, NDArray[np.float64]]
@@ -40,20 +46,27 @@ def correct_biases(
     scheme: QuantizationScheme = INT8,
     after_clamp: bool = True,
 ) -> BiasCorrected:
-    """``graph`` (whose weights are rounded) with the biases at which its layers have the means of ``original``'s.
+    """Corrects biases so that layers have the same mean outputs as before rounding.
 
-    Layer by layer in execution order, ``bias -= E[W' x'] - E[W x]``: ``W'`` and ``x'`` are the rounded weights and what the
-    corrected layers before make of ``images`` (N x C x H x W), ``W`` and ``x`` those of ``original``, a graph with the same
-    layers before rounding (the equalized one, if it was equalized); means are over images and pixels. With ``ranges``,
-    ``x'`` are the activations of the integer network, in which layers without a grid are quantized as ``scheme`` says; else
-    activations stay floats.
+    Layer by layer in execution order, ``bias -= E[W' x'] - E[W x]``. ``W'`` are the rounded weights and ``x'`` is what
+    the corrected layers before make of the images; ``W`` and ``x`` are those of ``original``. Means are over images and
+    pixels.
 
-    That is the paper's, which takes the means before a layer's clamp. With ``after_clamp``, a layer with a ReLU or Clip has
-    the bias that makes the means after it equal: errors at pixels that the clamp hides, as those of a uniform background,
-    no longer shift those that count. Where a channel's squared error is less with the paper's shift, or with none (one that
-    hardly ever passes the clamp), it has that.
+    The paper takes the means before a layer's clamp. With ``after_clamp``, a layer with a ReLU or Clip gets the bias
+    that makes the means after it equal: errors at pixels that the clamp hides, such as those of a uniform background,
+    then no longer shift the others. Where the paper's shift, or none, gives a channel the smaller squared error (a
+    channel that hardly ever passes the clamp), it is used. Grids stay.
 
-    Grids stay. Raises SkipstoneError where the graphs' layers differ.
+    Args:
+        graph: The graph with rounded weights.
+        original: The graph with the same layers before rounding; the equalized one, if it was equalized.
+        images: N x C x H x W.
+        ranges: Makes ``x'`` the activations of the integer network; without them activations are floats.
+        scheme: How layers without a grid are quantized, with ``ranges``.
+        after_clamp: See above.
+
+    Raises:
+        SkipstoneError: The graphs' layers differ.
     """
     images = fit_images(graph, images)
     originals = {layer.name: layer for layer in original.convs}
@@ -97,8 +110,11 @@ def unclamped(layer: Conv, x: NDArray[np.float32]) -> NDArray[np.float32]:
 def _clamped_shift(
     values: NDArray[np.float32], targets: NDArray[np.float32], clamp: Clamp, plain: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """What to subtract from each channel of ``values`` so that clamped means equal those of ``targets``, by bisection within
-    the channel's own spread around the ``plain`` shift; of that, ``plain`` and 0 the one with the least squared error."""
+    """What to subtract from each channel of ``values`` so that its clamped mean equals that of ``targets``.
+
+    The shift comes from bisection within the channel's own spread around the ``plain`` shift. Of it, ``plain`` and 0,
+    the one with the least squared error is returned.
+    """
     clamped_targets = np.clip(targets, *clamp)
 
     def moved(shift: NDArray[np.float64]) -> NDArray[np.float32]:

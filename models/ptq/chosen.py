@@ -1,4 +1,4 @@
-"""Which layers a method changes, and the weight bits it may give them."""
+"""The layers that a method changes, and the weight bits that it may give them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Bits = int | Mapping[str, int]
 
 
 def chosen_layers(graph: Graph, layers: Iterable[str] | None) -> tuple[Conv, ...]:
-    """The named layers, in execution order; None stands for all with weights that have no grid yet."""
+    """The named layers in execution order; with None all that have weights and no grid yet."""
     if layers is None:
         return tuple(layer for layer in graph.convs if layer.grid is None)
     names = set(layers)
@@ -25,7 +25,7 @@ def chosen_layers(graph: Graph, layers: Iterable[str] | None) -> tuple[Conv, ...
 
 
 def bits_of(name: str, bits: Bits) -> int:
-    """The bits of layer ``name``; refuses a layer without, and bits that the quantizer would not take."""
+    """The bits of layer ``name``. Refuses a layer without bits, and bits that the quantizer does not take."""
     if isinstance(bits, Mapping) and name not in bits:
         raise SkipstoneError(f"layer '{name}': no weight bits for it; give each layer its bits")
     layer_bits = bits[name] if isinstance(bits, Mapping) else bits

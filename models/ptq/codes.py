@@ -1,6 +1,6 @@
 """Weights in the codes of other multipliers, layer by layer: powers of two, ternary, binary or codebooks, as grids.
 
-The quantizer uses grids as they are, so layers may differ in code and bits.
+The quantizer uses grids as they are, so layers may have different codes and bits.
 """
 
 from __future__ import annotations
@@ -18,10 +18,15 @@ from skipstone.models.quantization.weight_codes import code_weights
 
 
 def coded(graph: Graph, scheme: QuantizationScheme, layers: Iterable[str] | None = None) -> Graph:
-    """``graph`` with the weights of ``layers`` (default: all that have some and no grid) in the scheme's code and bits.
+    """Rounds the weights of layers in the scheme's code and bits.
 
-    Scales and integers are those of :func:`skipstone.models.quantization.weight_codes.code_weights`. Pruned weights stay 0.
-    A channel without weights has the median of the others' scales.
+    Scales and integers are those of :func:`skipstone.models.quantization.weight_codes.code_weights`. Pruned weights
+    stay 0. A channel without weights has the median of the others' scales.
+
+    Args:
+        graph: The float graph.
+        scheme: Code and bits of weights.
+        layers: Names of the layers; None for all that have weights and no grid.
     """
     grids = {}
     for layer in chosen_layers(graph, layers):

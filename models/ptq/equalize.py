@@ -1,6 +1,6 @@
-"""Cross-layer equalization: a channel between two layers is scaled so that both use their weight range as much.
+"""Cross-layer equalization: a channel between two layers is scaled so that both use their weight range equally.
 
-It goes before rounding, and leaves what the network computes as it is: ReLU, pools and upsampling commute with positive
+It runs before rounding and does not change what the network computes: ReLU, pools and upsampling commute with positive
 scales. Source: Nagel, van Baalen, Blankevoort, Welling, "Data-Free Quantization Through Weight Equalization and Bias
 Correction", 2019, section 4.1.
 """
@@ -23,7 +23,13 @@ _TOLERANCE = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Equalized:
-    """``graph``, the ``pairs`` of layers whose channels were scaled, and ``notes`` on those that could not be."""
+    """An equalized graph.
+
+    Attributes:
+        graph: The graph.
+        pairs: The pairs of layers whose channels were scaled.
+        notes: Why other layers were not.
+    """
 
     graph: Graph
     pairs: tuple[tuple[str, str], ...]
@@ -31,15 +37,19 @@ class Equalized:
 
 
 def equalize(graph: Graph, powers_of_two: bool = False) -> Equalized:
-    """``graph`` with equalized layers, which lose their grids.
+    """Equalizes the layers of a graph, which lose their grids.
 
-    For channel i between layers 1 and 2, whose largest magnitudes are r1 (of the output channel) and r2 (of the input
+    For channel i between layers 1 and 2, with the largest magnitudes r1 (of the output channel) and r2 (of the input
     channel), layer 1 is divided by ``s = sqrt(r1 * r2) / r2`` and layer 2 is multiplied by it, over all pairs until no
-    scale moves. Where r1 or r2 is 0, s is 1. With ``powers_of_two``, the scales are rounded to powers of two, so that the
-    floats that the network computes stay the same to the bit, not only up to rounding.
+    scale changes. Where r1 or r2 is 0, s is 1.
 
-    A pair is two layers with weights, the second being the only reader of the first, directly or through pools, upsampling
-    and ReLU. A layer with another clamp (a ReLU6), or other operations on the way, is left and noted.
+    A pair is two layers with weights, where the second is the only reader of the first, directly or through pools,
+    upsampling and ReLU. A layer with another clamp (a ReLU6), or with other operations in between, is left and noted.
+
+    Args:
+        graph: The float graph.
+        powers_of_two: Round the scales to powers of two, so that the floats that the network computes stay the same to
+            the bit, and not only up to rounding.
     """
     pairs, notes = _pairs(graph)
     convs = {layer.name: layer for layer in graph.convs}
@@ -86,7 +96,7 @@ def _pairs(graph: Graph) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
 
 
 def _partner(graph: Graph, layer: Layer) -> tuple[str, str]:
-    """The layer with weights that alone reads ``layer``; empty, and the reason, where there is none."""
+    """The layer with weights that alone reads ``layer``; empty, with the reason, where there is none."""
     while True:
         if layer.clamp is not None and not all(bound == 0 or math.isinf(bound) for bound in layer.clamp):
             return "", f"its output is clamped to {layer.clamp[0]:g},{layer.clamp[1]:g}, which scales can't pass"
@@ -104,7 +114,7 @@ def _partner(graph: Graph, layer: Layer) -> tuple[str, str]:
 
 
 def _by_input(weights: NDArray[np.float64], groups: int) -> NDArray[np.float64]:
-    """K x C/groups x kh x kw as C x K/groups x taps: what each input channel is multiplied by."""
+    """``weights`` (K x C/groups x kh x kw) as C x K/groups x taps: what each input channel is multiplied by."""
     outputs, inputs = weights.shape[:2]
     grouped = weights.reshape(groups, outputs // groups, inputs, -1)
     return grouped.swapaxes(1, 2).reshape(groups * inputs, outputs // groups, -1)

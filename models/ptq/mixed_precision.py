@@ -1,8 +1,8 @@
 """Bits for each layer: how much the network's scores suffer from each layer's rounding, and the best way to spend bits.
 
-The sensitivities are measured one layer at a time, in floats; the choice takes their sum for the whole network's loss, which
-makes it a knapsack. Sources: Dong et al., "HAWQ: Hessian AWare Quantization", 2019, and Yao et al., "HAWQ-V3", 2021, for
-bits by sensitivity under a budget; the measure here is the output's change itself, not a Hessian.
+The sensitivities are measured one layer at a time, in floats. The choice takes their sum for the whole network's loss,
+which makes it a knapsack problem. Sources: Dong et al., "HAWQ: Hessian AWare Quantization", 2019, and Yao et al.,
+"HAWQ-V3", 2021, for bits by sensitivity under a budget; the measure here is the output's change itself, not a Hessian.
 """
 
 from __future__ import annotations
@@ -31,8 +31,14 @@ MOST_STATES = 1 << 18
 
 @dataclass(frozen=True)
 class BitChoice:
-    """``bits`` by layer; ``cost``, the sum of their sensitivities; ``used``, the bits of all weights together; ``exact``:
-    whether no other choice within the budget costs less."""
+    """The bits of each layer.
+
+    Attributes:
+        bits: Bits by layer.
+        cost: The sum of the layers' sensitivities.
+        used: Bits of all weights together.
+        exact: No other choice within the budget costs less.
+    """
 
     bits: Mapping[str, int]
     cost: float
@@ -50,12 +56,30 @@ def sensitivities(
     weight_range: WeightRange = "mse",
     layers: Iterable[str] | None = None,
 ) -> dict[str, dict[int, float]]:
-    """What the scores on ``images`` (N x C x H x W) suffer when one layer's weights alone are rounded to so many bits.
+    """Measures how much the scores suffer when one layer's weights alone are rounded.
 
-    ``measure``: ``mse``, the mean squared change of the scores; ``kl``, the mean divergence ``KL(softmax of the float
-    scores || softmax of the others)`` in nats; ``loss``, the rise of the mean cross entropy with ``labels``, which may be
-    negative. A network that ends in Softmax gives probabilities, whose logarithms stand for scores. ``layers``: default
-    all that have weights and no grid.
+    ``measure`` is one of:
+
+    - ``mse``: the mean squared change of the scores.
+    - ``kl``: the mean divergence ``KL(softmax of the float scores || softmax of the others)`` in nats.
+    - ``loss``: the rise of the mean cross entropy with ``labels``, which may be negative.
+
+    A network that ends in Softmax gives probabilities, whose logarithms are taken as scores.
+
+    Args:
+        graph: The float graph.
+        images: N x C x H x W.
+        bits: The bits that are tried.
+        measure: See above.
+        labels: Labels of the images, for ``loss``.
+        weight_range: How scales are chosen (:func:`skipstone.models.ptq.weight_range.weight_scales`).
+        layers: Names of the layers; None for all that have weights and no grid.
+
+    Returns:
+        For each layer, the measure by bits.
+
+    Raises:
+        SkipstoneError: There is no such measure, or labels do not go with it.
     """
     if measure not in get_args(Measure):
         raise SkipstoneError(f"no sensitivity measure '{measure}'; the measures are {', '.join(get_args(Measure))}")
@@ -78,12 +102,20 @@ def sensitivities(
 def choose_bits(
     costs: Sensitivities, sizes: Mapping[str, int], *, mean_bits: float | None = None, budget: int | None = None
 ) -> BitChoice:
-    """The bits of each layer with the least sum of ``costs`` within ``budget`` bits of weights, or ``mean_bits`` a weight.
+    """Chooses the bits of each layer with the least sum of costs within a budget.
 
-    ``sizes`` has at least the layers of ``costs``. The search keeps, layer by layer, every choice that no other beats in
-    both bits and cost, which gives the optimum; where those become more than 2**18, the greedy choice takes over: from the
-    fewest bits up, each time the step that saves the most cost for its bits. At equal cost fewer bits win. Raises
-    SkipstoneError where even the fewest bits pass the budget.
+    Layer by layer, the search stores every choice that no other beats in both bits and cost, which gives the optimum.
+    Where these become more than 2**18, a greedy choice is made: from the fewest bits up, each time the step that saves
+    the most cost for its bits. Of equal costs the fewer bits win.
+
+    Args:
+        costs: For each layer, the cost by bits.
+        sizes: For at least these layers, the number of weights.
+        mean_bits: The budget as bits for each weight.
+        budget: The budget as bits of all weights.
+
+    Raises:
+        SkipstoneError: There is not exactly one budget, a size is missing, or even the fewest bits exceed the budget.
     """
     if (mean_bits is None) == (budget is None):
         raise SkipstoneError("choosing bits needs either mean_bits or a budget")
@@ -105,7 +137,7 @@ def choose_bits(
 
 
 def _optimal(costs: Sensitivities, sizes: Mapping[str, int], budget: int) -> dict[str, int] | None:
-    """The best choice, or None where there are too many to keep."""
+    """The best choice, or None where there are too many choices to store."""
     room = budget - sum(sizes[name] * min(costs[name]) for name in costs)
     used, cost = np.zeros(1, np.int64), np.zeros(1)
     parents_of: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []

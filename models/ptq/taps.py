@@ -1,4 +1,4 @@
-"""What a layer with weights multiplies them by: its input seen tap by tap, for methods that fit the weights to images."""
+"""The input of a layer with weights, tap by tap, for methods that fit weights to images."""
 
 from __future__ import annotations
 
@@ -11,8 +11,15 @@ Floats = NDArray[np.float32]
 
 
 def taps(layer: Conv, x: Floats) -> Floats:
-    """A view of ``x`` (N x C x height x width) as N x C x kernel height x kernel width x output height x output width, so
-    that a layer's outputs, without bias and clamp, are its weights' products with the taps of their group's channels."""
+    """A view of the input in which a layer's outputs, without bias and clamp, are products of weights and taps.
+
+    Args:
+        layer: The layer.
+        x: Its input, N x C x height x width.
+
+    Returns:
+        N x C x kernel height x kernel width x output height x output width.
+    """
     kh, kw = layer.weights.shape[2:]
     dilation, stride, padding = layer.dilation, layer.stride, layer.padding
     if isinstance(layer, ConvTranspose):
@@ -36,7 +43,15 @@ def taps(layer: Conv, x: Floats) -> Floats:
 
 
 def mean_taps(layer: Conv, x: Floats) -> NDArray[np.float64]:
-    """The mean of each tap over images and output pixels, groups x (C/groups * kh * kw) in the weights' order."""
+    """The mean of each tap over images and output pixels.
+
+    Args:
+        layer: The layer.
+        x: Its input, N x C x height x width.
+
+    Returns:
+        Groups x (C/groups * kh * kw), in the weights' order.
+    """
     view = taps(layer, x)
     mean = np.empty(view.shape[1:4])
     for i, j in np.ndindex(view.shape[2], view.shape[3]):
@@ -45,8 +60,16 @@ def mean_taps(layer: Conv, x: Floats) -> NDArray[np.float64]:
 
 
 def sampled_taps(layer: Conv, x: Floats, pixels: NDArray[np.int64]) -> Floats:
-    """The taps of some output pixels (flat indices into N x output height x output width): groups x pixels x
-    (C/groups * kh * kw), contiguous, in the weights' order."""
+    """The taps of some output pixels.
+
+    Args:
+        layer: The layer.
+        x: Its input, N x C x height x width.
+        pixels: Flat indices into N x output height x output width.
+
+    Returns:
+        Groups x pixels x (C/groups * kh * kw), contiguous, in the weights' order.
+    """
     view = taps(layer, x)
     image, row, column = np.unravel_index(pixels, (view.shape[0], *view.shape[4:]))
     chosen = view[image, :, :, :, row, column].reshape(len(pixels), layer.groups, -1)
@@ -54,8 +77,10 @@ def sampled_taps(layer: Conv, x: Floats, pixels: NDArray[np.int64]) -> Floats:
 
 
 def _spread(layer: ConvTranspose, x: Floats) -> tuple[Floats, Padding]:
-    """A transposed convolution's input with ``stride - 1`` zeros between its pixels, and the padding with which a plain
-    convolution of the turned kernel makes the same of it."""
+    """A transposed convolution's input with ``stride - 1`` zeros between its pixels, and a padding.
+
+    With this padding a plain convolution with the turned kernel computes the same.
+    """
     n, c, height, width = x.shape
     spread = np.zeros((n, c, layer.stride[0] * (height - 1) + 1, layer.stride[1] * (width - 1) + 1), x.dtype)
     spread[:, :, :: layer.stride[0], :: layer.stride[1]] = x

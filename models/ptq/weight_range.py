@@ -1,4 +1,5 @@
-"""Weight scales of the linear code, one for each output channel: from the largest weight, or with the least squared error.
+"""Weight scales of the linear code, one for each output channel: from the largest weight, or with the least squared
+error.
 
 The result is a graph whose layers have grids, which the quantizer uses as they are. A weight of exactly 0 stays 0.
 """
@@ -30,10 +31,16 @@ def with_weight_range(
     weight_range: WeightRange = "max",
     layers: Iterable[str] | None = None,
 ) -> Graph:
-    """``graph`` with its weights rounded to the nearest step of the linear code's grid.
+    """Rounds the weights of layers to the nearest step of the linear code's grid.
 
-    ``bits`` (2 to 16) are for all, or by layer name; ``layers`` (default: all that have weights and no grid yet) are those
-    that change. Raises SkipstoneError for other bits, for a layer without weights, and for one that ``bits`` leaves out.
+    Args:
+        graph: The float graph.
+        bits: Bits of weights, 2 to 16, for all layers or by the layer's name.
+        weight_range: How scales are chosen (:func:`weight_scales`).
+        layers: Names of the layers; None for all that have weights and no grid yet.
+
+    Raises:
+        SkipstoneError: Bits are out of range, a layer has no weights, or ``bits`` does not name it.
     """
     chosen = chosen_layers(graph, layers)
     return graph.with_grids(
@@ -42,7 +49,7 @@ def with_weight_range(
 
 
 def nearest_grid(layer: Conv, bits: int, weight_range: WeightRange = "max") -> WeightGrid:
-    """Each weight's nearest step of the linear code, at the scales that ``weight_range`` asks for."""
+    """The nearest step of the linear code for each weight, at the scales of ``weight_range``."""
     scale = weight_scales(layer.weights, bits, weight_range)
     limit = (1 << (bits - 1)) - 1
     steps = layer.weights.astype(np.float64) / scale.reshape(-1, 1, 1, 1)
@@ -51,12 +58,21 @@ def nearest_grid(layer: Conv, bits: int, weight_range: WeightRange = "max") -> W
 
 
 def weight_scales(weights: NDArray[np.float32], bits: int, weight_range: WeightRange = "max") -> NDArray[np.float64]:
-    """The scale (a float32 value) of each output channel of ``weights`` (K x C x kh x kw), integers being from
-    ``-(2**(bits-1) - 1)`` to ``2**(bits-1) - 1``.
+    """The scale of each output channel, for integers from ``-(2**(bits-1) - 1)`` to ``2**(bits-1) - 1``.
 
-    ``max``: the largest magnitude of a channel is the largest integer. ``mse``: the least sum of ``(w - s * q)**2``, found
-    from 99 shares of that scale, the best of which then follows its own least-squares fit ``s = <w, q> / <q, q>`` while
-    that gains. A channel without weights has the median of the others' scales, for its bias (1 where there are none).
+    - ``max``: the largest magnitude of a channel is the largest integer.
+    - ``mse``: the least sum of ``(w - s * q)**2``, found from 99 shares of that scale; the best then follows its own
+      least-squares fit ``s = <w, q> / <q, q>`` while that gains.
+
+    A channel without weights has the median of the others' scales, for its bias (1 where there are none).
+
+    Args:
+        weights: K x C x kh x kw.
+        bits: Bits of the integers.
+        weight_range: ``max`` or ``mse``.
+
+    Returns:
+        The scales as float32 values, K.
     """
     if weight_range not in get_args(WeightRange):
         raise SkipstoneError(f"no weight range '{weight_range}'; the ranges are {', '.join(get_args(WeightRange))}")

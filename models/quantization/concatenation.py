@@ -1,7 +1,8 @@
-"""What a Concat asks of the tensors it joins: that each lies in one place only, and that all have one scale.
+"""What a Concat requires of the tensors that it joins: each lies in one place only, and all have one scale.
 
-A whole is only a name for its parts, which the layers before write side by side. Where a tensor can't lie there (it is the
-network's input, lies elsewhere already, or comes twice), the quantizer copies it: :func:`with_copies`.
+A Concat's result is only a name for its parts, which the layers before write side by side. Where a tensor cannot lie
+there (it is the network's input, lies elsewhere already, or is joined twice), the quantizer copies it:
+:func:`with_copies`.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from skipstone.models.quantization.ranges import Ranges
 
 
 def with_copies(graph: Graph) -> Graph:
-    """The graph with a Copy for every part of a Concat that can't lie in it itself; each tensor then is a part of one
-    Concat at most, and once. A Concat that is added to another tensor is copied too: the order of its channels is that of
-    its parts, and an Add wants both of its operands in one order."""
+    """Adds a Copy for every part of a Concat that cannot lie in it itself.
+
+    Each tensor then is a part of at most one Concat, and only once. A Concat that is added to another tensor is copied
+    too: the order of its channels is that of its parts, and both operands of an Add need one order.
+    """
     names = {graph.input, *(layer.name for layer in graph.layers)}
     placed, wholes = {graph.input}, set()
     layers: list[Layer] = []
@@ -51,8 +54,11 @@ def with_copies(graph: Graph) -> Graph:
 
 
 def scale_groups(graph: Graph) -> list[set[str]]:
-    """Tensors that must have one scale: a Concat and its parts, and a maximum or an upsampling and what it reads. Every
-    tensor is in one group."""
+    """Groups the tensors that must have one scale: a Concat and its parts, and a maximum or an upsampling and its
+    input.
+
+    Every tensor is in one group.
+    """
     same = nx.Graph()
     same.add_nodes_from(graph.shapes)
     same.add_edges_from((name, tensor) for name in _passing(graph) for tensor in graph.layer(name).inputs)
@@ -62,10 +68,16 @@ def scale_groups(graph: Graph) -> list[set[str]]:
 def shared_grids(
     graph: Graph, ranges: Ranges | None, grid_of: Callable[[float, float], ActivationGrid], without: Container[str] = ()
 ) -> dict[str, ActivationGrid]:
-    """The grid of every tensor but those ``without``, the same for the tensors of a group.
+    """The grid of every tensor, the same for all tensors of a group.
 
-    It is the graph's own for the group where there is one (the widest, if it holds what the others hold); where there is
-    none, or several that no one of them holds, ``grid_of`` (low, high) makes it from the ranges.
+    Where tensors of a group have grids already, the widest is taken if it contains the others. Where none has one, or
+    none contains the others, the grid follows from the ranges.
+
+    Args:
+        graph: The float graph.
+        ranges: The range of every tensor.
+        grid_of: Makes a grid from (low, high).
+        without: Tensors that get no grid.
     """
     known_ranges = ranges or Ranges({}, "")
     free = _passing(graph) | graph.grids.keys()
@@ -92,13 +104,13 @@ def _width(grid: ActivationGrid) -> tuple[float, float, int]:
 
 
 def _holds(wide: ActivationGrid, grid: ActivationGrid) -> bool:
-    """Whether ``wide`` has all that ``grid`` has, but for less than one of its steps at either end."""
+    """Whether ``wide`` contains ``grid``, but for less than one of its steps at either end."""
     (low, high), (inner_low, inner_high) = wide.limits, grid.limits
     return wide.bits >= grid.bits and low < inner_low + wide.scale and inner_high < high + wide.scale
 
 
 def _passing(graph: Graph) -> set[str]:
-    """Names of the layers that give values they read."""
+    """Names of the layers whose results are values that they read."""
     return {layer.name for layer in graph.layers if isinstance(layer, MaxPool | Upsample | Concat)}
 
 

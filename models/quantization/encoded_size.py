@@ -1,4 +1,4 @@
-"""What a layer's weights take to store: the yardstick of compression ratios, the same for every method.
+"""The storage that a layer's weights take: the measure of compression ratios, the same for every method.
 
 The hardware's own lists, with their indices and fillers, are counted by the mapper (``LayerProgram.encoded_bits``).
 """
@@ -23,10 +23,17 @@ def value_code_bits(code: WeightCode, bits: int, entries: int) -> int:
 
 
 def encoded_bits(integers: NDArray[np.int64], code: WeightCode, bits: int) -> int:
-    """The least of two forms, plus a 32-bit scale for each output channel, and the values of a codebook:
+    """Bits of a layer's weights in the smaller of two forms.
 
-    - dense: every weight takes its code's bits (a value for zero included: a bit more where the code has none);
-    - bitmap: one bit for each weight that says whether it is zero, and the code's bits for each that is not.
+    - dense: every weight takes its code's bits (a value for zero included: one bit more where the code has none);
+    - bitmap: one bit for each weight that says whether it is zero, and the code's bits for each nonzero one.
+
+    A 32-bit scale for each output channel and the values of a codebook are added.
+
+    Args:
+        integers: The weights, K x C/groups x kh x kw.
+        code: Their code.
+        bits: Their bits.
     """
     values = np.unique(integers[integers != 0])
     each = value_code_bits(code, bits, len(values))
@@ -39,5 +46,5 @@ def encoded_bits(integers: NDArray[np.int64], code: WeightCode, bits: int) -> in
 
 
 def encoded_bytes(integers: NDArray[np.int64], code: WeightCode, bits: int) -> int:
-    """:func:`encoded_bits` in whole bytes."""
+    """:func:`encoded_bits` in bytes, rounded up."""
     return -(-encoded_bits(integers, code, bits) // 8)

@@ -1,8 +1,9 @@
-"""Operators that no single window slides over, as several that do: each computes the output pixels of one lattice.
+"""Operators that no single window can compute, as several that windows can: each computes the output pixels of a
+lattice.
 
-A transposed convolution is one plain convolution for each phase (output pixels of one remainder modulo the stride). An
-average pool whose divisor changes at the border is one for each rectangle of windows with one divisor. Both axes are
-worked out alone; a layer is a pair of :class:`Run`.
+A transposed convolution becomes one plain convolution for each phase (output pixels of one remainder modulo the
+stride). An average pool whose divisor changes at the border becomes one for each rectangle of windows with one divisor.
+Both axes are computed independently; a layer is a pair of :class:`Run`.
 """
 
 from __future__ import annotations
@@ -13,10 +14,19 @@ from itertools import groupby
 
 @dataclass(frozen=True)
 class Run:
-    """Output positions ``offset``, ``offset + step``, ... (``size`` of them) along one axis, and the window over the input
-    that gives them: kernel taps ``taps`` in the window's order (taps that only ever see padding are left out; there may be
-    none left), ``dilation``, ``stride``, and padding ``before`` and ``after``, negative where the input is cropped.
-    ``divisor`` is what a mean divides by."""
+    """Output positions along one axis, and the window over the input that computes them.
+
+    Attributes:
+        offset: The first position.
+        step: The distance between positions.
+        size: How many positions there are.
+        taps: Kernel taps in the window's order. Taps that only see padding are left out; there may be none left.
+        dilation: Input pixels between taps.
+        stride: Input pixels between windows.
+        before: Padding at the start; negative where the input is cropped.
+        after: Padding at the end; negative where the input is cropped.
+        divisor: What a mean divides by.
+    """
 
     offset: int
     step: int
@@ -32,10 +42,18 @@ class Run:
 def transposed_runs(
     inputs: int, outputs: int, kernel: int, stride: int, dilation: int, padding: int
 ) -> tuple[Run, ...]:
-    """The phases of a transposed convolution along one axis of ``inputs`` pixels; ``padding`` is what it cuts off at
-    the start.
+    """The phases of a transposed convolution along one axis.
 
-    Output ``y`` sums tap ``i`` times input ``(y + padding - i * dilation) / stride`` over the taps where that is whole.
+    Output ``y`` sums tap ``i`` times input ``(y + padding - i * dilation) / stride`` over the taps for which that is an
+    integer.
+
+    Args:
+        inputs: Input pixels.
+        outputs: Output pixels.
+        kernel: Taps.
+        stride: Stride of the transposed convolution.
+        dilation: Output pixels between taps.
+        padding: Output pixels that are cut off at the start.
     """
     runs = []
     for phase in range(min(stride, outputs)):
@@ -51,8 +69,17 @@ def transposed_runs(
 def average_runs(
     inputs: int, outputs: int, kernel: int, stride: int, dilation: int, padding: int, counted: tuple[int, int]
 ) -> tuple[Run, ...]:
-    """The runs of equal divisors of an average pool along one axis: pixels from ``-counted[0]`` up to
-    ``inputs + counted[1]`` count, ``padding`` is all padding at the start."""
+    """The runs of equal divisors of an average pool along one axis.
+
+    Args:
+        inputs: Input pixels.
+        outputs: Output pixels.
+        kernel: Taps.
+        stride: Stride.
+        dilation: Input pixels between taps.
+        padding: All padding at the start.
+        counted: Padding at the start and at the end that counts for the divisor.
+    """
 
     def divisor(position: int) -> int:
         first = position * stride - padding
@@ -77,7 +104,8 @@ def _trimmed(
     inputs: int,
     divisor: int = 1,
 ) -> Run:
-    """``starts`` is the input position that each tap reads first; outer taps that never read the input go."""
+    """A run without the outer taps that never read the input. ``starts`` is the input position that each tap reads
+    first."""
     live = [any(0 <= start + t * stride < inputs for t in range(size)) for start in starts]
     if not any(live):
         return Run(offset, step, size, (), 1, 1, 0, size - inputs, divisor)

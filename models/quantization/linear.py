@@ -1,4 +1,4 @@
-"""Float layers as the array sees them: sparse linear maps (or maxima over windows) with integer weights."""
+"""Float layers as the array computes them: sparse linear maps (or maxima over windows) with integer weights."""
 
 from __future__ import annotations
 
@@ -35,10 +35,12 @@ need them."""
 
 @dataclass(frozen=True, eq=False)
 class Linear:
-    """One layer as the array sees it; ``bias`` is in units of ``input scale * weight_scale``, without zero points.
+    """One layer as the array computes it.
 
-    ``part`` and ``lattice``: which pixels of a tensor that several write; empty and None where it writes all. ``scheme``:
-    of trained weights; None where there are none."""
+    ``bias`` is in units of ``input scale * weight_scale``, without zero points. ``part`` and ``lattice`` say which
+    pixels of a tensor the layer writes where several layers write it; they are empty and None where it writes all.
+    ``scheme`` is that of trained weights; None where there are none.
+    """
 
     weights: NDArray[np.int64]
     weight_scale: NDArray[np.float64]
@@ -56,8 +58,15 @@ class Linear:
 def linear_layers(
     layer: Layer, source: QuantizedTensor, output: Shape, output_scale: float, scheme: QuantizationScheme | None
 ) -> list[Linear]:
-    """``layer``, which reads ``source`` and makes a tensor of shape ``output``, whose step is ``output_scale``; ``scheme`` is
-    the layer's own, for trained weights."""
+    """The layers of the array that compute one float layer.
+
+    Args:
+        layer: The float layer.
+        source: The tensor that it reads.
+        output: Shape of the tensor that it writes: channels, height, width.
+        output_scale: Step of that tensor.
+        scheme: The layer's own scheme, for trained weights.
+    """
     channels = source.shape[0]
 
     def ones(kernel: Pair) -> NDArray[np.int64]:
@@ -101,7 +110,7 @@ def linear_layers(
 
 
 def writes_alone(layer: Layer) -> bool:
-    """Whether one layer of the array writes all of ``layer``'s tensor."""
+    """Whether a single layer of the array writes all of ``layer``'s tensor."""
     return not isinstance(layer, ConvTranspose | Upsample) and not (
         isinstance(layer, AveragePool) and any(layer.uncounted)
     )
@@ -152,7 +161,7 @@ def _pairs(axes: tuple[tuple[Run, ...], tuple[Run, ...]]) -> list[tuple[Run, Run
 
 
 def _at(linear: Linear, rows: Run, columns: Run) -> Linear:
-    """The part of ``whole`` that computes the pixels of two runs, with their taps of its weights."""
+    """The part of ``linear`` that computes the pixels of two runs, with their taps of its weights."""
     weights = linear.weights[:, :, list(rows.taps)][:, :, :, list(columns.taps)]
     if not weights.size:
         weights = np.zeros((*weights.shape[:2], max(1, len(rows.taps)), max(1, len(columns.taps))), np.int64)
@@ -175,7 +184,7 @@ def _trained(
     scheme: QuantizationScheme | None,
     groups: int,
 ) -> Linear:
-    """The layer with its weights in integers of ``scheme``, or on the grid that they lie on already."""
+    """The layer with its weights as integers of ``scheme``, or on the grid that they already have."""
     assert scheme is not None
     if layer.grid is not None:
         scheme = replace(scheme, weight_code=layer.grid.code, weight_bits=layer.grid.bits)
@@ -217,8 +226,10 @@ def _on_grid(grid: WeightGrid, lowest: NDArray[np.float64]) -> tuple[NDArray[np.
 
 
 def _values(grid: WeightGrid) -> NDArray[np.int64]:
-    """Integers that weights of the grid's code may be, in order: those that the layer has, zero, and all powers of two where
-    they are its code."""
+    """The integers that weights of the grid's code may be, in order.
+
+    These are zero, those that the layer has, and all powers of two where they are its code.
+    """
     values = [np.array([0]), grid.integers.ravel()]
     if grid.code == "power_of_two":
         powers = 1 << np.arange(value_bits(grid.code, grid.bits) - 1)

@@ -34,9 +34,12 @@ class QuantizedTensor:
 
 @dataclass(frozen=True)
 class Lattice:
-    """The output pixels that one layer writes: ``size`` (height, width) pixels, the first at ``offset``, ``step`` apart. The
-    phases of a transposed convolution, the copies of an upsampling and the borders of a pool are layers that write
-    one tensor together."""
+    """The output pixels that one layer writes: ``size`` (height, width) pixels, the first at ``offset``, ``step``
+    apart.
+
+    The phases of a transposed convolution, the copies of an upsampling and the borders of a pool are layers that write
+    one tensor together.
+    """
 
     offset: tuple[int, int]
     step: tuple[int, int]
@@ -45,24 +48,45 @@ class Lattice:
 
 @dataclass(frozen=True, eq=False)
 class QuantizedLayer:
-    """One layer: ``q = clamp(zero_point + ((acc + bias) * multiplier + (other - other_zero_point) * other_multiplier
-    + (1 << (shift - 1))) >> shift, low, high)`` for each output channel, one rounding, arithmetic shift.
+    """One layer of the array: ``q = clamp(zero_point + ((acc + bias) * multiplier + (other - other_zero_point) *
+    other_multiplier + (1 << (shift - 1))) >> shift, low, high)`` for each output channel, with one rounding and an
+    arithmetic shift.
 
-    ``acc`` is, for ``multiply_add``, the cross-correlation of ``weights`` (K x C/groups x kh x kw, signed integers, a
-    pruned weight is exactly 0) with the *raw* input integers, pixels outside the image being ``pad_value``; ``bias``
-    (int64, K) therefore already contains ``-input_zero_point * sum(weights)``. For ``max``, ``acc`` is the maximum
-    of the input integers at the taps with a nonzero weight. A channel without any nonzero weight has ``acc = 0``.
+    For ``multiply_add``, ``acc`` is the cross-correlation of ``weights`` with the *raw* input integers, where pixels
+    outside the image are ``pad_value``. ``bias`` therefore already contains ``-input_zero_point * sum(weights)``. For
+    ``max``, ``acc`` is the maximum of the input integers at the taps with a nonzero weight. A channel without any
+    nonzero weight has ``acc = 0``.
 
-    ``multiplier`` (K, 0 to 2**16 - 1), ``shift`` (K, 1 to 47) and ``other_multiplier`` (K, 0 to 2**32 - 1) are int64.
-    ``padding`` is (top, left, bottom, right); ``stride`` and ``dilation`` are (vertical, horizontal). ``other`` names
-    the tensor added in the drain (same shape as the output), or is None (``other_multiplier`` 0). ``lattice`` says
-    which pixels of the output tensor the layer computes (None: all of them); with one, ``padding`` may be negative, the
-    input then being cropped. ``table`` (2**bits integers, or None) is looked up after the clamp, at ``q + 2**(bits -
-    1)``: any pointwise function of the clamped value. ``kind`` is the word reports show: conv, depthwise, gemm,
-    average_pool, max_pool, add, affine, clamp, table, transposed_conv, upsample, copy. ``sources`` are the names of the
-    float graph's layers that this layer computes. ``table_scale`` is the scale of what a table is looked up with (the
-    integers need no more than its zero point, which is ``zero_point``). ``weight_bits`` and ``weight_code`` are those
-    of a layer with trained weights, and None for the others.
+    Attributes:
+        name: The layer's name.
+        kind: The word that reports show: conv, depthwise, gemm, average_pool, max_pool, add, affine, clamp, table,
+            transposed_conv, upsample, copy.
+        input: The tensor that it reads.
+        output: The tensor that it writes.
+        operation: ``multiply_add`` or ``max``.
+        weights: K x C/groups x kh x kw, signed integers; a pruned weight is exactly 0.
+        stride: Vertical and horizontal.
+        padding: Top, left, bottom and right; negative, which crops the input, only with a lattice.
+        dilation: Vertical and horizontal.
+        groups: Groups of channels.
+        pad_value: The integer of pixels outside the image.
+        bias: K, int64.
+        multiplier: K, int64, 0 to 2**16 - 1.
+        shift: K, int64, 1 to 47.
+        zero_point: Zero point of the result, before a table.
+        low: Lower bound of the result.
+        high: Upper bound of the result.
+        other: The tensor that the drain adds, of the output's shape; None for none.
+        other_zero_point: Its zero point.
+        other_multiplier: K, int64, 0 to 2**32 - 1; 0 without ``other``.
+        weight_scale: K, the scales of the weights.
+        lattice: The pixels of the output tensor that the layer computes; None for all.
+        table: 2**bits integers, looked up after the clamp at ``q + 2**(bits - 1)``: any pointwise function of the
+            clamped value; None for none.
+        sources: Names of the float graph's layers that this layer computes.
+        table_scale: The scale of what a table is looked up with. The integers need only its zero point, ``zero_point``.
+        weight_bits: Bits of trained weights; None without them.
+        weight_code: Code of trained weights; None without them.
     """
 
     name: str
@@ -101,9 +125,9 @@ class QuantizedLayer:
 
 @dataclass(frozen=True)
 class HostProduct:
-    """The product of two activation tensors, which the host computes in integers between two runs of the array:
-    ``q = clamp(zero_point + (((a - zero_a) * (b - zero_b)) * multiplier + (1 << (shift - 1))) >> shift, low, high)``.
+    """The product of two activation tensors, which the host computes in integers between two runs of the array.
 
+    ``q = clamp(zero_point + (((a - zero_a) * (b - zero_b)) * multiplier + (1 << (shift - 1))) >> shift, low, high)``.
     ``inputs`` are (a, b); ``b`` has a's shape, or one pixel for each channel.
     """
 
@@ -122,7 +146,7 @@ class HostProduct:
 
 @dataclass(frozen=True)
 class HostLayer:
-    """A layer that the array cannot do and the host does in float, after the array: ``operator`` is its ONNX name."""
+    """A layer that the host computes in floats after the array, which cannot compute it. ``operator`` is its ONNX name."""
 
     name: str
     operator: str
@@ -165,7 +189,8 @@ class QuantizedNetwork:
         return tuple(layer for layer in self.layers if isinstance(layer, QuantizedLayer))
 
     def leaves(self, name: str) -> tuple[str, ...]:
-        """The tensors that hold ``name`` in memory, in channel order: itself, or the parts of parts of a concatenation."""
+        """The tensors that hold ``name`` in memory, in channel order: itself, or the parts of a concatenation,
+        recursively."""
         parts = self.concats.get(name)
         return (name,) if parts is None else tuple(leaf for part in parts for leaf in self.leaves(part))
 
@@ -188,7 +213,19 @@ def requantize(
     other: NDArray[np.int64] | None = None,
     other_multiplier: NDArray[np.int64] | None = None,
 ) -> NDArray[np.int64]:
-    """The one definition of requantization; ``other`` is already without its zero point. Arrays broadcast."""
+    """Requantizes accumulators. This is the only definition of the arithmetic. Arrays broadcast.
+
+    Args:
+        accumulator: The accumulators.
+        bias: Added to them.
+        multiplier: Multiplies the sum.
+        shift: Bits of the rounding shift.
+        zero_point: Zero point of the result.
+        low: Lower bound of the result.
+        high: Upper bound of the result.
+        other: The second operand, without its zero point.
+        other_multiplier: Multiplies ``other``.
+    """
     total = (accumulator + bias) * multiplier + (np.int64(1) << (shift - 1))
     if other is not None and other_multiplier is not None:
         total = total + other * other_multiplier

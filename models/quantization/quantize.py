@@ -1,9 +1,9 @@
 """Post-training quantization: a float graph and its tensors' ranges become the integers that the array computes with.
 
-Weights are symmetric with one scale per output channel, activations affine with one scale per tensor and 0 exactly
-representable. Every layer becomes a sparse linear map (or a maximum over windows), or several that write one tensor; ReLU
-and Clip become the bounds of the requantization, an Add is done in the drain of a layer that makes one of its operands,
-and a pointwise function is the table of the layer before it, where there is such a layer.
+Weights are symmetric with one scale per output channel. Activations are affine with one scale per tensor, and 0 is
+exactly representable. Every layer becomes a sparse linear map (or a maximum over windows), or several that write one
+tensor. ReLU and Clip become the bounds of the requantization. An Add is computed in the drain of a layer that makes one
+of its operands. A pointwise function becomes the table of the layer before it, where there is such a layer.
 """
 
 from __future__ import annotations
@@ -113,15 +113,18 @@ def quantize(
 
 
 def _calibration(graph: Graph, ranges: Ranges | None) -> str:
-    """Where scales come from, in words."""
+    """The source of scales, in words."""
     if ranges is None or (graph.grids_from and materialized(graph) <= graph.grids.keys()):
         return graph.grids_from
     return f"{graph.grids_from}; the others: {ranges.description}" if graph.grids_from else ranges.description
 
 
 def materialized(graph: Graph) -> frozenset[str]:
-    """The tensors that the array rounds to integers: all but the operand of an Add that the Add's own layer makes, and what
-    the host computes in float. What a table is looked up with is among them, though no memory holds it."""
+    """The tensors that the array rounds to integers.
+
+    They are all but the operand of an Add that the Add's own layer makes, and what the host computes in float. The
+    operands of tables are among them, though no memory holds them.
+    """
     placed = with_copies(graph)
     unrounded = {host for host, _ in _fused_adds(placed).values()} | _on_host(placed)
     return frozenset(graph.shapes.keys() - unrounded)
@@ -153,7 +156,7 @@ def _layer_schemes(graph: Graph, scheme: QuantizationScheme) -> dict[str, Quanti
 def _network_coding(
     layers: Sequence[QuantizedLayer | HostProduct], scheme: QuantizationScheme
 ) -> tuple[WeightCode, int]:
-    """The code and bits that the weights of all layers keep to; integers where layers have different codes."""
+    """The code and bits that the weights of all layers have in common; integers where layers have different codes."""
     trained = {
         (layer.weight_code, layer.weight_bits)
         for layer in layers
@@ -168,9 +171,10 @@ def _network_coding(
 
 
 class _Quantizer:
-    """Makes the layers of ``graph``, whose ``tensors`` (those that fusion leaves out, too) have scales.
+    """Makes the layers of ``graph``. All ``tensors`` have scales, also those that fusion leaves out.
 
-    ``fused``: the graph's layers that another one's integers compute: an Add's host, and what a table follows.
+    ``fused`` are the graph's layers that another layer's integers compute: the host of an Add, and a layer before a
+    table.
     """
 
     def __init__(
@@ -277,15 +281,15 @@ class _Quantizer:
 
 
 def _alone(graph: Graph, tensor: str, reader: str) -> bool:
-    """Whether ``reader`` only reads ``tensor``, and once."""
+    """Whether ``reader`` is the only reader of ``tensor`` and reads it once."""
     return tensor != graph.input and tensor not in graph.outputs and graph.readers(tensor) == (reader,)
 
 
 def _fused_adds(graph: Graph) -> dict[str, tuple[str, str]]:
-    """For every Add that a drain can do: the name of the layer that hosts it and the tensor that it adds.
+    """For every Add that a drain can compute: the name of the layer that hosts it and the tensor that it adds.
 
-    A host computes one operand, for nobody else, in one layer, unclamped, and without a grid to round it to; it runs where
-    the Add stands, so the other operand is complete. Where both operands qualify, the later layer hosts.
+    A host computes one operand, which nothing else reads, in one layer, unclamped, and without a grid to round it to.
+    It runs in the Add's place, so the other operand is complete. Where both operands qualify, the later layer hosts.
     """
     hosts = {}
     for add in graph.order:
@@ -301,7 +305,7 @@ def _fused_adds(graph: Graph) -> dict[str, tuple[str, str]]:
 
 
 def _fused_tables(graph: Graph) -> dict[str, str]:
-    """For every pointwise function that a table does in the layer before it: that layer (or the Add it hosts)."""
+    """For every pointwise function that becomes a table of the layer before it: that layer, or the Add that it hosts."""
     able = Conv | ConvTranspose | Affine | AveragePool | Add | ClampLayer
     return {
         layer.name: layer.inputs[0]
@@ -318,7 +322,7 @@ def _on_host(graph: Graph) -> set[str]:
 
 
 def _tensors(graph: Graph, ranges: Ranges | None, scheme: QuantizationScheme) -> dict[str, QuantizedTensor]:
-    """All tensors that are rounded."""
+    """All tensors that are rounded to integers."""
 
     def grid_of(low: float, high: float) -> ActivationGrid:
         bits = scheme.activation_bits
@@ -339,8 +343,18 @@ def _tensors(graph: Graph, ranges: Ranges | None, scheme: QuantizationScheme) ->
 
 
 def activation_scale(low: float, high: float, bits: int, symmetric: bool = False) -> tuple[float, int]:
-    """Scale (a float32 value, as ONNX stores it) and zero point for ``low`` to ``high``, widened to hold 0; to hold as much
-    on either side of it, if ``symmetric``, where the zero point is 0 and the lowest integer is not needed."""
+    """Scale and zero point of an activation tensor.
+
+    Args:
+        low: Least value. The range is widened to contain 0.
+        high: Greatest value.
+        bits: Bits of the integers.
+        symmetric: The range reaches equally far on both sides of 0. The zero point is then 0, and the lowest integer is
+            not used.
+
+    Returns:
+        The scale, a float32 value as ONNX stores it, and the zero point.
+    """
     low, high = min(low, 0.0), max(high, 0.0)
     qmin, qmax = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
     if high - low < np.finfo(np.float32).tiny * (qmax - qmin):
@@ -354,9 +368,20 @@ def activation_scale(low: float, high: float, bits: int, symmetric: bool = False
 def requantization(
     ratio: NDArray[np.float64], other_ratio: float | None, layer: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """``multiplier``, ``shift`` and ``other_multiplier``: for each channel ``multiplier / 2**shift`` is ``ratio``.
+    """The integers of a requantization: for each channel ``multiplier / 2**shift`` is ``ratio``.
 
-    The multiplier has all its 16 bits unless ``shift`` would pass 47, or make the other multiplier pass 32 bits.
+    The multiplier uses all its 16 bits unless ``shift`` would exceed 47 or the other multiplier would exceed 32 bits.
+
+    Args:
+        ratio: For each channel, what accumulators are multiplied by.
+        other_ratio: What the added tensor is multiplied by.
+        layer: The layer's name, for messages.
+
+    Returns:
+        ``multiplier``, ``shift`` and ``other_multiplier``.
+
+    Raises:
+        SkipstoneError: The input's step is too much coarser than the output's.
     """
     limit = MAX_SHIFT
     if other_ratio is not None:

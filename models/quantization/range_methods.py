@@ -1,7 +1,7 @@
-"""Ranges of one tensor from its values: the criteria that calibration chooses from beside the plain minimum and maximum.
+"""Ranges of one tensor from its values: the criteria of calibration beside the plain minimum and maximum.
 
-Each gives (low, high), between which the quantizer lays its steps; values outside are clipped. ``symmetric`` asks for
-``low == -high``, for a quantizer told to put the zero point at 0.
+Each returns (low, high), the range of the quantizer's steps. Values outside are clipped. With ``symmetric``, which is
+for quantizers with the zero point 0, ``low == -high``.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ def parse_method(method: str) -> tuple[str, float]:
 
 
 def symmetric_limits(low: float, high: float) -> Limits:
-    """The smallest symmetric range that holds ``low`` to ``high``."""
+    """The smallest symmetric range that contains ``low`` to ``high``."""
     most = max(abs(low), abs(high))
     return (-most, most)
 
 
 def percentile_limits(values: Values, percentile: float, symmetric: bool = False) -> Limits:
-    """Without the outer ``100 - percentile`` percent of values, half at each end; symmetric: of magnitudes."""
+    """The range without the outer ``100 - percentile`` percent of values, half at each end; symmetric: of magnitudes."""
     if symmetric:
         most = float(np.percentile(np.abs(values).astype(np.float64), percentile))
         return (-most, most)
@@ -68,11 +68,18 @@ def percentile_limits(values: Values, percentile: float, symmetric: bool = False
 
 
 def mse_limits(values: Values, low: float, high: float, bits: int, symmetric: bool = False) -> Limits:
-    """The range whose ``bits`` wide affine grid has the least squared error on ``values``, between ``low`` and ``high``.
+    """The range whose affine grid of ``bits`` has the least squared error on ``values``.
 
     The error is that of the quantizer's own scale and zero point, clipping included, and exact. Both bounds shrink
     together first, then each by itself until neither gains (at most four rounds), in steps of a sixteenth of an octave
-    and then of 1/128; where errors are equal, the range found first stays.
+    and then of 1/128. Of equal errors, the first range stays.
+
+    Args:
+        values: The tensor's values.
+        low: The lowest bound that is tried.
+        high: The highest bound that is tried.
+        bits: Bits of the grid.
+        symmetric: The range is ``-high`` to ``high``.
     """
     error = _Error(values, bits, symmetric)
     low, high = symmetric_limits(low, high) if symmetric else (min(low, 0.0), max(high, 0.0))
@@ -98,18 +105,28 @@ def mse_limits(values: Values, low: float, high: float, bits: int, symmetric: bo
 
 
 def entropy_limits(values: Values, low: float, high: float, bits: int, symmetric: bool = False) -> Limits:
-    """The clipping threshold with the least Kullback-Leibler divergence (Migacz, "8-bit Inference with TensorRT", 2017).
+    """The clipping threshold with the least Kullback-Leibler divergence (Migacz, "8-bit Inference with TensorRT",
+    2017).
 
-    The histogram is of the magnitudes of ``values``, in 2,048 equal bins from 0 to the largest of ``low`` and ``high``;
-    exact zeros are left out, as every grid has them. For each threshold of i bins, P is the first i bins, the last of
-    which also counts all beyond; Q is the same without what lies beyond, merged into as many levels as the grid has on
-    a side and spread evenly over the bins of each level that P has values in. Empty bins of both are smoothed by 1e-4.
-    The least divergence wins, at a tie the smaller threshold. A value that many elements share (what a convolution makes
-    of a black background) draws the threshold down to it, which can cost more than clipping gains.
+    The histogram is of the magnitudes of ``values``, in 2,048 equal bins from 0 to the larger magnitude of ``low`` and
+    ``high``; exact zeros are left out, as every grid has them. For each threshold of i bins, P is the first i bins, and
+    its last bin also counts all beyond. Q is the same without what lies beyond, merged into as many levels as the grid
+    has on a side and spread evenly over the bins of each level in which P has values. Empty bins of both are smoothed
+    by 1e-4. The least divergence wins; of equal ones the smaller threshold. A value that many elements share (what a
+    convolution makes of a black background) draws the threshold down to it, which can cost more than clipping gains.
 
-    A tensor with values of both signs has ``2**(bits - 1)`` levels on a side, and the threshold bounds both; one without
-    negative (or positive) values has all ``2**bits`` on its side, unless ``symmetric``. Raises SkipstoneError above 10
-    bits, for which the histogram is too coarse.
+    A tensor with values of both signs has ``2**(bits - 1)`` levels on a side, and the threshold bounds both sides. A
+    tensor without negative (or positive) values has all ``2**bits`` on its side, unless ``symmetric``.
+
+    Args:
+        values: The tensor's values.
+        low: The least value.
+        high: The greatest value.
+        bits: Bits of the grid.
+        symmetric: The range is ``-high`` to ``high``.
+
+    Raises:
+        SkipstoneError: ``bits`` is above 10, for which the histogram is too coarse.
     """
     if bits > MOST_ENTROPY_BITS:
         raise SkipstoneError(
@@ -152,7 +169,7 @@ def entropy_threshold(histogram: NDArray[np.int64], levels: int) -> int:
 
 
 def _smoothed(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A distribution of sum 1 without zeros: they take a little from the others."""
+    """A distribution with the sum 1 and without zeros, which take a little from the other bins."""
     zeros = counts == 0
     empty = int(zeros.sum())
     taken = _SMOOTHING * empty / (len(counts) - empty)

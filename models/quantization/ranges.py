@@ -33,7 +33,12 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Ranges:
-    """``limits`` (low, high) of every tensor, the input's included; ``description`` is for reports."""
+    """Ranges of all tensors of a graph.
+
+    Attributes:
+        limits: (low, high) of every tensor, the input included.
+        description: Where they come from, for reports.
+    """
 
     limits: dict[str, tuple[float, float]]
     description: str
@@ -49,18 +54,28 @@ def calibrate(
     high: float = 1.0,
     random_images: int = 16,
 ) -> Ranges:
-    """Ranges on ``images`` (N x channels x height x width); without, on uniform ones from ``low`` to ``high``.
+    """Measures the range of every tensor of a graph.
 
     ``scheme.calibration_method`` is one of:
 
     - ``minmax``: the smallest and the largest value.
-    - ``percentile:P`` leaves out the outer ``100 - P`` percent of values, half at each end.
+    - ``percentile:P``: all but the outer ``100 - P`` percent of values, half at each end.
     - ``mse``: the least squared error of the values on a grid of ``activation_bits``
       (:func:`skipstone.models.quantization.range_methods.mse_limits`).
-    - ``entropy``: the least Kullback-Leibler divergence (:func:`skipstone.models.quantization.range_methods.entropy_limits`).
+    - ``entropy``: the least Kullback-Leibler divergence
+      (:func:`skipstone.models.quantization.range_methods.entropy_limits`).
 
-    A symmetric scheme makes every range ``-high`` to ``high``; only ``mse`` and ``entropy`` look at its activation bits. A
-    random input says nothing about accuracy; it serves cycles and energy.
+    A symmetric scheme makes every range ``-high`` to ``high``. Only ``mse`` and ``entropy`` use its activation bits.
+    Random images say nothing about accuracy; they serve cycles and energy.
+
+    Args:
+        graph: The float graph.
+        images: N x channels x height x width; None for uniformly random ones.
+        scheme: The calibration method, activation bits and symmetry.
+        seed: Seed of random images.
+        low: Least value of random images.
+        high: Greatest value of random images.
+        random_images: How many random images.
     """
     name, percentile = parse_method(scheme.calibration_method)
     activation_bits, symmetric = scheme.activation_bits, scheme.symmetric

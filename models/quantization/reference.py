@@ -1,7 +1,7 @@
-"""The integer reference: what every layer of a quantized network gives, bit for bit. The truth for the RTL.
+"""The integer reference: the result of every layer of a quantized network, bit for bit. The RTL is compared with it.
 
-Plain NumPy. Products and sums run through floating-point matrix multiplication for speed, in float32 or float64 only
-where all partial sums are integers that the type holds exactly, which the weights prove.
+Plain NumPy. Products and sums use floating-point matrix multiplication for speed. It is in float32 or float64 only
+where the weights prove that all partial sums are integers which the type holds exactly.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BATCH_BYTES = 1 << 25
 
 
 def quantize_input(network: QuantizedNetwork, images: NDArray[np.floating]) -> Integers:
-    """Float images (N x channels x height x width) as the input's integers: ``rint(x / scale) + z``, clipped."""
+    """Rounds float images (N x channels x height x width) to the input's integers: ``rint(x / scale) + z``, clipped."""
     tensor = network.tensors[network.input]
     if images.shape[1:] != tensor.shape:
         raise SkipstoneError(
@@ -47,7 +47,7 @@ def quantize_input(network: QuantizedNetwork, images: NDArray[np.floating]) -> I
 
 
 def quantize_tensor(tensor: QuantizedTensor, values: NDArray[np.floating]) -> Integers:
-    """Real ``values`` as integers of ``tensor``, rounded to nearest (ties to even, as ONNX) and clipped to its bits."""
+    """Rounds real ``values`` to integers of ``tensor``, to nearest (ties to even, as ONNX), and clips them to its bits."""
     limit = 1 << (tensor.bits - 1)
     # ONNX divides in float32; so must this, or values at a tie could fall on the other side.
     steps = np.rint(values.astype(np.float32) / np.float32(tensor.scale))
@@ -56,7 +56,15 @@ def quantize_tensor(tensor: QuantizedTensor, values: NDArray[np.floating]) -> In
 
 
 def run(network: QuantizedNetwork, images: Integers) -> dict[str, Integers]:
-    """All tensors by name for quantized ``images`` (N x channels x height x width)."""
+    """Computes all tensors of a network.
+
+    Args:
+        network: The quantized network.
+        images: Quantized images, N x channels x height x width.
+
+    Returns:
+        The integers of every tensor, by name.
+    """
     tensors = run_layers(network, network.layers, {network.input: images})
     for name in network.concats:
         _tensor(network, tensors, name)
@@ -66,7 +74,7 @@ def run(network: QuantizedNetwork, images: Integers) -> dict[str, Integers]:
 def run_layers(
     network: QuantizedNetwork, layers: Iterable[QuantizedLayer | HostProduct], start: dict[str, Integers]
 ) -> dict[str, Integers]:
-    """The ``start`` tensors and those that ``layers`` make of them in order."""
+    """Computes ``layers`` in order, from the tensors in ``start``. The result has these tensors, too."""
     tensors = dict(start)
     for layer in layers:
         if isinstance(layer, HostProduct):
@@ -87,7 +95,7 @@ def run_layers(
 
 
 def _tensor(network: QuantizedNetwork, tensors: dict[str, Integers], name: str) -> Integers:
-    """Tensor ``name``, put together of its parts (all complete) where it is not there yet."""
+    """Tensor ``name``, joined from its parts (which are all complete) where it is not there yet."""
     if name not in tensors:
         parts = [_tensor(network, tensors, part) for part in network.concats[name]]
         tensors[name] = np.concatenate(parts, axis=1)
@@ -111,10 +119,10 @@ def run_product(product: HostProduct, a: Integers, b: Integers) -> Integers:
 
 
 def scores(network: QuantizedNetwork, images: Integers) -> Integers:
-    """The first output, flattened to N x elements, for quantized ``images``.
+    """Computes the first output for quantized images, flattened to N x elements.
 
-    Batches run side by side in threads, each with single-threaded BLAS: most of the time goes into moving memory, which one
-    thread of BLAS would leave to one core.
+    Batches run in parallel threads, each with single-threaded BLAS. Most of the time goes into moving memory, for which
+    BLAS alone would use one core.
     """
 
     def batch(start: int) -> Integers:
@@ -126,7 +134,7 @@ def scores(network: QuantizedNetwork, images: Integers) -> Integers:
 
 
 def predict(network: QuantizedNetwork, images: NDArray[np.floating]) -> Integers:
-    """The class of each float image; of equal scores the first wins."""
+    """The class of each float image. Of equal scores the first wins."""
     classes: Integers = scores(network, quantize_input(network, images)).argmax(axis=1)
     return classes
 
@@ -139,8 +147,14 @@ def accuracy(network: QuantizedNetwork, images: NDArray[np.floating], labels: La
 
 
 def run_layer(network: QuantizedNetwork, layer: QuantizedLayer, x: Integers, other: Integers | None = None) -> Integers:
-    """The layer's own pixels (``network.size_of(layer)``) for input integers ``x`` and, where it adds one, the integers of
-    its other operand at those pixels."""
+    """Computes the pixels of one layer (``network.size_of(layer)``).
+
+    Args:
+        network: The quantized network.
+        layer: One of its layers.
+        x: The input's integers, N x channels x height x width.
+        other: The integers of the added tensor at these pixels, where the layer adds one.
+    """
     if (other is None) != (layer.other is None):
         raise SkipstoneError(f"layer '{layer.name}' adds {'no tensor' if layer.other is None else repr(layer.other)}")
 

@@ -1,7 +1,8 @@
-"""How a network becomes integers, as one object: bits and code of weights, bits and ranges of activations, exceptions by layer.
+"""How a network becomes integers, as one object: bits and code of weights, bits and ranges of activations, exceptions
+for single layers.
 
-Ranges are measured, weights are rounded, designs are fitted and results are reported by the same scheme. What a network's own
-grids say comes before it.
+Ranges are measured, weights are rounded, designs are fitted and results are reported by the same scheme. A network's
+own grids take precedence over it.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ def parse_weight_code(text: str) -> tuple[WeightCode, int]:
 
 
 def scheme_of(network: QuantizedNetwork) -> QuantizationScheme:
-    """The bits and the code that all of a quantized network's weights keep to, as a design for it must know them."""
+    """The bits and the code that all weights of a quantized network have in common, for fitting a design to it."""
     entries = DEFAULT_CODEBOOK_ENTRIES
     if network.weight_code == "codebook":
         values = [np.unique(layer.weights[layer.weights != 0]) for layer in network.array_layers]

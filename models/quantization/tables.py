@@ -1,4 +1,4 @@
-"""The table of a pointwise function: what it gives for every integer that a layer can make before it."""
+"""The table of a pointwise function: its result for every integer that the layer before it can make."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from skipstone.models.quantization.reference import quantize_tensor
 
 
 def evaluate_function(function: Function, x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """``function`` of every element of ``x``, by ONNX Runtime."""
+    """Applies ``function`` to every element of ``x`` by ONNX Runtime."""
     constants: list[onnx.TensorProto] = []
 
     def constant(name: str, value: NDArray[np.generic]) -> str:
@@ -33,7 +33,22 @@ def evaluate_function(function: Function, x: NDArray[np.float32]) -> NDArray[np.
 def lookup_table(
     function: Function, before: QuantizedTensor, after: QuantizedTensor, low: int, high: int, layer: str
 ) -> NDArray[np.int64]:
-    """For every integer of ``before``, the lowest first, the integer of ``after`` within ``low`` to ``high``."""
+    """Makes the table of a pointwise function.
+
+    Args:
+        function: The function.
+        before: The tensor that it is applied to.
+        after: The tensor of its results.
+        low: Lower bound of the results.
+        high: Upper bound of the results.
+        layer: The layer's name, for messages.
+
+    Returns:
+        For every integer of ``before``, from the lowest on, the integer of ``after``.
+
+    Raises:
+        SkipstoneError: The function is not a number somewhere.
+    """
     limit = 1 << (before.bits - 1)
     x = (np.arange(-limit, limit) - before.zero_point).astype(np.float32) * np.float32(before.scale)
     y = evaluate_function(function, x)

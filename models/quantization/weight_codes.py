@@ -1,7 +1,8 @@
-"""Real weights as integers of a code, with one scale per output channel: what each code can say, and how it is chosen.
+"""Real weights as integers of a code, with one scale per output channel: the values of each code, and how they are
+chosen.
 
-The quantizer calls :func:`code_weights` for every layer with trained weights. A weight that is exactly 0 (pruned) stays 0
-in every code.
+The quantizer calls :func:`code_weights` for every layer with trained weights. A weight that is exactly 0 (pruned) stays
+0 in every code.
 """
 
 from __future__ import annotations
@@ -30,7 +31,11 @@ Integers = NDArray[np.int64]
 
 
 def value_bits(code: WeightCode, bits: int) -> int:
-    """Bits of the signed integers that weights of ``code`` stand for. Raises SkipstoneError for ``bits`` that it cannot have."""
+    """Bits of the signed integers that weights of ``code`` stand for.
+
+    Raises:
+        SkipstoneError: The code cannot have so many bits.
+    """
     if code in ("power_of_two", "additive_power_of_two"):
         return int(weight_levels(code, bits)[-1]).bit_length() + 1
     return 2 if code in ("ternary", "binary") else bits
@@ -40,11 +45,12 @@ def weight_levels(code: WeightCode, bits: int) -> Real:
     """The magnitudes of a code whose levels are fixed, integers from 0 upward.
 
     - ``power_of_two``: 0 and ``2**e``, e from 0 to ``min(2**(bits-1) - 1, 14)``.
-    - ``additive_power_of_two``: sums of ``n = (bits - 1) / 2`` terms; term i is 0 or ``2**-(i + j*n)`` with j of 0, 1, 2, in
-      units of the smallest, ``2**-(3*n - 1)`` (Li, Dong, Wang, "Additive Powers-of-Two Quantization", 2020, with terms of
-      2 bits). All of the ``4**n`` sums differ.
+    - ``additive_power_of_two``: sums of ``n = (bits - 1) / 2`` terms; term i is 0 or ``2**-(i + j*n)`` with j of 0, 1,
+      2, in units of the smallest, ``2**-(3*n - 1)`` (Li, Dong, Wang, "Additive Powers-of-Two Quantization", 2020, with
+      terms of 2 bits). All of the ``4**n`` sums differ.
 
-    Raises SkipstoneError for any other code, and for a number of bits that a code cannot have.
+    Raises:
+        SkipstoneError: It is another code, or the code cannot have so many bits.
     """
     if code == "power_of_two":
         return np.array([0.0, *(2.0**e for e in range(min((1 << (bits - 1)) - 1, MAX_EXPONENT) + 1))])
@@ -59,19 +65,29 @@ def weight_levels(code: WeightCode, bits: int) -> Real:
 def code_weights(
     weights: NDArray[np.float32], bits: int, code: WeightCode, codebook_entries: int, lowest: Real, empty: Real
 ) -> tuple[Integers, Real]:
-    """Integers and a scale (a float32 value) for each output channel, ``weights ~ integers * scale``.
+    """Rounds weights to integers of a code, with a scale for each output channel: ``weights ~ integers * scale``.
 
     - ``linear``: the largest magnitude of a channel becomes ``2**(bits-1) - 1``.
-    - ``power_of_two``: zero or ``+-2**e``, e from 0 to ``min(2**(bits-1) - 1, 14)``; of a few scales for each channel the
-      one with the smallest squared error.
-    - ``additive_power_of_two``: plus or minus a sum of powers of two (:func:`weight_levels`), the scale chosen likewise.
+    - ``power_of_two``: zero or ``+-2**e``, e from 0 to ``min(2**(bits-1) - 1, 14)``; of a few scales for each channel
+      the one with the smallest squared error.
+    - ``additive_power_of_two``: plus or minus a sum of powers of two (:func:`weight_levels`), with the scale chosen
+      likewise.
     - ``ternary``: magnitudes up to 0.7 of the channel's mean become 0 and the others +-1, times their mean (Li et al.,
-      2016); the means are over the weights that pruning left.
-    - ``binary``: the sign, times the mean magnitude of what pruning left (XNOR-Net, Rastegari et al., 2016).
+      2016); the means are over the weights that are not pruned.
+    - ``binary``: the sign, times the mean magnitude of the weights that are not pruned (XNOR-Net, Rastegari et al.,
+      2016).
     - ``codebook``: zero or one of ``codebook_entries`` integers of ``bits`` that the layer shares, by k-means.
 
-    A scale is at least ``lowest``, which rounds a channel's weights as coarsely as its bias needs; a channel without
-    weights has the scale ``empty``.
+    Args:
+        weights: K x C/groups x kh x kw.
+        bits: Bits of the integers.
+        code: The code.
+        codebook_entries: Nonzero values of the codebook, for ``codebook``.
+        lowest: For each channel the least scale, which rounds its weights as coarsely as its bias needs.
+        empty: For each channel the scale if it has no nonzero weights.
+
+    Returns:
+        The integers, and the scale of each channel as a float32 value.
     """
     real = weights.astype(np.float64)
     flat = np.abs(real).reshape(len(real), -1)
@@ -130,7 +146,7 @@ def _mean(flat: Real, chosen: NDArray[np.bool_]) -> Real:
 
 
 def _level_scales(flat: Real, levels: Real) -> Real:
-    """For each row the candidate whose nearest levels have the smallest squared error; of equal ones the smallest."""
+    """For each row the candidate whose nearest levels have the smallest squared error; the smallest of equal ones."""
     top = flat.max(axis=1) / levels[-1]
     errors = []
     for factor in _LEVEL_CANDIDATES:
@@ -148,7 +164,8 @@ def _nearest_level(steps: Real, levels: Real) -> Real:
 
 
 def _from_codebook(steps: Real, limit: int, entries: int) -> Integers:
-    """Every step's nearest of 0 and the codebook, which k-means makes from evenly spaced quantiles on."""
+    """The nearest of 0 and the codebook for every step. k-means makes the codebook, starting from evenly spaced
+    quantiles."""
     used = steps[steps != 0]
     if not used.size:
         return np.zeros(steps.shape, np.int64)
