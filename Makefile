@@ -38,7 +38,7 @@ wheel: setup-test
 
 # The manual, for a browser: open out/site/index.html.
 docs: setup-docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 setup: $(VENV)/.installed
 setup-test: $(VENV)/.installed-test

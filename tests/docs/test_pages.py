@@ -100,7 +100,7 @@ def test_what_a_newcomer_reads_first_is_short() -> None:
 
 def test_the_manual_builds_without_a_warning_and_loads_nothing(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs")
-    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
     done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     reference = (tmp_path / "commands.html").read_text()
