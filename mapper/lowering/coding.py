@@ -30,11 +30,6 @@ class EntryBits:
     delta: dict[int, float]
     bound: float
 
-    @property
-    def best_delta(self) -> int:
-        """The width that takes the fewest bits."""
-        return min(self.delta, key=lambda bits: self.delta[bits])
-
 
 def entry_bits(
     design: Design, densities: Iterable[float] = DENSITIES, delta_bits: Iterable[int] = DELTA_BITS, seed: int = 0

@@ -154,8 +154,3 @@ def list_words(plan: WindowPlan, tile: tuple[int, int], stride: tuple[int, int],
         dy=word_dy,
         dx=word_dx,
     )
-
-
-def count_words(plan: WindowPlan, tile: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int]) -> int:
-    """Words of one tile: the length of ``list_words``."""
-    return len(list_words(plan, tile, stride, dilation).window)

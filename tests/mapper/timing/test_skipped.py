@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from skipstone.hw.design import Design
 from skipstone.mapper.lowering.compile import compile_network
-from skipstone.mapper.lowering.windows import Nonzeros, count_words, plan_windows, split_kernel
+from skipstone.mapper.lowering.windows import Nonzeros, list_words, plan_windows, split_kernel
 from skipstone.mapper.lowering.workload import lower
 from skipstone.mapper.program import LayerProgram
 from skipstone.mapper.timing.skipped import dense_words
@@ -94,7 +94,7 @@ def test_counted_as_the_mapper_would_list_them(data):
     split = split_kernel(design, geometry.kernel, geometry.dilation)
     plan = plan_windows(design, nonzeros.at(program.input.positions), split, geometry.kernel)
     tile = min(schedule.tile[0], schedule.out_height), min(schedule.tile[1], schedule.out_width)
-    dense_count = count_words(plan, tile, geometry.stride, geometry.dilation)
+    dense_count = len(list_words(plan, tile, geometry.stride, geometry.dilation).window)
     assert count == schedule.passes * schedule.tiles * dense_count
 
 
