@@ -156,8 +156,8 @@ def parse_technology_file(text: str, where: str) -> TechnologyFile:
 def _technology_of(values: Mapping[str, Any], where: str) -> TechnologyFile:
     file = validated(TechnologyFile, values, where, TechnologyError)
     off_chip = file.off_chip
-    given = (off_chip.read_pj_per_bit is not None, off_chip.write_pj_per_bit is not None)
-    if (off_chip.device is not None) == any(given) or (any(given) and not all(given)):
+    stated = (off_chip.read_pj_per_bit is not None, off_chip.write_pj_per_bit is not None)
+    if (off_chip.device is not None) == any(stated) or (any(stated) and not all(stated)):
         raise TechnologyError(f"{where}: [off_chip] takes either device, or read_pj_per_bit and write_pj_per_bit")
     if file.memory.node_nm != file.node_nm and file.memory.supply_v is None:
         raise TechnologyError(
@@ -169,6 +169,6 @@ def _technology_of(values: Mapping[str, Any], where: str) -> TechnologyFile:
 
 def files_of(path: Path) -> tuple[Path, ...]:
     """A technology file, and the memory table and the characterization beside it that it names: all it depends on."""
-    found = read_technology_file(path)
-    named = (found.memory.table, found.logic.characterization)
+    file = read_technology_file(path)
+    named = (file.memory.table, file.logic.characterization)
     return (path, *(path.parent / name for name in named if name and (path.parent / name).is_file()))

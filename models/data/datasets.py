@@ -189,13 +189,13 @@ def load_dataset(text: str, graph_input_shape: Shape | None = None, classes: int
             f"no dataset '{text}'; give fashion-mnist, fashion-mnist:FOLDER, mnist-5k, a folder of IDX files, an .npz file, "
             f"or a carried network ({', '.join(carried_networks())})"
         )
-    return fitted(dataset, graph_input_shape, classes)
+    return fit_dataset(dataset, graph_input_shape, classes)
 
 
-def fitted(dataset: Dataset, shape: Shape | None, classes: int | None) -> Dataset:
+def fit_dataset(dataset: Dataset, shape: Shape | None, classes: int | None) -> Dataset:
     """``dataset`` with images of ``shape`` and labels below ``classes``, where these are given (see :func:`load_dataset`)."""
     _check_parts(dataset, classes)
-    return dataset if shape is None else _fitted(dataset, shape)
+    return dataset if shape is None else _fit_shape(dataset, shape)
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
@@ -396,7 +396,7 @@ def _images(dataset: Dataset) -> Iterable[Images]:
     return (images for images in every if images is not None)
 
 
-def _fitted(dataset: Dataset, shape: Shape) -> Dataset:
+def _fit_shape(dataset: Dataset, shape: Shape) -> Dataset:
     """``dataset`` with images of ``shape``."""
 
     def fit(images: Images | None) -> Images | None:

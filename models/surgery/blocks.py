@@ -22,7 +22,7 @@ from skipstone.models.surgery.result import LayerChange, Surgery
 
 
 @dataclass(frozen=True)
-class Block:
+class RemovableBlock:
     """``layers`` (in execution order) that can go, after which readers of the tensor ``name`` read ``source``; in a residual
     block through the Add's own clamp."""
 
@@ -33,13 +33,13 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Blocks:
+class RemovableBlocks:
     """What can be removed, in execution order, and for each other Add or convolution why it can't (``fixed``)."""
 
-    removable: tuple[Block, ...]
+    removable: tuple[RemovableBlock, ...]
     fixed: Mapping[str, str]
 
-    def named(self, name: str) -> Block:
+    def named(self, name: str) -> RemovableBlock:
         """The block called ``name``."""
         for block in self.removable:
             if block.name == name:
@@ -50,9 +50,9 @@ class Blocks:
         raise SkipstoneError(f"no removable block '{name}'; removable are {names}")
 
 
-def removable_blocks(graph: Graph) -> Blocks:
+def removable_blocks(graph: Graph) -> RemovableBlocks:
     """The residual blocks whose shortcut is the identity, and the convolutions of equal input and output shape."""
-    removable: list[Block] = []
+    removable: list[RemovableBlock] = []
     fixed: dict[str, str] = {}
     for layer in graph.order:
         match layer:
@@ -62,11 +62,11 @@ def removable_blocks(graph: Graph) -> Blocks:
                 result = _single(graph, layer)
             case _:
                 continue
-        if isinstance(result, Block):
+        if isinstance(result, RemovableBlock):
             removable.append(result)
         else:
             fixed[layer.name] = result
-    return Blocks(tuple(removable), fixed)
+    return RemovableBlocks(tuple(removable), fixed)
 
 
 def remove_blocks(
@@ -137,20 +137,20 @@ def _lowest(graph: Graph, amount: float, scores: Mapping[str, float | NDArray[np
     return _report(graph, smaller, tuple(notes))
 
 
-def _outermost(blocks: tuple[Block, ...]) -> list[Block]:
+def _outermost(blocks: tuple[RemovableBlock, ...]) -> list[RemovableBlock]:
     """Residual blocks, and single layers that lie in none."""
     inside = {name for block in blocks if block.kind == "residual" for name in block.layers}
     return [block for block in blocks if block.kind == "residual" or block.name not in inside]
 
 
-def _score(block: Block, scores: Mapping[str, float | NDArray[np.floating]]) -> float:
+def _score(block: RemovableBlock, scores: Mapping[str, float | NDArray[np.floating]]) -> float:
     if block.name in scores:
         return float(np.mean(scores[block.name]))
     values = [float(np.mean(scores[name])) for name in block.layers if name in scores]
     return float(np.mean(values)) if values else math.nan
 
 
-def _residual(graph: Graph, add: Add) -> Block | str:
+def _residual(graph: Graph, add: Add) -> RemovableBlock | str:
     reason = "its shortcut is not the identity"
     for shortcut, branch in (add.inputs, add.inputs[::-1]):
         if shortcut == branch:
@@ -171,21 +171,21 @@ def _residual(graph: Graph, add: Add) -> Block | str:
         if add.name in graph.outputs and add.clamp is None:
             return "it is an output of the network"
         order = tuple(layer.name for layer in graph.order if layer.name in inside)
-        return Block(add.name, "residual", order, shortcut)
+        return RemovableBlock(add.name, "residual", order, shortcut)
     return reason
 
 
-def _single(graph: Graph, layer: Conv) -> Block | str:
+def _single(graph: Graph, layer: Conv) -> RemovableBlock | str:
     before, after = graph.shapes[layer.inputs[0]], graph.shapes[layer.name]
     if before != after:
         sizes = " to ".join("x".join(map(str, shape)) for shape in (before, after))
         return f"it changes the shape from {sizes}"
     if layer.name in graph.outputs:
         return "it is an output of the network"
-    return Block(layer.name, "layer", (layer.name,), layer.inputs[0])
+    return RemovableBlock(layer.name, "layer", (layer.name,), layer.inputs[0])
 
 
-def _without(graph: Graph, block: Block) -> Graph:
+def _without(graph: Graph, block: RemovableBlock) -> Graph:
     end = graph.layer(block.name)
     clamp = end.clamp if block.kind == "residual" else None
     gone = {*block.layers, block.name}

@@ -29,7 +29,7 @@ from skipstone.hw.design import Design
 from skipstone.mapper.cost import NetworkCost
 from skipstone.mapper.results.compression import CompressionResult, StepResult
 from skipstone.mapper.results.document import plain
-from skipstone.models.data.datasets import Dataset, fitted, load_dataset
+from skipstone.models.data.datasets import Dataset, fit_dataset, load_dataset
 from skipstone.models.data.float_execution import float_accuracy
 from skipstone.models.data.images import Images
 from skipstone.models.graph.files import graph_fingerprint
@@ -123,7 +123,7 @@ def dataset_for(graph: Graph, data: str | Dataset) -> Dataset:
     channels, height, width = graph.shapes[graph.outputs[0]]
     classes = channels * height * width
     if isinstance(data, Dataset):
-        return fitted(data, graph.input_shape, classes)
+        return fit_dataset(data, graph.input_shape, classes)
     return load_dataset(data, graph.input_shape, classes)
 
 

@@ -16,7 +16,7 @@ from skipstone.explore.accuracy import AccuracyMeter
 from skipstone.explore.compression import CompressedNetwork, Compression, Compressor
 from skipstone.explore.space import FITTED, MEMORIES, Choice, divisor
 from skipstone.explore.store import Store
-from skipstone.flow.designs import fitted
+from skipstone.flow.designs import fit_design
 from skipstone.flow.prepare import CompressionOptions, sample_inputs
 from skipstone.hw.design import Design
 from skipstone.mapper.cost import NetworkCost, cost, price
@@ -173,7 +173,7 @@ class Evaluator:
             **plain,
             **{name: ROOMY[name] for name in MEMORIES} | chosen,
         )
-        return roomy(fitted(base, options.scheme, fixed), chosen)
+        return roomy(fit_design(base, options.scheme, fixed), chosen)
 
     # Figures ---------------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ CODEBOOKS = 64
 """Codebooks of a design that gets the codebook multiplier here: one a layer, for all networks but the deepest."""
 
 
-def fitted(
+def fit_design(
     design: Design,
     scheme: QuantizationScheme,
     fixed: Collection[str] = (),
@@ -56,9 +56,9 @@ def design_for_options(name: str, network: str, options: CompressionOptions) -> 
     design = load_design(name)
     scheme = stored_options(network, options).scheme
     stated = read_toml(Path(name), "design file") if name.endswith(".toml") else {}
-    return fitted(design, scheme, fixed=stated)
+    return fit_design(design, scheme, fixed=stated)
 
 
 def design_for(network: QuantizedNetwork, design: Design, fixed: Collection[str] = ()) -> Design:
-    """:func:`fitted` to a quantized network."""
-    return fitted(design, scheme_of(network), fixed)
+    """:func:`fit_design` for a quantized network."""
+    return fit_design(design, scheme_of(network), fixed)

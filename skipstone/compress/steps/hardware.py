@@ -24,12 +24,12 @@ from skipstone.models.pruning.masks import Pruning
 
 def target_of(state: State, context: Context) -> Target:
     """The design as costs are counted on it, for the network as it is now."""
-    from skipstone.flow.designs import fitted
+    from skipstone.flow.designs import fit_design
 
     scheme = state.scheme
     assert context.design is not None
     weighted = [layer.name for layer in state.graph.order if isinstance(layer, Conv | Affine)]
-    design: Design = fitted(context.design, replace(scheme, weight_bits=max(map(scheme.bits_of, weighted))))
+    design: Design = fit_design(context.design, replace(scheme, weight_bits=max(map(scheme.bits_of, weighted))))
     # Cycles depend neither on the ranges nor on zero points.
     counted = replace(scheme, symmetric=False, calibration_method="minmax")
     ranges = activation_ranges(state.graph, counted, context.dataset)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from skipstone.flow.designs import fitted
+from skipstone.flow.designs import fit_design
 from skipstone.hw.design import MAX_ACCUMULATOR_BITS, load_design
 from skipstone.models.quantization.scheme import QuantizationScheme
 
@@ -22,7 +22,7 @@ from skipstone.models.quantization.scheme import QuantizationScheme
     ],
 )
 def test_the_multiplier_of_each_code(code, bits, multiplier, found_bits):
-    design = fitted(load_design("edge"), QuantizationScheme(bits, 8, code))
+    design = fit_design(load_design("edge"), QuantizationScheme(bits, 8, code))
     assert (design.multiplier, design.weight_bits) == (multiplier, found_bits)
     # Products of up to 16 bits have the accumulators that the design has, longer ones room for 4096 of the largest.
     product = design.products.product_bits
@@ -32,11 +32,11 @@ def test_the_multiplier_of_each_code(code, bits, multiplier, found_bits):
 
 @pytest.mark.parametrize(("values", "entries"), [(4, 4), (5, 8), (16, 16), (17, 32)])
 def test_codebooks_are_powers_of_two(values, entries):
-    assert fitted(load_design("edge"), QuantizationScheme(8, 8, "codebook", values)).codebook_entries == entries
+    assert fit_design(load_design("edge"), QuantizationScheme(8, 8, "codebook", values)).codebook_entries == entries
 
 
 def test_what_is_fixed_stays():
     edge, ternary = load_design("edge"), QuantizationScheme(2, weight_code="ternary")
-    assert fitted(edge, ternary, fixed=("multiplier",)).multiplier == "linear"
-    assert fitted(edge, ternary, fixed=("accumulator_bits",)).accumulator_bits == edge.accumulator_bits
-    assert fitted(edge, QuantizationScheme()).accumulator_bits >= edge.accumulator_bits
+    assert fit_design(edge, ternary, fixed=("multiplier",)).multiplier == "linear"
+    assert fit_design(edge, ternary, fixed=("accumulator_bits",)).accumulator_bits == edge.accumulator_bits
+    assert fit_design(edge, QuantizationScheme()).accumulator_bits >= edge.accumulator_bits
