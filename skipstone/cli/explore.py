@@ -154,10 +154,10 @@ def _progress(console: Console, trials: int) -> Iterator[Callable[[Status], None
 
         def finished(status: Status) -> None:
             rate = status.evaluated / status.seconds if status.seconds > 0 else 0.0
-            said = f"{rate:.1f} a second, {status.feasible} feasible, {status.front} on the front"
+            description = f"{rate:.1f} a second, {status.feasible} feasible, {status.front} on the front"
             if not console.is_terminal and status.trials % max(1, trials // 10) == 0:
-                console.print(f"{status.trials} of {trials} trials: {said}", style="dim", highlight=False)
-            bar.update(task, completed=status.trials, description=said)
+                console.print(f"{status.trials} of {trials} trials: {description}", style="dim", highlight=False)
+            bar.update(task, completed=status.trials, description=description)
 
         yield finished
 

@@ -198,11 +198,11 @@ class _Search:
         if self._trains:
             tries.append(("trained through the rounding", trained))
         best: tuple[Steps, float, QuantizedNetwork] | None = None
-        for index, (what, steps) in enumerate(tries):
+        for index, (description, steps) in enumerate(tries):
             loss, network = self._measured(steps)
             enough = loss <= self._max_loss
             after = "kept" if enough else "too much, on to better means" if index + 1 < len(tries) else "too much"
-            self._note(what, loss, network, after)
+            self._note(description, loss, network, after)
             if best is None or loss < best[1]:
                 best = steps, loss, network
             if enough:
@@ -212,28 +212,28 @@ class _Search:
 
     def _zeros(self, coding: Steps, network: QuantizedNetwork) -> list[Steps]:
         """Ever more zeros, until accuracy falls below what is allowed."""
-        kept, before = [coding], self._cycles(network)
+        accepted_steps, before = [coding], self._cycles(network)
         for amount in AMOUNTS:
-            pruning, what = self._pruning(amount, network)
+            pruning, description = self._pruning(amount, network)
             steps = [*pruning, *coding]
             loss, network_now = self._measured(steps)
             cycles = self._cycles(network_now)
             if loss > self._max_loss and self._trains:
-                self._note(what, loss, network_now, "too much, so it is trained")
+                self._note(description, loss, network_now, "too much, so it is trained")
                 steps = [*pruning, {"do": "fine_tune", **self._training(0.03)}, *coding]
                 loss, network_now = self._measured(steps)
                 cycles = self._cycles(network_now)
-                what += f", {EPOCHS} epochs"
+                description += f", {EPOCHS} epochs"
             if loss > self._max_loss:
-                self._note(what, loss, network_now, "too much; what was kept last stays")
+                self._note(description, loss, network_now, "too much; what was kept last stays")
                 break
             if cycles is not None and before is not None and cycles > 0.99 * before:
-                self._note(what, loss, network_now, f"under 1% of {before:,} cycles gained; not kept")
+                self._note(description, loss, network_now, f"under 1% of {before:,} cycles gained; not kept")
                 continue
-            self._note(what, loss, network_now, "kept")
-            kept.append(steps)
+            self._note(description, loss, network_now, "kept")
+            accepted_steps.append(steps)
             before, network = cycles, network_now
-        return kept
+        return accepted_steps
 
     def _pruning(self, amount: float, network: QuantizedNetwork) -> tuple[Steps, str]:
         """Steps that make ``amount`` of the weights zero, of the kind that the design gains most by as it runs now."""
@@ -252,7 +252,7 @@ class _Search:
                 "grid": 0.1,
             }
         ]
-        what = f"zeros at the loss of {100 * amount:g}% everywhere, placed by exact cycles"
+        description = f"zeros at the loss of {100 * amount:g}% everywhere, placed by exact cycles"
         words = {"do": "prune_words", "amount": round(amount / 3, 3)}
         if len(waiting) == len(bounds):
             return [
@@ -260,8 +260,8 @@ class _Search:
             ], f"whole load words, up to {100 * amount / 3:.0f}% of magnitudes: every layer waits for its loads"
         if waiting:
             steps.append(words)
-            what += f", whole load words where the loader is waited for ({', '.join(waiting)})"
-        return steps, what
+            description += f", whole load words where the loader is waited for ({', '.join(waiting)})"
+        return steps, description
 
     def _training(self, rate: float) -> dict[str, Any]:
         """Keys of a training step: labels and teacher, or the teacher alone."""
@@ -279,8 +279,8 @@ class _Search:
 
     def _loss(self, network: QuantizedNetwork) -> float:
         classes = reference.predict(network, self._images)
-        wanted = self._wanted if self._split is None else self._split.validation_labels
-        return 100 * (self._float - float(np.mean(classes == wanted)))
+        expected = self._wanted if self._split is None else self._split.validation_labels
+        return 100 * (self._float - float(np.mean(classes == expected)))
 
     def _quantized(self, state: State) -> QuantizedNetwork:
         return quantized(state.graph, state.scheme, self._dataset)

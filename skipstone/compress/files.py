@@ -78,14 +78,14 @@ class Checkpoint:
         """What :meth:`save` kept under ``key``."""
         path = self.path(key)
         try:
-            whole = path.read_bytes()
+            stored = path.read_bytes()
         except FileNotFoundError:
             return Saved()
         except OSError as error:
             return self._unusable(path, error.strerror or str(error))
         start = len(MAGIC) + _DIGEST
-        content = whole[start:]
-        if not whole.startswith(MAGIC) or hashlib.sha256(content).digest() != whole[len(MAGIC) : start]:
+        content = stored[start:]
+        if not stored.startswith(MAGIC) or hashlib.sha256(content).digest() != stored[len(MAGIC) : start]:
             return self._unusable(path, "it is damaged")
         end = _LENGTH + int.from_bytes(content[:_LENGTH], "little")
         try:

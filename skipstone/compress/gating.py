@@ -40,27 +40,27 @@ def load_savings(program: Program, network: QuantizedNetwork, gating: GatingResu
     layers = {layer.name: layer for layer in network.array_layers}
     gated = {layer.name: layer for layer in gating.layers}
     return tuple(
-        _savings(one, program.design, layers, gated)
-        for one in program.layers
-        if all(name in gated for name in one.layers)
+        _savings(layer, program.design, layers, gated)
+        for layer in program.layers
+        if all(name in gated for name in layer.layers)
     )
 
 
 def _savings(
-    one: LayerProgram, design: Design, layers: Mapping[str, QuantizedLayer], gated: Mapping[str, LayerGating]
+    layer: LayerProgram, design: Design, layers: Mapping[str, QuantizedLayer], gated: Mapping[str, LayerGating]
 ) -> LoadSavings:
-    loads = np.bincount(_groups_of_loads(one, design), minlength=one.input.groups) * one.schedule.tiles
-    channel = np.arange(len(one.input.positions)) // math.prod(one.input.fold)
-    group = one.input.positions // design.load_width
-    read = np.logical_or.reduce([_read_channels(layers[name]) for name in one.layers])
+    loads = np.bincount(_groups_of_loads(layer, design), minlength=layer.input.groups) * layer.schedule.tiles
+    channel = np.arange(len(layer.input.positions)) // math.prod(layer.input.fold)
+    group = layer.input.positions // design.load_width
+    read = np.logical_or.reduce([_read_channels(layers[name]) for name in layer.layers])
     # Layers that run together read one tensor, which is gated alike for all of them.
-    needed = read & ~gated[one.layers[0]].gated
-    kept = np.zeros((len(needed), one.input.groups), np.int64)
-    holds = np.zeros(one.input.groups, np.bool_)
+    needed = read & ~gated[layer.layers[0]].gated
+    words_needed = np.zeros((len(needed), layer.input.groups), np.int64)
+    holds = np.zeros(layer.input.groups, np.bool_)
     for index, place in zip(channel.tolist(), group.tolist(), strict=True):
-        kept[:, place] += needed[:, index]
+        words_needed[:, place] += needed[:, index]
         holds[place] |= read[index]
-    return LoadSavings(one.name, int(loads.sum()), float((((kept == 0) & holds) @ loads).mean()))
+    return LoadSavings(layer.name, int(loads.sum()), float((((words_needed == 0) & holds) @ loads).mean()))
 
 
 def _read_channels(layer: QuantizedLayer) -> NDArray[np.bool_]:
@@ -70,10 +70,10 @@ def _read_channels(layer: QuantizedLayer) -> NDArray[np.bool_]:
     return read.reshape(layer.groups, outputs // layer.groups, inputs).any(axis=1).ravel()
 
 
-def _groups_of_loads(one: LayerProgram, design: Design) -> NDArray[np.int64]:
+def _groups_of_loads(layer: LayerProgram, design: Design) -> NDArray[np.int64]:
     """The word, counted within its pixel, of each entry of the layer's load list (one tile, all passes)."""
-    entries = [design.load_entry.unpack(int(word)) for word in one.loads]
-    row = one.input.grid[1]
+    entries = [design.load_entry.unpack(int(word)) for word in layer.loads]
+    row = layer.input.grid[1]
     return np.array(
-        [entry["offset"] - (entry["y"] * row + entry["x"]) * one.input.groups for entry in entries], np.int64
+        [entry["offset"] - (entry["y"] * row + entry["x"]) * layer.input.groups for entry in entries], np.int64
     )

@@ -161,8 +161,8 @@ def run_steps(recipe: Recipe, context: Context, store: Checkpoint) -> tuple[Stat
                 state, result = run_step(step, state, context, label, accuracy, training)
             except SkipstoneError as error:
                 raise SkipstoneError(f"step {number} ({step.do}): {error}", parameter=error.parameter) from None
-            kept = {"scheme": asdict(state.scheme), "result": plain(asdict(result))}
-            state = replace(state, graph=store.save(key, state.graph, kept))
+            stored = {"scheme": asdict(state.scheme), "result": plain(asdict(result))}
+            state = replace(state, graph=store.save(key, state.graph, stored))
             for file in [*store.folder.glob(f"{key}*.training"), *store.folder.glob(f".{key}*.partial")]:
                 file.unlink(missing_ok=True)
         accuracy = result.accuracy_after
@@ -252,10 +252,10 @@ def _undone(before: Graph, after: Graph) -> tuple[str, ...]:
     )
 
 
-def _taken_up(graph: Graph, kept: Mapping[str, Any]) -> tuple[State, StepResult]:
-    result = dict(kept["result"])
+def _taken_up(graph: Graph, stored: Mapping[str, Any]) -> tuple[State, StepResult]:
+    result = dict(stored["result"])
     result["notes"] = tuple(result["notes"])
-    return State(graph, QuantizationScheme(**kept["scheme"])), StepResult(**result)
+    return State(graph, QuantizationScheme(**stored["scheme"])), StepResult(**result)
 
 
 def dense_cost(context: Context) -> NetworkCost | None:

@@ -38,6 +38,6 @@ def trained_weights(graph: Graph) -> int:
 
 def _bits(layer: QuantizedLayer, network: QuantizedNetwork) -> int:
     """Bits of one nonzero weight of the layer."""
-    own = layer.weight_bits or network.weight_bits
+    bits = layer.weight_bits or network.weight_bits
     entries = len(np.unique(layer.weights[layer.weights != 0]))
-    return own if network.weight_code == "codebook" else value_code_bits(network.weight_code, own, entries)
+    return bits if network.weight_code == "codebook" else value_code_bits(network.weight_code, bits, entries)

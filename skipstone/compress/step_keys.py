@@ -297,10 +297,10 @@ class Factorize(Keys):
     def _fits(self) -> Factorize:
         if self.ranks and (self.layers or "energy" in self.model_fields_set):
             raise ValueError("ranks name the layers and say how thin they get; leave energy and layers out")
-        wanted = 2 if self.method == "tucker" else 1
+        count = 2 if self.method == "tucker" else 1
         for name, ranks in self.ranks.items():
-            if len(ranks) != wanted:
-                shape = "[input rank, output rank]" if wanted == 2 else "[rank]"
+            if len(ranks) != count:
+                shape = "[input rank, output rank]" if count == 2 else "[rank]"
                 raise ValueError(f"ranks of '{name}' must be {shape} with method = '{self.method}', not {list(ranks)}")
         return self
 

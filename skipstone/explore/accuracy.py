@@ -37,9 +37,9 @@ class AccuracyMeter:
                 "there are no labelled images to measure accuracy on; name some", parameter="evaluation"
             )
         key = digest("accuracy", code_digest(), network_digest, self._images)
-        known = self._store.get(key)
-        if known is not None:
-            return float(struct.unpack("<d", known)[0])
-        found = reference.accuracy(network, *self._data)
-        self._store.put(key, struct.pack("<d", found))
-        return found
+        stored = self._store.get(key)
+        if stored is not None:
+            return float(struct.unpack("<d", stored)[0])
+        accuracy = reference.accuracy(network, *self._data)
+        self._store.put(key, struct.pack("<d", accuracy))
+        return accuracy

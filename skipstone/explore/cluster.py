@@ -150,10 +150,10 @@ class _Cluster:
     def _check_code(self) -> None:
         """Refuses workers without Skipstone, or with another one."""
         try:
-            found = self._client.run(code_digest, on_error="return")
+            digests = self._client.run(code_digest, on_error="return")
         except (OSError, TimeoutError) as error:
             raise SkipstoneError(f"lost the Dask scheduler at {self._address} ({_line(error)})") from None
-        for worker, digest in sorted(found.items()):
+        for worker, digest in sorted(digests.items()):
             if isinstance(digest, BaseException):
                 raise SkipstoneError(
                     f"worker {worker} of {self._address} can't run Skipstone ({_line(digest)}); install the same there"

@@ -107,38 +107,38 @@ class Compressor:
         """The layers that can be pruned."""
         return tuple(layer.name for layer in self.graph.convs)
 
-    def compressed(self, wanted: Compression) -> CompressedNetwork:
+    def compressed(self, choice: Compression) -> CompressedNetwork:
         """The network in this form. Raises SkipstoneError for what can't be done, with the same text every time."""
-        if wanted not in self._made:
+        if choice not in self._made:
             try:
-                self._made[wanted] = self._make(wanted)
+                self._made[choice] = self._make(choice)
             except SkipstoneError as error:
-                self._made[wanted] = error
-        found = self._made[wanted]
-        if isinstance(found, SkipstoneError):
-            raise SkipstoneError(str(found))
-        return found
+                self._made[choice] = error
+        compressed_network = self._made[choice]
+        if isinstance(compressed_network, SkipstoneError):
+            raise SkipstoneError(str(compressed_network))
+        return compressed_network
 
-    def _make(self, wanted: Compression) -> CompressedNetwork:
-        if wanted.network != GIVEN:
+    def _make(self, choice: Compression) -> CompressedNetwork:
+        if choice.network != GIVEN:
             open_ = replace(
                 CompressionOptions(),
                 input_range=self._options.input_range,
                 input_shape=self._options.input_shape,
                 seed=self._options.seed,
             )
-            prepared = prepare_network(wanted.network, open_)
-            self._check_same_task(wanted.network, prepared)
+            prepared = prepare_network(choice.network, open_)
+            self._check_same_task(choice.network, prepared)
             return CompressedNetwork(prepared.compressed, network_digest(prepared.compressed), prepared.options)
         if self.graph.quantized:
-            if wanted.prune != "none" or any(text != "none" for _, text in wanted.layers):
+            if choice.prune != "none" or any(text != "none" for _, text in choice.layers):
                 raise SkipstoneError(
                     f"network '{self.graph.name}' is quantized already, so pruning can't change its weights; prune the float "
                     "network"
                 )
             return CompressedNetwork(self.given.compressed, network_digest(self.given.compressed), self.given.options)
-        options = replace(self._options, prune="none", scheme=wanted.scheme)
-        network = in_integers(self._pruned(wanted), options, self.given.calibration)
+        options = replace(self._options, prune="none", scheme=choice.scheme)
+        network = in_integers(self._pruned(choice), options, self.given.calibration)
         return CompressedNetwork(network, network_digest(network), options)
 
     def _check_same_task(self, name: str, other: PreparedNetwork) -> None:
@@ -153,20 +153,22 @@ class Compressor:
 
     # Pruning --------------------------------------------------------------------------------------------------------
 
-    def _pruned(self, wanted: Compression) -> Graph:
-        own = dict(wanted.layers)
-        unknown = sorted(set(own) - set(self.layer_names))
+    def _pruned(self, choice: Compression) -> Graph:
+        layer_prunings = dict(choice.layers)
+        unknown = sorted(set(layer_prunings) - set(self.layer_names))
         if unknown:
             raise SkipstoneError(f"network '{self.graph.name}' has no prunable layer '{unknown[0]}'")
-        whole = spec.parse(wanted.prune)
-        method = self._criterion(wanted)
-        if whole is not None and whole.scope == "network":
-            competing = replace(whole, skip=tuple(own))
-            pruned = masks.prune(self.graph, competing, self._evidence(whole), self._options.seed).graph
+        pruning = spec.parse(choice.prune)
+        method = self._criterion(choice)
+        if pruning is not None and pruning.scope == "network":
+            competing = replace(pruning, skip=tuple(layer_prunings))
+            pruned = masks.prune(self.graph, competing, self._evidence(pruning), self._options.seed).graph
             base = {layer.name: layer for layer in pruned.convs}
         else:
-            base = {name: self._layer(name, wanted.prune, method) for name in self.layer_names if name not in own}
-        layers = {**base, **{name: self._layer(name, text, method) for name, text in own.items()}}
+            base = {
+                name: self._layer(name, choice.prune, method) for name in self.layer_names if name not in layer_prunings
+            }
+        layers = {**base, **{name: self._layer(name, text, method) for name, text in layer_prunings.items()}}
         if all(layers[layer.name] is layer for layer in self.graph.convs):
             return self.graph
         return replace(self.graph, layers=tuple(layers.get(layer.name, layer) for layer in self.graph.layers))
@@ -179,15 +181,15 @@ class Compressor:
             return Evidence(statistics=self._statistics)
         return None
 
-    def _criterion(self, wanted: Compression) -> Criterion:
-        if wanted.criterion == "auto":
+    def _criterion(self, choice: Compression) -> Criterion:
+        if choice.criterion == "auto":
             return "magnitude" if self.given.calibration is None else "second_order"
-        if wanted.criterion == "second_order" and self.given.calibration is None:
+        if choice.criterion == "second_order" and self.given.calibration is None:
             raise SkipstoneError(
                 "criterion second_order needs calibration images; name some, or take criterion magnitude",
                 parameter="calibration",
             )
-        return wanted.criterion
+        return choice.criterion
 
     def _layer(self, name: str, text: str, criterion: Criterion) -> Conv:
         """One layer pruned by itself, all others as they are."""
@@ -197,10 +199,12 @@ class Compressor:
         if pruning is None:
             return layer
         solved = criterion == "second_order" and pruning.criterion == "l1" and pruning.granularity in ("weight", "nm")
-        what = f"{'second_order ' if solved else ''}{spec.describe(pruning)}"
-        if (name, what) not in self._layers:
-            self._layers[name, what] = self._solved(layer, pruning, what) if solved else self._masked(layer, pruning)
-        return self._layers[name, what]
+        description = f"{'second_order ' if solved else ''}{spec.describe(pruning)}"
+        if (name, description) not in self._layers:
+            self._layers[name, description] = (
+                self._solved(layer, pruning, description) if solved else self._masked(layer, pruning)
+            )
+        return self._layers[name, description]
 
     def _others(self, layer: Conv) -> tuple[str, ...]:
         return tuple(name for name in self.layer_names if name != layer.name)
@@ -211,18 +215,18 @@ class Compressor:
         assert isinstance(pruned, Conv)
         return pruned
 
-    def _solved(self, layer: Conv, pruning: Pruning, what: str) -> Conv:
-        key = digest("layer", self._dense, layer.name, what)
-        known = self._store.get(key)
-        if known is None:
+    def _solved(self, layer: Conv, pruning: Pruning, description: str) -> Conv:
+        key = digest("layer", self._dense, layer.name, description)
+        stored = self._store.get(key)
+        if stored is None:
             images = self.given.calibration
             assert images is not None
             alone = replace(pruning, skip=self._others(layer))
-            found = second_order(self.graph, alone, images, correction=0.0).graph.layer(layer.name)
-            assert isinstance(found, Conv)
-            self._store.put(key, _packed(found.weights, found.bias))
-            return found
-        weights, bias = _unpacked(known)
+            solved_layer = second_order(self.graph, alone, images, correction=0.0).graph.layer(layer.name)
+            assert isinstance(solved_layer, Conv)
+            self._store.put(key, _packed(solved_layer.weights, solved_layer.bias))
+            return solved_layer
+        weights, bias = _unpacked(stored)
         return replace(layer, weights=weights, bias=bias)
 
 

@@ -162,10 +162,10 @@ def _limit_text(constraint: Constraint, limit: str) -> str:
     return f"{written_name(constraint)} {constraint.op} {limit}" + (PERCENT if constraint.written == PERCENT else "")
 
 
-def _check_metric(what: str, name: str, written: str, with_accuracy: bool) -> None:
+def _check_metric(role: str, name: str, written: str, with_accuracy: bool) -> None:
     if name not in METRICS:
-        known = [each for each in METRICS if what != "objective" or each != "frequency_mhz"]
-        units = f", limits also {', '.join(UNITS)}" if what != "objective" else ""
-        raise SkipstoneError(f"{what}: unknown metric '{written}'; there are {', '.join(known)}{units}")
+        names = [each for each in METRICS if role != "objective" or each != "frequency_mhz"]
+        units = f", limits also {', '.join(UNITS)}" if role != "objective" else ""
+        raise SkipstoneError(f"{role}: unknown metric '{written}'; there are {', '.join(names)}{units}")
     if name == "accuracy" and not with_accuracy:
-        raise SkipstoneError(f"{what}: there is no accuracy without labelled images; name some", parameter="evaluation")
+        raise SkipstoneError(f"{role}: there is no accuracy without labelled images; name some", parameter="evaluation")

@@ -125,11 +125,11 @@ class Draws:
         if math.prod(len(choices) for choices in self._parameters.values()) > LISTED:
             self.stuck = True
             return
-        left = [choice for choice in self._all() if tuple(self._canonical(choice).values()) not in self._seen]
-        if not left:
+        remaining = [choice for choice in self._all() if tuple(self._canonical(choice).values()) not in self._seen]
+        if not remaining:
             self.exhausted = True
             return
-        self._study.enqueue_trial(left[self._random.integers(len(left))])
+        self._study.enqueue_trial(remaining[self._random.integers(len(remaining))])
 
     def _all(self) -> Iterator[Choice]:
         """Every choice of the space."""

@@ -111,8 +111,8 @@ class Evaluator:
         self._settings = settings or EvaluationSettings()
         store = Store(self._settings.store)
         self.compressor = Compressor(network, self._options, store)
-        given = self.compressor.given
-        self.meter = AccuracyMeter(given.evaluation, self._settings.accuracy_images, store)
+        prepared = self.compressor.given
+        self.meter = AccuracyMeter(prepared.evaluation, self._settings.accuracy_images, store)
         self._technologies: dict[tuple[str, float | None], Technology] = {}
         self._operands: dict[str, Operands] = {}
         self._mapped: dict[tuple[str, Design], _Mapped | SkipstoneError] = {}
@@ -244,5 +244,5 @@ def _resources(design: Design, device: str) -> dict[str, float]:
     """What a synthesis for an FPGA would take, by the fitted model."""
     from skipstone.mapper.fpga import resources as fpga
 
-    found = fpga.resources(design, device)
-    return {name: getattr(found, name) for name in RESOURCES}
+    taken = fpga.resources(design, device)
+    return {name: getattr(taken, name) for name in RESOURCES}

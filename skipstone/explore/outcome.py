@@ -61,13 +61,15 @@ def hypervolumes(
     feasible = [point for point in points if point.feasible]
     costs = (_costs(feasible, objectives) - low) / np.where(span > 0, span, 1.0)
     numbers = np.array([point.number for point in feasible], int)
-    found = []
+    volumes = []
     for trials in after:
         inside = costs[numbers < trials]
         # An objective with one value only has no extent; its factor is 1, not 0.
         inside = np.where(span > 0, inside, 0.0)
-        found.append((trials, float(moocore.hypervolume(inside, ref=np.ones(len(objectives)))) if len(inside) else 0.0))
-    return tuple(found)
+        volumes.append(
+            (trials, float(moocore.hypervolume(inside, ref=np.ones(len(objectives)))) if len(inside) else 0.0)
+        )
+    return tuple(volumes)
 
 
 def corners(
@@ -112,10 +114,10 @@ def importance(
                 values=[point.metrics[objective.name] for objective in objectives],
             )
         )
-    found: dict[str, dict[str, float]] = {}
+    by_objective: dict[str, dict[str, float]] = {}
     for index, objective in enumerate(objectives):
         if len({point.metrics[objective.name] for point in points}) == 1:
-            found[objective.name] = {}
+            by_objective[objective.name] = {}
             continue
         shares = optuna.importance.get_param_importances(
             study,
@@ -123,8 +125,8 @@ def importance(
             target=partial(_value_of, index=index),
         )
         # The last digits depend on the order of sums; nine are more than a forest means.
-        found[objective.name] = {name: round(float(share), 9) for name, share in shares.items()}
-    return found
+        by_objective[objective.name] = {name: round(float(share), 9) for name, share in shares.items()}
+    return by_objective
 
 
 def diagnose(
@@ -153,8 +155,8 @@ def diagnose(
     for constraint, good in zip(constraints, meet, strict=True):
         best = _best(points, constraint)
         least = "least" if constraint.op == "<=" else "largest"
-        said = f"{described(constraint)} is met by {len(good) or 'none'} of {tried}"
-        lines.append(f"{said}; the {least} found is {_value(best, constraint)}" + ("" if good else f": {scope}"))
+        sentence = f"{described(constraint)} is met by {len(good) or 'none'} of {tried}"
+        lines.append(f"{sentence}; the {least} found is {_value(best, constraint)}" + ("" if good else f": {scope}"))
     lines += _exclusions(points, constraints, meet)
     nearest = min(points, key=lambda p: (sum(relative_violation(c, p.metrics[c.name]) for c in constraints), p.number))
     broken = [c for c in constraints if c.violation(nearest.metrics[c.name])]
@@ -174,23 +176,23 @@ def _exclusions(
     points: Sequence[ExplorationPoint], constraints: Sequence[Constraint], meet: Sequence[frozenset[int]]
 ) -> list[str]:
     """The smallest sets of constraints that are met one by one, and by no point together."""
-    found: list[tuple[int, ...]] = []
+    disjoint_groups: list[tuple[int, ...]] = []
     lines = []
     candidates = [index for index, good in enumerate(meet) if good]
     for size in range(2, len(candidates) + 1):
         for group in itertools.combinations(candidates, size):
-            if any(set(smaller) <= set(group) for smaller in found):
+            if any(set(smaller) <= set(group) for smaller in disjoint_groups):
                 continue
             if frozenset.intersection(*(meet[index] for index in group)):
                 continue
-            found.append(group)
+            disjoint_groups.append(group)
             *others, last = group
             with_others = frozenset.intersection(*(meet[index] for index in others))
             best = _best([point for point in points if point.number in with_others], constraints[last])
             together = " and ".join(described(constraints[index]) for index in group)
-            given = " and ".join(described(constraints[index]) for index in others)
+            others_named = " and ".join(described(constraints[index]) for index in others)
             lines.append(
-                f"no point meets {together} together: with {given}, {written_name(constraints[last])} is "
+                f"no point meets {together} together: with {others_named}, {written_name(constraints[last])} is "
                 f"{'at least' if constraints[last].op == '<=' else 'at most'} {_value(best, constraints[last])}"
             )
     return lines

@@ -37,24 +37,24 @@ def chosen_points(result: ExplorationResult, which: str) -> dict[int, str]:
     """Numbers of points and why: ``best`` of each objective and their compromise, the whole ``front``, ``none``, or numbers."""
     if which == "none":
         return {}
-    found: dict[int, str] = {}
+    reasons: dict[int, str] = {}
     if which == "best":
         for pick in picks(result):
-            known = found.get(pick.point.number)
-            found[pick.point.number] = f"{known}, {pick.purpose}" if known else pick.purpose
-        return found
+            earlier = reasons.get(pick.point.number)
+            reasons[pick.point.number] = f"{earlier}, {pick.purpose}" if earlier else pick.purpose
+        return reasons
     if which == "front":
         return {point.number: "on the front" for point in result.points if point.on_front}
-    known_numbers = {point.number for point in result.points}
+    point_numbers = {point.number for point in result.points}
     for text in which.split(","):
         if not text.strip().isdigit():
             raise SkipstoneError(f"points must be {WHICH}, not '{which}'", parameter="which")
-        if int(text) not in known_numbers:
+        if int(text) not in point_numbers:
             raise SkipstoneError(
-                f"there is no point {int(text)} among the {len(known_numbers)} points", parameter="which"
+                f"there is no point {int(text)} among the {len(point_numbers)} points", parameter="which"
             )
-        found[int(text)] = "asked for"
-    return found
+        reasons[int(text)] = "asked for"
+    return reasons
 
 
 def check_which(which: str) -> None:

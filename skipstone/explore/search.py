@@ -139,10 +139,10 @@ def explore(
     with _workers(job, jobs, dask, space) as workers, open_study(storage) as study, _going_on(storage):
         for other in study.register(name, description):
             notice(f"{storage} also holds {other}; a new search begins beside it")
-        found = search(plan, space.canonical, study, name, content_digest(content), workers, finished)
+        run = search(plan, space.canonical, study, name, content_digest(content), workers, finished)
         if study.damaged:
             notice(f"{study.damaged} damaged records of {storage} were left out and evaluated again")
-    return _result(network, plan, found, calibration, images, settings, technologies)
+    return _result(network, plan, run, calibration, images, settings, technologies)
 
 
 def search(
@@ -165,7 +165,7 @@ def search(
         seed=plan.seed,
         population=plan.population,
     )
-    known = study.records()
+    records = study.records()
     mirror = None if name is None else study.mirror(name, plan.parameters, plan.objectives)
     points: list[ExplorationPoint] = []
     problems: Counter[str] = Counter()
@@ -178,22 +178,22 @@ def search(
         if not batch:
             break
         keys = [evaluation_key(content, _by_content(draw.choice, digests)) for draw in batch]
-        missing = [index for index, key in enumerate(keys) if not _has(known.get(key), plan.metrics)]
+        missing = [index for index, key in enumerate(keys) if not _has(records.get(key), plan.metrics)]
         for key in keys:
-            if _has(known.get(key), plan.metrics):
-                counted.add(known[key], evaluated=False)
+            if _has(records.get(key), plan.metrics):
+                counted.add(records[key], evaluated=False)
         with contextlib.closing(workers.evaluate([(index, batch[index].choice) for index in missing])) as results:
             for index, record in results:
-                old = known.get(keys[index])
+                old = records.get(keys[index])
                 if old is not None and record.problem is None:
                     record = dataclasses.replace(record, metrics={**old.metrics, **record.metrics})
                 study.store(keys[index], batch[index].choice, record)
-                known[keys[index]] = record
+                records[keys[index]] = record
                 counted.add(record, evaluated=True)
                 if mirror is not None:
                     mirror.write(1)  # while workers are busy
         for draw, key in zip(batch, keys, strict=True):
-            record = known[key]
+            record = records[key]
             point = _tell(draws, draw, record, plan, trials)
             if mirror is not None:
                 mirror.add(trials, draw.choice, point, record.problem)
@@ -245,18 +245,18 @@ class _Counts:
 @contextmanager
 def _going_on(storage: Path) -> Iterator[None]:
     """Says of whatever ends a search early that it can go on."""
-    kept = f"what is finished is kept in {storage}, and the same command goes on from there"
+    resume_hint = f"what is finished is kept in {storage}, and the same command goes on from there"
     try:
         yield
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted: {kept}") from None
+        raise KeyboardInterrupt(f"interrupted: {resume_hint}") from None
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        raise SkipstoneError(f"{where}{error.strerror or error}; {kept}") from None
+        raise SkipstoneError(f"{where}{error.strerror or error}; {resume_hint}") from None
     except MemoryError:
-        raise SkipstoneError(f"not enough memory; {kept}, perhaps with fewer jobs", parameter="jobs") from None
+        raise SkipstoneError(f"not enough memory; {resume_hint}, perhaps with fewer jobs", parameter="jobs") from None
     except SkipstoneError as error:
-        text = str(error) if "goes on from there" in str(error) else f"{error}; {kept}"
+        text = str(error) if "goes on from there" in str(error) else f"{error}; {resume_hint}"
         raise SkipstoneError(text, parameter=error.parameter) from None
 
 
@@ -333,25 +333,25 @@ def _by_content(choice: Mapping[str, Any], digests: dict[str, str]) -> Mapping[s
 def _result(
     network: str,
     plan: Plan,
-    found: Found,
+    run: Found,
     calibration: str,
     images: int,
     settings: EvaluationSettings,
     technologies: Sequence[Technology],
 ) -> ExplorationResult:
-    points = outcome.mark_front(found.points, plan.objectives)
+    points = outcome.mark_front(run.points, plan.objectives)
     ideal, reference = outcome.corners(points, plan.objectives)
-    volume = outcome.hypervolumes(points, plan.objectives, found.batches, ideal, reference) if ideal else ()
+    volume = outcome.hypervolumes(points, plan.objectives, run.batches, ideal, reference) if ideal else ()
     return ExplorationResult(
         network=short_name(network),
         sampler=plan.sampler,
         seed=plan.seed,
-        trials=found.trials,
+        trials=run.trials,
         objectives=plan.objectives,
         constraints=plan.constraints,
         space=plan.parameters,
         points=points,
-        problems=found.problems,
+        problems=run.problems,
         calibration=calibration,
         technology=", ".join(technology.name for technology in technologies),
         accuracy_images=images if "accuracy" in plan.metrics else 0,
@@ -361,19 +361,23 @@ def _result(
         hypervolume=volume,
         importance=outcome.importance(points, plan.objectives, plan.parameters, plan.seed),
         diagnosis=outcome.diagnose(
-            points, plan.constraints, found.problems, exhausted=found.exhausted, stuck=found.stuck
+            points,
+            plan.constraints,
+            run.problems,
+            exhausted=run.exhausted,
+            stuck=run.stuck,
         ),
-        exhausted=found.exhausted,
-        ended=_ended(plan, found),
+        exhausted=run.exhausted,
+        ended=_ended(plan, run),
     )
 
 
-def _ended(plan: Plan, found: Found) -> str:
+def _ended(plan: Plan, run: Found) -> str:
     """Why the search ended before its trials were through, where that is not since every choice was tried."""
-    if not found.stuck:
+    if not run.stuck:
         return ""
     return (
-        f"the search ended after {found.trials:,} of {plan.trials:,} trials: {GUESSES:,} choices drawn at random were all tried "
+        f"the search ended after {run.trials:,} of {plan.trials:,} trials: {GUESSES:,} choices drawn at random were all tried "
         f"before, or mean the same as one that was; the space is too large to be listed, so others may be left"
     )
 
@@ -392,18 +396,20 @@ def _sources(
     technologies: Sequence[Technology],
 ) -> tuple[tuple[str, str], ...]:
     """What the figures rest on: (what, source)."""
-    found: dict[tuple[str, str], None] = {}
+    sources: dict[tuple[str, str], None] = {}
     for technology in technologies:
-        for what, source in energy_sources(technology):
-            found[what, _clock_source(source, plan, points, technology) if what == "frequency" else source] = None
+        for subject, source in energy_sources(technology):
+            sources[subject, _clock_source(source, plan, points, technology) if subject == "frequency" else source] = (
+                None
+            )
     if plan.metrics & set(RESOURCES):
         from skipstone.mapper.fpga import resources as fpga
 
         errors = fpga.errors(settings.device)
         stated = ", ".join(f"{name} {errors[name].mean:.1%} (largest {errors[name].largest:.1%})" for name in RESOURCES)
         text = f"{fpga.source(settings.device)}. Mean error of the model on designs that the fit never saw: {stated}"
-        found[f"FPGA {settings.device}", text] = None
-    return tuple(found)
+        sources[f"FPGA {settings.device}", text] = None
+    return tuple(sources)
 
 
 def _clock_source(source: str, plan: Plan, points: Sequence[ExplorationPoint], technology: Technology) -> str:

@@ -68,17 +68,18 @@ class SearchSpace:
     def for_layers(self, names: Iterable[str]) -> SearchSpace:
         """The space in which each of a network's layers (``names``) that a pattern matches has a parameter ``prune:LAYER``; of
         several patterns the first one counts. Raises SkipstoneError for a pattern that matches none."""
-        known = tuple(names)
-        found: dict[str, tuple[str, ...]] = {}
+        layer_names = tuple(names)
+        matches: dict[str, tuple[str, ...]] = {}
         for pattern, choices in self.layers.items():
-            matching = [name for name in known if name == pattern or fnmatchcase(name, pattern)]
+            matching = [name for name in layer_names if name == pattern or fnmatchcase(name, pattern)]
             if not matching:
                 raise SkipstoneError(
-                    f"{self.name}: compression.layers '{pattern}' matches no layer of the network; it has {', '.join(known)}"
+                    f"{self.name}: compression.layers '{pattern}' matches no layer of the network; it has "
+                    f"{', '.join(layer_names)}"
                 )
             for name in matching:
-                found.setdefault(name, choices)
-        return replace(self, layers={name: found[name] for name in known if name in found})
+                matches.setdefault(name, choices)
+        return replace(self, layers={name: matches[name] for name in layer_names if name in matches})
 
     def canonical(self, choice: Mapping[str, Choice]) -> dict[str, Choice]:
         """``choice`` with the first of equal choices for each parameter that means nothing, or the same, beside the others: two
@@ -162,9 +163,9 @@ def _listed(key: str, value: Any) -> tuple[Any, ...]:
     """A list of different choices of ``key``."""
     if key in MEMORIES and value in (FITTED, [FITTED]):
         return (FITTED,)
-    what, fits = _KINDS[key]
+    meaning, fits = _KINDS[key]
     if not isinstance(value, list | tuple) or not value or not all(fits(each) for each in value):
-        raise ValueError(f"must be a list of {what}{f', or {FITTED!r}' * (key in MEMORIES)}, not {value!r}")
+        raise ValueError(f"must be a list of {meaning}{f', or {FITTED!r}' * (key in MEMORIES)}, not {value!r}")
     if len(set(value)) < len(value):
         raise ValueError(f"has a choice twice: {value!r}")
     if key in ("prune", "weight_code"):

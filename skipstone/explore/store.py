@@ -25,9 +25,9 @@ class Store:
 
     def get(self, key: str) -> bytes | None:
         if key not in self._known and self._path is not None:
-            found = self._query("SELECT value FROM known WHERE key = ?", key)
-            if found:
-                self._known[key] = found[0][0]
+            rows = self._query("SELECT value FROM known WHERE key = ?", key)
+            if rows:
+                self._known[key] = rows[0][0]
         return self._known.get(key)
 
     def put(self, key: str, value: bytes) -> None:
@@ -48,8 +48,8 @@ class Store:
                 connection.close()
         except sqlite3.Error as error:
             # Not a SkipstoneError, which an evaluation takes for a choice that can't be built.
-            what = f"can't keep what was computed ({error}); free the disk, or delete the file: it is made anew"
-            raise OSError(errno.EIO, what, self._path) from None
+            message = f"can't keep what was computed ({error}); free the disk, or delete the file: it is made anew"
+            raise OSError(errno.EIO, message, self._path) from None
 
 
 def digest(*parts: bytes | str) -> str:

@@ -50,14 +50,14 @@ class StudyFile:
 
     def records(self) -> dict[str, Record]:
         """All evaluations by key."""
-        found = {}
+        records = {}
         with self.explained():
             for key, text, digest in self._connection.execute("SELECT key, record, digest FROM evaluations"):
                 if _digest(key, text) != digest:
                     self.damaged += 1
                     continue
-                found[key] = Record(**json.loads(text))
-        return found
+                records[key] = Record(**json.loads(text))
+        return records
 
     def store(self, key: str, choice: Mapping[str, Any], record: Record) -> None:
         """Commits an evaluation: when this returns, it is on disk."""
@@ -70,11 +70,11 @@ class StudyFile:
         """Notes what the search ``name`` is of. If it is new in a file that has others, says of each what is different there."""
         with self.explained(), self._connection:
             others = dict(self._connection.execute("SELECT name, description FROM explorations ORDER BY rowid"))
-            known = name in others
+            exists = name in others
             self._connection.execute(
                 "INSERT OR REPLACE INTO explorations VALUES (?, ?)", (name, json.dumps(dict(description)))
             )
-        if known:
+        if exists:
             return []
         return [f"{other} ({_difference(json.loads(text), description)})" for other, text in others.items()]
 
@@ -133,16 +133,16 @@ class OptunaMirror:
 
         if number < self._there:
             return
-        given: dict[str, Any] = {"params": {name: choice[name] for name in self._kinds}, "distributions": self._kinds}
+        trial: dict[str, Any] = {"params": {name: choice[name] for name in self._kinds}, "distributions": self._kinds}
         if point is None:
-            given |= {"state": optuna.trial.TrialState.FAIL, "user_attrs": {"problem": problem}}
+            trial |= {"state": optuna.trial.TrialState.FAIL, "user_attrs": {"problem": problem}}
         else:
-            given |= {
+            trial |= {
                 "values": [point.metrics[objective.name] for objective in self._objectives],
                 "user_attrs": {"design": point.design, "metrics": dict(point.metrics)},
                 "constraints": dict(point.violations),
             }
-        self._waiting.append(optuna.trial.create_trial(**given))
+        self._waiting.append(optuna.trial.create_trial(**trial))
 
     def write(self, count: int | None = None) -> None:
         """Writes ``count`` of the waiting trials, or all."""
@@ -192,20 +192,20 @@ def _check(path: Path) -> None:
         connection = sqlite3.connect(path, timeout=60)
         try:
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            said = [row[0] for row in connection.execute("PRAGMA quick_check")]
+            state = [row[0] for row in connection.execute("PRAGMA quick_check")]
         finally:
             connection.close()
     except sqlite3.Error as error:
         raise SkipstoneError(_explanation(path, error) or str(error)) from None
-    if said != ["ok"]:
-        raise SkipstoneError(_damaged(path, said[0]), parameter="storage")
+    if state != ["ok"]:
+        raise SkipstoneError(_damaged(path, state[0]), parameter="storage")
     if tables and not tables & OURS:
         raise SkipstoneError(other, parameter="storage")
 
 
-def _damaged(path: Path, said: str) -> str:
+def _damaged(path: Path, problem: str) -> str:
     return (
-        f"{path} is damaged ({said.splitlines()[0].strip('* ')}); it is left as it is. "
+        f"{path} is damaged ({problem.splitlines()[0].strip('* ')}); it is left as it is. "
         f"'sqlite3 {path} .recover | sqlite3 NEW.db' saves what can be read; an exploration goes on with NEW.db"
     )
 
@@ -217,27 +217,27 @@ def _explanation(path: Path, error: Exception) -> str | None:
     while link is not None and link not in chain:
         chain.append(link)
         link = getattr(link, "orig", None) or link.__cause__ or link.__context__
-    said = next((str(each) for each in chain if isinstance(each, sqlite3.Error)), None)
-    if said is None:
+    problem = next((str(each) for each in chain if isinstance(each, sqlite3.Error)), None)
+    if problem is None:
         if type(error).__module__.startswith(("optuna", "sqlalchemy")):
             return _damaged(path, str(error) or type(error).__name__)
         return None
-    kept = "what is finished is kept, and the same command goes on from there"
-    if "full" in said:
-        return f"{path}: the disk is full; free some space: {kept}"
-    if "disk I/O" in said:
-        return f"{path}: reading or writing failed (disk full, quota, or a fault); when it is mended, {kept}"
-    if "locked" in said or "busy" in said:
-        return f"{path} is in use by another program; {kept}"
-    if "readonly" in said or "read-only" in said or "unable to open" in said:
-        return f"{path} can't be written ({said})"
-    return _damaged(path, said)
+    resume_hint = "what is finished is kept, and the same command goes on from there"
+    if "full" in problem:
+        return f"{path}: the disk is full; free some space: {resume_hint}"
+    if "disk I/O" in problem:
+        return f"{path}: reading or writing failed (disk full, quota, or a fault); when it is mended, {resume_hint}"
+    if "locked" in problem or "busy" in problem:
+        return f"{path} is in use by another program; {resume_hint}"
+    if "readonly" in problem or "read-only" in problem or "unable to open" in problem:
+        return f"{path} can't be written ({problem})"
+    return _damaged(path, problem)
 
 
-def _difference(there: Mapping[str, str], here: Mapping[str, str]) -> str:
-    different = [name for name in {**here, **there} if there.get(name) != here.get(name)]
+def _difference(stored: Mapping[str, str], here: Mapping[str, str]) -> str:
+    different = [name for name in {**here, **stored} if stored.get(name) != here.get(name)]
     short = [
-        f"{name} {there[name]}" if len(there.get(name, "")) <= 40 and name in there else f"another {name}"
+        f"{name} {stored[name]}" if len(stored.get(name, "")) <= 40 and name in stored else f"another {name}"
         for name in different
     ]
     return ", ".join(short) or "alike"

@@ -44,13 +44,13 @@ class Job:
 
     def run(self, choice: Choice) -> Record:
         """Evaluates one choice; the evaluator is built once in a process."""
-        found = _evaluator(self.evaluator, self.arguments).evaluate(dict(choice), self.metrics)
-        design = found.design
+        evaluation = _evaluator(self.evaluator, self.arguments).evaluate(dict(choice), self.metrics)
+        design = evaluation.design
         return Record(
             "" if design is None else design.name,
             {} if design is None else design.to_dict(),
-            {name: found.metrics[name] for name in sorted(found.metrics)},
-            found.problem,
+            {name: evaluation.metrics[name] for name in sorted(evaluation.metrics)},
+            evaluation.problem,
         )
 
 

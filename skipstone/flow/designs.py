@@ -38,8 +38,10 @@ def fit_design(
     fitting = {key: value for key, value in fitting.items() if key not in fixed}
     changed = design.replace(**(fitting | {"accumulator_bits": MAX_ACCUMULATOR_BITS}))
     bits = changed.products.product_bits
-    kept = "accumulator_bits" in fixed or bits <= 16
-    return changed.replace(accumulator_bits=design.accumulator_bits if kept else min(MAX_ACCUMULATOR_BITS, bits + 12))
+    keeps_accumulators = "accumulator_bits" in fixed or bits <= 16
+    return changed.replace(
+        accumulator_bits=design.accumulator_bits if keeps_accumulators else min(MAX_ACCUMULATOR_BITS, bits + 12)
+    )
 
 
 def design_for_options(name: str, network: str, options: CompressionOptions) -> Design:

@@ -169,15 +169,15 @@ def _check_stored(graph: Graph, options: CompressionOptions) -> None:
         raise SkipstoneError(
             f"{stored}, so prune {options.prune} can't change its weights; prune the float network", parameter="prune"
         )
-    for name, asked, usual, own in (
+    for name, requested, usual, stored_values in (
         ("weight_bits", scheme.weight_bits, INT8.weight_bits, {bits}),
         ("activation_bits", scheme.activation_bits, INT8.activation_bits, {_activation_bits(graph, options)}),
         ("weight_code", scheme.weight_code, INT8.weight_code, codes),
     ):
-        if asked != usual and own != {asked}:
-            values = ", ".join(map(str, sorted(own)))
+        if requested != usual and stored_values != {requested}:
+            values = ", ".join(map(str, sorted(stored_values)))
             raise SkipstoneError(
-                f"{stored}, with {name} {values}; leave {name} {asked} out, or quantize the float network",
+                f"{stored}, with {name} {values}; leave {name} {requested} out, or quantize the float network",
                 parameter=name,
             )
     if missing_ranges(graph):

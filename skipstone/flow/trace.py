@@ -67,13 +67,15 @@ def chosen_layers(program: Program, names: str) -> tuple[int, ...] | None:
     of their names will do."""
     if names == "all":
         return None
-    known = {name: index for index, layer in enumerate(program.layers) for name in (*layer.layers, layer.name)}
+    numbers = {name: index for index, layer in enumerate(program.layers) for name in (*layer.layers, layer.name)}
     chosen = []
-    for name in [names] if names in known else names.split(","):
-        if name not in known:
-            there = ", ".join(layer.name for layer in program.layers)
-            raise SkipstoneError(f"no layer '{name}' on the array; there are {there}; or all", parameter="layers")
-        chosen.append(known[name])
+    for name in [names] if names in numbers else names.split(","):
+        if name not in numbers:
+            names_on_array = ", ".join(layer.name for layer in program.layers)
+            raise SkipstoneError(
+                f"no layer '{name}' on the array; there are {names_on_array}; or all", parameter="layers"
+            )
+        chosen.append(numbers[name])
     return tuple(chosen)
 
 

@@ -176,10 +176,10 @@ def compare_runs(
                 if len(wrong):
                     equal = False
                     at = tuple(int(v) for v in wrong[0])
-                    found = Difference(
+                    difference = Difference(
                         layer.name, image, (at[0], at[1], at[2]), int(want[at]), int(got[at]), len(wrong)
                     )
-                    differences.setdefault(layer.name, found)
+                    differences.setdefault(layer.name, difference)
         # Of several counts (they should all be the same) the one that differs from the model is shown.
         model = cost.layers[index].cycles
         shown = next(iter(sorted(cycles - {model})), model if cycles else None)

@@ -41,19 +41,19 @@ def apply_gate(step: Gate, state: State, context: Context) -> State:
     images, labels = context.dataset.testing()
     images, labels = images[: step.images], labels[: step.images]
     integers = quantized(state.graph, state.scheme, context.dataset)
-    found = gate(integers, images, labels, step.threshold, typical_means(integers, context.dataset.calibration()))
+    gated = gate(integers, images, labels, step.threshold, typical_means(integers, context.dataset.calibration()))
     measured: dict[str, Any] = {
-        "images": found.images,
-        "accuracy": found.accuracy,
-        "gated_accuracy": found.gated_accuracy,
-        "saved_macs_share": found.saved_macs_share,
-        "layers": {layer.name: layer.gated_share for layer in found.layers},
+        "images": gated.images,
+        "accuracy": gated.accuracy,
+        "gated_accuracy": gated.gated_accuracy,
+        "saved_macs_share": gated.saved_macs_share,
+        "layers": {layer.name: layer.gated_share for layer in gated.layers},
         "on_the_array": "nothing: its lists of words and weights are fixed, gated words are loaded and multiplied",
     }
     if context.design is not None:
         from skipstone.compress.cost import fitted_cost
         from skipstone.compress.gating import load_savings
 
-        savings = load_savings(fitted_cost(integers, context.design).program, integers, found)
-        measured["words"] = {one.name: [one.words, one.saved_words] for one in savings}
-    return replace(state, notes=found.notes, measured=measured)
+        savings = load_savings(fitted_cost(integers, context.design).program, integers, gated)
+        measured["words"] = {layer.name: [layer.words, layer.saved_words] for layer in savings}
+    return replace(state, notes=gated.notes, measured=measured)

@@ -66,22 +66,22 @@ def apply_cycle_aware(step: CycleAwarePrune, state: State, context: Context) -> 
         "progress": context.progress,
     }
     if step.match == "loss":
-        found = fewest_cycles(graph, target, loss, uniform_loss, **search)
+        outcome = fewest_cycles(graph, target, loss, uniform_loss, **search)
     else:
         try:
-            found = least_loss(graph, target, loss, uniform_cost, **search)
+            outcome = least_loss(graph, target, loss, uniform_cost, **search)
         except UnreachableError:
             raise SkipstoneError(
                 f"match = 'cycles': even with {search['amounts'][-1]:g} zeros, the most that grid = {step.grid:g} has, every "
                 f"layer together costs more than with amount = {step.amount:g}; lower amount or take a finer grid"
             ) from None
-    pruned, rows, notes = found.graph, found.rows, found.notes
-    figures = {"loss": found.loss_after, "cost": found.cost_after, "cycles": found.cycles_after}
+    pruned, rows, notes = outcome.graph, outcome.rows, outcome.notes
+    figures = {"loss": outcome.loss_after, "cost": outcome.cost_after, "cycles": outcome.cycles_after}
     measured: dict[str, Any] = {}
     if step.method == "second_order":
         from skipstone.models.pruning.second_order import second_order
 
-        pruned = second_order(graph, Pruning("weight", amounts=dict(found.amounts)), images).graph
+        pruned = second_order(graph, Pruning("weight", amounts=dict(outcome.amounts)), images).graph
         measured["search"] = figures
         after = target.cost(pruned)
         figures = {"loss": float(loss(pruned)), "cost": float(cost(pruned)), "cycles": after.cycles}
@@ -99,7 +99,7 @@ def apply_cycle_aware(step: CycleAwarePrune, state: State, context: Context) -> 
         **figures,
         "amounts": {row.layer: row.after for row in rows},
         "rows": [asdict(row) for row in rows],
-        "evaluations": found.evaluations,
+        "evaluations": outcome.evaluations,
     }
     return replace(state, graph=pruned, notes=notes, measured=measured)
 
@@ -109,14 +109,14 @@ def second_order_of(graph: Graph, images: Images, memory: dict[Any, Any]) -> Pru
     from skipstone.models.pruning.second_order import second_order
 
     whose = ("second order", graph_fingerprint(graph), len(images))
-    known: dict[tuple[str, float], NDArray[np.float32]] = memory.setdefault(whose, {})
+    solved: dict[tuple[str, float], NDArray[np.float32]] = memory.setdefault(whose, {})
 
     def prune_layer(current: Graph, name: str, amount: float) -> Graph:
-        if (name, amount) not in known:
+        if (name, amount) not in solved:
             others = tuple(layer.name for layer in graph.convs if layer.name != name)
             pruned = second_order(graph, Pruning("weight", amount=amount, skip=others), images, bias_correction=False)
-            known[name, amount] = next(layer.weights for layer in pruned.graph.convs if layer.name == name)
-        return current.with_weights({name: known[name, amount]})
+            solved[name, amount] = next(layer.weights for layer in pruned.graph.convs if layer.name == name)
+        return current.with_weights({name: solved[name, amount]})
 
     return prune_layer
 
@@ -135,25 +135,25 @@ def apply_balance_rows(step: BalanceRows, state: State, context: Context) -> Sta
     their first shapes."""
     from skipstone.mapper.pruning.rows import balance_rows
 
-    found = balance_rows(state.graph, context.parent, target_of(state, context), progress=context.progress)
+    outcome = balance_rows(state.graph, context.parent, target_of(state, context), progress=context.progress)
     measured = {
-        "cycles": [found.cycles_before, found.cycles_after],
-        "moved": found.moved,
-        "score_lost": found.score_lost,
-        "rows": [asdict(row) for row in found.rows],
+        "cycles": [outcome.cycles_before, outcome.cycles_after],
+        "moved": outcome.moved,
+        "score_lost": outcome.score_lost,
+        "rows": [asdict(row) for row in outcome.rows],
     }
-    return replace(state, graph=found.graph, notes=found.notes, measured=measured)
+    return replace(state, graph=outcome.graph, notes=outcome.notes, measured=measured)
 
 
 def apply_prune_words(step: PruneWords, state: State, context: Context) -> State:
     from skipstone.mapper.pruning.words import prune_words
 
-    found = prune_words(state.graph, target_of(state, context), step.amount, progress=context.progress)
+    outcome = prune_words(state.graph, target_of(state, context), step.amount, progress=context.progress)
     measured = {
-        "cycles": [found.cycles_before, found.cycles_after],
-        "words": [found.words_before, found.words_after],
-        "pruned": found.pruned,
-        "score_lost": found.score_lost,
-        "rows": [asdict(row) for row in found.rows],
+        "cycles": [outcome.cycles_before, outcome.cycles_after],
+        "words": [outcome.words_before, outcome.words_after],
+        "pruned": outcome.pruned,
+        "score_lost": outcome.score_lost,
+        "rows": [asdict(row) for row in outcome.rows],
     }
-    return replace(state, graph=found.graph, notes=found.notes, measured=measured)
+    return replace(state, graph=outcome.graph, notes=outcome.notes, measured=measured)

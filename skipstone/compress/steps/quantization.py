@@ -94,7 +94,7 @@ def _mixed(step: Quantize, graph: Graph, context: Context) -> dict[str, int]:
 
     choices = tuple(bits for bits in (2, 3, 4, 5, 6, 8) if bits <= step.weight_bits)
     context.progress("sensitivity of each layer to its bits")
-    found = sensitivities(graph, context.dataset.calibration(), choices, weight_range=step.weight_range)
+    losses = sensitivities(graph, context.dataset.calibration(), choices, weight_range=step.weight_range)
     sizes = {layer.name: layer.weights.size for layer in graph.convs}
     assert step.mean_bits is not None
-    return dict(choose_bits(found, sizes, mean_bits=step.mean_bits).bits)
+    return dict(choose_bits(losses, sizes, mean_bits=step.mean_bits).bits)

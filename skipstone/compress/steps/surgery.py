@@ -22,9 +22,9 @@ def filter_scores(graph: Graph, criterion: str, context: Context) -> dict[str, n
     evidence = evidence_for(criterion, graph, context)
     result = {}
     for index, layer in enumerate(graph.convs):
-        found = saliency(layer, criterion, evidence, (context.seed, index))
-        if found is not None:
-            result[layer.name] = reduce(found, group_ids(layer.weights.shape, "filter"), criterion, mean=True)
+        saliencies = saliency(layer, criterion, evidence, (context.seed, index))
+        if saliencies is not None:
+            result[layer.name] = reduce(saliencies, group_ids(layer.weights.shape, "filter"), criterion, mean=True)
     return result
 
 
