@@ -29,7 +29,11 @@ VARIANTS = {
 
 
 def carry(work: Path, recipe: str, folder: Path = FOLDER) -> Path:
-    """Copies the quantized network of ``recipe`` from ``work`` and writes its card; the network's new path."""
+    """Copies the quantized network of ``recipe`` from ``work`` and writes its card.
+
+    Returns:
+        The network's new path.
+    """
     result = CompressionResult.read(work / recipe / "compression.json")
     parent = carried_networks()[NETWORK]
     path = folder / f"{NETWORK}_{recipe.replace('-', '_')}.onnx"

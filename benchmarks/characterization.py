@@ -1,7 +1,6 @@
-"""The carried characterization of our gateware: what each block costs, how well the fit holds, and the layers that it
-never saw.
+"""The carried characterization of our gateware: what each block costs, how well the fit is, and the held-out layers.
 
-Nothing is measured here: the section prints what the carried data holds, and `skipstone characterize` makes it anew.
+Nothing is measured here: the section prints the carried data, and `skipstone characterize` makes it anew.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ GROUPS = (
 
 
 def measure(settings: Settings) -> Section:
-    """The table of all recipes; those whose folder in ``settings.work`` is missing or interrupted are run."""
+    """The table of all recipes. Those whose folder in ``settings.work`` is missing or interrupted are run."""
     work = settings.work or Path("out/compression")
     graph = load(NETWORK)
     dataset = dataset_for(graph, DATA)
@@ -117,13 +117,18 @@ the others of this page on 6,000: they compare methods, not what each can reach.
 
 
 def recipe_named(name: str) -> Recipe:
-    """A recipe that comes along, or one of this comparison."""
+    """A recipe of Skipstone's, or one of this comparison."""
     return load_recipe(name if name in recipe_names() else FOLDER / f"{name}.toml")
 
 
 def result_of(recipe: Recipe, folder: Path, dataset: Dataset, settings: Settings) -> Mapping[str, Any] | None:
-    """``compression.json`` of the recipe, from ``folder`` where it is there and the same steps made it; else it is
-    made, or None where ``settings`` want what is finished only."""
+    """The content of a recipe's ``compression.json``.
+
+    It is read from ``folder`` where the same steps made it, and made otherwise.
+
+    Returns:
+        The result; None where it would have to be made and ``settings`` allow only finished ones.
+    """
     design = load_design(DESIGN)
     path = folder / "compression.json"
     if path.exists():
@@ -153,7 +158,7 @@ def row(name: str, result: Mapping[str, Any]) -> tuple[object, ...]:
 
 
 def measured(step: Mapping[str, Any]) -> str:
-    """What a step that only measures found, in words."""
+    """The figures of a step that only measures, in words."""
     values = step["measured"]
     if step["do"] == "robust_accuracy":
         return (

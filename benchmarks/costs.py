@@ -1,4 +1,5 @@
-"""Costs of a network's layers beside what the array could do at best: one useful multiply-accumulate a PE and cycle."""
+"""Costs of a network's layers, compared with the best that the array could do: one useful multiply-accumulate a PE and
+cycle."""
 
 from __future__ import annotations
 
@@ -17,8 +18,11 @@ WEIGHTED = ("conv", "depthwise", "gemm")
 
 @dataclass(frozen=True)
 class LayerCost:
-    """``ideal_cycles`` are useful multiply-accumulates over PEs; ``loss`` is the cause that takes most of the other
-    cycles, ``loss_share`` its share of all of the layer's cycles."""
+    """The cost of one layer.
+
+    ``ideal_cycles`` are useful multiply-accumulates over PEs. ``loss`` is the cause that takes most of the other
+    cycles, and ``loss_share`` its share of all of the layer's cycles.
+    """
 
     name: str
     kind: str
@@ -92,6 +96,7 @@ def weighted_total(costs: Iterable[LayerCost]) -> Total:
 
 
 def network_total(costs: Iterable[LayerCost]) -> Total:
-    """All layers; the least is still that of the Conv and Gemm layers: pools and lone Adds count as loss."""
+    """The total of all layers. The ideal is that of the Conv and Gemm layers: pools and Adds without a layer count as
+    loss."""
     costs = list(costs)
     return Total(sum(cost.cycles for cost in costs), weighted_total(costs).ideal_cycles)

@@ -51,7 +51,8 @@ class Case:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a check gave: names of the cases compared and of those whose network is not here, and a line a difference."""
+    """The result of a check: names of the compared cases, names of those whose network is absent, and a line for each
+    difference."""
 
     compared: tuple[str, ...]
     absent: tuple[str, ...]
@@ -81,11 +82,11 @@ def cases(settings: Settings, operators: str) -> Iterator[Case]:
 
 
 def compare(settings: Settings, quick_only: bool = False) -> Comparison:
-    """Maps the cases again and holds each layer's cycles against ``expected_cycles.json``.
+    """Maps the cases again and compares each layer's cycles with ``expected_cycles.json``.
 
     Args:
-        settings: where networks lie; ``progress`` is told each case.
-        quick_only: leaves out the networks of seconds.
+        settings: Where networks lie; ``progress`` is called with each case.
+        quick_only: Leaves out networks that take seconds.
 
     Returns:
         What was compared, what is absent, and the differences.
@@ -105,8 +106,13 @@ def compare(settings: Settings, quick_only: bool = False) -> Comparison:
 
 
 def record(settings: Settings) -> int:
-    """Writes ``expected_cycles.json`` anew, after a deliberate change of the mapper; the number of cases. Cases whose
-    network is not here stay as they are."""
+    """Writes ``expected_cycles.json`` anew, after a deliberate change of the mapper.
+
+    Cases whose network is not here stay as they are.
+
+    Returns:
+        The number of cases.
+    """
     expected = read_expected()
     with exactness.operators_file() as operators:
         for case in cases(settings, operators):
@@ -118,7 +124,7 @@ def record(settings: Settings) -> int:
 
 
 def read_expected() -> dict[str, list[int]]:
-    """The kept figures: cycles of each layer, by case."""
+    """The recorded cycles of each layer, by case."""
     return json.loads(EXPECTED.read_text()) if EXPECTED.exists() else {}
 
 

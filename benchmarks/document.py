@@ -1,4 +1,4 @@
-"""The Markdown document that measurements go to: sections between markers, so that one can be measured again alone."""
+"""The Markdown document of measurements: sections between markers, so that one can be measured again alone."""
 
 from __future__ import annotations
 
@@ -53,8 +53,15 @@ def render(section: Section, command: str, machine: str) -> str:
 
 
 def with_section(document: str, name: str, rendered: str, order: Sequence[str], head: str = HEAD) -> str:
-    """``document`` with the section put in the place of the old one of that name, or where ``order`` wants it; ``head``
-    comes first."""
+    """Puts a section into a document.
+
+    Args:
+        document: The document's text.
+        name: The section's name. A section of that name is replaced.
+        rendered: The section's text, markers included.
+        order: Names of sections in their order.
+        head: The text before the first section.
+    """
     pattern = re.compile(r"<!-- (\S+) -->\n.*?<!-- end \1 -->\n", re.DOTALL)
     sections = {match[1]: match[0] for match in pattern.finditer(document)}
     sections[name] = rendered

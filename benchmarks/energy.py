@@ -1,5 +1,5 @@
-"""The energy model against published figures: its PE and memories against Horowitz's and Eyeriss's, and whole networks' energy
-for a multiply-accumulate against chips of that class."""
+"""The energy model compared with published figures: its PE and memories with Horowitz's and Eyeriss's, and the energy
+of a network's multiply-accumulate with chips of that class."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def published() -> dict[str, Any]:
 
 
 def line(bits: list[float], values: list[float], at: float) -> float:
-    """On the straight line through two published points."""
+    """The value at ``at`` on the straight line through two published points."""
     return values[0] + (values[1] - values[0]) / (bits[1] - bits[0]) * (at - bits[0])
 
 
@@ -45,7 +45,8 @@ class Mac:
 
 
 def horowitz_mac(figures: dict[str, Any], bits: int, sum_bits: int) -> Mac:
-    """A product of ``bits`` x ``bits`` (linear in its partial products) and an addition of ``sum_bits`` (linear in its bits)."""
+    """A product of ``bits`` x ``bits`` (linear in its partial products) and an addition of ``sum_bits`` (linear in its
+    bits)."""
     low, high = figures["bits"]
     squares = [low * low, high * high]
     return Mac(
@@ -55,8 +56,11 @@ def horowitz_mac(figures: dict[str, Any], bits: int, sum_bits: int) -> Mac:
 
 
 def model_mac(design: Design, technology: Technology) -> Mac:
-    """A whole PE's logic, registers and selection of the activation included: what it switches for a useful multiply-accumulate
-    of an activation of the mean size that the characterization had."""
+    """A PE's logic: what it switches for a useful multiply-accumulate, registers and the activation's selection
+    included.
+
+    The activation has the mean size of the characterization.
+    """
     bits = technology.gateware.operand_share * design.activation_bits
     counts = {"macs": 1.0, "awake_macs": 1.0, "activation_bits": bits}
     pj = sum(rate.pj * rate.per * counts[rate.counter] for rate in rates(design, technology) if rate.part == "pe")

@@ -52,7 +52,7 @@ TABLES = 4
 
 @dataclass(frozen=True)
 class Case:
-    """A network with its input, and what it is pruned to and run on."""
+    """A network with its input, and its prunings and designs."""
 
     path: str
     options: CompressionOptions

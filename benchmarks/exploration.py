@@ -1,5 +1,5 @@
-"""How many design points a second an exploration evaluates exactly: in one process and in two, with compression
-known and new."""
+"""How many design points a second an exploration evaluates exactly: in one process and in two, with prepared and with
+new compressions."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def measure(settings: Settings) -> Section:
 
 
 def draw(space: SearchSpace, count: int, **fixed: Choice) -> list[dict[str, Choice]]:
-    """Different points of ``space``, at random."""
+    """Draws ``count`` different points of ``space`` at random."""
     rng = random.Random(SEED)
     points: dict[tuple[Choice, ...], dict[str, Choice]] = {}
     while len(points) < count:

@@ -1,4 +1,5 @@
-"""The sparse matrix product that the peers were measured at, from dense to 4% density, with loaders of two widths."""
+"""The sparse matrix product that other accelerators were measured on, from dense to 4% density, with loaders of two
+widths."""
 
 from __future__ import annotations
 
@@ -30,8 +31,12 @@ def measure(settings: Settings) -> Section:
 
 
 def loader_roof(network: QuantizedNetwork, load_width: int) -> tuple[int, int]:
-    """The least cycles in which a loader of ``load_width`` activations a cycle brings each pixel once: all channels in
-    whole words, and only those that some weight reads, packed without a gap."""
+    """The least cycles in which a loader of ``load_width`` activations a cycle brings each pixel once.
+
+    Returns:
+        The cycles for all channels in whole words, and for only the channels that some weight reads, packed without a
+        gap.
+    """
     (layer,) = network.array_layers
     channels, height, width = network.tensors[layer.input].shape
     live = np.count_nonzero(layer.weights.any(axis=(0, 2, 3)))

@@ -1,5 +1,5 @@
-"""ResNet-18 and ResNet-50 at 224 x 224, at four densities: every layer beside what it would take at best, and some
-in the RTL."""
+"""ResNet-18 and ResNet-50 at 224 x 224, at four densities: every layer compared with its ideal cycles, and some in the
+RTL."""
 
 from __future__ import annotations
 

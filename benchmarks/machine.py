@@ -1,4 +1,4 @@
-"""What a measurement was taken on, and ways to take it: on one core, in processor time, as a median of several."""
+"""The machine of a measurement, and ways to measure: on one core, in processor time, as a median of several."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def describe_machine() -> str:
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """This process on one core, and one thread in every numeric library."""
+    """Keeps this process on one core, with one thread in every numeric library."""
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(allowed)})
     try:
@@ -51,8 +51,8 @@ def one_core() -> Iterator[None]:
 
 
 def milliseconds(action: Callable[[], object], repeats: int) -> float:
-    """Median processor time of ``repeats`` calls after one to warm up: on one core that is the wall time of an idle
-    machine."""
+    """The median processor time of ``repeats`` calls, after one to warm up. On one core that is the wall time of an
+    idle machine."""
     action()
     times = []
     for _ in range(repeats):

@@ -46,6 +46,6 @@ def _times(network: QuantizedNetwork, design: Design, repeats: int) -> tuple[str
 
 
 def _packed(program: Program) -> None:
-    """Asks for the words, which are packed when they are first asked for."""
+    """Packs the words, which are packed when they are first asked for."""
     for layer in program.layers:
         _ = layer.weights, layer.loads, layer.parameters

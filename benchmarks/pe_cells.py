@@ -1,7 +1,7 @@
 """Cells of one PE for each kind of multiplier: generic gates and flip-flops after Yosys' ``synth``.
 
-The PE's windows and accumulators are memories that would swamp the figure: they stay whole (``$mem_v2``) and are not
-counted. Gates are of any type and equal weight (AND, XOR, multiplexer ...): a count for comparing, not an area.
+The PE's windows and accumulators are memories that would dominate the figure: they stay memories (``$mem_v2``) and are
+not counted. Gates of all types count equally (AND, XOR, multiplexer ...): the figure is for comparisons and is no area.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SCRIPT = (
 
 @dataclass(frozen=True)
 class Cells:
-    """``gates`` and ``flip_flops`` of one bit each; ``memories`` whole."""
+    """Cells of a component: ``gates`` and ``flip_flops`` of one bit each, and ``memories``."""
 
     gates: int
     flip_flops: int
@@ -74,7 +74,7 @@ class Adder(wiring.Component):
 
 
 def cells(component: wiring.Component) -> Cells:
-    """Cells of ``component`` with everything below it."""
+    """The cells of ``component`` and everything below it."""
     types = cell_types(to_verilog(component, "unit"))
     memories = sum(count for name, count in types.items() if name.startswith("$mem"))
     flip_flops = sum(count for name, count in types.items() if "DFF" in name)
@@ -97,7 +97,8 @@ def cell_types(verilog: str) -> dict[str, int]:
 
 
 def designs() -> dict[str, Design]:
-    """A PE of ``edge`` with each kind: 8-bit activations, eight a word, and accumulators of 24 bits."""
+    """A design for each kind of multiplier, from ``edge``: 8-bit activations, eight a word, and accumulators of 24
+    bits."""
     base = load_design("edge")
     kinds = {f"linear, {bits}-bit weights": base.replace(weight_bits=bits) for bits in (2, 4, 8, 16)}
     for bits in (2, 3, 4, 5):

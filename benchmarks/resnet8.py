@@ -1,5 +1,5 @@
-"""ResNet-8, MLPerf Tiny's where it is at hand, and the carried one, dense and at 80% zeros: all of it on every built-in
-design, and its layers on one."""
+"""ResNet-8, MLPerf Tiny's where it is available, and the carried one, dense and at 80% zeros: in total on every
+built-in design, and layer by layer on one."""
 
 from __future__ import annotations
 

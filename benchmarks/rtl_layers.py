@@ -19,8 +19,7 @@ OTHER = "other"
 
 @dataclass(frozen=True)
 class LayerRun:
-    """One layer alone: its cycles by the model and in the RTL, and whether all of its ``outputs`` were the
-    reference's."""
+    """One layer alone: its cycles by the model and in the RTL, and whether all its outputs equal the reference's."""
 
     name: str
     model_cycles: int
@@ -42,8 +41,10 @@ def spread(names: Sequence[str], count: int) -> list[str]:
 
 
 def alone(network: QuantizedNetwork, name: str) -> QuantizedNetwork:
-    """The layer ``name`` as a network of its own, whose input is the layer's. What it adds is then made by one more
-    layer of the same geometry with a single weight for each output channel."""
+    """The layer ``name`` as a network of its own, whose input is the layer's.
+
+    A tensor that it adds is made by one more layer of the same geometry, with a single weight for each output channel.
+    """
     layer = next(candidate for candidate in network.array_layers if candidate.name == name)
     tensors = {tensor: network.tensors[tensor] for tensor in (layer.input, layer.output)}
     layers: tuple[QuantizedLayer, ...] = (layer,)
@@ -92,7 +93,7 @@ def _copying(layer: QuantizedLayer) -> QuantizedLayer:
 def run_layers(
     network: QuantizedNetwork, names: Sequence[str], design: Design, progress: Callable[[str], None] = lambda _: None
 ) -> list[LayerRun]:
-    """Runs each of the layers on random inputs of the full range (seeded)."""
+    """Runs each of the layers on random inputs of the full range, with a fixed seed."""
     rng = np.random.default_rng(0)
     runs = []
     with RtlSession(design) as session:

@@ -1,8 +1,8 @@
-"""NSGA-II against random search at equal trials: hypervolume of the fronts that both find, for several seeds.
+"""NSGA-II compared with random search at equal trials: hypervolume of both fronts, for several seeds.
 
-Both draw from the default space on the carried network, each trial a different choice; evaluations are shared between
-the searches, which changes no result. All fronts are measured in one box, between the best and the worst that any
-search found.
+Both draw from the default space on the carried network, and each trial is a different choice. Evaluations are shared
+between the searches, which changes no result. All fronts are measured in one box, between the best and the worst values
+of all searches.
 """
 
 from __future__ import annotations

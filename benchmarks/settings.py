@@ -1,4 +1,4 @@
-"""What the sections of a measurement are told: where networks lie, and how much of the RTL to run."""
+"""The settings of a measurement: where networks lie, and how much of the RTL to run."""
 
 from __future__ import annotations
 
@@ -20,10 +20,17 @@ TEXT_DIRECTION_ABSENT = "pip install --no-deps rapidocr-onnxruntime==1.4.4"
 
 @dataclass(frozen=True)
 class Settings:
-    """``models``: folder that may hold MLPerf Tiny's ResNet-8. ``rtl_layers``: layers of each large network that also
-    run in the RTL, at ``rtl_density``. ``images``: inputs of each whole network in the RTL. ``work``: folder in which
-    long measurements keep what they have; with ``finished_only`` what is not there is left out and named. ``progress``:
-    told what is going on."""
+    """What the sections of a measurement use.
+
+    Attributes:
+        models: Folder that may hold MLPerf Tiny's ResNet-8.
+        rtl_layers: Layers of each large network that also run in the RTL.
+        rtl_density: The density at which they run.
+        images: Inputs of each whole network in the RTL.
+        work: Folder in which long measurements keep their results.
+        finished_only: Results that are not in ``work`` are left out and named.
+        progress: Called with a line of text for each stage.
+    """
 
     models: Path | None = None
     rtl_layers: int = 0
@@ -35,7 +42,7 @@ class Settings:
 
     @property
     def resnet8(self) -> tuple[str, tuple[float, float]]:
-        """MLPerf Tiny's ResNet-8 where it is, else the carried network; and the range of its input."""
+        """MLPerf Tiny's ResNet-8 where it is available, else the carried network; and the range of its input."""
         if self.models is not None and (self.models / MLPERF).is_file():
             return str(self.models / MLPERF), (0.0, 255.0)
         return "resnet8_fashion", (0.0, 1.0)

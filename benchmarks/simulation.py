@@ -1,4 +1,4 @@
-"""Speed of the RTL simulation, and what it takes to build one from nothing."""
+"""The speed of the RTL simulation, and the time to build one from nothing."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def measure(settings: Settings) -> Section:
 
 @contextmanager
 def empty_cache() -> Iterator[None]:
-    """Builds go to a new folder meanwhile."""
+    """Lets builds go to a new folder meanwhile."""
     before = os.environ.get("SKIPSTONE_CACHE")
     with tempfile.TemporaryDirectory(prefix="skipstone-bench-") as folder:
         os.environ["SKIPSTONE_CACHE"] = folder

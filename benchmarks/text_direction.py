@@ -51,8 +51,10 @@ def measure(settings: Settings) -> Section:
 
 
 def halved_by(cost: LayerCost, others: dict[str, list[LayerCost]]) -> tuple[str, int] | None:
-    """The first of the other designs that takes at most half of a layer's cycles, and how many it takes. Where a design
-    runs the layer together with another one, it does not count."""
+    """The first of the other designs that takes at most half of a layer's cycles, with its cycles.
+
+    A design that runs the layer together with another one does not count.
+    """
     for design, costs in others.items():
         cycles = next((other.cycles for other in costs if other.name == cost.name), None)
         if cycles is not None and 2 * cycles <= cost.cycles:

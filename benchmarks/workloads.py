@@ -1,8 +1,8 @@
-"""The benchmark networks: known shapes with random weights and masks, seeded and free of downloads.
+"""The benchmark networks: known shapes with random weights and masks, seeded and without downloads.
 
 Weights are drawn so that none of them becomes zero when it is quantized: a layer has exactly the nonzeros that are
-asked for. The networks are float graphs that the product's own calibration (on one random input) and quantization turn
-into integers, so Adds are fused into drains and scales are legal, as for any imported network.
+requested. The networks are float graphs that the product's own calibration (on one random input) and quantization turn
+into integers, so Adds are fused into drains and scales are valid, as for any imported network.
 """
 
 from __future__ import annotations
@@ -54,8 +54,11 @@ RESNET18_STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))
 
 
 def random_weights(shape: tuple[int, ...], nonzeros: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """``nonzeros`` weights at uniformly random places, of magnitudes within a factor of ten (8 bits keep all of them)
-    and of a variance that keeps activations in range from layer to layer."""
+    """Draws ``nonzeros`` weights at uniformly random places.
+
+    Their magnitudes are within a factor of ten, so that 8 bits keep all of them. Their variance keeps activations in
+    range from layer to layer.
+    """
     size = int(np.prod(shape))
     weights = np.zeros(size)
     places = rng.choice(size, nonzeros, replace=False)
@@ -206,7 +209,7 @@ def resnet18_graph(size: int = 224, stages: tuple[tuple[int, int], ...] = RESNET
 
 @lru_cache(maxsize=1)
 def resnet50_graph() -> Graph:
-    """The layers of ``light_resnet50.onnx`` as the importer reads them; its weights are constants and mean nothing."""
+    """The layers of ``light_resnet50.onnx`` as the importer reads them. Its weights are constants without a meaning."""
     path = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light" / "light_resnet50.onnx"
     model = onnx.load(str(path))
     for node in model.graph.node:
@@ -219,7 +222,7 @@ def resnet50_graph() -> Graph:
 
 
 def named_by_block(graph: Graph) -> Graph:
-    """A ResNet whose layers are named by stage and block: a stage begins at each block with a projection."""
+    """A ResNet whose layers are named by stage and block. A stage begins at each block with a projection."""
     names = {graph.input: "image"}
     stage = block = 0
     block_convs: list[Conv] = []

@@ -41,7 +41,7 @@ class Operands:
         count = max(1, min(IMAGES, int(MACS // max(macs, 1))))
         self._images = images[:count]
         self._layers = {layer.name: layer for layer in network.array_layers}
-        self._known: dict[tuple[object, ...], int] = {}
+        self._counted: dict[tuple[object, ...], int] = {}
 
     @cached_property
     def _tensors(self) -> dict[str, NDArray[np.int64]]:
@@ -54,12 +54,12 @@ class Operands:
             tiles * size for tiles, size in zip((schedule.tiles_y, schedule.tiles_x), schedule.tile, strict=True)
         )
         key = (program.layers, extent, program.outputs[0].fold)
-        if key not in self._known:
-            self._known[key] = sum(
+        if key not in self._counted:
+            self._counted[key] = sum(
                 activation_bits(self._network, self._layers[name], program, self._tensors[self._layers[name].input])
                 for name in program.layers
             )
-        return self._known[key]
+        return self._counted[key]
 
 
 def operands_of(network: QuantizedNetwork, images: Images) -> Operands:
