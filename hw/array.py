@@ -1,7 +1,10 @@
 """The whole accelerator: controller, loader, rows, drain and activation memory, with one port for the host."""
 
+from __future__ import annotations
+
 from functools import reduce
 from operator import and_
+from typing import Any
 
 from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import wiring
@@ -17,6 +20,7 @@ from skipstone.hw.row import Row
 from skipstone.hw.shared import Shared
 
 ROW_MODULE = "skipstone_row"
+"""Name of the module of all rows."""
 
 (
     SELECT_ACTIVATIONS,
@@ -27,9 +31,8 @@ ROW_MODULE = "skipstone_row"
     SELECT_CODEBOOKS,
     SELECT_WEIGHTS,
 ) = range(7)
-"""Memories on the host port; the weights of row r are ``SELECT_WEIGHTS + r``. The tables of all requantizers are
-written at
-once, and so are the codebooks of all rows."""
+"""Memories on the host port; the weights of row r are ``SELECT_WEIGHTS + r``. The tables of all requantizers are written at once,
+and so are the codebooks of all rows."""
 
 
 def host_selects(design: Design) -> dict[str, int]:
@@ -48,8 +51,7 @@ def host_selects(design: Design) -> dict[str, int]:
 
 
 def host_port_bits(design: Design) -> tuple[int, int, int]:
-    """Widths of ``host_data``, ``host_address`` and ``host_select``: the widest word, the deepest memory, all
-    memories."""
+    """Widths of ``host_data``, ``host_address`` and ``host_select``: the widest word, the deepest memory, all memories."""
     memories = (
         (design.activation_words, design.activation_word_bits),
         (design.load_entries, design.load_entry.width),
@@ -67,11 +69,27 @@ def host_port_bits(design: Design) -> tuple[int, int, int]:
 
 
 class SkipstoneArray(wiring.Component):
-    """Runs the network in its memories: one cycle of ``start``, then ``busy`` until ``done``; ``layer`` counts
-    layers done.
+    """Runs the network in its memories: one cycle of ``start``, then ``busy`` until ``done``.
 
-    While not busy, the host writes ``host_data`` to ``host_address`` of the memory ``host_select`` in every cycle with
-    ``host_write``, and reads the activation word at ``host_address`` one cycle later from ``host_read``.
+    While not busy, the host writes one word a cycle to any memory and reads one activation word a cycle. While busy its writes
+    are ignored, and ``host_read`` means nothing.
+
+    Latency: ``skipstone.mapper.timing.cycles`` says it exactly, from the constants of ``skipstone.hw.timing``. Throughput: one
+    program at a time. Back-pressure: ``start`` is ignored while busy.
+
+    Args:
+        design: the array's parameters.
+
+    Members:
+        start: In(1). Run the program, or go on after a layer with ``pause``.
+        busy: Out(1). From the cycle after ``start`` until the run ends or pauses.
+        done: Out(1). From then until the next ``start``.
+        layer: Out. Layers done.
+        host_select: In. The memory (``host_selects``).
+        host_address: In. The word of that memory.
+        host_data: In. What is written; a narrower memory takes the lower bits.
+        host_write: In(1). Write in this cycle.
+        host_read: Out(activation word). The activation word at the ``host_address`` of the cycle before.
     """
 
     def __init__(self, design: Design) -> None:
@@ -91,7 +109,7 @@ class SkipstoneArray(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: Any) -> Module:
         m = Module()
         design = self.design
         m.submodules.controller = controller = Controller(design)

@@ -1,5 +1,9 @@
 """The layer controller: works through the list of layer descriptors by itself, from one ``start`` to one ``done``."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from amaranth.hdl import Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
@@ -11,17 +15,35 @@ from skipstone.hw.host_memory import HostMemory, HostPort
 
 
 class Controller(wiring.Component):
-    """Hands one descriptor after the other to the loader and the rows (``config``), and one layer later to the drain
-    (``drain_config``).
+    """Hands one layer descriptor after the other to the loader and the rows, and one layer later to the drain.
 
-    The loader begins a layer (``begin``) as soon as it has taken all entries of the layer before (``loading`` has
-    been low
-    for a cycle) and the drain has come to that layer: then it is ``ahead`` of the drain, until ``layer_done`` says
-    that the
-    drain wrote the layer's last result, and the drain follows (``drain_begin``, one cycle later). ``layer`` counts
-    finished layers. After a layer that says ``pause``, ``start`` goes on with the next one; after the last layer, it
-    begins
-    anew, and ``restart`` sends all list pointers back to the start of their memories.
+    The loader begins a layer once it has taken all entries of the layer before, whose last words must have left its pipeline,
+    and the drain has come to that layer before. It is then ahead of the drain until the drain has written that layer's last
+    result and follows. After a layer with ``pause`` the array stops, and the next ``start`` goes on with the layer that
+    follows; after the last layer the next ``start`` begins anew.
+
+    Latency: the loader may take its first entry ``LATENCY`` (``START_LATENCY``) cycles after ``start``; from layer to layer
+    ``NEXT_LAYER_LATENCY`` after the loader's last entry, ``LAYER_AHEAD_LATENCY`` and ``DRAIN_SETUP_LATENCY`` after a layer's
+    last result. Throughput: the next descriptor always stands at its memory's read port, so that none of these waits for it.
+    Back-pressure: ``loading`` and ``layer_done`` hold the next layer back; ``start`` is ignored while ``busy``.
+
+    Args:
+        design: the array's parameters.
+
+    Members:
+        start: In(1). Start the first layer, or go on after a pause.
+        busy: Out(1). From the cycle after ``start`` to the one that writes the last result before a stop.
+        done: Out(1). The array has stopped after a run; until the next ``start``.
+        layer: Out. Layers finished since the first ``start`` of the program.
+        restart: Out(1). All list pointers go back to the start of their memories; in the cycle of ``start``.
+        begin: Out(1). Loader and rows begin the layer of ``config``.
+        config: Out(descriptor). The layer that the loader works on.
+        ahead: Out(1). The loader is one layer ahead of the drain.
+        loading: In(1). The loader has entries left to take.
+        drain_begin: Out(1). The drain begins the layer of ``drain_config``.
+        drain_config: Out(descriptor). The layer that the drain works on.
+        layer_done: In(1). The drain writes the last result of its layer in this cycle.
+        host_descriptors: In(HostPort). The list of descriptors.
     """
 
     LATENCY = timing.START_LATENCY
@@ -46,29 +68,31 @@ class Controller(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: Any) -> Module:
         m = Module()
         design = self.design
         m.submodules.descriptors = descriptors = HostMemory(design.layers, design.descriptor.width)
         connect(m, flipped(self.host_descriptors), descriptors.host)
         index = Signal(width_of(design.layers))
         m.d.comb += descriptors.address.eq(index)
-        following = data.View(design.descriptor.layout(), descriptors.word)
+        next_config = data.View(design.descriptor.layout(), descriptors.word)
 
-        fetch, first, was_loading, paused = Signal(), Signal(), Signal(), Signal()
-        stops = self.config.last_layer | self.config.pause
+        # ``first_layer``: the cycle after ``start``, in which the loader and the drain both get the layer that is next.
+        fetch, first_layer, was_loading, paused = Signal(), Signal(), Signal(), Signal()
+        run_ends = self.config.last_layer | self.config.pause
         # The loader's last words still travel under the old configuration in the cycle after its last entry.
-        m.d.sync += [was_loading.eq(self.loading | self.begin), self.begin.eq(fetch), self.drain_begin.eq(first)]
-        m.d.comb += fetch.eq(first | (self.busy & ~(self.loading | was_loading | self.begin | self.ahead | stops)))
+        loader_busy = self.loading | was_loading | self.begin
+        m.d.sync += [was_loading.eq(self.loading | self.begin), self.begin.eq(fetch), self.drain_begin.eq(first_layer)]
+        m.d.comb += fetch.eq(first_layer | (self.busy & ~(loader_busy | self.ahead | run_ends)))
         with m.If(fetch):
-            m.d.sync += [self.config.eq(following), index.eq(index + 1)]
-        with m.If(first):
-            m.d.sync += [self.drain_config.eq(following), first.eq(0)]
+            m.d.sync += [self.config.eq(next_config), index.eq(index + 1)]
+        with m.If(first_layer):
+            m.d.sync += [self.drain_config.eq(next_config), first_layer.eq(0)]
         with m.Elif(fetch):
             m.d.sync += self.ahead.eq(1)
         with m.If(self.start & ~self.busy):
             m.d.comb += self.restart.eq(~paused)
-            m.d.sync += [self.busy.eq(1), self.done.eq(0), first.eq(1), paused.eq(0)]
+            m.d.sync += [self.busy.eq(1), self.done.eq(0), first_layer.eq(1), paused.eq(0)]
             with m.If(~paused):
                 m.d.sync += self.layer.eq(0)
         with m.If(self.layer_done):

@@ -1,5 +1,8 @@
-"""What a row makes of an entry of its list before the PEs see it: the index it stands for, and the weight behind its
-code."""
+"""What a row makes of an entry of its list before the PEs see it: the index it stands for, and the weight behind its code."""
+
+from __future__ import annotations
+
+from typing import Any
 
 from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import data, wiring
@@ -11,11 +14,19 @@ from skipstone.hw.host_memory import HostMemory, HostPort
 
 
 def entry_index(m: Module, design: Design, entry: data.View, issue: Value) -> data.View:
-    """Lane, slot and accumulator of ``entry``, in the cycle in which it stands there; it is taken with ``issue``.
+    """Lane, slot and accumulator of an entry, without delay.
 
-    Absolute: they are fields of it. Delta: ``index = before + delta + 1``, ``before`` being that of the row's entry
-    before in the
-    window, or -1.
+    Absolute: they are fields of the entry. Delta: ``index = before + delta + 1``, where ``before`` is the index of the row's
+    entry before in the window, or -1 for the window's first entry.
+
+    Args:
+        m: the row's module, which gets the logic.
+        design: the array's parameters.
+        entry: view of the entry (``Design.weight_entry``).
+        issue: the entry is taken in this cycle.
+
+    Returns:
+        A view with the fields ``lane``, ``slot`` and ``accumulator``.
     """
     layout = design.weight_index.layout()
     if design.index_coding == "absolute":
@@ -32,11 +43,19 @@ def entry_index(m: Module, design: Design, entry: data.View, issue: Value) -> da
 
 
 class Decoder(wiring.Component):
-    """``weight`` is what the code stands for, ``LATENCY`` cycles later; one a cycle.
+    """``weight = codebooks[codebook][code]`` where the multiplier's weights are looked up, else ``weight = code``.
 
-    With a kind that is looked up, ``weight = codebooks[codebook][code]``, where ``codebook`` is taken with ``begin``
-    and holds
-    from the next cycle on. With all others ``weight`` is the code.
+    Latency: ``LATENCY`` cycles. Throughput: one code a cycle, never refused.
+
+    Args:
+        design: the array's parameters.
+
+    Members:
+        code: In. The code of an entry's value.
+        weight: Out. The multiplier's operand.
+        begin: In(1), in designs with codebooks. ``codebook`` holds from the next cycle on.
+        codebook: In, in designs with codebooks.
+        host_codebooks: In(HostPort), in designs with codebooks. The codebooks, one behind the other.
     """
 
     LATENCY = 1
@@ -56,7 +75,7 @@ class Decoder(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: Any) -> Module:
         m = Module()
         design = self.design
         if not design.codebook_words:
@@ -64,12 +83,12 @@ class Decoder(wiring.Component):
             return m
         m.submodules.codebooks = codebooks = HostMemory(design.codebook_words, design.products.operand_bits)
         connect(m, flipped(self.host_codebooks), codebooks.host)
-        chosen = Signal.like(self.codebook)
+        layer_codebook = Signal.like(self.codebook)
         with m.If(self.begin):
-            m.d.sync += chosen.eq(self.codebook)
+            m.d.sync += layer_codebook.eq(self.codebook)
         m.d.comb += [
             # The entries of a codebook are a power of two.
-            codebooks.address.eq(Cat(self.code, chosen)),
+            codebooks.address.eq(Cat(self.code, layer_codebook)),
             self.weight.eq(codebooks.word),
         ]
         return m

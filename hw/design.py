@@ -185,6 +185,7 @@ class Design:
 
     @property
     def pes(self) -> int:
+        """PEs of the array."""
         return self.rows * self.cols
 
     @property
@@ -213,7 +214,7 @@ class Design:
         return tuple((h, self.cols // h) for h in range(1, self.cols + 1) if self.cols % h == 0)
 
     def position(self, row: int, accumulator: int) -> int:
-        """Place of a channel of ``(row, accumulator)`` among a pass's outputs, in activations."""
+        """Place of the channel that a row computes in an accumulator, among a pass's outputs, in activations."""
         lanes = self.requantizer_lanes
         if lanes >= self.rows:
             step, j = divmod(accumulator, self.accumulators_per_step)
@@ -230,6 +231,7 @@ class Design:
 
     @property
     def address_bits(self) -> int:
+        """Bits of an address of activation memory."""
         return width_of(self.activation_words)
 
     @property
@@ -244,16 +246,17 @@ class Design:
 
     @property
     def region_bits(self) -> int:
+        """Bits of an offset inside a tile's input region."""
         return width_of(self.region_extent)
 
     @property
     def activation_word_bits(self) -> int:
+        """Bits of a word of activation memory."""
         return self.load_width * self.activation_bits
 
     @cached_property
     def weight_index(self) -> Fields:
-        """Where a nonzero belongs: the activation (lane and slot of the window) and the accumulator. As one number
-        it rises
+        """Where a nonzero belongs: the activation (lane and slot of the window) and the accumulator. As one number it rises
         within a row's entries of a window."""
         return Fields(
             (
@@ -265,12 +268,10 @@ class Design:
 
     @cached_property
     def weight_entry(self) -> Fields:
-        """One nonzero: the code of its value, its index, and what comes after it: how many windows the row leaves,
-        and whether
-        the tile's list ends. ``delta`` is the index less that of the row's entry before in the window, less one;
-        before a
-        window's first entry stands -1. ``filler`` marks an entry that changes no accumulator; where the code 0
-        says 0, that does."""
+        """One nonzero: the code of its value, its index, and what comes after it: how many windows the row leaves, and whether
+        the tile's list ends. ``delta`` is the index less that of the row's entry before in the window, less one; before a
+        window's first entry stands -1. ``filler`` marks an entry that changes no accumulator; where the code 0 is a weight of 0,
+        that does."""
         kind = self.products
         return Fields(
             (
@@ -284,10 +285,8 @@ class Design:
 
     @cached_property
     def load_entry(self) -> Fields:
-        """One word to load: its place in the tile's input region (``y``, ``x``), the same counted from the first tap
-        of the
-        window's part of the kernel (``dy``, ``dx``), its address from the region's origin (modulo the address
-        space), the
+        """One word to load: its place in the tile's input region (``y``, ``x``), the same counted from the first tap of the
+        window's part of the kernel (``dy``, ``dx``), its address from the region's origin (modulo the address space), the
         first slot of its channel group in the window, and whether it ends the window or the tile's list."""
         return Fields(
             (
@@ -321,19 +320,16 @@ class Design:
 
     @cached_property
     def tap_bits(self) -> int:
+        """Bits of a tap's part of the slot number."""
         return width_of(self.slots)
 
     @cached_property
     def descriptor(self) -> Fields:
-        """One layer. Counts are stored less one, but for two: the loader begins the layer once ``wait_tiles`` tiles
-        of the
-        layer before are written, and its tiles from ``free_tiles`` on when all of them are (``ALL_TILES_FREE``: it
-        never
-        waits). ``pause``: the array stops after this layer, and the next start goes on. ``tap_y``/``tap_x`` give,
-        for each
-        offset below ``reach``, the tap's part of the slot number and whether there is a tap at all; addresses are in
-        words,
-        modulo the address space."""
+        """One layer. Counts are stored less one, but for two: the loader begins the layer once ``wait_tiles`` tiles of the layer
+        before are written, and its tiles from ``free_tiles`` on when all of them are (``ALL_TILES_FREE``: it never waits).
+        ``pause``: the array stops after this layer, and the next start goes on. ``tap_y``/``tap_x`` give, for each offset below
+        ``reach``, the tap's part of the slot number and whether there is a tap at all; addresses are in words, modulo the
+        address space."""
         dimension, address = self.dimension_bits, self.address_bits
         tile_step = width_of(self.cols * self.max_stride + 1)
         taps = [
@@ -393,10 +389,18 @@ class Design:
     # Files --------------------------------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
+        """All parameters by name, as in a design file."""
         return dataclasses.asdict(self)
 
     def replace(self, **changes: Any) -> Design:
-        """The same design with other parameters; every check runs again."""
+        """The same design with other parameters.
+
+        Args:
+            changes: new values by the parameters' names.
+
+        Raises:
+            DesignError: as for a new design.
+        """
         return dataclasses.replace(self, **changes)
 
 

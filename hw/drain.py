@@ -1,6 +1,9 @@
 """The drain: takes a finished tile's accumulators, pixel by pixel, through the requantizers to activation memory."""
 
+from __future__ import annotations
+
 from itertools import pairwise
+from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
@@ -14,11 +17,27 @@ from skipstone.hw.requantizer import Requantizer
 
 
 class Walker(wiring.Component):
-    """Addresses of a tensor's pixels, in the order in which the drain comes to them: ``next_pixel`` within a row of
-    the tile,
-    ``next_row`` to the tile's next row, ``next_tile`` to the right, ``next_tile_row`` to the leftmost of the tiles
-    below,
-    ``first`` back to the first tile. ``pixel`` is the first word of the pixel at hand."""
+    """Addresses of a tensor's pixels, in the order in which the drain comes to them: a tile row by row, tiles row by row.
+
+    Latency: 1 cycle from a move to the ``pixel`` it leads to. Throughput: one move a cycle, never refused. Where several moves
+    come together, the outermost wins: ``first``, ``next_tile_row``, ``next_tile``, ``next_row``, ``next_pixel``.
+
+    Args:
+        design: the array's parameters.
+
+    Members:
+        base: In(address). The tensor's first word.
+        pixel_step, row_step, tile_step_y, tile_step_x: In(address). From a pixel to the next, from a row to the next, from a
+            tile to the one below and to the one at its right; modulo the address space.
+        next_pixel: In(1). To the right, in the tile's row.
+        next_row: In(1). To the first pixel of the tile's next row.
+        next_tile: In(1). To the first pixel of the tile at the right.
+        next_tile_row: In(1). To the first pixel of the leftmost of the tiles below.
+        first: In(1). To the first pixel of the first tile.
+        pixel: Out(address). The first word of the present pixel.
+    """
+
+    LATENCY = 1
 
     STEPS = ("pixel_step", "row_step", "tile_step_y", "tile_step_x")
     MOVES = ("next_pixel", "next_row", "next_tile", "next_tile_row", "first")
@@ -31,36 +50,57 @@ class Walker(wiring.Component):
             | dict.fromkeys(self.MOVES, In(1))
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: Any) -> Module:
         m = Module()
         row, tile, tile_row = Signal.like(self.pixel), Signal.like(self.pixel), Signal.like(self.pixel)
         with m.If(self.first):
-            m.d.sync += [reached.eq(self.base) for reached in (self.pixel, row, tile, tile_row)]
+            m.d.sync += [level.eq(self.base) for level in (self.pixel, row, tile, tile_row)]
         with m.Elif(self.next_tile_row):
             below = tile_row + self.tile_step_y
-            m.d.sync += [reached.eq(below) for reached in (self.pixel, row, tile, tile_row)]
+            m.d.sync += [level.eq(below) for level in (self.pixel, row, tile, tile_row)]
         with m.Elif(self.next_tile):
             beside = tile + self.tile_step_x
-            m.d.sync += [reached.eq(beside) for reached in (self.pixel, row, tile)]
+            m.d.sync += [level.eq(beside) for level in (self.pixel, row, tile)]
         with m.Elif(self.next_row):
-            m.d.sync += [reached.eq(row + self.row_step) for reached in (self.pixel, row)]
+            m.d.sync += [level.eq(row + self.row_step) for level in (self.pixel, row)]
         with m.Elif(self.next_pixel):
             m.d.sync += self.pixel.eq(self.pixel + self.pixel_step)
         return m
 
 
 class Drain(wiring.Component):
-    """One step a cycle: ``requantizer_lanes`` channels of one pixel. Only pixels inside the output image are drained.
+    """Requantizes every pixel of a finished tile that lies in the output image and writes it to activation memory.
 
-    ``finished`` says that every row has finished the next tile; ``taken`` pulses in the cycle before the first step and
-    ``released`` in the last step, whose accumulators are free one cycle later. A step in cycle d reads the accumulators
-    (``values``), the parameters and the other tensor's word, and is written at the end of cycle d + ``LATENCY``.
-    ``layer_done`` is high in the cycle that writes the layer's last result, and ``tiles_written`` counts the layer's
-    tiles whose last result is written. ``config`` belongs to the layer that the last ``begin`` began; no tile of the
-    next
-    layer is taken before the next one. The host writes the parameters (``host_write``) and the requantizers' tables,
-    all
-    lanes at once (``host_tables``).
+    A step takes ``requantizer_lanes`` channels of one pixel: ``write_word[block] = requantize(values, parameters, other_word)``.
+    Steps of a pixel follow each other, then the tile's pixels row by row, tiles row by row, passes.
+
+    Latency: a step in cycle d reads the accumulators in d, the parameters and the other tensor's word in d + 1, and is written
+    at the end of cycle d + ``LATENCY``; its accumulators are free one cycle after the tile's last step. Throughput: one step a
+    cycle, tiles back to back. Back-pressure: a tile waits for ``finished``; nothing refuses a write.
+
+    Args:
+        design: the array's parameters.
+
+    Members:
+        begin: In(1). The layer of ``config`` begins; its first tile may be taken in this cycle.
+        restart: In(1). The parameters are read from the start of their memory again.
+        config: In(descriptor). The layer of the last ``begin``; no tile of the next layer is taken before the next one.
+        finished: In(1). Every row has finished the next tile.
+        taken: Out(1). The next tile is taken; its first step is in the next cycle.
+        released: Out(1). In the last step of a tile.
+        bank: Out(1). The bank of the present tile.
+        accumulator: Out. The first accumulator of the present step.
+        column: Out. The column that computed the present pixel.
+        values: In(rows x accumulators_per_step). The accumulators of this step.
+        other_address: Out(address). The word of the tensor that is added.
+        other_word: In(activation word). That word, one cycle later.
+        write_enable: Out. One bit for each block of ``requantizer_lanes`` activations of the word.
+        write_address: Out(address). The word to write.
+        write_word: Out(activation word). The results, in every block.
+        layer_done: Out(1). The layer's last result is written in this cycle.
+        tiles_written: Out. Tiles of the layer whose last result is written.
+        host_parameters: In(HostPort). The requantization words, ``requantizer_lanes`` channels each.
+        host_tables: In(HostPort), in designs with tables. The tables of all lanes at once.
     """
 
     LATENCY = timing.REQUANTIZER_LATENCY
@@ -99,7 +139,7 @@ class Drain(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: Any) -> Module:
         m = Module()
         design, config = self.design, self.config
         lanes, blocks = self.lanes, self.blocks
@@ -109,7 +149,6 @@ class Drain(wiring.Component):
         connect(m, flipped(self.host_parameters), parameters.host)
 
         # Where the drain stands: layer > pass > tile > pixel > step.
-        busy, armed = Signal(), Signal()
         passes_left, tiles_y_left, tiles_x_left = Signal(16), Signal(pixel_bits), Signal(pixel_bits)
         rows_left, columns_left = Signal(pixel_bits), Signal(pixel_bits)
         ty, tx, column_row = Signal(width_of(design.cols)), Signal(width_of(design.cols)), Signal(width_of(design.cols))
@@ -119,19 +158,37 @@ class Drain(wiring.Component):
         block, pass_block = Signal(width_of(blocks)), Signal(width_of(blocks))
         parameter_address, pass_parameter = (Signal(width_of(design.parameter_words)) for _ in range(2))
 
+        stepping = Signal()
         last_step = step == config.steps
         last_x = (tx == config.tile_w) | (tx + 1 == columns_left)
         last_y = (ty == config.tile_h) | (ty + 1 == rows_left)
         tile_end, layer_end = Signal(), Signal()
         m.d.comb += [
-            tile_end.eq(busy & last_step & last_x & last_y),
+            tile_end.eq(stepping & last_step & last_x & last_y),
             layer_end.eq(tile_end & (tiles_x_left == 0) & (tiles_y_left == 0) & (passes_left == 0)),
             self.released.eq(tile_end),
-            self.taken.eq(self.finished & (self.begin | (armed & (~busy | (tile_end & ~layer_end))))),
             self.column.eq(column_row + tx),
             self.accumulator.eq(accumulator),
         ]
-        m.d.sync += [busy.eq(self.taken | (busy & ~tile_end)), armed.eq(self.begin | (armed & ~layer_end))]
+        may_take = Signal()
+        m.d.comb += self.taken.eq(may_take & self.finished)
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += may_take.eq(self.begin)
+                with m.If(self.taken):
+                    m.next = "DRAIN_TILE"
+                with m.Elif(self.begin):
+                    m.next = "WAIT_FOR_TILE"
+            with m.State("WAIT_FOR_TILE"):
+                m.d.comb += may_take.eq(1)
+                with m.If(self.taken):
+                    m.next = "DRAIN_TILE"
+            with m.State("DRAIN_TILE"):
+                m.d.comb += [stepping.eq(1), may_take.eq(tile_end & ~layer_end)]
+                with m.If(layer_end):
+                    m.next = "IDLE"
+                with m.Elif(tile_end & ~self.finished):
+                    m.next = "WAIT_FOR_TILE"
 
         walkers = {}
         for name in ("out", "other"):
@@ -139,7 +196,8 @@ class Drain(wiring.Component):
             m.d.comb += [walker.base.eq(config[f"{name}_base"]), walker.first.eq(self.begin)]
             m.d.comb += [getattr(walker, step).eq(config[f"{name}_{step}"]) for step in walker.STEPS]
 
-        def move(name: str) -> list:
+        def move(name: str) -> list[Any]:
+            """Both walkers move."""
             return [getattr(walker, name).eq(1) for walker in walkers.values()]
 
         next_word, next_block = Signal.like(word), Signal.like(block)
@@ -155,7 +213,7 @@ class Drain(wiring.Component):
             rows_left.eq(config.out_height),
             columns_left.eq(config.out_width),
         ]
-        with m.If(busy):
+        with m.If(stepping):
             m.d.sync += [
                 parameter_address.eq(parameter_address + 1),
                 step.eq(step + 1),
@@ -200,6 +258,7 @@ class Drain(wiring.Component):
                         rows_left.eq(rows_left - config.tile_h - 1),
                     ]
                 with m.Else():
+                    # The next pass: its channels lie behind those of this one.
                     m.d.comb += move("first")
                     m.d.sync += [
                         parameter_address.eq(parameter_address + 1),
@@ -236,19 +295,19 @@ class Drain(wiring.Component):
             self.other_address.eq(walkers["other"].pixel + word),
         ]
 
-        chosen = Signal(data.ArrayLayout(signed(design.accumulator_bits), lanes))
+        selected = Signal(data.ArrayLayout(signed(design.accumulator_bits), lanes))
         for lane in range(lanes):
             if lanes >= design.rows:
                 j, row = divmod(lane, design.rows)
                 if j < design.accumulators_per_step:
-                    m.d.sync += chosen[lane].eq(self.values[row][j])
+                    m.d.sync += selected[lane].eq(self.values[row][j])
             else:
                 with m.Switch(part):
                     for index in range(design.steps_per_accumulator):
                         row = index * lanes + lane
                         if row < design.rows:
                             with m.Case(index):
-                                m.d.sync += chosen[lane].eq(self.values[row][0])
+                                m.d.sync += selected[lane].eq(self.values[row][0])
         block1 = Signal.like(block)
         m.d.sync += block1.eq(block)
         other = Signal(lanes * design.activation_bits)
@@ -259,7 +318,7 @@ class Drain(wiring.Component):
             requantizer = Requantizer(design)
             m.submodules[f"requantizer{lane}"] = requantizer
             m.d.comb += [
-                requantizer.accumulator.eq(chosen[lane]),
+                requantizer.accumulator.eq(selected[lane]),
                 requantizer.parameter.eq(parameters.word.word_select(lane, design.parameter.width)),
                 requantizer.other.eq(other.word_select(lane, design.activation_bits).as_signed()),
                 requantizer.add_other.eq(config.add_other),
@@ -269,12 +328,13 @@ class Drain(wiring.Component):
                 connect(m, flipped(self.host_tables), requantizer.host_tables)
             results.append(requantizer.q)
 
+        # What a step is and where its result goes travels beside it.
         travelling = data.StructLayout(
             {"valid": 1, "last": 1, "tile_end": 1, "address": design.address_bits, "block": width_of(blocks)}
         )
         stages = [Signal(travelling, name=f"stage{index}") for index in range(self.LATENCY + 1)]
         m.d.comb += [
-            stages[0].valid.eq(busy),
+            stages[0].valid.eq(stepping),
             stages[0].last.eq(layer_end),
             stages[0].tile_end.eq(tile_end),
             stages[0].address.eq(address),

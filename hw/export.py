@@ -1,5 +1,7 @@
 """Verilog of any component, shared modules written once."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +14,9 @@ from skipstone.hw.design import Design
 from skipstone.hw.shared import SharedModules
 
 TOP = "skipstone_array"
+"""Name of the module of the whole array."""
 COMPILED_ONCE = (ROW_MODULE,)
-"""Modules that a simulator had better compile once for all their instances; the PEs run fastest as part of their
-row."""
+"""Modules that a simulator had better compile once for all their instances; the PEs run fastest as part of their row."""
 
 _NAME = r"\\\S+ |\w+"
 _WORD_SELECT = re.compile(
@@ -33,16 +35,23 @@ _FIRST_EVENT = r"""  reg \1  = 0;
 
 
 def to_verilog(component: wiring.Component, name: str) -> str:
-    """Verilog of ``component`` as module ``name`` with every module below it; clock ``clk``, synchronous reset
-    ``rst``."""
+    """Verilog of a component and of every module below it.
+
+    Args:
+        component: the top module; it gets the clock ``clk`` and the synchronous reset ``rst``.
+        name: the top module's name.
+
+    Returns:
+        One text; equal components give equal texts.
+    """
     texts: list[str] = []
-    done: set[str] = set()
+    written: set[str] = set()
     pending: list[tuple[str, wiring.Component]] = [(name, component)]
     while pending:
         module, part = pending.pop(0)
-        if module in done:
+        if module in written:
             continue
-        done.add(module)
+        written.add(module)
         shared = SharedModules()
         with _memories_without_contents():
             texts.append(verilog.convert(part, name=module, platform=shared, strip_internal_attrs=True, emit_src=False))
@@ -57,8 +66,7 @@ def to_verilog(component: wiring.Component, name: str) -> str:
 
 @contextmanager
 def _memories_without_contents() -> Iterator[None]:
-    """Memories are SRAM: they start without contents. Amaranth writes zeros for them, bit by bit, which takes
-    minutes for large
+    """Memories are SRAM: they start without contents. Amaranth writes zeros for them, bit by bit, which takes minutes for large
     ones, and has no other way to leave them out."""
     emit = rtlil.ModuleEmitter.emit_memory
     rtlil.ModuleEmitter.emit_memory = lambda emitter, index, cell: None
@@ -69,30 +77,29 @@ def _memories_without_contents() -> Iterator[None]:
 
 
 def _simplify(module: str) -> str:
-    """Says the same in the words that simulators are quick at; Amaranth has no other way to write them.
+    """The same module in constructs that simulators run fast; Amaranth has no other way to write them.
 
-    A word of a wide vector is selected, not shifted out; a sign is extended by replication, not bit by bit.
-    Verilator checks
-    the range of every access, which copies whole words, unless the memory has an entry for every address: there it has.
+    A word of a wide vector is selected, not shifted out; a sign is extended by replication, not bit by bit. Verilator checks the
+    range of every access, which copies whole words, unless the memory has an entry for every address: there it has.
     """
 
-    def select(found: re.Match[str]) -> str:
-        word, words, offset, width = found["word"], found["words"], found["offset"], int(found["width"], 16)
+    def select(shift: re.Match[str]) -> str:
+        word, words, offset, width = shift["word"], shift["words"], shift["offset"], int(shift["width"], 16)
         if f" [{width - 1}:0] {word};" not in module:
-            return found[0]
-        multiplication, _, _ = found[0].partition("\n")
+            return shift[0]
+        multiplication, _, _ = shift[0].partition("\n")
         return f"{multiplication}\n  assign {word} = {words}[{offset} +: {width}];\n"
 
-    def replicate(found: re.Match[str]) -> str:
-        bit = found[1]
-        return f"{{{found[0].count(bit)}{{{bit}}}}}"
+    def replicate(bits: re.Match[str]) -> str:
+        bit = bits[1]
+        return f"{{{bits[0].count(bit)}{{{bit}}}}}"
 
-    def round_up(found: re.Match[str]) -> str:
-        declared, last = found[1], int(found[2])
+    def round_up(declaration: re.Match[str]) -> str:
+        register, last = declaration[1], int(declaration[2])
         rounded = (1 << last.bit_length()) - 1
         if rounded == last:
-            return found[0]
-        return f"`ifdef VERILATOR\n{declared}[{rounded}:0];\n`else\n{found[0]}`endif\n"
+            return declaration[0]
+        return f"`ifdef VERILATOR\n{register}[{rounded}:0];\n`else\n{declaration[0]}`endif\n"
 
     return _MEMORY.sub(round_up, _REPEATED_BIT.sub(replicate, _WORD_SELECT.sub(select, module)))
 

@@ -1,5 +1,4 @@
-"""Bit fields, once for both sides: ``pack`` makes the integer that goes into a memory, ``layout`` the gateware's
-view."""
+"""Bit fields, once for both sides: ``pack`` makes the integer that goes into a memory, ``layout`` the gateware's view."""
 
 from __future__ import annotations
 
@@ -18,7 +17,13 @@ def width_of(count: int) -> int:
 
 @dataclass(frozen=True)
 class Field:
-    """``name``, ``width`` in bits, and whether the value is signed (two's complement)."""
+    """One field of a word.
+
+    Attributes:
+        name: the field's name.
+        width: in bits.
+        signed: whether the value is a two's complement number.
+    """
 
     name: str
     width: int
@@ -26,21 +31,24 @@ class Field:
 
     @property
     def low(self) -> int:
+        """The least value."""
         return -(1 << (self.width - 1)) if self.signed else 0
 
     @property
     def high(self) -> int:
+        """The greatest value."""
         return (1 << (self.width - self.signed)) - 1
 
 
 @dataclass(frozen=True)
 class Fields:
-    """Fields from the least significant bit upward."""
+    """The fields of a word, from the least significant bit upward."""
 
     fields: tuple[Field, ...]
 
     @property
     def width(self) -> int:
+        """Bits of the word."""
         return sum(field.width for field in self.fields)
 
     def width_of(self, name: str) -> int:
@@ -48,7 +56,15 @@ class Fields:
         return next(field.width for field in self.fields if field.name == name)
 
     def pack(self, values: Mapping[str, int]) -> int:
-        """Packs exactly these fields; a value that does not fit its field is refused with the field's name."""
+        """The word that holds a value in every field.
+
+        Args:
+            values: by the fields' names, for exactly these fields.
+
+        Raises:
+            KeyError: a field is missing or unknown.
+            ValueError: a value does not fit its field.
+        """
         unknown = set(values) - {field.name for field in self.fields}
         if unknown:
             raise KeyError(f"no such fields: {', '.join(sorted(unknown))}")
@@ -62,6 +78,7 @@ class Fields:
         return word
 
     def unpack(self, word: int) -> dict[str, int]:
+        """The values of all fields in a word, by name; the inverse of ``pack``."""
         values: dict[str, int] = {}
         for field in self.fields:
             value = word & ((1 << field.width) - 1)
@@ -72,6 +89,7 @@ class Fields:
         return values
 
     def layout(self) -> StructLayout:
+        """The same fields as a layout of Amaranth's."""
         from amaranth.hdl import signed, unsigned
         from amaranth.lib.data import StructLayout
 

@@ -1,5 +1,10 @@
 """The multicasting loader: reads each word of a tile's input region once and hands it to every column that needs it."""
 
+from __future__ import annotations
+
+import enum
+from typing import Any
+
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
@@ -12,11 +17,24 @@ from skipstone.hw.pe import load_layout
 
 
 class Capture(wiring.Component):
-    """Decides where one column puts a word: ``slot = entry slot + tap_y[dy - origin_y] + tap_x[dx - origin_x]``, and
-    whether
-    the column needs it at all. ``origin`` is the column's output pixel times the stride. Two cycles after
-    ``dy``/``dx``,
-    one word a cycle."""
+    """Decides where one column puts a word: ``slot = address + tap_y[dy - origin_y] + tap_x[dx - origin_x]``.
+
+    The column needs the word if both distances are 0 to ``reach - 1`` and both taps exist. ``origin`` is the column's output
+    pixel times the stride.
+
+    Latency: ``LATENCY`` cycles from ``dy`` and ``dx`` to ``load``. Throughput: one word a cycle, never refused.
+
+    Args:
+        design: the array's parameters.
+        col: the column.
+
+    Members:
+        config: In(descriptor). The layer; its origins settle in the layer's setup cycle.
+        valid: In(1). There is a word.
+        dy, dx: In. The word's place, from the first tap of the first column's pixel.
+        address: In. The first slot of its channel group in its window, counted over all windows.
+        load: Out(load_layout). Where the column puts the word, and whether it does.
+    """
 
     LATENCY = 2
 
@@ -34,24 +52,26 @@ class Capture(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: Any) -> Module:
         m = Module()
         design, config = self.design, self.config
-        origins = []
-        for axis, of_shape in (("y", lambda w: self.col // w), ("x", lambda w: self.col % w)):
-            stride = config[f"stride_{axis}"]
-            choices = Array(stride * of_shape(tile_w) for _, tile_w in design.tile_shapes)
-            origin = Signal(design.region_bits, name=f"origin_{axis}")
+        places = {
+            "y": [self.col // tile_w for _, tile_w in design.tile_shapes],
+            "x": [self.col % tile_w for _, tile_w in design.tile_shapes],
+        }
+        origins = {}
+        for axis, pixels in places.items():
+            choices = Array(config[f"stride_{axis}"] * pixel for pixel in pixels)
+            origins[axis] = Signal(design.region_bits, name=f"origin_{axis}")
             # Constant during a layer: it settles in the layer's setup cycle.
-            m.d.sync += origin.eq(choices[config.tile_shape])
-            origins.append(origin)
+            m.d.sync += origins[axis].eq(choices[config.tile_shape])
 
         valid, address = Signal(), Signal.like(self.address)
         m.d.sync += [valid.eq(self.valid), address.eq(self.address)]
         hits, parts = [], []
-        for axis, position, origin in (("y", self.dy, origins[0]), ("x", self.dx, origins[1])):
+        for axis, position in (("y", self.dy), ("x", self.dx)):
             distance = Signal(signed(design.region_bits + 1), name=f"distance_{axis}")
-            m.d.sync += distance.eq(position - origin)
+            m.d.sync += distance.eq(position - origins[axis])
             index = Signal(width_of(design.reach), name=f"index_{axis}")
             m.d.comb += index.eq(distance)
             taps = Array(config[f"tap_{axis}{i}"] for i in range(design.reach))
@@ -65,22 +85,45 @@ class Capture(wiring.Component):
         return m
 
 
+class Begins(enum.Enum):
+    """What the next word of the load list begins."""
+
+    TILE = 0b00
+    WINDOW = 0b01
+    NOTHING = 0b11
+
+
 class Loader(wiring.Component):
-    """Walks the load list of a tile, for every tile of every pass; one word a cycle while a window is free.
+    """Walks the load list of a tile, for every tile of every pass, and multicasts its words to the columns' windows.
 
-    A list entry taken in cycle u is read from activation memory in u + 1 (``read_address``), arrives in u + 2 and is
-    written
-    into the windows at the end of u + 3; a row may issue an entry that reads it in u + ``LATENCY``. Words outside the
-    image become ``pad_value`` and cost the same cycle. ``begun``/``done`` pulse with the first and the last word of
-    each
-    window; the first word of a window is taken only while ``may_begin``. Every window is waited for by some row, so
-    that a layer
-    cannot end while the loader still works for it.
+    The list of a pass is replayed for each of its tiles; the next pass's follows behind it. Words outside the image become
+    ``pad_value`` and cost the same cycle.
 
-    While the loader is ``ahead`` of the drain, it waits at the start of a tile: until the drain has written
-    ``config.wait_tiles`` tiles of its layer (``tiles_written``), and from the layer's tile ``config.free_tiles`` on
-    for as
-    long as it is ahead.
+    Latency: a list entry taken in cycle u is read from activation memory in u + 1, arrives in u + 2 and is written into the
+    windows at the end of u + 3; a row may issue an entry that reads it in u + ``LATENCY``. Throughput: one word a cycle.
+    Back-pressure: the first word of a window waits for ``may_begin``. While the loader is ``ahead`` of the drain, the first
+    word of a tile waits until the drain has written ``config.wait_tiles`` tiles of its layer, and from the layer's tile
+    ``config.free_tiles`` on until the loader is no longer ahead. Every window is waited for by some row, so that a layer cannot
+    end while the loader still works for it.
+
+    Args:
+        design: the array's parameters.
+
+    Members:
+        begin: In(1). The layer of ``config`` begins; its first word may be taken in the next cycle.
+        restart: In(1). The list is read from the start of its memory again.
+        config: In(descriptor). The layer of the last ``begin``.
+        may_begin: In(1). Every row has a free window.
+        ahead: In(1). The drain has not finished the layer before.
+        tiles_written: In. Tiles that the drain has written of its layer.
+        loading: Out(1). There are words left to take in this layer.
+        begun: Out(1). The first word of a window is taken in this cycle.
+        done: Out(1). A row may issue entries of one more window from the next cycle on.
+        read_address: Out(address). The word that is read.
+        read_word: In(activation word). That word, one cycle later.
+        load: Out(cols x load_layout). Where each column puts ``load_word``, and whether it does.
+        load_word: Out(activation word). The word for all columns.
+        host_lists: In(HostPort). The load lists.
     """
 
     LATENCY = timing.LOAD_LATENCY
@@ -106,7 +149,7 @@ class Loader(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: Any) -> Module:
         m = Module()
         design, config = self.design, self.config
 
@@ -117,7 +160,6 @@ class Loader(wiring.Component):
         m.d.comb += [next_pointer.eq(pointer), lists.address.eq(next_pointer)]
         m.d.sync += pointer.eq(next_pointer)
 
-        running, in_window = Signal(), Signal()
         passes_left, tiles_y_left, tiles_x_left = (
             Signal(16),
             Signal(design.dimension_bits),
@@ -125,21 +167,33 @@ class Loader(wiring.Component):
         )
         y, x = Signal(signed(design.dimension_bits + 1)), Signal(signed(design.dimension_bits + 1))
         tile_address, row_address = Signal(design.address_bits), Signal(design.address_bits)
-        take = Signal()
-        in_tile, first_written = Signal(), Signal()
-        free_left = Signal(FREE_TILES_BITS)
-        input_ready = in_tile | ~self.ahead | (first_written & (free_left != 0))
-        m.d.comb += [
-            take.eq(running & (in_window | (self.may_begin & input_ready))),
-            self.begun.eq(take & ~in_window),
-            self.loading.eq(running),
-        ]
-        m.d.sync += first_written.eq(self.tiles_written >= config.wait_tiles)
-        with m.If(take):
-            m.d.sync += [in_window.eq(~entry.last_of_window), in_tile.eq(~entry.last_of_tile)]
-            with m.If(~in_tile & (free_left != 0) & (free_left != ALL_TILES_FREE)):
-                m.d.sync += free_left.eq(free_left - 1)
 
+        # Whether the next word is taken in this cycle.
+        take = Signal()
+        begins = Signal(Begins)
+        first_tiles_written = Signal()
+        free_tiles_left = Signal(FREE_TILES_BITS)
+        tile_ready = ~self.ahead | (first_tiles_written & (free_tiles_left != 0))
+        m.d.sync += first_tiles_written.eq(self.tiles_written >= config.wait_tiles)
+        with m.Switch(begins):
+            with m.Case(Begins.TILE):
+                m.d.comb += take.eq(self.loading & self.may_begin & tile_ready)
+            with m.Case(Begins.WINDOW):
+                m.d.comb += take.eq(self.loading & self.may_begin)
+            with m.Default():
+                m.d.comb += take.eq(self.loading)
+        m.d.comb += self.begun.eq(take & (begins != Begins.NOTHING))
+        with m.If(take):
+            with m.If(entry.last_of_tile):
+                m.d.sync += begins.eq(Begins.TILE)
+            with m.Elif(entry.last_of_window):
+                m.d.sync += begins.eq(Begins.WINDOW)
+            with m.Else():
+                m.d.sync += begins.eq(Begins.NOTHING)
+            with m.If((begins == Begins.TILE) & (free_tiles_left != 0) & (free_tiles_left != ALL_TILES_FREE)):
+                m.d.sync += free_tiles_left.eq(free_tiles_left - 1)
+
+        # Where the loader stands: layer > pass > tile > entry of the list.
         to_first_tile = [
             tiles_y_left.eq(config.tiles_y),
             tiles_x_left.eq(config.tiles_x),
@@ -157,7 +211,7 @@ class Loader(wiring.Component):
                 with m.If((tiles_x_left == 0) & (tiles_y_left == 0)):
                     m.d.sync += [list_start.eq(pointer + 1), passes_left.eq(passes_left - 1), *to_first_tile]
                     with m.If(passes_left == 0):
-                        m.d.sync += running.eq(0)
+                        m.d.sync += self.loading.eq(0)
                 with m.Else():
                     m.d.comb += next_pointer.eq(list_start)
                     with m.If(tiles_x_left == 0):
@@ -177,9 +231,9 @@ class Loader(wiring.Component):
                         ]
         with m.If(self.begin):
             m.d.sync += [
-                running.eq(1),
+                self.loading.eq(1),
                 passes_left.eq(config.passes),
-                free_left.eq(config.free_tiles),
+                free_tiles_left.eq(config.free_tiles),
                 *to_first_tile,
             ]
 

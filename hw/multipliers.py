@@ -66,7 +66,12 @@ class Multiplier(ABC):
 
     @abstractmethod
     def product(self, operand: Value, activation: Value) -> Value:
-        """The signed product of ``operand`` (unsigned bits) and ``activation`` (signed), combinationally."""
+        """The signed product, combinationally.
+
+        Args:
+            operand: ``operand_bits`` bits, unsigned.
+            activation: signed.
+        """
 
     # What it costs, for the models of energy, area and FPGA resources.
 

@@ -1,5 +1,8 @@
-"""The processing element: a window memory, a multiplier of any kind and two banks of accumulators. Its row controls
-it."""
+"""The processing element: a window memory, a multiplier of any kind and two banks of accumulators. Its row controls it."""
+
+from __future__ import annotations
+
+from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
@@ -13,20 +16,35 @@ from skipstone.hw.fields import width_of
 
 
 def load_layout(design: Design) -> data.StructLayout:
-    """A word for one column's windows: ``address`` counts words over all windows."""
+    """What tells one column to take a word: ``enable``, and ``address``, which counts words over all windows."""
     return data.StructLayout({"enable": 1, "address": width_of(design.windows * design.slots)})
 
 
 class Pe(wiring.Component):
-    """``accumulator[a] = (first ? 0 : accumulator[a]) + weight * window[address][lane]``, or the maximum of the
-    products.
+    """``accumulator[a] = (first ? 0 : accumulator[a]) + weight * window[address][lane]``, or the maximum of the products.
 
-    One entry a cycle, never refused. The control arrives in stages, each registered in the row: ``x`` reads the window,
-    ``m`` multiplies one cycle later, ``a`` accumulates one cycle after that. Counted from the row's issue, one cycle
-    before
-    ``x``, the accumulator shows the result after ``LATENCY`` cycles. A loaded word is readable one cycle after
-    ``load``.
-    ``values`` are the accumulators from ``drain_address`` upward, read without delay.
+    The control arrives in stages, each registered in the row: ``x`` reads the window, ``m`` multiplies one cycle later, ``a``
+    accumulates one cycle after that.
+
+    Latency: counted from the row's issue, one cycle before ``x``, the accumulator shows the result after ``LATENCY`` cycles. A
+    loaded word is readable one cycle after ``load``. Throughput: one entry and one loaded word a cycle, never refused.
+
+    Args:
+        design: the array's parameters.
+
+    Members:
+        load: In(load_layout). Whether and where ``load_word`` goes into the windows.
+        load_word: In(activation word).
+        x_valid: In(1). An entry reads its activation.
+        x_address, x_lane: In. The word, counted over all windows, and the activation in it.
+        m_valid: In(1). An entry is multiplied.
+        m_weight: In. The multiplier's operand (``Multiplier.operand_bits``).
+        a_valid: In(1). An entry is accumulated.
+        a_first: In(1). It is the first one of its accumulator in its tile.
+        a_maximum: In(1). The accumulator takes the maximum instead of the sum.
+        a_address: In. The accumulator, counted over both banks.
+        drain_address: In. The first accumulator that is read.
+        values: Out(accumulators_per_step). The accumulators from there on, without delay.
     """
 
     LATENCY = timing.PE_LATENCY
@@ -51,7 +69,7 @@ class Pe(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: Any) -> Module:
         m = Module()
         design = self.design
 

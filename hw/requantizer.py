@@ -1,6 +1,10 @@
 """One lane of the requantizer: accumulators in, clamped activations out, with an optional second tensor added and an
 optional table looked up."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
@@ -10,16 +14,29 @@ from skipstone.hw.host_memory import HostMemory, HostPort
 from skipstone.hw.numbers import MAX_SHIFT, MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS, SHIFT_BITS
 
 LATE = ("zero_point", "low", "high", "table", "use_table")
+"""Fields of the parameter word that the last stages use."""
 
 
 class Requantizer(wiring.Component):
     """``c = clamp(zero_point + ((acc + bias) * multiplier + (other - other_zero_point) * other_multiplier
-    + (1 << (shift - 1))) >> shift, low, high)``, then ``q = tables[table][c + 2**(bits - 1)]`` with ``use_table``, else
-    ``q = c``; one value a cycle, after ``LATENCY`` cycles.
+    + (1 << (shift - 1))) >> shift, low, high)``, then ``q = tables[table][c + 2**(bits - 1)]`` with ``use_table``,
+    else ``q = c``.
 
-    All constants but ``other_zero_point`` belong to the value and come with it in ``parameter``. ``shift`` must be 1
-    to 47. With
-    ``add_other`` low the second term is zero. A design without tables has a register in their place.
+    Latency: ``LATENCY`` cycles; a design without tables has a register in their place. Throughput: one value a cycle, never
+    refused.
+
+    Args:
+        design: the array's parameters.
+
+    Members:
+        accumulator: In(signed).
+        parameter: In(``Design.parameter``). All constants but ``other_zero_point``; they belong to the value and come with it.
+            ``shift`` must be 1 to ``MAX_SHIFT``.
+        other: In(activation). The value of the tensor that is added.
+        add_other: In(1). Whether one is added; constant during a layer.
+        other_zero_point: In(activation). Constant during a layer.
+        q: Out(activation). The result.
+        host_tables: In(HostPort), in designs with tables. The tables, one behind the other.
     """
 
     LATENCY = 6
@@ -40,7 +57,7 @@ class Requantizer(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: Any) -> Module:
         m = Module()
         design = self.design
         # What the last stages take of the parameter word travels beside the value.

@@ -1,5 +1,9 @@
 """A row: the sequencer that walks the compressed list of nonzero weights, and the row's PEs."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from amaranth.hdl import Array, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
@@ -16,24 +20,41 @@ PE_MODULE = "skipstone_pe"
 
 
 class Row(wiring.Component):
-    """Issues one nonzero weight a cycle to all columns, as long as its window is loaded and its bank is free.
+    """Issues one nonzero weight a cycle to all columns: ``accumulator[a] += weight * window[slot][lane]`` in every PE of the row.
 
-    The weight memory holds, for each layer and pass in turn, the list of one tile; the list is replayed for every tile
-    and the next list follows behind it, so the row needs no addresses. ``begin`` comes with the next layer's ``tiles``,
-    ``passes``, ``maximum`` and, where there are any, ``codebook``, which stay until the row has entered that layer:
-    at once,
-    if it has no other, or right behind its last entry of the layer before. An entry says how many windows the row
-    leaves
-    behind it (``leave``) and whether the tile ends (``last``). A row's list always starts in the tile's first window; a
-    filler entry takes its cycle and changes no accumulator. The host writes codebooks with ``host_codebooks``,
-    entries with
-    ``host_write``.
+    The weight memory holds, for each layer and pass in turn, the list of one tile. The list is replayed for every tile, and the
+    next list follows behind it, so the row needs no addresses. An entry says how many windows the row leaves behind it
+    (``leave``) and whether the tile ends (``last``). A list always starts in the tile's first window. A filler entry takes its
+    cycle and changes no accumulator. ``begin`` comes with the next layer's configuration, which stays until the row has entered
+    that layer: at once, if it has no other, or right behind its last entry of the layer before.
 
-    ``held`` (signed) is the number of windows that the loader has begun and this row has not left; the loader may begin
-    another while it is below ``windows`` in every row. ``finished`` says that a tile waits for the drain; ``taken``
-    takes it,
-    ``released`` gives its bank back. ``values`` are the drained accumulators of column ``drain_column``, zero where
-    the tile had no entry for the accumulator; they come without delay.
+    Latency: an accumulator shows an entry's result ``LATENCY`` cycles after its issue, and so does ``finished`` that of a tile's
+    last entry; ``held`` shows that a window was left after ``ISSUE_LATENCY``. Throughput: one entry a cycle, tiles, passes and
+    layers back to back. Back-pressure: an entry waits until its window is loaded (``load_done``), the first entry of a tile
+    also until its bank is free (``BANK_LATENCY`` after ``released``).
+
+    Args:
+        design: the array's parameters.
+
+    Members:
+        begin: In(1). A layer begins.
+        tiles, passes: In. Its tiles and passes, less one.
+        maximum: In(1). Its accumulators take the maximum of products instead of their sum.
+        codebook: In, in designs with codebooks. Its codebook.
+        restart: In(1). The list is read from the start of its memory again.
+        load_begun: In(1). The loader begins a window.
+        load_done: In(1). Entries of one more window may issue from the next cycle on.
+        load: In(cols x load_layout). Where each column puts ``load_word``, and whether it does.
+        load_word: In(activation word). The word for all columns.
+        held: Out(signed). Windows that the loader has begun and this row has not left; it may begin another while this is below
+            ``windows`` in every row.
+        finished: Out(1). A tile waits for the drain.
+        taken: In(1). The drain takes that tile.
+        released: In(1). The drain's last step of a tile; its bank is free from the next cycle on.
+        drain_bank, drain_accumulator, drain_column: In. The accumulators that are read.
+        values: Out(accumulators_per_step). Those accumulators, without delay; zero where the tile had no entry for one.
+        host_weights: In(HostPort). The lists of entries.
+        host_codebooks: In(HostPort), in designs with codebooks. The codebooks, one behind the other.
     """
 
     LATENCY = timing.PE_LATENCY
@@ -69,7 +90,7 @@ class Row(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: Any) -> Module:
         m = Module()
         design = self.design
         depth = design.bank_depth
@@ -81,47 +102,64 @@ class Row(wiring.Component):
         address = Signal(width_of(design.weight_entries))
         list_start = Signal.like(address)
 
-        # A layer that the loader has begun while this row still works on the one before is pending.
-        running, pending, enter = Signal(), Signal(), Signal()
-        tile_start = Signal(init=1)
+        issue = Signal()
+        credit = Signal(self.held_shape)
+        open_tiles = Signal(range(3))
+        begin_tile = Signal()
         bank = Signal()
         tiles, tiles_left = Signal.like(self.tiles), Signal.like(self.tiles)
         passes_left = Signal.like(self.passes)
-        open_tiles = Signal(range(3))
-        credit = Signal(self.held_shape)
-        issue = Signal()
-        begin_tile = Signal()
+        maximum = Signal()
+        # A layer that the loader has begun while this row still works on the one before is pending.
+        pending, enter = Signal(), Signal()
+        tile_end, list_end, layer_end = Signal(), Signal(), Signal()
         m.d.comb += [
-            issue.eq(running & (credit > 0) & (~tile_start | (open_tiles < 2))),
-            begin_tile.eq(issue & tile_start),
+            tile_end.eq(issue & entry.last),
+            list_end.eq(tile_end & (tiles_left == 0)),
+            layer_end.eq(list_end & (passes_left == 0)),
         ]
+        m.d.sync += pending.eq((pending | self.begin) & ~enter)
+
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += enter.eq(self.begin | pending)
+                with m.If(enter):
+                    m.next = "TILE_START"
+            with m.State("TILE_START"):
+                m.d.comb += [issue.eq((credit > 0) & (open_tiles < 2)), begin_tile.eq(issue)]
+                with m.If(issue & ~entry.last):
+                    m.next = "IN_TILE"
+                with m.If(layer_end):
+                    m.d.comb += enter.eq(self.begin | pending)
+                    with m.If(~enter):
+                        m.next = "IDLE"
+            with m.State("IN_TILE"):
+                m.d.comb += issue.eq(credit > 0)
+                with m.If(tile_end):
+                    m.next = "TILE_START"
+                with m.If(layer_end):
+                    m.d.comb += enter.eq(self.begin | pending)
+                    with m.If(~enter):
+                        m.next = "IDLE"
 
         next_address = Signal.like(address)
-        m.d.comb += next_address.eq(address)
+        m.d.comb += [next_address.eq(address), weights.address.eq(next_address)]
+        m.d.sync += address.eq(next_address)
         with m.If(self.restart):
             m.d.comb += next_address.eq(0)
             m.d.sync += list_start.eq(0)
+        with m.Elif(list_end):
+            m.d.comb += next_address.eq(address + 1)
+            m.d.sync += [list_start.eq(address + 1), tiles_left.eq(tiles), passes_left.eq(passes_left - 1)]
+        with m.Elif(tile_end):
+            m.d.comb += next_address.eq(list_start)
+            m.d.sync += tiles_left.eq(tiles_left - 1)
         with m.Elif(issue):
             m.d.comb += next_address.eq(address + 1)
-            with m.If(entry.last):
-                m.d.sync += [bank.eq(~bank), tiles_left.eq(tiles_left - 1)]
-                with m.If(tiles_left == 0):
-                    m.d.sync += [list_start.eq(address + 1), tiles_left.eq(tiles), passes_left.eq(passes_left - 1)]
-                    with m.If(passes_left == 0):
-                        m.d.comb += enter.eq(self.begin | pending)
-                        m.d.sync += running.eq(0)
-                with m.Else():
-                    m.d.comb += next_address.eq(list_start)
-            m.d.sync += tile_start.eq(entry.last)
-        with m.If(~running):
-            m.d.comb += enter.eq(self.begin | pending)
-        m.d.comb += weights.address.eq(next_address)
-        m.d.sync += address.eq(next_address)
-        maximum = Signal()
-        m.d.sync += pending.eq((pending | self.begin) & ~enter)
+        with m.If(tile_end):
+            m.d.sync += bank.eq(~bank)
         with m.If(enter):
             m.d.sync += [
-                running.eq(1),
                 tiles.eq(self.tiles),
                 tiles_left.eq(self.tiles),
                 passes_left.eq(self.passes),
@@ -130,12 +168,15 @@ class Row(wiring.Component):
         m.d.sync += open_tiles.eq(open_tiles + begin_tile - self.released)
 
         # Windows: how many are loaded (credit) or begun (held) and not yet left, and which one the row stands in.
-        left = Mux(issue, entry.leave, 0)
-        m.d.sync += [credit.eq(credit + self.load_done - left), self.held.eq(self.held + self.load_begun - left)]
+        windows_left = Mux(issue, entry.leave, 0)
+        m.d.sync += [
+            credit.eq(credit + self.load_done - windows_left),
+            self.held.eq(self.held + self.load_begun - windows_left),
+        ]
         window = Signal(range(design.windows))
-        following = Array(Const(i % design.windows) for i in range(design.windows + (1 << design.leave_bits)))
+        next_window = Array(Const(i % design.windows) for i in range(design.windows + (1 << design.leave_bits)))
         with m.If(issue):
-            m.d.sync += window.eq(following[window + entry.leave])
+            m.d.sync += window.eq(next_window[window + entry.leave])
         base = Array(Const(i * design.slots) for i in range(design.windows))
 
         # An accumulator that the tile has not touched yet is overwritten, not added to; the drain reads it as zero.
@@ -144,33 +185,34 @@ class Row(wiring.Component):
         index = entry_index(m, design, entry, issue)
         m.d.comb += accumulator.eq(Mux(bank, depth, 0) + index.accumulator)
         touch = Signal(2 * depth)
-        # A filler only passes the time: it stands where a row has no nonzero but must leave a window, or has a long
-        # way to go.
+        # A filler only passes the time: it stands where a row has no nonzero but must leave a window, or where the next index
+        # is too far away for a delta.
         filler = entry.value == 0 if design.products.zero_code else entry.filler
         useful = Signal()
         m.d.comb += useful.eq(issue & ~filler)
         with m.If(useful):
             m.d.comb += touch.eq(1 << accumulator)
-        keep = Signal(2 * depth, init=-1)
+        still_touched = Signal(2 * depth, init=-1)
         with m.If(self.released):
-            m.d.comb += keep.eq(Mux(self.drain_bank, (1 << depth) - 1, ((1 << depth) - 1) << depth))
-        with m.Else():
-            m.d.comb += keep.eq(~0)
-        m.d.sync += touched.eq((touched & keep) | touch)
+            m.d.comb += still_touched.eq(Mux(self.drain_bank, (1 << depth) - 1, ((1 << depth) - 1) << depth))
+        m.d.sync += touched.eq((touched & still_touched) | touch)
 
-        # Control pipeline, one copy for all PEs.
-        x_valid, x_first, x_last, x_maximum = Signal(), Signal(), Signal(), Signal()
+        # Control pipeline, one copy for all PEs: x reads the window, m multiplies, a accumulates.
+        control = data.StructLayout(
+            {"valid": 1, "first": 1, "last": 1, "maximum": 1, "accumulator": accumulator.shape()}
+        )
+        x_control, m_control, a_control = (Signal(control, name=f"{stage}_control") for stage in "xma")
         x_address = Signal(width_of(design.windows * design.slots))
         x_lane = Signal(width_of(design.load_width))
-        x_accumulator = Signal.like(accumulator)
+        m_weight = Signal(design.products.operand_bits)
         m.d.sync += [
-            x_valid.eq(useful),
-            x_first.eq(~touched.bit_select(accumulator, 1)),
-            x_last.eq(issue & entry.last),
-            x_maximum.eq(maximum),
+            x_control.valid.eq(useful),
+            x_control.first.eq(~touched.bit_select(accumulator, 1)),
+            x_control.last.eq(issue & entry.last),
+            x_control.maximum.eq(maximum),
+            x_control.accumulator.eq(accumulator),
             x_address.eq(base[window] + index.slot),
             x_lane.eq(index.lane),
-            x_accumulator.eq(accumulator),
         ]
         m.submodules.decoder = decoder = Decoder(design)
         m.d.comb += decoder.code.eq(entry.value)
@@ -180,28 +222,10 @@ class Row(wiring.Component):
                 decoder.codebook.eq(self.codebook),
             ]
             connect(m, flipped(self.host_codebooks), decoder.host_codebooks)
-        m_valid, m_first, m_last, m_maximum = Signal(), Signal(), Signal(), Signal()
-        m_weight, m_accumulator = Signal(design.products.operand_bits), Signal.like(accumulator)
-        m.d.sync += [
-            m_valid.eq(x_valid),
-            m_first.eq(x_first),
-            m_last.eq(x_last),
-            m_maximum.eq(x_maximum),
-            m_weight.eq(decoder.weight),
-            m_accumulator.eq(x_accumulator),
-        ]
-        a_valid, a_first, a_last, a_maximum = Signal(), Signal(), Signal(), Signal()
-        a_accumulator = Signal.like(accumulator)
-        m.d.sync += [
-            a_valid.eq(m_valid),
-            a_first.eq(m_first),
-            a_last.eq(m_last),
-            a_maximum.eq(m_maximum),
-            a_accumulator.eq(m_accumulator),
-        ]
+        m.d.sync += [m_control.eq(x_control), m_weight.eq(decoder.weight), a_control.eq(m_control)]
 
         finished_tiles = Signal(range(4))
-        m.d.sync += finished_tiles.eq(finished_tiles + a_last - self.taken)
+        m.d.sync += finished_tiles.eq(finished_tiles + a_control.last - self.taken)
         m.d.comb += self.finished.eq(finished_tiles != 0)
 
         drain_address = Signal(range(2 * depth))
@@ -214,15 +238,15 @@ class Row(wiring.Component):
             m.d.comb += [
                 pe.load.eq(self.load[col]),
                 pe.load_word.eq(self.load_word),
-                pe.x_valid.eq(x_valid),
+                pe.x_valid.eq(x_control.valid),
                 pe.x_address.eq(x_address),
                 pe.x_lane.eq(x_lane),
-                pe.m_valid.eq(m_valid),
+                pe.m_valid.eq(m_control.valid),
                 pe.m_weight.eq(m_weight),
-                pe.a_valid.eq(a_valid),
-                pe.a_first.eq(a_first),
-                pe.a_maximum.eq(a_maximum),
-                pe.a_address.eq(a_accumulator),
+                pe.a_valid.eq(a_control.valid),
+                pe.a_first.eq(a_control.first),
+                pe.a_maximum.eq(a_control.maximum),
+                pe.a_address.eq(a_control.accumulator),
                 pe.drain_address.eq(drain_address),
             ]
             columns.append(pe)

@@ -29,7 +29,14 @@ SIMULATORS = ("verilator", "icarus")
 
 @dataclass(frozen=True)
 class Build:
-    """A compiled simulation: where it lies and what it was built for."""
+    """A compiled simulation.
+
+    Attributes:
+        folder: where it lies.
+        toplevel: the top module.
+        simulator: ``verilator`` or ``icarus``.
+        waves: whether it can write wave files.
+    """
 
     folder: Path
     toplevel: str
@@ -38,9 +45,9 @@ class Build:
 
 
 def cache_folder() -> Path:
-    """``$SKIPSTONE_CACHE``, or ``skipstone`` in the user's cache folder."""
-    if named := os.environ.get("SKIPSTONE_CACHE"):
-        return Path(named)
+    """Where builds and Verilog are cached: ``$SKIPSTONE_CACHE``, or ``skipstone`` in the user's cache folder."""
+    if folder := os.environ.get("SKIPSTONE_CACHE"):
+        return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "skipstone"
 
 
@@ -54,10 +61,22 @@ def build(
     shared: tuple[str, ...] = (),
     building: Callable[[], None] | None = None,
 ) -> Build:
-    """Compiles ``verilog`` for cocotb. ``public`` names (module, variable) pairs the bench reads besides the top's ports;
-    ``shared`` names modules to compile once for all their instances.
+    """Compiles Verilog for cocotb, or returns the build that is in the cache.
 
-    ``building`` is called if there is something to compile. Two processes that want the same build wait for each other.
+    Two processes that want the same build wait for each other.
+
+    Args:
+        verilog: the text of all modules.
+        toplevel: the top module.
+        simulator: ``verilator`` or ``icarus``.
+        waves: whether the simulation can write wave files.
+        public: (module, variable) pairs that the bench reads besides the top's ports.
+        shared: modules to compile once for all their instances.
+        building: called if there is something to compile.
+
+    Raises:
+        ValueError: the simulator is unknown.
+        SimulationError: a tool is missing, or the build failed.
     """
     if simulator not in SIMULATORS:
         raise ValueError(f"simulator must be one of {', '.join(SIMULATORS)}, not '{simulator}'")
@@ -118,48 +137,48 @@ def cached_verilog(design: Design) -> str:
     return path.read_text()
 
 
-def _compile(wanted: Build, source: Path, public: tuple[tuple[str, str], ...], shared: tuple[str, ...]) -> None:
-    log = wanted.folder / "build.log"
+def _compile(target: Build, source: Path, public: tuple[tuple[str, str], ...], shared: tuple[str, ...]) -> None:
+    log = target.folder / "build.log"
     missing = [program for program in ("g++", "make") if shutil.which(program) is None]
     if missing:
         raise SimulationError(f"{' and '.join(missing)} not found; the simulation is compiled with g++ and make")
     try:
-        if wanted.simulator == "verilator":
-            control = wanted.folder / "public.vlt"
-            # Only the ports and what is asked for are public: everything public costs two thirds of the speed.
+        if target.simulator == "verilator":
+            control = target.folder / "public.vlt"
+            # Only the ports and ``public`` can be read: everything public costs two thirds of the speed.
             lines = [f'public_flat_rd -module "{module}" -var "{name}"' for module, name in public]
             lines += [f'no_inline -module "{module}"' for module in shared]
-            lines.append(f'public_flat_rw -module "{wanted.toplevel}" -port "*"')
+            lines.append(f'public_flat_rw -module "{target.toplevel}" -port "*"')
             control.write_text("`verilator_config\n" + "\n".join(lines) + "\n")
             runtime = (
                 cache_folder()
                 / "runtime"
-                / hashlib.sha256(repr((wanted.waves, *tool_versions())).encode()).hexdigest()[:20]
+                / hashlib.sha256(repr((target.waves, *tool_versions())).encode()).hexdigest()[:20]
             )
-            objects = wanted.folder / "build"
+            objects = target.folder / "build"
             objects.mkdir()
-            for kept in runtime.glob("*.o"):
+            for compiled in runtime.glob("*.o"):
                 # Dated ahead, or make takes them for older than the makefile that Verilator is about to write.
                 ahead = time.time() + 3600
-                os.utime(shutil.copy(kept, objects), (ahead, ahead))
+                os.utime(shutil.copy(compiled, objects), (ahead, ahead))
             with simulator_environment():
                 runner_of("verilator").build(
                     sources=[control, source],
-                    hdl_toplevel=wanted.toplevel,
+                    hdl_toplevel=target.toplevel,
                     build_dir=objects,
                     build_args=[
                         "-Wno-fatal",
                         "-Wno-lint",
                         "--no-public-flat-rw",
                         "-O3",
-                        *(_wave_arguments(wanted.folder) if wanted.waves else []),
+                        *(_wave_arguments(target.folder) if target.waves else []),
                     ],
                     timescale=("1ns", "1ps"),
                     always=True,
-                    waves=wanted.waves,
+                    waves=target.waves,
                     log_file=log,
                 )
-            _keep_runtime(objects, runtime)
+            _save_runtime(objects, runtime)
         else:
             if shutil.which("iverilog") is None:
                 raise SimulationError(
@@ -167,27 +186,27 @@ def _compile(wanted: Build, source: Path, public: tuple[tuple[str, str], ...], s
                 )
             runner_of("icarus").build(
                 sources=[source],
-                hdl_toplevel=wanted.toplevel,
-                build_dir=wanted.folder / "build",
+                hdl_toplevel=target.toplevel,
+                build_dir=target.folder / "build",
                 timescale=("1ns", "1ps"),
                 always=True,
-                waves=wanted.waves,
+                waves=target.waves,
                 log_file=log,
             )
     except (SystemExit, RuntimeError, OSError) as error:
         if isinstance(error, SimulationError):
             raise
-        raise SimulationError(f"building the {wanted.simulator} simulation failed ({error}); see {log}") from error
+        raise SimulationError(f"building the {target.simulator} simulation failed ({error}); see {log}") from error
 
 
-def _keep_runtime(objects: Path, runtime: Path) -> None:
-    """Verilator's own runtime is the same in every build and most of a small one's time: the next build finds it made."""
+def _save_runtime(objects: Path, runtime: Path) -> None:
+    """Verilator's own runtime is the same in every build and most of a small one's time: the next build copies it."""
     if runtime.exists():
         return
     runtime.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=runtime.parent))
-    for made in objects.glob("verilated*.o"):
-        shutil.copy(made, partial)
+    for compiled in objects.glob("verilated*.o"):
+        shutil.copy(compiled, partial)
     with contextlib.suppress(OSError):  # another process was first
         partial.rename(runtime)
     shutil.rmtree(partial, ignore_errors=True)
@@ -201,6 +220,7 @@ def _wave_arguments(folder: Path) -> list[str]:
 
 
 def runner_of(simulator: str) -> Any:
+    """cocotb's runner for a simulator."""
     from cocotb_tools.runner import get_runner
 
     return get_runner(simulator)

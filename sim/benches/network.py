@@ -6,7 +6,9 @@ activation memory when a layer ends. Comparing is left to the session's side, wh
 
 import os
 import time
+from collections.abc import Iterable
 from multiprocessing.connection import Client
+from typing import Any
 
 import cocotb
 from cocotb.clock import Clock
@@ -20,7 +22,7 @@ from skipstone.sim.jobs import PERIOD_NS, RESET_CYCLES, Load, Run, RunResult, St
 class HostDriver:
     """Writes words through the host port, one a cycle."""
 
-    def __init__(self, dut) -> None:
+    def __init__(self, dut: Any) -> None:
         self.dut = dut
 
     async def reset(self) -> None:
@@ -32,8 +34,8 @@ class HostDriver:
             await FallingEdge(dut.clk)
         dut.rst.value = 0
 
-    async def write(self, select: int, words) -> None:
-        """``words`` are (address, word) pairs. Signals change at the falling edge, so no race with the design is possible."""
+    async def write(self, select: int, words: Iterable[tuple[int, int]]) -> None:
+        """Writes (address, word) pairs to one memory. Signals change at the falling edge: no race with the design is possible."""
         dut = self.dut
         edge = FallingEdge(dut.clk)
         dut.host_select.value = select
@@ -45,8 +47,9 @@ class HostDriver:
         dut.host_write.value = 0
 
     async def read(self, base: int, count: int) -> list[int]:
-        """Activation words through the host port; only while the array is idle."""
-        dut, words = self.dut, []
+        """Activation words through the host port, one a cycle; only while the array is idle."""
+        dut = self.dut
+        words: list[int] = []
         for address in range(base, base + count):
             dut.host_address.value = address
             await FallingEdge(dut.clk)
@@ -57,7 +60,7 @@ class HostDriver:
 class LayerMonitor:
     """Waits for layers to finish and says at which simulated time they did."""
 
-    def __init__(self, dut) -> None:
+    def __init__(self, dut: Any) -> None:
         self.dut = dut
 
     async def next_layer(self, limit: int) -> int | None:
@@ -72,7 +75,7 @@ class LayerMonitor:
         return [_bits(memory[base + index].value) for index in range(count)]
 
 
-def _bits(value) -> int:
+def _bits(value: Any) -> int:
     """Unknown bits (never written) read as 0; a comparison looks only at written ones and would find the difference."""
     return (
         value.to_unsigned()
@@ -81,7 +84,8 @@ def _bits(value) -> int:
     )
 
 
-async def run_network(dut, driver: HostDriver, monitor: LayerMonitor, job: Run) -> RunResult:
+async def run_network(dut: Any, driver: HostDriver, monitor: LayerMonitor, job: Run) -> RunResult:
+    """Does one ``Run``: writes the input, starts, and reads every layer's tensors when it ends."""
     await driver.write(SELECT_ACTIVATIONS, job.input)
     seconds = 0.0
     dut.start.value = 1
@@ -112,14 +116,14 @@ async def run_network(dut, driver: HostDriver, monitor: LayerMonitor, job: Run) 
     return RunResult(tuple(cycles), tuple(words), host_words, done, seconds)
 
 
-async def _lower_start(dut) -> None:
+async def _lower_start(dut: Any) -> None:
     await FallingEdge(dut.clk)
     dut.start.value = 0
 
 
 @cocotb.test()
-async def serve(dut) -> None:
-    """Takes jobs until told to stop. The simulation stands still while it waits for one."""
+async def serve(dut: Any) -> None:
+    """Takes jobs until a ``Stop``. The simulation stands still while it waits for one."""
     Clock(dut.clk, PERIOD_NS, unit="ns", impl="gpi").start()
     driver, monitor = HostDriver(dut), LayerMonitor(dut)
     await driver.reset()

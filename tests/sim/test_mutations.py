@@ -144,7 +144,7 @@ GATEWARE_BREAKS = [
         id="one window slot too many",
     ),
     pytest.param(
-        "skipstone.hw.row", "(~tile_start | (open_tiles < 2))", "(~tile_start | (open_tiles < 3))",
+        "skipstone.hw.row", "(open_tiles < 2)", "(open_tiles < 3)",
         ("skipstone.hw.array.Row",),
         id="a bank is used before it is drained",
     ),
@@ -154,7 +154,7 @@ GATEWARE_BREAKS = [
         id="loader does not wait for the first tiles it needs",
     ),
     pytest.param(
-        "skipstone.hw.loader", "(first_written & (free_left != 0))", "first_written",
+        "skipstone.hw.loader", "(first_tiles_written & (free_tiles_left != 0))", "first_tiles_written",
         ("skipstone.hw.array.Loader",),
         id="loader does not wait for the last tiles it needs",
     ),
@@ -166,7 +166,7 @@ GATEWARE_BREAKS = [
         id="row takes its number of tiles from the layer that the loader is at",
     ),
     pytest.param(
-        "skipstone.hw.row", "x_maximum.eq(maximum)", "x_maximum.eq(self.maximum)",
+        "skipstone.hw.row", "x_control.maximum.eq(maximum)", "x_control.maximum.eq(self.maximum)",
         ("skipstone.hw.array.Row",),
         id="row takes its operation from the layer that the loader is at",
     ),
@@ -178,7 +178,7 @@ GATEWARE_BREAKS = [
         id="drain adds the word beside",
     ),
     pytest.param(
-        "skipstone.hw.controller", "self.begin | self.ahead | stops", "self.begin | stops",
+        "skipstone.hw.controller", "loader_busy | self.ahead | run_ends", "loader_busy | run_ends",
         ("skipstone.hw.array.Controller",),
         id="loader runs two layers ahead",
     ),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from skipstone.hw.design import Design
+from skipstone.hw.loader import Begins
 from skipstone.mapper.lowering.compile import compile_network
 from skipstone.mapper.program import Program
 from skipstone.mapper.results.timeline import (
@@ -46,8 +47,8 @@ DESIGN = Design(
 ROWS = range(DESIGN.rows)
 SIGNALS = (
     *("start", "busy", "layer", "drain.stage0", "drain.taken", "drain.released", "drain.layer_done"),
-    *("loader.take", "loader.begun", "loader.window", "loader.may_begin", "loader.in_window", "loader.loading"),
-    *(f"row{row}.{name}" for row in ROWS for name in ("issue", "window", "credit", "open_tiles", "tile_start")),
+    *("loader.take", "loader.begun", "loader.window", "loader.may_begin", "loader.begins", "loader.loading"),
+    *(f"row{row}.{name}" for row in ROWS for name in ("issue", "window", "credit", "open_tiles", "fsm_state")),
 )
 
 
@@ -207,18 +208,20 @@ def test_waits_have_the_causes_that_the_rtl_has(run):
                 credit = signed(run.value(f"row{row}.credit", event, cycle), DESIGN_CREDIT_BITS)
                 if event.kind == DRAIN_WAIT:
                     assert credit > 0
-                    assert run.value(f"row{row}.tile_start", event, cycle) == 1
+                    assert run.value(f"row{row}.fsm_state", event, cycle) == TILE_START
                     assert run.value(f"row{row}.open_tiles", event, cycle) == 2
                 else:
                     assert credit <= 0
     for event in run.events(LOADER, SLOT_WAIT):
         for cycle in range(event.begin, event.end):
             assert run.value("loader.may_begin", event, cycle) == 0
-            assert run.value("loader.in_window", event, cycle) == 0
+            assert run.value("loader.begins", event, cycle) != Begins.NOTHING.value
 
 
 DESIGN_CREDIT_BITS = 5
 """Of ``Row.held_shape``: windows 3, leave_bits 3."""
+TILE_START = 1
+"""The second state of ``Row``."""
 
 
 @pytest.mark.rtl
