@@ -56,9 +56,9 @@ def synthesize(design: Design, device: str, mode: str, work: Path) -> Modules:
     """Cells of every module of ``design``'s array, from ``work`` if they are there. Yosys sees its own folder only."""
     verilog, script = array_verilog(design), READ + SCRIPTS[device, mode] + REPORT
     key = hashlib.sha256("\n".join((version(), script, verilog)).encode()).hexdigest()[:24]
-    kept = work / f"{device}-{mode}-{key}.json"
-    if kept.exists():
-        return dict(json.loads(kept.read_text()))
+    cached = work / f"{device}-{mode}-{key}.json"
+    if cached.exists():
+        return dict(json.loads(cached.read_text()))
     with tempfile.TemporaryDirectory(prefix="skipstone-fpga-") as name:
         folder = Path(name)
         (folder / "array.v").write_text(verilog)
@@ -70,11 +70,11 @@ def synthesize(design: Design, device: str, mode: str, work: Path) -> Modules:
             raise SkipstoneError(f"Yosys failed on design '{design.name}' for {device}: {last}")
         statistics = json.loads((folder / "stat.json").read_text())
     modules = {
-        module.removeprefix("\\"): dict(sorted(found["num_cells_by_type"].items()))
-        for module, found in statistics["modules"].items()
+        module.removeprefix("\\"): dict(sorted(module_statistics["num_cells_by_type"].items()))
+        for module, module_statistics in statistics["modules"].items()
     }
     work.mkdir(parents=True, exist_ok=True)
-    write_json(kept, modules)
+    write_json(cached, modules)
     return modules
 
 
@@ -82,9 +82,9 @@ def sampled_designs(seed: int, count: int, most_pes: int) -> tuple[Design, ...]:
     """``count`` different designs of all kinds of multiplier and at most ``most_pes`` PEs, always the same for a seed."""
     choose = random.Random(seed)
     kinds = ("linear", "linear", "codebook", "shift", "additive", "sign")
-    found: dict[Design, None] = {}
-    while len(found) < count:
-        kind = kinds[len(found) % len(kinds)]
+    designs: dict[Design, None] = {}
+    while len(designs) < count:
+        kind = kinds[len(designs) % len(kinds)]
         width = choose.choice((1, 2, 3, 4, 4, 6, 8, 8, 16))
         bits = choose.choice((3, 4, 5, 6, 8, 8, 8, 10, 12, 16))
         weight_bits = choose.choice(
@@ -92,7 +92,7 @@ def sampled_designs(seed: int, count: int, most_pes: int) -> tuple[Design, ...]:
         )
         try:
             design = Design(
-                name=f"seed{seed}-{len(found)}",
+                name=f"seed{seed}-{len(designs)}",
                 rows=choose.choice((1, 2, 3, 4, 5, 6, 8, 16)),
                 cols=choose.choice((1, 2, 3, 4, 5, 6, 8, 12, 16)),
                 window_depth=width * choose.choice((2, 4, 5, 7, 9, 9, 12, 16)),
@@ -122,5 +122,5 @@ def sampled_designs(seed: int, count: int, most_pes: int) -> tuple[Design, ...]:
         except DesignError:
             continue
         if design.pes <= most_pes and design.pes * design.load_width <= 16 * most_pes:
-            found[design] = None
-    return tuple(found)
+            designs[design] = None
+    return tuple(designs)

@@ -77,18 +77,18 @@ def measure(point: Synthesized, crop: Crop, library: Library, cache: Path, *, de
             sort_keys=True,
         ).encode()
     ).hexdigest()[:24]
-    kept = cache / "runs" / f"{identity}.json"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    if not kept.exists():
+    cached = cache / "runs" / f"{identity}.json"
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    if not cached.exists():
         made = simulated(point, crop, library, cache / "runs" / f"{identity}.{os.getpid()}", delays)
-        write_json(kept, dataclasses.asdict(made), indent=None)
-    found = Measurement(**json.loads(kept.read_text()))
+        write_json(cached, dataclasses.asdict(made), indent=None)
+    measurement = Measurement(**json.loads(cached.read_text()))
     network, x = cropped(crop)
     layer, program = network.array_layers[0], compile_network(network, design).layers[0]
     return dataclasses.replace(
-        found,
+        measurement,
         design=design.name,
-        actions={name: count for name, count in found.actions.items() if name in counted()}
+        actions={name: count for name, count in measurement.actions.items() if name in counted()}
         | {
             "awake_macs": awake_macs(program),
             "exposed_entries": exposed_entries(program, design),

@@ -70,12 +70,12 @@ class SynthesizedBlock:
 
 def modules_of(verilog: str) -> dict[str, str]:
     """The modules of a Verilog text by name (without a backslash), in their order."""
-    found = {}
+    modules = {}
     for text in verilog.split("endmodule"):
         match = _MODULE.search(text)
         if match:
-            found[match[1].removeprefix("\\")] = text[match.start() :] + "endmodule\n"
-    return found
+            modules[match[1].removeprefix("\\")] = text[match.start() :] + "endmodule\n"
+    return modules
 
 
 def block_sources(design: Design) -> dict[str, tuple[str, str, tuple[str, ...]]]:
@@ -138,18 +138,18 @@ def _block(
     ]
     folder = cache / "synthesis"
     folder.mkdir(parents=True, exist_ok=True)
-    kept = folder / f"{name}-{digest}.json"
-    if not kept.exists():
+    cached = folder / f"{name}-{digest}.json"
+    if not cached.exists():
         made = run_yosys(text, boxes, module, liberty)
-        write_json(kept, made, indent=None)
-    return SynthesizedBlock(name, module, **json.loads(kept.read_text()))
+        write_json(cached, made, indent=None)
+    return SynthesizedBlock(name, module, **json.loads(cached.read_text()))
 
 
 def _interface(text: str, module: str) -> str:
     """The module without its contents."""
     body = modules_of(text)[module]
-    kept = [line for line in body.splitlines() if re.match(r"\s*(input|output)\b", line)]
-    return "\n".join([body[: body.index(";") + 1], *kept, "endmodule", ""])
+    port_lines = [line for line in body.splitlines() if re.match(r"\s*(input|output)\b", line)]
+    return "\n".join([body[: body.index(";") + 1], *port_lines, "endmodule", ""])
 
 
 def run_yosys(text: str, boxes: str, module: str, liberty: Path) -> dict[str, Any]:
@@ -180,19 +180,19 @@ def run_yosys(text: str, boxes: str, module: str, liberty: Path) -> dict[str, An
 
 def without_cells(text: str, pattern: str) -> str:
     """A Liberty text without the cells whose names match ``pattern``."""
-    kept, at = [], 0
-    for found in re.finditer(r"^\s*cell\s*\(\s*\"?(\w+)\"?\s*\)\s*\{", text, re.MULTILINE):
-        if found.start() < at or not re.search(pattern, found[1]):
+    remaining, at = [], 0
+    for match in re.finditer(r"^\s*cell\s*\(\s*\"?(\w+)\"?\s*\)\s*\{", text, re.MULTILINE):
+        if match.start() < at or not re.search(pattern, match[1]):
             continue
-        depth, end = 1, found.end()
-        for brace in re.finditer(r"[{}]", text[found.end() :]):
+        depth, end = 1, match.end()
+        for brace in re.finditer(r"[{}]", text[match.end() :]):
             depth += 1 if brace[0] == "{" else -1
             if not depth:
                 end += brace.end()
                 break
-        kept.append(text[at : found.start()])
+        remaining.append(text[at : match.start()])
         at = end
-    return "".join([*kept, text[at:]])
+    return "".join([*remaining, text[at:]])
 
 
 def slim(netlist: dict[str, Any]) -> dict[str, Any]:

@@ -59,14 +59,14 @@ set_false_path -from [get_ports rst]
         [command, "-no_init", "-exit", "run.tcl"], cwd=folder, capture_output=True, text=True, check=False
     )
     (folder / "sta.log").write_text(done.stdout + done.stderr)
-    found: dict[str, float] = {}
+    longest: dict[str, float] = {}
     for part in done.stdout.split("block ")[1:]:
         slacks = [float(value) for value in re.findall(r"(-?[0-9.]+)\s+slack", part)]
         if slacks:
-            found[part.split()[0]] = PERIOD_NS - min(slacks)
-    if not found:
+            longest[part.split()[0]] = PERIOD_NS - min(slacks)
+    if not longest:
         raise SkipstoneError(f"sta found no path: {(done.stdout + done.stderr)[-300:]}")
-    return found
+    return longest
 
 
 def cached_paths(point: Synthesized, library: Library, liberty: Path, cache: Path) -> dict[str, float]:
@@ -74,13 +74,13 @@ def cached_paths(point: Synthesized, library: Library, liberty: Path, cache: Pat
     cells = {name: [power.cells, round(sum(power.net_pj.values()), 6)] for name, power in point.powers.items()}
     design = point.design.replace(name="", description="").to_dict()
     text = json.dumps([library.name, design, cells, PERIOD_NS, CLOCK_FANOUT, WIRE_PF_PER_UM], sort_keys=True)
-    kept = cache / "timing" / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
-    if not kept.exists():
-        kept.parent.mkdir(parents=True, exist_ok=True)
+    cached = cache / "timing" / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
+    if not cached.exists():
+        cached.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="skipstone-timing-") as folder:
-            found = longest_paths_ns(flatten(point.blocks, library), library, liberty, Path(folder))
-        write_json(kept, found, indent=None)
-    return {name: float(value) for name, value in json.loads(kept.read_text()).items()}
+            longest = longest_paths_ns(flatten(point.blocks, library), library, liberty, Path(folder))
+        write_json(cached, longest, indent=None)
+    return {name: float(value) for name, value in json.loads(cached.read_text()).items()}
 
 
 def timed_netlist(flat: FlatNetlist, library: Library) -> str:

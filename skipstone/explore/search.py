@@ -23,7 +23,7 @@ from skipstone.explore.draws import GUESSES, SAMPLERS, Draw, Draws
 from skipstone.explore.evaluate import RESOURCES, EvaluationSettings, Evaluator
 from skipstone.explore.identity import code_digest, content_digest, network_files
 from skipstone.explore.space import GIVEN, SearchSpace
-from skipstone.explore.study import Record, StudyFile, evaluation_key, open_study
+from skipstone.explore.study import Record, StorageError, StudyFile, evaluation_key, open_study
 from skipstone.explore.workers import Job, Workers, local_workers
 from skipstone.flow.prepare import CompressionOptions, short_name
 from skipstone.mapper.energy.energy import energy_sources
@@ -255,9 +255,10 @@ def _going_on(storage: Path) -> Iterator[None]:
         raise SkipstoneError(f"{where}{error.strerror or error}; {resume_hint}") from None
     except MemoryError:
         raise SkipstoneError(f"not enough memory; {resume_hint}, perhaps with fewer jobs", parameter="jobs") from None
+    except StorageError:
+        raise
     except SkipstoneError as error:
-        text = str(error) if "goes on from there" in str(error) else f"{error}; {resume_hint}"
-        raise SkipstoneError(text, parameter=error.parameter) from None
+        raise SkipstoneError(f"{error}; {resume_hint}", parameter=error.parameter) from None
 
 
 @contextmanager

@@ -30,6 +30,10 @@ OURS = {"evaluations", "studies"}
 SQLITE = b"SQLite format 3\0"
 
 
+class StorageError(SkipstoneError):
+    """The study's file cannot be read or written. The message says what becomes of the finished evaluations."""
+
+
 @dataclass(frozen=True)
 class Record:
     """A finished evaluation: the design's name and parameters, its figures by metric; ``problem`` says why a choice has none."""
@@ -106,7 +110,7 @@ class StudyFile:
             message = _explanation(self.path, error)
             if message is None:
                 raise
-            raise SkipstoneError(message) from None
+            raise StorageError(message) from None
 
 
 class OptunaMirror:
@@ -169,7 +173,7 @@ def open_study(path: Path) -> Iterator[StudyFile]:
             connection.executescript(TABLES)
             yield StudyFile(path, connection)
         except sqlite3.Error as error:
-            raise SkipstoneError(_explanation(path, error) or str(error)) from None
+            raise StorageError(_explanation(path, error) or str(error)) from None
         finally:
             if connection is not None:
                 connection.close()
@@ -196,9 +200,9 @@ def _check(path: Path) -> None:
         finally:
             connection.close()
     except sqlite3.Error as error:
-        raise SkipstoneError(_explanation(path, error) or str(error)) from None
+        raise StorageError(_explanation(path, error) or str(error)) from None
     if state != ["ok"]:
-        raise SkipstoneError(_damaged(path, state[0]), parameter="storage")
+        raise StorageError(_damaged(path, state[0]), parameter="storage")
     if tables and not tables & OURS:
         raise SkipstoneError(other, parameter="storage")
 
