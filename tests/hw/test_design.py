@@ -67,7 +67,7 @@ def designs(draw):
 
 @pytest.mark.parametrize("name", RANGES)
 def test_both_ends_of_every_range(name):
-    """The ends are accepted; one step further is refused, and the text names the parameter, the range and the value."""
+    """The ends are accepted; one step beyond is refused, and the text names the parameter, the range and the value."""
     low, high = RANGES[name]
     for end, value in (("low", low), ("high", high)):
         assert getattr(SMALL.replace(**{name: value}, **TOGETHER.get((name, end), {})), name) == value
@@ -197,7 +197,7 @@ def test_positions_follow_the_drain(design):
     """Walking the drain's steps as its document says (``lanes`` channels a step: several accumulators of all rows, or a part
     of the rows of one accumulator) visits every channel once, at ``step * lanes + lane``."""
     lanes, rows = design.requantizer_lanes, design.rows
-    found = {}
+    places = {}
     for step in range(design.steps(design.accumulators)):
         for lane in range(lanes):
             if lanes >= rows:
@@ -209,8 +209,8 @@ def test_positions_follow_the_drain(design):
                 accumulator, part = divmod(step, design.steps_per_accumulator)
                 row = part * lanes + lane
             if row < rows and accumulator < design.accumulators:
-                found[row, accumulator] = step * lanes + lane
-    assert found == {(r, a): design.position(r, a) for r in range(rows) for a in range(design.accumulators)}
+                places[row, accumulator] = step * lanes + lane
+    assert places == {(r, a): design.position(r, a) for r in range(rows) for a in range(design.accumulators)}
 
 
 @settings(max_examples=200)

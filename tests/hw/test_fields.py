@@ -67,11 +67,11 @@ def test_layout_of_the_memories(name):
         layout = fields.layout()
         assert layout.size == fields.width
         for field in fields.fields:
-            one = fields.pack(
+            word = fields.pack(
                 {f.name: int(f is field and not f.signed) - int(f is field and f.signed) for f in fields.fields}
             )
             ones = (1 << field.width) - 1 if field.signed else 1
-            assert one == ones << layout[field.name].offset
+            assert word == ones << layout[field.name].offset
 
 
 @pytest.mark.parametrize(

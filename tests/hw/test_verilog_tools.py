@@ -61,9 +61,9 @@ def lint(folder: Path, top: str, allowed: tuple[str, ...] = tuple(STYLE)) -> str
             "array.v",
         ]
         ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    found = "\n".join(line for line in ran.stderr.splitlines() if line.startswith("%"))
-    assert found or ran.returncode == 0, ran.stderr
-    return found
+    messages = "\n".join(line for line in ran.stderr.splitlines() if line.startswith("%"))
+    assert messages or ran.returncode == 0, ran.stderr
+    return messages
 
 
 def test_yosys_checks_it(folder):
@@ -78,8 +78,8 @@ def test_verilator_lint(folder):
 
 def test_every_style_class_is_needed(folder):
     """A class that no longer appears must leave the list."""
-    found = lint(folder, TOP, allowed=())
-    assert [name for name in STYLE if f"%Warning-{name}:" not in found] == []
+    messages = lint(folder, TOP, allowed=())
+    assert [name for name in STYLE if f"%Warning-{name}:" not in messages] == []
 
 
 @pytest.mark.parametrize(
@@ -103,5 +103,5 @@ def test_the_tools_would_say_so(tmp_path):
     ran = yosys(tmp_path, "broken")
     assert ran.returncode != 0
     assert "problems in 'check -assert'" in ran.stdout + ran.stderr
-    found = lint(tmp_path, "broken")
-    assert all(f"%Warning-{name}:" in found for name in ("LATCH", "UNDRIVEN"))
+    messages = lint(tmp_path, "broken")
+    assert all(f"%Warning-{name}:" in messages for name in ("LATCH", "UNDRIVEN"))

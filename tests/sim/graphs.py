@@ -61,15 +61,15 @@ class Builder:
         if (
             self.design.tables
             and draw(st.booleans())
-            and not any(getattr(one, "table", None) is not None for one in self.layers)
+            and not any(getattr(earlier, "table", None) is not None for earlier in self.layers)
         ):
             half = 1 << (self.bits - 1)
             table = self.rng.integers(-half, half, 2 * half)
-        made = layer(
+        convolution = layer(
             f"l{len(self.layers)}", source, name, weights, self.rng, self.bits, stride=(sy, sx), padding=padding,
             other=other, table=table,
         )  # fmt: skip
-        self.layers.append(replace(made, pad_value=self.pads[source]))
+        self.layers.append(replace(convolution, pad_value=self.pads[source]))
         return name
 
     def network(self, output: str) -> QuantizedNetwork:
@@ -105,7 +105,7 @@ def graphs(draw, design: Design, first: str | None = None) -> QuantizedNetwork:
     for index in range(draw(st.integers(1, 3))):
         part = draw(st.sampled_from(sorted(PARTS))) if first is None or index else first
         at = PARTS[part](build, draw, counts, at)
-    if draw(st.booleans()) or not any(isinstance(one, QuantizedLayer) for one in build.layers):
+    if draw(st.booleans()) or not any(isinstance(earlier, QuantizedLayer) for earlier in build.layers):
         at = build.conv(at, draw(counts))
     return build.network(at)
 
@@ -156,7 +156,7 @@ def _siblings(build: Builder, draw, counts, at: str) -> str:
 
 def _side_by_side(build: Builder, draw, counts, at: str) -> str:
     """Two or three tensors concatenated, one of them perhaps a concatenation itself; sometimes one part is read before others,
-    which stand before it in the whole, are there."""
+    which stand before it in the concatenation, are there."""
     parts = [build.conv(at, draw(counts), stride=(1, 1))]
     if draw(st.booleans()):
         parts.append(build.conv(parts[0], draw(counts), (1, 1), (1, 1)))
@@ -167,9 +167,9 @@ def _side_by_side(build: Builder, draw, counts, at: str) -> str:
         inner = build.tensor((sum(build.tensors[name].shape[0] for name in parts[:2]), height, width))
         build.concats[inner] = tuple(parts[:2])
         parts = [inner, parts[2]]
-    whole = build.tensor((sum(build.tensors[name].shape[0] for name in parts), height, width))
-    build.concats[whole] = tuple(parts)
-    return whole
+    joined = build.tensor((sum(build.tensors[name].shape[0] for name in parts), height, width))
+    build.concats[joined] = tuple(parts)
+    return joined
 
 
 def _partial(build: Builder, draw, counts, at: str) -> str:
@@ -192,8 +192,8 @@ def _partial(build: Builder, draw, counts, at: str) -> str:
         weights = draw(weight_arrays((channels, inputs, kernel, kernel), build.design, build.rng))
         bottom, right = lattice.size[0] - 1 + kernel - height - top, lattice.size[1] - 1 + kernel - width
         padding = (top, 0, bottom, right)
-        made = layer(f"l{len(build.layers)}", at, target, weights, build.rng, build.bits, padding=padding)
-        build.layers.append(replace(made, lattice=lattice, pad_value=build.pads[at]))
+        convolution = layer(f"l{len(build.layers)}", at, target, weights, build.rng, build.bits, padding=padding)
+        build.layers.append(replace(convolution, lattice=lattice, pad_value=build.pads[at]))
     return target
 
 
@@ -201,14 +201,14 @@ def _product(build: Builder, draw, counts, at: str) -> str:
     """A tensor times another one, or times one value for each channel, on the host."""
     source = at
     channels, height, width = build.tensors[source].shape
-    whole = draw(st.booleans())
-    gate = build.conv(source, channels, (1, 1) if whole else (min(3, height), 1), (1, 1))
-    if not whole:
+    of_equal_shape = draw(st.booleans())
+    gate = build.conv(source, channels, (1, 1) if of_equal_shape else (min(3, height), 1), (1, 1))
+    if not of_equal_shape:
         gate = build.tensor((channels, 1, 1))
         pool = np.zeros((channels, 1, height, width), np.int64)
         pool[:, :, 0, 0] = 1
-        made = layer(f"l{len(build.layers)}", source, gate, pool, build.rng, build.bits, groups=channels)
-        build.layers.append(replace(made, pad_value=build.pads[source]))
+        convolution = layer(f"l{len(build.layers)}", source, gate, pool, build.rng, build.bits, groups=channels)
+        build.layers.append(replace(convolution, pad_value=build.pads[source]))
     target = build.tensor((channels, height, width))
     half = 1 << (build.bits - 1)
     low, high = sorted(build.rng.integers(-half, half, 2).tolist())

@@ -82,17 +82,17 @@ def test_random_networks_are_exact(session, several, campaign_factor):
 
 def kinds(program: Program) -> set[str]:
     """What is special about a network's program."""
-    found = {"all"}
+    special = {"all"}
     for layer in program.layers:
         if any(placed.fold != UNFOLDED for placed in (layer.input, *layer.outputs)):
-            found.add("folded")
+            special.add("folded")
         if len(layer.layers) > 1:
-            found.add("merged")
+            special.add("merged")
         if 0 < layer.schedule.free_tiles < ALL_TILES_FREE:
-            found.add("overlapped")
+            special.add("overlapped")
         if layer.schedule.pause:
-            found.add("paused")
-    return found
+            special.add("paused")
+    return special
 
 
 def expected_kinds(design: Design) -> set[str]:

@@ -79,8 +79,8 @@ def check_results(results: Path, test_module: str, tests: int) -> None:
     failures = []
     for case in cases:
         for kind in ("failure", "error", "skipped"):
-            for found in case.findall(kind):
-                text = "\n".join(part for part in (found.get("message"), found.text) if part) or "no reason given"
+            for problem in case.findall(kind):
+                text = "\n".join(part for part in (problem.get("message"), problem.text) if part) or "no reason given"
                 failures.append(f"{case.get('name')} ({kind}): {text}")
     if failures:
         raise SimulationError(f"{len(failures)} of {len(cases)} tests of {test_module} failed:\n" + "\n".join(failures))

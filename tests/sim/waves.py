@@ -28,8 +28,8 @@ def read_signals(path: Path, names: tuple[str, ...]) -> dict[str, Signal]:
     assert file != pylibfst.ffi.NULL, f"{path} is no FST file"
     try:
         assert lib.fstReaderGetTimescale(file) == -12, "times are not in ps"
-        _, found = pylibfst.get_scopes_signals2(file)
-        handles = {name.split(" ")[0]: signal.handle for name, signal in found.by_name.items()}
+        _, signals = pylibfst.get_scopes_signals2(file)
+        handles = {name.split(" ")[0]: signal.handle for name, signal in signals.by_name.items()}
         changes: dict[int, tuple[list[int], list[int]]] = {handles[name]: ([], []) for name in names}
         lib.fstReaderClrFacProcessMaskAll(file)
         for handle in changes:

@@ -235,8 +235,8 @@ class Checker:
         # ``start`` is answered one cycle later; a layer counts one cycle after its last result was written.
         expected = [(1, 0, first + index) for index, count in enumerate(cycles) for _ in range(count)]
         expected += [(0, 1, first + len(cycles))] * (len(trace) - 1 - sum(cycles))
-        for now, (seen, wanted) in enumerate(zip(trace[1:], expected, strict=True), 1):
-            assert seen == wanted, f"cycle {now}: (busy, done, layer) is {seen}, expected {wanted} of {cycles} cycles"
+        for now, (seen, state) in enumerate(zip(trace[1:], expected, strict=True), 1):
+            assert seen == state, f"cycle {now}: (busy, done, layer) is {seen}, expected {state} of {cycles} cycles"
 
     def check_words(self, name: str, seen: list[int], expected: list[int]) -> None:
         bits = self.model.design.activation_bits

@@ -168,8 +168,8 @@ class Testbench:
             assert now < limit, f"only {len(recording.written)} of {len(program)} layers are done"
             busy = ports.read("busy")
             idle = 0 if busy else idle + 1
-            wanted = len(recording.starts) < len(model.runs) and self.rng.random() < 0.3
-            start = int(wanted if not busy else self.rng.random() < 0.3)
+            may_start = len(recording.starts) < len(model.runs) or bool(busy)
+            start = int(may_start and self.rng.random() < 0.3)
             if start and not busy:
                 recording.starts.append(now)
                 idle = 0

@@ -104,7 +104,7 @@ class Model:
 
     def reference(self, setting: Setting, operands: list[Operand], placings: list[Placing]) -> list[int]:
         columns = {
-            name: np.array([vars(one)[name] for one in group], object)
+            name: np.array([vars(item)[name] for item in group], object)
             for group in (operands, placings)
             for name in vars(group[0])
         }
@@ -173,12 +173,12 @@ class Testbench:
         """One after the other: zero points and clamps at their ends, the narrowest clamps, random ones; every table and none."""
         a = self.activation
         edges = [(-a, -a, a - 1), (a - 1, -a, a - 1), (0, -a, a - 1), (a - 1, -a, -a), (-a, a - 1, a - 1)]
-        found = []
+        placings = []
         for index in range(count):
             low, high = sorted(rng.choices(range(-a, a), k=2))
             drawn = rng.choice((edges[index % len(edges)], (rng.randrange(-a, a), low, high)))
-            found.append(Placing(*drawn, rng.randrange(-1, self.design.tables)))
-        return found
+            placings.append(Placing(*drawn, rng.randrange(-1, self.design.tables)))
+        return placings
 
     def corners(self) -> list[Operand]:
         acc, a = self.accumulator, self.activation
@@ -237,8 +237,8 @@ async def latency(dut) -> None:
     for table in bench.model.tables:
         table[a] = 1
     await bench.start()
-    plain, zero, one = Placing(0, -a, a - 1), Operand(0, 0, 2, 1, 0, 0), Operand(1, 0, 2, 1, 0, 0)
-    cases = [((one, plain), (zero, plain)), ((one, plain), (one, Placing(0, -a, 0)))]
+    plain, zero, unit = Placing(0, -a, a - 1), Operand(0, 0, 2, 1, 0, 0), Operand(1, 0, 2, 1, 0, 0)
+    cases = [((unit, plain), (zero, plain)), ((unit, plain), (unit, Placing(0, -a, 0)))]
     if bench.design.tables:
         cases.append(((zero, Placing(0, -a, a - 1, bench.design.tables - 1)), (zero, plain)))
     for single, others in cases:

@@ -107,14 +107,14 @@ class Stimulus:
         while windows - stops[-1] > longest or (rng.random() < 0.7 and stops[-1] < windows - 1):
             stops.append(rng.randint(stops[-1] + 1, min(stops[-1] + longest, windows - 1)))
         entries = []
-        for stop, following in zip(stops, [*stops[1:], windows], strict=True):
+        for stop, next_stop in zip(stops, [*stops[1:], windows], strict=True):
             count = rng.choice((1, 1, 2, 5, 9))
             before = -1
             for index in range(count):
                 drawn, before = self.entry(stop, before)
                 ends = index == count - 1 or before == self.highest
-                leave = following - stop if ends else 0
-                entries.append(replace(drawn, leave=leave, last=int(ends and following == windows)))
+                leave = next_stop - stop if ends else 0
+                entries.append(replace(drawn, leave=leave, last=int(ends and next_stop == windows)))
                 if ends:
                     break
         return entries
@@ -383,14 +383,14 @@ class Checker:
         codebooks: list[list[int]],
     ) -> None:
         """``reads`` are (tile, column, accumulator, values), tiles counted over all layers."""
-        wanted = {tile for tile, _, _, _ in reads}
+        tiles_read = {tile for tile, _, _, _ in reads}
         tiles: dict[int, list[list[int]]] = {}
         first_tile, first_window = 0, 0
         for layer in self.layers:
             model = ValueModel(self.design, layer, codebooks)
             windows = contents[first_window : first_window + layer.all_windows]
             for number in range(layer.all_tiles):
-                if first_tile + number in wanted:
+                if first_tile + number in tiles_read:
                     tiles[first_tile + number] = model.tile(number, windows)
             first_tile, first_window = first_tile + layer.all_tiles, first_window + layer.all_windows
         for tile, column, accumulator, seen in reads:
@@ -453,7 +453,7 @@ class Testbench:
             **self.codebook(layer.codebook),
         }
 
-    def anything(self) -> dict[str, int]:
+    def other_configuration(self) -> dict[str, int]:
         """What stands on the ports of the configuration when the row has entered its layer."""
         rng = self.rng
         names = {"tiles": rng.getrandbits(8), "passes": rng.getrandbits(8), "maximum": rng.getrandbits(1)}
@@ -490,7 +490,7 @@ class Testbench:
                 begun += 1
             elif begun and len(recording.issued) >= entries_before:
                 # The row has entered the layer that was begun last.
-                values |= self.anything()
+                values |= self.other_configuration()
             await self.ports.drive({**loader.cycle(now, held), **values})
             loader.total = sum(layer.all_windows for layer in layers[:begun])
             entries_before = sum(layer.all_entries for layer in layers[: max(begun - 1, 0)])
@@ -528,8 +528,8 @@ async def random_lists(dut, seed: int) -> None:
     ):
         await bench.restart()
         for index in range(0, len(layers), together):
-            some = layers[index : index + together]
-            overlaps += overlapping(some, await bench.run(some, pause, slow_drain))
+            group = layers[index : index + together]
+            overlaps += overlapping(group, await bench.run(group, pause, slow_drain))
     assert overlaps > 0, "no layer was begun while the row worked on the one before"
 
 
@@ -562,8 +562,8 @@ async def latency(dut) -> None:
     issue of a tile's last entry to the cycle after ``taken`` (the drain's first step) DRAIN_START_LATENCY."""
     bench = Testbench(dut, 8)
     design, ports, monitor = bench.design, bench.ports, bench.monitor
-    one = bench.codebooks[0].index(1) if bench.codebooks else operand_one(design)
-    entry = Entry(0, one, 0, 0, 0, 0, 1, 1)
+    code = bench.codebooks[0].index(1) if bench.codebooks else operand_one(design)
+    entry = Entry(0, code, 0, 0, 0, 0, 1, 1)
     await bench.start([Layer([[entry]], [1], 1, 0)])
     all_ones = dict.fromkeys(range(design.cols), 0)
     await bench.cycle({"load": bench.loader.pack(all_ones), "load_word": 1})
