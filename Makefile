@@ -14,14 +14,14 @@ demo: setup
 	$(RUN) verify resnet8_fashion --prune unstructured:0.5 --design edge --images 2 --out out
 
 test: setup-test
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(OPTIONS)
 
 # Ten times as many random examples, others for each SEED.
 campaign: setup-test
 	$(BIN)/python -m pytest -n 2 --dist worksteal --campaign $(SEED)
 
-coverage: setup-test
-	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered --cov-report=xml
+coverage:
+	$(MAKE) test OPTIONS='--cov --cov-report=term:skip-covered --cov-report=xml'
 
 lint: setup-test
 	$(BIN)/ruff check .
