@@ -1,8 +1,7 @@
 """Quantizers of activations for training: one scale and zero point for a tensor, or for several that must share them.
 
-They round as the integer network does (``skipstone.models.quantization.reference.quantize_tensor``); 0 is always one
-of the values. Ranges are fixed,
-follow the batches, or are learned.
+They round as the integer network does (``skipstone.models.quantization.reference.quantize_tensor``); 0 is always one of
+the values. Ranges are fixed, follow the batches, or are learned.
 """
 
 from __future__ import annotations

@@ -114,9 +114,9 @@ class LinearWeights(WeightQuantizer):
 
 
 class CodedWeights(WeightQuantizer):
-    """The integers and scales of :func:`skipstone.models.quantization.weight_codes.code_weights`, with the gradient
-    of the identity: powers of two,
-    additive powers of two, ternary (Li, Zhang, Liu, 2016) and binary (Rastegari et al., 2016).
+    """The integers and scales of :func:`skipstone.models.quantization.weight_codes.code_weights`, with the gradient of
+    the identity: powers of two, additive powers of two, ternary (Li, Zhang, Liu, 2016) and binary (Rastegari et al.,
+    2016).
 
     Where that function tries several scales, training lets it do so in every :data:`SCALE_STEPS`-th step; between, a channel's
     scale keeps its proportion to the channel's largest weight. Without gradients, nothing is kept.
@@ -158,8 +158,7 @@ class CodedWeights(WeightQuantizer):
 class CodebookWeights(WeightQuantizer):
     """A few integers for the whole layer, which k-means finds anew every :data:`CODEBOOK_STEPS` training steps
     (:func:`skipstone.models.quantization.weight_codes.code_weights`; Han, Mao, Dally, "Deep Compression", 2016);
-    between, weights move from one to
-    another."""
+    between, weights move from one to another."""
 
     def __init__(self, bits: int, entries: int) -> None:
         super().__init__()

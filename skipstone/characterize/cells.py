@@ -1,8 +1,8 @@
 """Characterizes our gateware in standard cells: synthesis of design points, gate-level runs, static timing, one fit of all.
 
-The result is the document that ``skipstone.mapper.technology.logic_cells`` reads. Steps are kept in the work folder,
-so that an interrupted run goes on
-where it stopped. Fit and held-out layers are kept apart: a layer that is held out never enters a coefficient.
+The result is the document that ``skipstone.mapper.technology.logic_cells`` reads. Steps are kept in the work folder, so
+that an interrupted run goes on where it stopped. Fit and held-out layers are kept apart: a layer that is held out never
+enters a coefficient.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Yosys on whole arrays: which designs are synthesized for the model of FPGA resources, and the cells that come out.
 
 Results are kept in a folder by the hash of Verilog, script and version, so that an interrupted characterization goes on
-where it stopped.
-Designs come from a seeded sampler; those that the fit sees and those that it is judged by have different seeds.
+where it stopped. Designs come from a seeded sampler; those that the fit sees and those that it is judged by have
+different seeds.
 """
 
 from __future__ import annotations

@@ -32,10 +32,9 @@ VERSION = 2
 
 @dataclass(frozen=True)
 class Measurement:
-    """``energy_pj`` by block, transitions only, of all instances together: the clock is not in it. ``actions``: those of
-    ``skipstone.mapper.energy.actions.Actions``, and those of ``skipstone.mapper.energy.activity``. ``equal``:
-    outputs and cycles were the reference's and the
-    model's. ``toggles`` by block."""
+    """``energy_pj`` by block, transitions only, of all instances together: the clock is not in it. ``actions``: those
+    of ``skipstone.mapper.energy.actions.Actions``, and those of ``skipstone.mapper.energy.activity``. ``equal``:
+    outputs and cycles were the reference's and the model's. ``toggles`` by block."""
 
     design: str
     crop: str

@@ -1,9 +1,9 @@
 """Static timing of the whole array in cells with OpenSTA: the longest path between registers, memories and ports.
 
 Memories are cut out: their access time is not in a path (``skipstone.mapper.technology.sram_table`` knows it), and
-paths begin and end at their pins.
-Nets of many sinks get the tree of buffers that placement tools would give them. Wires load cells by the library's lengths and
-the capacitance of ``skipstone.characterize.power``; their resistance is left out.
+paths begin and end at their pins. Nets of many sinks get the tree of buffers that placement tools would give them.
+Wires load cells by the library's lengths and the capacitance of ``skipstone.characterize.power``; their resistance is
+left out.
 """
 
 from __future__ import annotations

@@ -30,8 +30,7 @@ _LENGTH = 8
 def step_key(previous: str, step: Mapping[str, Any], *, data: str, seed: int, code: str) -> str:
     """The key of a step: SHA-256 of the key of the step before (or the fingerprint of the network at the start,
     ``skipstone.models.graph.files.graph_fingerprint``), the step as JSON, the data's fingerprint, the seed, and the
-    version of the code.
-    The order of the step's entries does not matter."""
+    version of the code. The order of the step's entries does not matter."""
     parts = {"previous": previous, "step": step, "data": data, "seed": seed, "code": code}
     try:
         text = json.dumps(parts, sort_keys=True, separators=(",", ":"))

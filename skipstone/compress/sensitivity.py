@@ -46,10 +46,10 @@ def sensitivity(
     """For every layer with trained weights, each sparsity and each number of bits: top-1 accuracy of the *float* network in which
     only that layer is pruned, or has its weights rounded to so many bits; and exact cycles of the whole network on ``design``.
 
-    Cycles are those of the network quantized as ``scheme`` says: fewer bits save cycles only where
-    weights round to zero, which the result's notes say. ``images`` are N x C x H x W with a class for each in ``labels``.
-    SkipstoneError for data that don't fit, a quantized network, and sparsities that are not from 0 to below 1; MappingError for
-    a network that the design can't run.
+    Cycles are those of the network quantized as ``scheme`` says: fewer bits save cycles only where weights round to
+    zero, which the result's notes say. ``images`` are N x C x H x W with a class for each in ``labels``. SkipstoneError
+    for data that don't fit, a quantized network, and sparsities that are not from 0 to below 1; MappingError for a
+    network that the design can't run.
     """
     _check_sparsities(sparsities)
     check_float(graph)

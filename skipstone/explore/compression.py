@@ -1,10 +1,9 @@
 """The compressed networks of an exploration: each layer is pruned by itself, once for each method, and combined as a choice says.
 
-``criterion`` says by what ``unstructured`` and N:M pruning choose. Second order solves every layer on the inputs that it has in
-the *dense* network, so that what becomes of a layer does not depend on what is chosen for the others; sequential pruning
-(``skipstone.models.pruning.second_order`` on a whole network), where each layer makes up for what those before it
-lost, keeps more
-accuracy at large amounts.
+``criterion`` says by what ``unstructured`` and N:M pruning choose. Second order solves every layer on the inputs that
+it has in the *dense* network, so that what becomes of a layer does not depend on what is chosen for the others;
+sequential pruning (``skipstone.models.pruning.second_order`` on a whole network), where each layer makes up for what
+those before it lost, keeps more accuracy at large amounts.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ the second takes the maximum of neighbouring pixels with stride 2::
              channel 1: max( 0, 11) = 11, max( 3, 15) = 15
 
 Row 0 computes channel 0 and row 1 channel 1; every further row and lane has nothing to do and its outputs are
-``requantize(0)`` with all constants 0: 0. Tiles are one pixel high and ``cols``
-pixels wide, so a third column makes tiles that hang over the image.
+``requantize(0)`` with all constants 0: 0. Tiles are one pixel high and ``cols`` pixels wide, so a third column makes
+tiles that hang over the image.
 
 The cycles follow from the latencies of ``skipstone.hw.timing``, ``_cycles`` adds them up for this program.
 """
@@ -165,9 +165,9 @@ class Model:
         return [self.word(pixel, rest) for pixel in pixels]
 
     def cycles(self) -> list[int]:
-        """Both layers load one window a tile; the slowest row issues two entries in it. The second one needs all that the
-        first one writes, or is started by itself after a pause. With ``windows`` free windows the
-        loader never waits in the few tiles there are, if loading a tile takes no less than issuing its two entries."""
+        """Both layers load one window a tile; the slowest row issues two entries in it. The second one needs all that
+        the first one writes, or is started by itself after a pause. With ``windows`` free windows the loader never
+        waits in the few tiles there are, if loading a tile takes no less than issuing its two entries."""
         result, first_word, done = [], timing.START_LATENCY, 0
         for pixels, words in ((len(INPUT), self.design.cols), (len(OUTPUT), 2 * self.design.cols)):
             assert words >= 2

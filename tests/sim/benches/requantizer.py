@@ -1,8 +1,8 @@
 """The requantizer's bench: every legal edge of every operand and random ones, one a cycle, against plain integers.
 
-Two models answer: ``skipstone.models.quantization.network.requantize``, which is what the rest of the project
-computes with, and the class's
-formula in unbounded integers. They must agree with each other and with the RTL. Tables hold random numbers.
+Two models answer: ``skipstone.models.quantization.network.requantize``, which is what the rest of the project computes
+with, and the class's formula in unbounded integers. They must agree with each other and with the RTL. Tables hold
+random numbers.
 """
 
 import random

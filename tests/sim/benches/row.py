@@ -1,10 +1,10 @@
 """The row's bench: random lists, tiles and passes; the bench plays the loader and the drain at random speeds, and hands the row
 a layer while it still works on the one before.
 
-Two models stand beside the RTL, both written from the documents and not from the gateware. ``IssueModel`` is the max-plus
-rule of ``skipstone.mapper.timing.cycles``: from the recorded times of the loader's and the drain's events it says in
-which cycle every entry
-issues. ``ValueModel`` sums products per tile, with windows as plain arrays that belong to one window only.
+Two models stand beside the RTL, both written from the documents and not from the gateware. ``IssueModel`` is the
+max-plus rule of ``skipstone.mapper.timing.cycles``: from the recorded times of the loader's and the drain's events it
+says in which cycle every entry issues. ``ValueModel`` sums products per tile, with windows as plain arrays that belong
+to one window only.
 """
 
 import random
