@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from skipstone.compress.cost import fitted_cost
 from skipstone.compress.files import Checkpoint
 from skipstone.compress.recipe import Recipe, parse_recipe
 from skipstone.compress.run import (
@@ -38,8 +37,10 @@ from skipstone.compress.run import (
 from skipstone.compress.state import Context, Progress, State, quantized
 from skipstone.errors import SkipstoneError
 from skipstone.files import write_file
+from skipstone.flow.designs import design_for
 from skipstone.flow.prepare import short_name
 from skipstone.hw.design import Design
+from skipstone.mapper.cost import NetworkCost, cost
 from skipstone.mapper.results.compression import StepResult
 from skipstone.mapper.timing.causes import bound_of
 from skipstone.models.data.datasets import Dataset, Split
@@ -286,15 +287,19 @@ class _Search:
         return quantized(state.graph, state.scheme, self._dataset)
 
     def _cycles(self, network: QuantizedNetwork) -> int | None:
-        return None if self._design is None else fitted_cost(network, self._design).cycles
+        return None if self._design is None else self._cost(network, self._design).cycles
 
     def _bounds(self, network: QuantizedNetwork) -> Mapping[str, str]:
         """What each layer of the array is bound by."""
         assert self._design is not None
-        mapped = fitted_cost(network, self._design)
+        mapped = self._cost(network, self._design)
         return {
             layer.name: bound_of(causes) for layer, causes in zip(mapped.program.layers, mapped.causes, strict=True)
         }
+
+    @staticmethod
+    def _cost(network: QuantizedNetwork, design: Design) -> NetworkCost:
+        return cost(network, design_for(network, design), memories="enlarged")
 
     def _note(self, tried: str, loss: float, network: QuantizedNetwork | None, decided: str) -> None:
         cycles = self._cycles(network) if network is not None else None

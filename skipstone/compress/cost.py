@@ -11,28 +11,24 @@ from skipstone.models.data.images import Images
 from skipstone.models.quantization.network import QuantizedNetwork
 
 
-def cost_of(network: QuantizedNetwork, design: Design, images: Images | None = None) -> NetworkCost:
-    """The cost of ``network`` on ``design`` itself, with memories enlarged to what it needs.
+def design_cost(network: QuantizedNetwork, dense: NetworkCost, design: Design, images: Images | None) -> DesignCost:
+    """What a compressed network costs on a design that takes its weights' code, beside the network as it came.
 
     Args:
-        network: The integers.
-        design: The array as it was given.
-        images: What energy is counted for (float32, N x channels x height x width); activations have a typical size without.
+        network: The integers of the compressed network.
+        dense: What the network as it came costs on ``design``.
+        design: The array. It gets the multiplier of the network's weight code, and memories that hold the network.
+        images: What energy is counted for (float32, N x channels x height x width); activations have a typical size
+            without.
+
+    Returns:
+        Exact cycles, energy (pJ) and area (um2).
+
+    Raises:
+        MappingError: The network does not fit the design.
     """
     operands = None if images is None else operands_of(network, images)
-    return cost(network, design, memories="enlarged", operands=operands)
-
-
-def fitted_cost(network: QuantizedNetwork, design: Design, images: Images | None = None) -> NetworkCost:
-    """:func:`cost_of` on ``design`` with the multipliers that the network's weight code takes."""
-    return cost_of(network, design_for(network, design), images)
-
-
-def design_cost(
-    network: QuantizedNetwork, dense: NetworkCost, design: Design, images: Images | None = None
-) -> DesignCost:
-    """:func:`fitted_cost`, beside ``dense``, the cost of the network as it came."""
-    compressed = fitted_cost(network, design, images)
+    compressed = cost(network, design_for(network, design), memories="enlarged", operands=operands)
     program = compressed.program
     return DesignCost(
         design=design.name,

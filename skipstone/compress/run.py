@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from skipstone.compress.checks import check_float, check_names, check_recipe
-from skipstone.compress.cost import cost_of, design_cost
+from skipstone.compress.cost import design_cost
 from skipstone.compress.files import Checkpoint, step_key
 from skipstone.compress.keys import Keys
 from skipstone.compress.recipe import Recipe
@@ -26,7 +26,8 @@ from skipstone.errors import SkipstoneError
 from skipstone.files import json_text, write_files
 from skipstone.flow.prepare import short_name
 from skipstone.hw.design import Design
-from skipstone.mapper.cost import NetworkCost
+from skipstone.mapper.cost import NetworkCost, cost
+from skipstone.mapper.energy.operands import operands_of
 from skipstone.mapper.results.compression import CompressionResult, StepResult
 from skipstone.mapper.results.document import plain
 from skipstone.models.data.datasets import Dataset, fit_dataset, load_dataset
@@ -264,7 +265,9 @@ def dense_cost(context: Context) -> NetworkCost | None:
         return None
     context.progress(f"mapping the network as it is onto {context.design.name}")
     dense = quantized(context.parent, INT8, context.dataset)
-    return cost_of(dense, context.design, shown_images(context.dataset))
+    images = shown_images(context.dataset)
+    operands = None if images is None else operands_of(dense, images)
+    return cost(dense, context.design, memories="enlarged", operands=operands)
 
 
 def shown_images(dataset: Dataset) -> Images | None:

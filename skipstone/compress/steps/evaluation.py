@@ -51,9 +51,11 @@ def apply_gate(step: Gate, state: State, context: Context) -> State:
         "on_the_array": "nothing: its lists of words and weights are fixed, gated words are loaded and multiplied",
     }
     if context.design is not None:
-        from skipstone.compress.cost import fitted_cost
         from skipstone.compress.gating import load_savings
+        from skipstone.flow.designs import design_for
+        from skipstone.mapper.cost import cost
 
-        savings = load_savings(fitted_cost(integers, context.design).program, integers, gated)
+        mapped = cost(integers, design_for(integers, context.design), memories="enlarged")
+        savings = load_savings(mapped.program, integers, gated)
         measured["words"] = {layer.name: [layer.words, layer.saved_words] for layer in savings}
     return replace(state, notes=gated.notes, measured=measured)
