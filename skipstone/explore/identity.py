@@ -14,8 +14,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("hw", "mapper", "models", "flow", "compress", "explore")
-"""Packages of ours, code and data, that costs come from."""
+SOURCES = ("hw", "mapper", "models", "flow", "compress", "explore", "errors.py", "toml_files.py")
+"""Packages and modules of ours, code and data, that costs come from. ``toml_files.py`` reads designs, technologies, recipes
+and spaces; the classes of ``errors.py`` decide which points are infeasible."""
 LIBRARIES = ("numpy", "scipy", "onnx", "onnxruntime", "onnxslim", "networkx")
 """Libraries that quantization, mapping and accuracy are computed with."""
 LENGTH = 20
@@ -23,13 +24,14 @@ LENGTH = 20
 
 @lru_cache(maxsize=1)
 def code_digest() -> str:
-    """Names the files of ``PACKAGES`` and the versions of ``LIBRARIES`` as they are here."""
+    """Names the files of ``SOURCES`` and the versions of ``LIBRARIES`` as they are here."""
     digest = hashlib.sha256(repr([(name, metadata.version(name)) for name in LIBRARIES]).encode())
     root = Path(__file__).parents[1]
-    for package in PACKAGES:
-        for path in sorted((root / package).resolve().rglob("*")):
+    for source in SOURCES:
+        place = (root / source).resolve()
+        for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
             if path.is_file() and "__pycache__" not in path.parts:
-                digest.update(f"{package}/{path.relative_to((root / package).resolve()).as_posix()}\n".encode())
+                digest.update(f"{source}/{path.relative_to(place).as_posix()}\n".encode())
                 digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:LENGTH]
 
