@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +43,7 @@ def _window(
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Layer:
+class Layer(ABC):
     """What all layers have: a unique name (also its output tensor's), and the tensors it reads, in order.
 
     ``clamp`` bounds the output, after everything else the layer does; None leaves it as it is.
@@ -53,9 +54,9 @@ class Layer:
     clamp: Clamp | None = None
 
     @property
+    @abstractmethod
     def kind(self) -> str:
         """The word that reports show."""
-        raise NotImplementedError
 
     def output_shape(self, shapes: tuple[Shape, ...]) -> Shape:
         """Shape of the output for inputs of ``shapes``."""
