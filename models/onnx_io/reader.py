@@ -24,7 +24,7 @@ from skipstone.models.graph.layers import Affine, Conv, Shape
 from skipstone.models.onnx_io.arrangement import View, image_index, rows_index
 from skipstone.models.onnx_io.nodes import Conversion, OperatorKey, node_label, operator_key, readable
 from skipstone.models.onnx_io.pointwise import fold_pointwise
-from skipstone.models.onnx_io.qdq_import import holds_qdq, unwrap
+from skipstone.models.onnx_io.qdq_import import Stored, holds_qdq, unwrap
 from skipstone.models.onnx_io.registry import GUIDE, Operator, converters_of, load_operators
 
 _log = logging.getLogger(__name__)
@@ -49,18 +49,14 @@ def load(path_or_name: str | Path, input_shape: tuple[int, ...] | None = None) -
     path = find(path_or_name)
     operators = load_operators()
     model = _read(path)
-    _check_operators(model, path, operators)
-    input_name, sizes = _fix_input(model, path, input_shape)
-    stored = unwrap(model, path.name)
-    model = _checked(model, path, operators)
-    # Our own quantized files have nothing to simplify, and their names must stay.
-    model = model if stored.ours else _slim(model, path)
-    view = _input_view(input_name, sizes, stored.ours)
-    converters = {**converters_of(operators), **fold_pointwise(model), **stored.converters}
-    conversion = Conversion(model, input_name, view, converters, stored.ours)
-    for node in model.graph.node:
-        conversion.convert(node)
-    _refuse(path, conversion.unsupported)
+    undefined = [node_label(node) for node in model.graph.node if _is_undefined(node, operators)]
+    try:
+        model, view, stored, conversion = _converted(model, path, operators, input_shape)
+    except SkipstoneError:
+        # Behind an operator that nobody defines nothing is certain: what was met there may be no fault at all.
+        _refuse(path, undefined)
+        raise
+    _refuse(path, [*(label for label in undefined if label not in conversion.unsupported), *conversion.unsupported])
     outputs = []
     for output in model.graph.output:
         if output.name not in conversion.views:
@@ -72,6 +68,26 @@ def load(path_or_name: str | Path, input_shape: tuple[int, ...] | None = None) -
     graph = stored.attach(graph, conversion)
     _log.info("%s: %d nodes became %d layers", path.name, len(model.graph.node), len(graph.layers))
     return graph
+
+
+def _converted(
+    model: onnx.ModelProto,
+    path: Path,
+    operators: Mapping[OperatorKey, Operator],
+    input_shape: tuple[int, ...] | None,
+) -> tuple[onnx.ModelProto, View, Stored, Conversion]:
+    """The simplified model, its input, what its file stores beside the float network, and all its nodes converted."""
+    input_name, sizes = _fix_input(model, path, input_shape)
+    stored = unwrap(model, path.name)
+    model = _checked(model, path, operators)
+    # Our own quantized files have nothing to simplify, and their names must stay.
+    model = model if stored.ours else _slim(model, path)
+    view = _input_view(input_name, sizes, stored.ours)
+    converters = {**converters_of(operators), **fold_pointwise(model), **stored.converters}
+    conversion = Conversion(model, input_name, view, converters, stored.ours)
+    for node in model.graph.node:
+        conversion.convert(node)
+    return model, view, stored, conversion
 
 
 def is_quantized(path_or_name: str | Path) -> bool:
@@ -109,17 +125,10 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _check_operators(model: onnx.ModelProto, path: Path, operators: Mapping[OperatorKey, Operator]) -> None:
-    """Refuses operators that neither ONNX nor anybody else defines: shapes can't be inferred through them."""
-    keys = [(node, *operator_key(node)) for node in model.graph.node]
-    _refuse(
-        path,
-        [
-            node_label(node)
-            for node, domain, op_type in keys
-            if (domain, op_type) not in operators and (domain or not onnx.defs.has(op_type))
-        ],
-    )
+def _is_undefined(node: onnx.NodeProto, operators: Mapping[OperatorKey, Operator]) -> bool:
+    """Whether neither ONNX nor anybody else defines the node's operator."""
+    domain, op_type = operator_key(node)
+    return (domain, op_type) not in operators and (bool(domain) or not onnx.defs.has(op_type))
 
 
 def _refuse(path: Path, unsupported: list[str]) -> None:
@@ -178,16 +187,20 @@ def _checked(model: onnx.ModelProto, path: Path, operators: Mapping[OperatorKey,
     """The model with the shapes of its tensors."""
     nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in model.graph.node]
     # ONNX knows nothing of other domains' operators, so one that keeps its input's shape is an Identity as long as shapes
-    # are inferred.
+    # are inferred. One that nobody defines is taken for such, and is no matter for the checker.
     for node in model.graph.node:
         operator = operators.get(operator_key(node))
-        if operator is not None and operator.domain and operator.keeps_shape:
+        keeps_shape = operator is not None and operator.domain and operator.keeps_shape
+        if keeps_shape or _is_undefined(node, operators):
             node.CopyFrom(onnx.helper.make_node("Identity", node.input[:1], node.output[:1]))
     try:
         model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
         for node, original in zip(model.graph.node, nodes, strict=True):
-            node.CopyFrom(original)
+            if not _is_undefined(original, operators):
+                node.CopyFrom(original)
         onnx.checker.check_model(model)
+        for node, original in zip(model.graph.node, nodes, strict=True):
+            node.CopyFrom(original)
     except onnx.shape_inference.InferenceError as error:
         raise SkipstoneError(f"{path.name}: its shapes don't fit together ({_first_line(error)})") from None
     except onnx.checker.ValidationError as error:

@@ -123,6 +123,15 @@ def test_operator_that_no_onnx_has(tmp_path: Path) -> None:
     )
 
 
+def test_operators_that_no_onnx_has_and_that_we_lack(tmp_path: Path) -> None:
+    """Operators of ONNX's own domain and of one that the file does not declare, with those that ONNX has and we lack."""
+    foreign = node("Odd", ["a"], "b", name="o", domain="Foreign")
+    nodes = [node("Fancy", ["x"], "a", name="n"), foreign, node("LRN", ["b"], name="l", size=3)]
+    assert refusal(save(onnx_model(nodes, IMAGE, WEIGHTS), tmp_path)).startswith(
+        "network.onnx: the array can't do Fancy (node 'n'), Foreign.Odd (node 'o'), LRN (node 'l'); cut the network"
+    )
+
+
 def external(tmp_path: Path) -> Path:
     path = tmp_path / "network.onnx"
     model = onnx_model([CONV], IMAGE, WEIGHTS)

@@ -204,9 +204,39 @@ def test_refusals_are_collected_with_ours(tmp_path: Path) -> None:
     )
 
 
-def test_nodes_that_nobody_registered(tmp_path: Path) -> None:
-    with pytest.raises(SkipstoneError, match=r"can't do My\.Op \(node 'n'\), My\.Other \(node 'n'\); cut"):
-        imported(tmp_path, mine(["x"], "a"), mine(["a"], "b", "Other"), node("LRN", ["b"], size=3))
+def test_nodes_that_nobody_registered_are_named_with_all_others(tmp_path: Path) -> None:
+    """Before and behind them; of what is behind, operators that we lack, and no reasons that may not hold."""
+    nodes = [
+        node("Sub", ["x", "x"], "s", name="difference"),
+        mine(["s"], "a"),
+        mine(["a"], "b", "Other"),
+        node("LRN", ["b"], "l", name="l", size=3),
+        node("Sub", ["l", "l"], name="unclear"),
+    ]
+    with pytest.raises(SkipstoneError) as error:
+        imported(tmp_path, *nodes)
+    assert str(error.value) == (
+        "network.onnx: the array can't do Sub (node 'difference': both operands are activations), My.Op (node 'n'), "
+        "My.Other (node 'n'), LRN (node 'l'); cut the network before them, replace them by supported operators, or say "
+        "what they become (docs/tutorials/add-an-operator.md)"
+    )
+
+
+def test_what_does_not_fit_behind_a_node_that_nobody_registered_is_no_fault_of_the_file(tmp_path: Path) -> None:
+    """``My.Op`` may change the shape: that the sum's operands don't fit without knowing how says nothing."""
+    nodes = [
+        mine(["x"], "a"),
+        node("MaxPool", ["x"], "b", kernel_shape=[2, 2], strides=[2, 2]),
+        node("Add", ["a", "b"], "c"),
+        node("LRN", ["c"], size=3),
+    ]
+    with pytest.raises(SkipstoneError, match=r"can't do My\.Op \(node 'n'\); cut"):
+        imported(tmp_path, *nodes)
+
+
+def test_a_node_that_nobody_registered_and_that_nothing_reads(tmp_path: Path) -> None:
+    with pytest.raises(SkipstoneError, match=r"can't do My\.Op \(node 'n'\); cut"):
+        imported(tmp_path, mine(["x"], "a"), node("Relu", ["x"]))
 
 
 def test_an_operator_of_another_domain_is_not_onnx_s(tmp_path: Path) -> None:
