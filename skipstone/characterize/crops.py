@@ -38,6 +38,7 @@ class Crop:
 
     @property
     def title(self) -> str:
+        """The crop in words: network, pruning, layer, size."""
         extra = "" if self.scheme.weight_code == "linear" else f", {self.scheme.weight_code}"
         return f"{self.network} {self.prune}{extra}, {self.layer}, {self.height}x{self.width}x{self.channels}"
 
@@ -55,7 +56,11 @@ def _activations(network: str, options: CompressionOptions, image: int) -> dict[
 
 
 def cropped(crop: Crop) -> tuple[QuantizedNetwork, NDArray[np.int64]]:
-    """The layer as a network of its own, and its input (channels x height x width)."""
+    """A part of a layer as a network of its own.
+
+    Returns:
+        The network, and its input as integers (channels x height x width).
+    """
     options = CompressionOptions(prune=crop.prune, scheme=crop.scheme)
     network = _prepared(crop.network, options).compressed
     layer = next(candidate for candidate in network.array_layers if candidate.name == crop.layer)
@@ -99,5 +104,5 @@ def cropped(crop: Crop) -> tuple[QuantizedNetwork, NDArray[np.int64]]:
 
 
 def fits(design: Design, crop: Crop) -> bool:
-    """Whether the design's weights are of the crop's kind."""
+    """Whether a design multiplies weights of the crop's code."""
     return crop.scheme.weight_code in design.products.weight_codes

@@ -94,15 +94,23 @@ class Fit:
 
     @property
     def largest_error(self) -> float:
+        """The largest absolute error, as a share of what was measured; 0 without samples."""
         return max((abs(error) for error in self.errors), default=0.0)
 
     @property
     def rms_error(self) -> float:
+        """The root of the mean squared error, as a share of what was measured; 0 without samples."""
         return float(np.sqrt(np.mean(np.square(self.errors)))) if self.errors else 0.0
 
 
 def nonnegative(columns: Sequence[str], rows: Sequence[Sequence[float]], measured: Sequence[float]) -> Fit:
-    """Coefficients, none below zero, with the least sum of squared relative errors. Samples of 0 are left out."""
+    """Coefficients, none below zero, with the least sum of squared relative errors.
+
+    Args:
+        columns: A name for each coefficient.
+        rows: For each sample the value of each column.
+        measured: What each sample was measured as. Samples of 0 are left out.
+    """
     from scipy.optimize import lsq_linear
 
     y = np.asarray(measured, float)
@@ -125,7 +133,12 @@ def _rounded(value: float) -> float:
 
 
 def fit_quantity(features: Sequence[str], samples: Sequence[tuple[Design, float]]) -> Fit:
-    """One quantity of one instance of a component over designs; equal samples count once."""
+    """Fits one quantity of one instance of a component over designs.
+
+    Args:
+        features: Keys of ``FEATURES``.
+        samples: Designs and what was measured; equal samples count once.
+    """
     rows = {(tuple(float(FEATURES[name](design)) for name in features), value) for design, value in samples}
     ordered = sorted(rows)
     return nonnegative(features, [row for row, _ in ordered], [value for _, value in ordered])
@@ -134,7 +147,15 @@ def fit_quantity(features: Sequence[str], samples: Sequence[tuple[Design, float]
 def fit_actions(
     component: str, samples: Sequence[tuple[Design, Mapping[str, int], float]]
 ) -> tuple[dict[str, dict[str, float]], Fit]:
-    """Coefficients of every action of ``component`` by feature, from (design, counts, energy) of runs; and the whole fit."""
+    """Fits the energies of a component's actions.
+
+    Args:
+        component: A key of ``ACTIONS``.
+        samples: Of each run the design, counts by counter, and energy (pJ).
+
+    Returns:
+        Coefficients (pJ) by action and feature, and the whole fit.
+    """
     columns = [
         (action, counter, feature) for action, (counter, features) in ACTIONS[component].items() for feature in features
     ]

@@ -48,21 +48,31 @@ class FlatNetlist:
     ports: dict[str, list[str]]
 
     def port(self, name: str) -> str:
+        """The net of a port of one bit."""
         (net,) = self.ports[name]
         return net
 
     def kinds(self) -> set[str]:
+        """The library's cells that are used, by name."""
         return {cell.kind for cell in self.cells}
 
     def by_block(self, toggles: Mapping[str, int]) -> dict[tuple[str, str], dict[int, int]]:
-        """Transitions of flat nets as those of every block instance's bits."""
+        """Transitions by block instance and bit.
+
+        Args:
+            toggles: Transitions by flat net.
+        """
         return {
             key: {bit: toggles.get(net, 0) for bit, net in bits.items() if isinstance(bit, int)}
             for key, bits in self.nets.items()
         }
 
     def verilog(self, powers: Mapping[str, BlockPower] | None) -> str:
-        """Declarations, cells with the delays that ``powers`` know (or none), and memories; no module around them."""
+        """Declarations, cells and memories in Verilog; no module around them.
+
+        Args:
+            powers: Have each cell's delay, by block; None: no delays.
+        """
         used = sorted({net for bits in self.nets.values() for net in bits.values() if net.startswith("n")})
         lines = [f"    wire {net};" for net in used]
         for number, cell in enumerate(self.cells):
@@ -102,7 +112,16 @@ class _Nets:
 
 
 def flatten(blocks: Mapping[str, SynthesizedBlock], library: Library, top: str = "glue") -> FlatNetlist:
-    """The instance of ``top`` with everything that it instantiates."""
+    """An instance of a block with everything that it instantiates, in cells.
+
+    Args:
+        blocks: The design's blocks, by name.
+        library: The cells.
+        top: The block to begin with.
+
+    Raises:
+        SkipstoneError: A block has a cell that the library has not.
+    """
     kinds = {block.module: name for name, block in blocks.items()}
     nets = _Nets()
     numbers: dict[tuple[str, str], dict[Bit, int]] = {}

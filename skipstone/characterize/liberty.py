@@ -32,13 +32,16 @@ class Group:
     groups: list[Group] = field(default_factory=list)
 
     def of(self, *kinds: str) -> Iterator[Group]:
+        """The groups of some kinds, in the file's order."""
         return (group for group in self.groups if group.kind in kinds)
 
     def text(self, name: str, default: str = "") -> str:
+        """The first value of an attribute."""
         values = self.attributes.get(name)
         return values[0] if values else default
 
     def number(self, name: str, default: float = 0.0) -> float:
+        """The first value of an attribute as a number."""
         values = self.attributes.get(name)
         return float(values[0]) if values else default
 
@@ -51,6 +54,7 @@ class Table:
     values: tuple[float, ...]
 
     def at(self, *where: float) -> float:
+        """The value at a point, given by its place on each axis."""
         if not self.axes:
             return self.values[0]
         x = self.axes[0]
@@ -75,6 +79,7 @@ class Power:
     load_axis: int | None
 
     def pj(self, slew_ns: float, load_pf: float) -> float:
+        """The sum of the tables at a slew and a load. Pins use it for delays, too, in ns."""
         total = 0.0
         for table in self.tables:
             where = [slew_ns] * len(table.axes)
@@ -98,11 +103,13 @@ class Pin:
     delays: tuple[Power, ...]
 
     def transition_pj(self, slew_ns: float, load_pf: float) -> float:
+        """Energy of one transition, the mean of the groups."""
         if not self.power:
             return 0.0
         return sum(power.pj(slew_ns, load_pf) for power in self.power) / len(self.power)
 
     def delay_ns(self, slew_ns: float, load_pf: float) -> float:
+        """The cell's propagation delay to the pin, the mean of the groups."""
         if not self.delays:
             return 0.0
         return sum(delay.pj(slew_ns, load_pf) for delay in self.delays) / len(self.delays)
@@ -122,6 +129,7 @@ class Cell:
 
     @property
     def outputs(self) -> tuple[Pin, ...]:
+        """The pins that are outputs."""
         return tuple(pin for pin in self.pins.values() if pin.output)
 
 
@@ -136,7 +144,10 @@ class Library:
     wire_load: tuple[tuple[tuple[float, float], ...], float] | None
 
     def wire_um(self, fanout: int) -> float | None:
-        """Length of a net of ``fanout`` sinks. Where the table falls, the longest length of a smaller fan-out holds."""
+        """Length of a net with so many sinks; None where the library has no wire loads.
+
+        Where the table falls, the longest length of a smaller fan-out holds.
+        """
         if self.wire_load is None:
             return None
         lengths, slope = self.wire_load
@@ -145,7 +156,11 @@ class Library:
 
 
 def read_liberty(path: Path) -> Library:
-    """SkipstoneError where ``path`` cannot be read or is not a Liberty file."""
+    """Reads a library of cells.
+
+    Raises:
+        SkipstoneError: The file can't be read or is not a Liberty file.
+    """
     try:
         return _library(parse(liberty_text(path)))
     except (ValueError, IndexError, KeyError, StopIteration) as error:
@@ -153,7 +168,11 @@ def read_liberty(path: Path) -> Library:
 
 
 def liberty_text(path: Path) -> str:
-    """The file's text, unpacked where it is gzipped."""
+    """A Liberty file's text, unpacked where it is gzipped.
+
+    Raises:
+        SkipstoneError: The file can't be read.
+    """
     try:
         raw = path.read_bytes()
         return (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("latin-1")
@@ -162,7 +181,12 @@ def liberty_text(path: Path) -> str:
 
 
 def parse(text: str) -> Group:
-    """The outermost group."""
+    """The ``library`` group of a Liberty text.
+
+    Raises:
+        ValueError: Something stands where it can't.
+        StopIteration: There is no such group.
+    """
     tokens = _TOKEN.findall(_COMMENT.sub(" ", text).replace("\\\n", " "))
     root = Group("", ())
     stack = [root]

@@ -56,12 +56,34 @@ class Synthesized:
 
 
 def synthesized(design: Design, liberty: Path, library: Library, cache: Path) -> Synthesized:
+    """A design in cells.
+
+    Args:
+        design: The array.
+        liberty: The library's file.
+        library: What it says.
+        cache: A folder; blocks that are there already are not synthesized again.
+
+    Raises:
+        SkipstoneError: Yosys is not installed, or fails.
+    """
     blocks = synthesize(design, liberty, cache)
     return Synthesized(design, blocks, {name: block_power(block, library) for name, block in blocks.items()})
 
 
 def measure(point: Synthesized, crop: Crop, library: Library, cache: Path, *, delays: bool = True) -> Measurement:
-    """Simulates ``crop``, or takes the result of an equal run from ``cache``; without ``delays`` no glitch comes about."""
+    """Simulates a part of a layer in gates, or takes the result of an equal run.
+
+    Args:
+        point: The design in cells.
+        crop: The part of a layer.
+        library: The cells.
+        cache: A folder for results.
+        delays: Cells have their delays; without, no glitch comes about.
+
+    Raises:
+        SkipstoneError: The simulation fails.
+    """
     design = point.design
     identity = hashlib.sha256(
         json.dumps(
@@ -97,6 +119,18 @@ def measure(point: Synthesized, crop: Crop, library: Library, cache: Path, *, de
 
 
 def simulated(point: Synthesized, crop: Crop, library: Library, folder: Path, delays: bool) -> Measurement:
+    """Simulates a part of a layer in gates; see :func:`measure`.
+
+    Args:
+        point: The design in cells.
+        crop: The part of a layer.
+        library: The cells.
+        folder: For the simulation's files.
+        delays: Cells have their delays.
+
+    Raises:
+        SkipstoneError: The simulation fails.
+    """
     network, x = cropped(crop)
     program = compile_network(network, point.design)
     cycles = sum(layer.cycles for layer in network_cycles(program))

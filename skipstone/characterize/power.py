@@ -45,7 +45,13 @@ class BlockPower:
 
 
 def wire_pf(library: Library, fanout: int, pins_pf: float) -> float:
-    """Capacitance of a net's wire; see ``WIRE_SOURCE``."""
+    """Capacitance (pF) of a net's wire; see ``WIRE_SOURCE``.
+
+    Args:
+        library: The cells.
+        fanout: The net's sinks.
+        pins_pf: The capacitance of their pins.
+    """
     if fanout == 0:
         return 0.0
     length = library.wire_um(fanout)
@@ -53,8 +59,15 @@ def wire_pf(library: Library, fanout: int, pins_pf: float) -> float:
 
 
 def block_power(block: SynthesizedBlock, library: Library) -> BlockPower:
-    """Costs of one block alone. What it instantiates (other blocks, memories) loads its nets with the smallest input
-    pin of the library for each pin and is not counted otherwise."""
+    """Energies, area, leakage and delays of one block alone.
+
+    What it instantiates (other blocks, memories) loads its nets with the smallest input pin of the library for each pin and is
+    not counted otherwise.
+
+    Args:
+        block: The block in cells.
+        library: The cells.
+    """
     smallest = smallest_input_pf(library)
     driver: dict[int, tuple[str, Cell, str]] = {}
     pins: dict[int, float] = defaultdict(float)
@@ -132,6 +145,7 @@ def block_power(block: SynthesizedBlock, library: Library) -> BlockPower:
 
 
 def smallest_input_pf(library: Library) -> float:
+    """The smallest capacitance (pF) of any input pin."""
     return min(
         pin.capacitance_pf
         for cell in library.cells.values()
@@ -141,8 +155,16 @@ def smallest_input_pf(library: Library) -> float:
 
 
 def clock_tree(library: Library, sinks: list[tuple[Cell, str]]) -> tuple[float, float, float]:
-    """Energy a cycle (pJ), area (um2) and leakage (nW) of the estimated tree over ``sinks``; see ``CLOCK_SOURCE``. The energy
-    is that of all wires and of the buffers' pins and insides; that of the sinks' pins is not in it."""
+    """The estimated clock tree over registers; see ``CLOCK_SOURCE``.
+
+    Args:
+        library: The cells.
+        sinks: Registers, each with its clock pin.
+
+    Returns:
+        Energy a cycle (pJ), area (um2), leakage (nW). The energy is that of all wires and of the buffers' pins and insides;
+        that of the sinks' pins is not in it.
+    """
     buffer = next((library.cells[name] for name in CLOCK_BUFFERS if name in library.cells), None)
     if not sinks:
         return 0.0, 0.0, 0.0
@@ -169,5 +191,10 @@ def clock_tree(library: Library, sinks: list[tuple[Cell, str]]) -> tuple[float, 
 
 
 def energy_pj(power: BlockPower, toggles: Mapping[int, float]) -> float:
-    """Energy of the transitions ``toggles`` (by bit number)."""
+    """Energy of a block's transitions.
+
+    Args:
+        power: The block.
+        toggles: Transitions by bit number.
+    """
     return sum(power.net_pj.get(bit, 0.0) * count for bit, count in toggles.items())

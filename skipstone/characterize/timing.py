@@ -29,7 +29,17 @@ PERIOD_NS = 10.0
 
 
 def longest_paths_ns(flat: FlatNetlist, library: Library, liberty: Path, folder: Path) -> dict[str, float]:
-    """For each block the period below which a path that ends in it fails, setup time included."""
+    """For each block the period (ns) below which a path that ends in it fails, setup time included.
+
+    Args:
+        flat: The array in cells.
+        library: The cells.
+        liberty: The library's file.
+        folder: For OpenSTA's files.
+
+    Raises:
+        SkipstoneError: OpenSTA is not installed, or finds no path.
+    """
     command = shutil.which("sta")
     if command is None:
         raise SkipstoneError("sta is not installed; it comes with Debian's package opensta")
@@ -70,7 +80,17 @@ set_false_path -from [get_ports rst]
 
 
 def cached_paths(point: Synthesized, library: Library, liberty: Path, cache: Path) -> dict[str, float]:
-    """``longest_paths_ns`` of a design in cells, or what an equal run in ``cache`` found."""
+    """:func:`longest_paths_ns` of a design in cells, or what an equal run found.
+
+    Args:
+        point: The design in cells.
+        library: The cells.
+        liberty: The library's file.
+        cache: A folder for results.
+
+    Raises:
+        SkipstoneError: OpenSTA is not installed, or finds no path.
+    """
     cells = {name: [power.cells, round(sum(power.net_pj.values()), 6)] for name, power in point.powers.items()}
     design = point.design.replace(name="", description="").to_dict()
     text = json.dumps([library.name, design, cells, PERIOD_NS, CLOCK_FANOUT, WIRE_PF_PER_UM], sort_keys=True)
@@ -84,7 +104,12 @@ def cached_paths(point: Synthesized, library: Library, liberty: Path, cache: Pat
 
 
 def timed_netlist(flat: FlatNetlist, library: Library) -> str:
-    """A module of library cells alone: what memories read are its inputs, what they are given its outputs."""
+    """A Verilog module of library cells alone: what memories read are its inputs, what they are given its outputs.
+
+    Args:
+        flat: The array in cells.
+        library: The cells.
+    """
     buffer = next((library.cells[name] for name in BUFFERS if name in library.cells), None)
     clock, reset = flat.port("clk"), flat.port("rst")
     sinks: dict[str, list[tuple[int, str]]] = defaultdict(list)

@@ -30,7 +30,11 @@ RESHAPES = (*RENAMES, RemoveFilters, PruneByReconstruction)
 
 
 def check_float(graph: Graph) -> None:
-    """Refuses a network that is quantized already, or has no weights."""
+    """Refuses a network that is quantized already, or has no weights.
+
+    Raises:
+        SkipstoneError: The network is one of these.
+    """
     if graph.quantized:
         raise SkipstoneError(
             f"network '{graph.name}' is quantized already; compress the float network it was made from"
@@ -40,7 +44,15 @@ def check_float(graph: Graph) -> None:
 
 
 def check_recipe(recipe: Recipe, context: Context) -> None:
-    """Raises SkipstoneError for the first step that can't work, however well those before it do."""
+    """Refuses a recipe with a step that can't work, however well those before it do.
+
+    Args:
+        recipe: The steps.
+        context: The network, the data and the design that they would work on.
+
+    Raises:
+        SkipstoneError: For the first such step; the message has its number.
+    """
     named = shaped = True
     for number, step in enumerate(recipe.step, start=1):
         try:
@@ -56,7 +68,15 @@ def check_recipe(recipe: Recipe, context: Context) -> None:
 
 
 def check_names(step: Keys, graph: Graph) -> None:
-    """Refuses names of layers that ``graph`` does not have, or that have no weights."""
+    """Refuses a step that names layers which the network does not have, or which have no weights.
+
+    Args:
+        step: The keys of the step.
+        graph: The network.
+
+    Raises:
+        SkipstoneError: There is no such layer; the message lists those that there are.
+    """
     scaled = hasattr(step, "layer_bits") and not isinstance(step, QuantizationAwareTraining)
     kinds = Conv | Affine if scaled else Conv
     layers = [layer.name for layer in graph.order if isinstance(layer, kinds)]

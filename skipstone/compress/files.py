@@ -28,9 +28,22 @@ _LENGTH = 8
 
 
 def step_key(previous: str, step: Mapping[str, Any], *, data: str, seed: int, code: str) -> str:
-    """The key of a step: SHA-256 of the key of the step before (or the fingerprint of the network at the start,
-    ``skipstone.models.graph.files.graph_fingerprint``), the step as JSON, the data's fingerprint, the seed, and the
-    version of the code. The order of the step's entries does not matter."""
+    """The key under which a step's result is kept: a SHA-256 of all that it depends on.
+
+    Args:
+        previous: The key of the step before; for the first one the network's fingerprint
+            (``skipstone.models.graph.files.graph_fingerprint``).
+        step: The step as plain JSON. The order of its entries does not matter.
+        data: The fingerprint of the data.
+        seed: The recipe's seed.
+        code: The version of the code.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        SkipstoneError: The step is not plain JSON.
+    """
     parts = {"previous": previous, "step": step, "data": data, "seed": seed, "code": code}
     try:
         text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
@@ -57,10 +70,20 @@ class Checkpoint:
     folder: Path
 
     def save(self, key: str, graph: Graph, record: Mapping[str, Json] | None = None) -> Graph:
-        """Keeps ``graph`` (to the bit) and ``record`` (plain JSON: notes, results) under ``key``. OSErrors are the caller's.
+        """Keeps a network and a record of it under a key.
 
-        Gives the graph as :meth:`load` will: equal in every value, but its arrays may lie otherwise in memory, which the last bit
-        of a sum can depend on. Who goes on from it gets what a resumed run gets.
+        Args:
+            key: From :func:`step_key`.
+            graph: The network, kept to the bit.
+            record: Plain JSON: notes, results.
+
+        Returns:
+            The graph as :meth:`load` will give it: equal in every value, but its arrays may lie otherwise in memory, which the
+            last bit of a sum can depend on. Who goes on from it gets what a resumed run gets.
+
+        Raises:
+            SkipstoneError: ``record`` is not plain JSON.
+            OSError: The file can't be written.
         """
         try:
             text = json.dumps(dict(record or {})).encode()
@@ -74,7 +97,17 @@ class Checkpoint:
         return unpack_graph(packed)
 
     def load(self, key: str) -> Saved:
-        """What :meth:`save` kept under ``key``."""
+        """What :meth:`save` kept under a key.
+
+        Args:
+            key: From :func:`step_key`.
+
+        Returns:
+            The network and the record; empty where there is none, and where the file can't be used, with the reason.
+
+        Raises:
+            SkipstoneError: ``key`` is no step's key.
+        """
         path = self.path(key)
         try:
             stored = path.read_bytes()
@@ -93,7 +126,11 @@ class Checkpoint:
             return self._unusable(path, str(error))
 
     def path(self, key: str) -> Path:
-        """Where the network of ``key`` lies."""
+        """Where the network of a key lies.
+
+        Raises:
+            SkipstoneError: ``key`` is no step's key.
+        """
         if len(key) != 2 * _DIGEST or not set(key) <= set("0123456789abcdef"):
             raise SkipstoneError(f"'{key}' is not a step's key (64 hexadecimal digits)")
         return Path(self.folder) / f"{key}.step"

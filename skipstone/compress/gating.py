@@ -31,11 +31,16 @@ class LoadSavings:
 
 
 def load_savings(program: Program, network: QuantizedNetwork, gating: GatingResult) -> tuple[LoadSavings, ...]:
-    """Words that gating could save, for each descriptor of ``program`` (of ``network``) whose layers are all gated.
+    """Words that gating could save, for each workload whose layers are all gated.
 
-    A word holds ``load_width`` neighbouring channels of one pixel, in the program's order of channels. It need not be loaded for
-    an image where every channel in it that the layers have nonzero weights for is gated; this holds for each time that the
-    load list names it: pass by pass, tile by tile.
+    A word holds ``load_width`` neighbouring channels of one pixel, in the program's order of channels. It need not be loaded
+    for an image where every channel in it that the layers have nonzero weights for is gated; this holds for each time that
+    the load list names it: pass by pass, tile by tile.
+
+    Args:
+        program: The network mapped onto a design.
+        network: The integers of ``program``.
+        gating: Which channels of which layers are gated for which images.
     """
     layers = {layer.name: layer for layer in network.array_layers}
     gated = {layer.name: layer for layer in gating.layers}

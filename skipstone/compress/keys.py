@@ -25,7 +25,11 @@ Code = Literal["linear", "power_of_two", "additive_power_of_two", "ternary", "bi
 
 
 def parsed_pattern(text: str) -> tuple[int, int]:
-    """N and M of "N:M"; 0 and 0 of nothing."""
+    """N and M of a pattern ``"N:M"``; 0 and 0 of an empty text.
+
+    Raises:
+        ValueError: It is no such pattern, or N is not 1 to M.
+    """
     n, colon, m = text.partition(":")
     if text and (not colon or not n.isdecimal() or not m.isdecimal() or not 1 <= int(n) <= int(m)):
         raise ValueError(f"pattern must be N:M with N from 1 to M (as '2:4'), not '{text}'")
@@ -33,7 +37,11 @@ def parsed_pattern(text: str) -> tuple[int, int]:
 
 
 def check_power_of_two_bits(code: Code, bits: int) -> None:
-    """Refuses powers of two that no shift multiplier of ours takes."""
+    """Refuses powers of two that no shift multiplier of ours takes.
+
+    Raises:
+        ValueError: The code is a power of two, and there are more than 5 bits.
+    """
     if code == "power_of_two" and bits > 5:
         raise ValueError(f"weight_bits must be 2 to 5 with weight_code = 'power_of_two', not {bits}")
 

@@ -61,7 +61,15 @@ def parse_recipe(table: Mapping[str, Any], where: str = "recipe") -> Recipe:
 
 
 def with_seed(recipe: Recipe, seed: int | None) -> Recipe:
-    """``recipe`` with another seed, checked as its own would be (None: as it is)."""
+    """A recipe with another seed, checked as its own would be.
+
+    Args:
+        recipe: The recipe.
+        seed: The seed; None leaves the recipe as it is.
+
+    Raises:
+        SkipstoneError: The seed is out of range.
+    """
     return (
         recipe if seed is None else parse_recipe(recipe.model_dump(exclude_unset=True) | {"seed": seed}, f"seed {seed}")
     )

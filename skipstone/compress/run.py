@@ -108,7 +108,19 @@ def context_for(
     seed: int,
     progress: Progress,
 ) -> Context:
-    """The float network and its data, checked against each other."""
+    """Reads a float network and its data, and checks them against each other.
+
+    Args:
+        network: An ONNX file, or the name of a carried network.
+        data: The name of a data set, or the data set.
+        design: The array that steps and costs look at, or None.
+        input_shape: N, C, H, W, where the file leaves a dimension open.
+        seed: Of all that is drawn.
+        progress: Called with a few words before each stage.
+
+    Raises:
+        SkipstoneError: Network and data can't be read or don't go together, or the network is quantized.
+    """
     progress("reading the network")
     graph = onnx_import.load(network, input_shape)
     check_float(graph)
@@ -120,7 +132,15 @@ def context_for(
 
 
 def dataset_for(graph: Graph, data: str | Dataset) -> Dataset:
-    """The dataset, checked against the network's input and classes."""
+    """A data set that fits a network's input and classes.
+
+    Args:
+        graph: The network.
+        data: The name of a data set, or the data set.
+
+    Raises:
+        SkipstoneError: There is none of that name, or it does not fit.
+    """
     channels, height, width = graph.shapes[graph.outputs[0]]
     classes = channels * height * width
     if isinstance(data, Dataset):
@@ -130,7 +150,7 @@ def dataset_for(graph: Graph, data: str | Dataset) -> Dataset:
 
 @contextlib.contextmanager
 def keeping(store: Checkpoint) -> Iterator[None]:
-    """Removes folders that were made for the store again where nothing came into them."""
+    """A context in which a store is used. Folders made for it go again where nothing came into them."""
     made = [folder for folder in (store.folder, *store.folder.parents) if not folder.exists()]
     try:
         yield
@@ -141,7 +161,19 @@ def keeping(store: Checkpoint) -> Iterator[None]:
 
 
 def run_steps(recipe: Recipe, context: Context, store: Checkpoint) -> tuple[State, tuple[StepResult, ...]]:
-    """All steps in order, those that ``store`` has from there."""
+    """Runs all steps of a recipe in order; results that the store has are taken from there.
+
+    Args:
+        recipe: The steps.
+        context: The network, the data and the design.
+        store: Where each step's result is kept as soon as it is there.
+
+    Returns:
+        The state after the last step, and what each step did.
+
+    Raises:
+        SkipstoneError: A step can't be done; the message has its number.
+    """
     state, results = State(context.parent), []
     key = first_key(context)
     accuracy = step_accuracy(state.graph, context)
@@ -174,7 +206,22 @@ def run_steps(recipe: Recipe, context: Context, store: Checkpoint) -> tuple[Stat
 def run_step(
     step: Keys, state: State, context: Context, label: str, before: float | None, training: Path
 ) -> tuple[State, StepResult]:
-    """One step, measured."""
+    """Runs one step and measures it.
+
+    Args:
+        step: The keys of the step.
+        state: The network before it.
+        context: What steps may use.
+        label: Begins the step's messages of progress.
+        before: Float accuracy before the step, 0 to 1; None without labels.
+        training: The file that a training keeps its state in.
+
+    Returns:
+        The state after the step, and what it did.
+
+    Raises:
+        SkipstoneError: The step can't be done.
+    """
     start = time.monotonic()
     inner = replace(context, progress=lambda text: context.progress(f"{label}: {text}"), training=training)
     check_names(step, state.graph)
@@ -204,7 +251,7 @@ def run_step(
 
 
 def without_lost_bits(state: State) -> State:
-    """The state whose scheme names no layer that the last step took away."""
+    """The state without bits of layers that the last step took away. A note says which."""
     names = {layer.name for layer in state.graph.convs}
     lost = [name for name in state.scheme.layer_bits if name not in names]
     if not lost:
@@ -215,19 +262,25 @@ def without_lost_bits(state: State) -> State:
 
 
 def step_accuracy(graph: Graph, context: Context) -> float | None:
-    """Float accuracy on the test images; None where they have no labels."""
+    """Float accuracy on the test images, 0 to 1; None where they have no labels."""
     if context.dataset.test_labels is None:
         return None
     return float_accuracy(graph, *context.dataset.testing())
 
 
 def first_key(context: Context) -> str:
-    """What the first step's result depends on, beside the step."""
+    """The key before the first step: the fingerprint of the network as it came."""
     return graph_fingerprint(context.parent)
 
 
 def next_key(key: str, step: Keys, context: Context) -> str:
-    """The key after ``step``; keys that have their defaults don't count."""
+    """The key after a step. Settings that have their defaults don't count.
+
+    Args:
+        key: The key before the step.
+        step: The keys of the step.
+        context: The data, the seed, and the design, which counts for steps that look at it.
+    """
     settings = step.model_dump(mode="json", exclude_defaults=True)
     if context.design is not None and isinstance(step, USES_DESIGN):
         settings["design"] = context.design.to_dict()
@@ -235,7 +288,14 @@ def next_key(key: str, step: Keys, context: Context) -> str:
 
 
 def final_key(recipe: Recipe, graph: Graph, dataset: Dataset, design: Design | None) -> str:
-    """What the network at the end of ``recipe`` depends on, as one key: two runs with the same give the same network."""
+    """The key at the end of a recipe: two runs with the same one give the same network.
+
+    Args:
+        recipe: The steps and the seed.
+        graph: The float network as it came.
+        dataset: The data.
+        design: The array, or None.
+    """
     context = Context(graph, dataset, design, recipe.seed, lambda _: None)
     key = first_key(context)
     for step in recipe.step:
@@ -260,7 +320,11 @@ def _taken_up(graph: Graph, stored: Mapping[str, Any]) -> tuple[State, StepResul
 
 
 def dense_cost(context: Context) -> NetworkCost | None:
-    """What the network as it came costs on the design; None without one. Says before any step if the design can't run it."""
+    """What the network as it came costs on the design; None without a design.
+
+    Raises:
+        MappingError: The design can't run it. Nothing is compressed yet.
+    """
     if context.design is None:
         return None
     context.progress(f"mapping the network as it is onto {context.design.name}")
@@ -271,7 +335,7 @@ def dense_cost(context: Context) -> NetworkCost | None:
 
 
 def shown_images(dataset: Dataset) -> Images | None:
-    """Images that energy is counted for: the test images, else those of the calibration."""
+    """Images that energy is counted for (N x C x H x W): the test images, else those of the calibration."""
     return dataset.calibration_images if dataset.test_images is None else dataset.test_images
 
 
@@ -284,7 +348,20 @@ def assemble(
     integers: QuantizedNetwork,
     dense: NetworkCost | None,
 ) -> CompressionResult:
-    """Accuracy of the integers, sizes, and costs on the design beside ``dense``."""
+    """The result of a recipe: accuracy of the integers, sizes, and costs on the design.
+
+    Args:
+        name: The network's name.
+        recipe: The steps.
+        context: The network as it came, the data and the design.
+        state: The network after the last step.
+        steps: What each step did.
+        integers: The integers of ``state``.
+        dense: The cost of the network as it came; None without a design.
+
+    Raises:
+        MappingError: The compressed network does not fit the design.
+    """
     dataset = context.dataset
     accuracy = None
     if dataset.test_labels is not None:
@@ -315,7 +392,17 @@ def assemble(
 
 
 def write_results(out: Path, graph: Graph, integers: QuantizedNetwork, result: CompressionResult) -> None:
-    """The three files, all of them or, where one can't be written, none; the JSON comes last."""
+    """Writes ``compressed.onnx``, ``quantized.onnx`` and ``compression.json``; all of them or none.
+
+    Args:
+        out: The folder, made where it is missing.
+        graph: The compressed float network.
+        integers: The quantized network.
+        result: What the JSON file holds. It comes last.
+
+    Raises:
+        OSError: A file can't be written; all hold what they held before.
+    """
     files: dict[str | Path, bytes | str] = {
         out / "compressed.onnx": to_onnx(graph).SerializeToString(),
         out / "quantized.onnx": to_qdq(integers).SerializeToString(),

@@ -43,13 +43,26 @@ def sensitivity(
     method: str = "magnitude",
     scheme: QuantizationScheme = INT8,
 ) -> SensitivityResult:
-    """For every layer with trained weights, each sparsity and each number of bits: top-1 accuracy of the *float* network in which
-    only that layer is pruned, or has its weights rounded to so many bits; and exact cycles of the whole network on ``design``.
+    """Accuracy and cycles when a single layer is pruned, or rounded to fewer bits: each layer, each amount.
 
-    Cycles are those of the network quantized as ``scheme`` says: fewer bits save cycles only where weights round to
-    zero, which the result's notes say. ``images`` are N x C x H x W with a class for each in ``labels``. SkipstoneError
-    for data that don't fit, a quantized network, and sparsities that are not from 0 to below 1; MappingError for a
-    network that the design can't run.
+    Accuracy (top-1) is that of the *float* network in which only that layer is changed. Cycles are exact, of the whole network
+    quantized as ``scheme`` says: fewer bits save cycles only where weights round to zero, which the result's notes say.
+
+    Args:
+        graph: The float network.
+        images: N x C x H x W.
+        labels: A class for each image.
+        design: The array.
+        sparsities: Shares of zeros, from 0 to below 1.
+        bits: Widths of weights.
+        progress: Called with a few words before each stage.
+        prune_layer: Prunes a layer; the smallest magnitudes by default.
+        method: What ``prune_layer`` does, in words, for the result.
+        scheme: How the network is quantized for its cycles.
+
+    Raises:
+        SkipstoneError: The data don't fit, the network is quantized, or a sparsity is out of range.
+        MappingError: The design can't run the network.
     """
     _check_sparsities(sparsities)
     check_float(graph)
@@ -149,7 +162,7 @@ def _check_sparsities(sparsities: Sequence[float]) -> None:
 
 
 def csv_text(points: Sequence[SensitivityPoint]) -> str:
-    """One line a point, with a header."""
+    """The points as CSV: a header, then a line for each."""
     text = io.StringIO()
     names = list(SensitivityPoint.__dataclass_fields__)
     writer = csv.writer(text, lineterminator="\n")

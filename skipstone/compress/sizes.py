@@ -14,7 +14,7 @@ TRAINED = ("conv", "depthwise", "gemm", "affine", "transposed_conv")
 
 
 def layer_sizes(network: QuantizedNetwork) -> tuple[LayerSize, ...]:
-    """The layers with trained weights, in order; parts of one layer stand as they run."""
+    """Sizes of the layers with trained weights, in order; parts of one layer stand as they run."""
     return tuple(
         LayerSize(
             name=layer.name,
@@ -31,7 +31,7 @@ def layer_sizes(network: QuantizedNetwork) -> tuple[LayerSize, ...]:
 
 
 def trained_weights(graph: Graph) -> int:
-    """Weights of the layers that :func:`layer_sizes` counts, in the float network."""
+    """How many weights the layers that :func:`layer_sizes` lists have in the float network."""
     convs = sum(layer.weights.size for layer in graph.convs)
     return convs + sum(layer.scale.size for layer in graph.layers if isinstance(layer, Affine))
 

@@ -51,10 +51,22 @@ class Context:
 
 
 def activation_ranges(graph: Graph, scheme: QuantizationScheme, dataset: Dataset) -> Ranges:
-    """Ranges of the graph's tensors on the calibration images, as ``scheme`` says."""
+    """Ranges of a network's tensors on the calibration images.
+
+    Args:
+        graph: The float network.
+        scheme: The bits, and how ranges are found.
+        dataset: Has the calibration images.
+    """
     return calibrate(graph, dataset.calibration(), scheme)
 
 
 def quantized(graph: Graph, scheme: QuantizationScheme, dataset: Dataset) -> QuantizedNetwork:
-    """``graph`` in integers: its grids where it has them, else as ``scheme`` says."""
+    """A network in integers.
+
+    Args:
+        graph: The float network. Grids that it has stay.
+        scheme: What holds where it has none.
+        dataset: Has the calibration images.
+    """
     return quantize(graph, activation_ranges(graph, scheme, dataset), scheme)

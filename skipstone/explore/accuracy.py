@@ -31,7 +31,15 @@ class AccuracyMeter:
         return 0 if self._data is None else len(self._data[1])
 
     def accuracy(self, network: QuantizedNetwork, network_digest: str) -> float:
-        """The share of images whose class the integers find, 0 to 1. Raises SkipstoneError without labelled images."""
+        """The share of images whose class the integers find, 0 to 1.
+
+        Args:
+            network: The integers.
+            network_digest: Of ``network``; an accuracy that is stored under it is not measured again.
+
+        Raises:
+            SkipstoneError: There are no labelled images.
+        """
         if self._data is None:
             raise SkipstoneError(
                 "there are no labelled images to measure accuracy on; name some", parameter="evaluation"

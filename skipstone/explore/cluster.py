@@ -53,9 +53,15 @@ class Parcel:
 
 @contextmanager
 def cluster_workers(job: Job, address: str, networks: Iterable[str] = ()) -> Iterator[Workers]:
-    """The workers of the scheduler at ``address``. ``networks``: files that choices name beside the job's own.
+    """The workers of a Dask cluster; the connection ends with the block.
 
-    SkipstoneError where no scheduler answers, where it has no worker, or a worker has other code.
+    Args:
+        job: What they evaluate.
+        address: Where the scheduler is.
+        networks: Files that choices name beside the job's own.
+
+    Raises:
+        SkipstoneError: No scheduler answers, it has no worker, or a worker has other code.
     """
     distributed = _distributed()
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
@@ -169,7 +175,12 @@ _OTHER = (
 
 
 def pack(job: Job, networks: Iterable[str] = ()) -> Parcel:
-    """The files that ``job`` and ``networks`` name by path; names of carried networks need none."""
+    """The files that a job names by path, to be sent to workers; names of carried networks need none.
+
+    Args:
+        job: What is evaluated.
+        networks: Files that choices name beside the job's own.
+    """
     files: dict[str, bytes] = {}
     paths: dict[str, str] = {}
     for index, path in enumerate(_named_files(job, networks)):

@@ -48,7 +48,15 @@ class Compression:
 
     @classmethod
     def of(cls, choice: Mapping[str, Choice], options: CompressionOptions) -> Compression:
-        """The part of a search space's choice that compresses; what it leaves open is as in ``options``."""
+        """The part of a search space's choice that compresses.
+
+        Args:
+            choice: Parameters and their values.
+            options: What holds where the choice leaves something open.
+
+        Raises:
+            SkipstoneError: The weight code can't be read.
+        """
         scheme = options.scheme
         code, entries = scheme.weight_code, scheme.codebook_entries
         if "weight_code" in choice:
@@ -107,7 +115,11 @@ class Compressor:
         return tuple(layer.name for layer in self.graph.convs)
 
     def compressed(self, choice: Compression) -> CompressedNetwork:
-        """The network in this form. Raises SkipstoneError for what can't be done, with the same text every time."""
+        """The network in a form, made once.
+
+        Raises:
+            SkipstoneError: It can't be made; with the same text every time.
+        """
         if choice not in self._made:
             try:
                 self._made[choice] = self._make(choice)

@@ -35,9 +35,14 @@ _CONSTRAINT = re.compile(r"\s*(?P<name>\w+)\s*(?P<op><=|>=)\s*(?P<limit>[^\s%]+?
 
 
 def parse_objectives(names: Sequence[str], with_accuracy: bool) -> tuple[Objective, ...]:
-    """Metrics to search for, the default ones if none is named; accuracy is made large, all others small.
+    """Metrics to search for; accuracy is made large, all others small.
 
-    SkipstoneError for a metric that is unknown, named twice, or can't be measured (``with_accuracy`` is false).
+    Args:
+        names: Keys of ``METRICS``; the default objectives if there is none.
+        with_accuracy: Whether accuracy can be measured.
+
+    Raises:
+        SkipstoneError: A metric is unknown, named twice, or can't be measured.
     """
     if not names:
         names = [name for name in DEFAULT_OBJECTIVES if with_accuracy or name != "accuracy"]
@@ -55,9 +60,17 @@ def parse_objectives(names: Sequence[str], with_accuracy: bool) -> tuple[Objecti
 
 
 def parse_constraints(texts: Sequence[str], with_accuracy: bool) -> tuple[Constraint, ...]:
-    """Limits from texts like ``area_mm2<=2``, ``accuracy>=90%``, in the units of ``METRICS`` and the order given.
+    """Limits from texts like ``area_mm2<=2``, ``accuracy>=90%``, in the order given.
 
-    SkipstoneError for one that can't be read, can't be measured, or that no value or no two of them can meet.
+    Args:
+        texts: A metric, ``<=`` or ``>=``, and a number in the metric's unit.
+        with_accuracy: Whether accuracy can be measured.
+
+    Returns:
+        The limits in the units of ``METRICS``.
+
+    Raises:
+        SkipstoneError: A limit can't be read or measured, or no value or no two of them can meet it.
     """
     constraints = tuple(_parse(text, with_accuracy) for text in texts)
     for first in constraints:
@@ -70,7 +83,15 @@ def parse_constraints(texts: Sequence[str], with_accuracy: bool) -> tuple[Constr
 
 
 def violations(constraints: Sequence[Constraint], metrics: Mapping[str, float]) -> dict[str, float]:
-    """By how much ``metrics`` break which metric's limit, in its unit; only those that they break."""
+    """By how much metrics break their limits.
+
+    Args:
+        constraints: The limits.
+        metrics: A value of each limited metric, in its unit.
+
+    Returns:
+        The distance by metric, in its unit; only of those that are broken.
+    """
     broken = {constraint.name: constraint.violation(metrics[constraint.name]) for constraint in constraints}
     for constraint in constraints:  # a metric may have a limit on both sides, of which one can be broken
         broken[constraint.name] = max(broken[constraint.name], constraint.violation(metrics[constraint.name]))
@@ -78,12 +99,15 @@ def violations(constraints: Sequence[Constraint], metrics: Mapping[str, float]) 
 
 
 def relative_violation(constraint: Constraint, value: float) -> float:
-    """How far ``value`` is beyond the limit, as a share of it (of 1 where it is 0), so that metrics of any unit can be summed."""
+    """How far a value is beyond a limit, as a share of the limit (of 1 where it is 0).
+
+    Shares of metrics with different units can be summed.
+    """
     return constraint.violation(value) / (abs(constraint.limit) or 1.0)
 
 
 def described(constraint: Constraint) -> str:
-    """As in a message, in the unit that the limit was given in: ``area_mm2 <= 2``."""
+    """A limit as messages write it, in the unit that it was given in: ``area_mm2 <= 2``."""
     factor, _ = _unit(constraint)
     return _limit_text(constraint, number(constraint.limit / factor))
 
@@ -94,24 +118,29 @@ def written_name(constraint: Constraint) -> str:
 
 
 def value_text(constraint: Constraint, value: float) -> str:
-    """A value of the metric in the unit that the limit was given in: ``1.5 mm2``, ``90%``."""
+    """A value of a limit's metric in the unit that the limit was given in: ``1.5 mm2``, ``90%``."""
     factor, unit = _unit(constraint)
     return number(value / factor) + (unit if unit == PERCENT else f" {unit}" if unit else "")
 
 
 def distance_text(constraint: Constraint, value: float) -> str:
-    """By how much ``value`` breaks the limit, in the unit that it was given in; of percentages, in points."""
+    """By how much a value breaks a limit, in the unit that the limit was given in; of percentages, in points."""
     by = value_text(constraint, constraint.violation(value))
     return by.removesuffix(PERCENT) + " points" if by.endswith(PERCENT) else by
 
 
 def number(value: float) -> str:
-    """Six digits, and all of a whole number, with thousands separators."""
+    """A number as messages write it: six digits, and all of a whole number, with thousands separators."""
     return f"{int(value):,}" if float(value).is_integer() else f"{value:,.6g}" if abs(value) < 1e6 else f"{value:,.0f}"
 
 
 def easiest(constraint: Constraint, value: float) -> str:
-    """The tightest limit of at most six digits that ``value`` meets, as in a message, in the unit that the limit was given in."""
+    """The tightest limit of at most six digits that a value meets, as messages write it.
+
+    Args:
+        constraint: The limit to be replaced; its unit stays.
+        value: The metric's value, in the unit of ``METRICS``.
+    """
     factor, _ = _unit(constraint)
     shown = value / factor
     step = 10.0 ** (math.floor(math.log10(abs(shown))) - 5) if shown else 1.0

@@ -94,7 +94,12 @@ class Draws:
         return drawn
 
     def tell(self, draw: Draw, metrics: Mapping[str, float] | None) -> None:
-        """What a drawn choice gave, in the order of the draws; None where it can't be built or mapped."""
+        """Tells the sampler what a choice gave; in the order of the draws.
+
+        Args:
+            draw: The choice.
+            metrics: Its figures; None where it can't be built or mapped.
+        """
         if metrics is None:
             self._fail(draw.trial)
             return

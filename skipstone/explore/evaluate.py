@@ -130,8 +130,18 @@ class Evaluator:
     def evaluate(
         self, choice: Mapping[str, Choice], metrics: frozenset[str] = frozenset(METRICS) - frozenset(RESOURCES)
     ) -> Evaluation:
-        """The figures of ``choice``: parameters of a search space and their values; with what depends on the clock, also the
-        clock. Raises ValueError for a metric or a parameter that there isn't."""
+        """The figures of one choice.
+
+        Args:
+            choice: Parameters of a search space and their values.
+            metrics: Keys of ``METRICS`` to compute. With what depends on the clock, the clock comes too.
+
+        Returns:
+            The design and its figures; for what can't be built or mapped, the reason.
+
+        Raises:
+            ValueError: There is no such metric or parameter.
+        """
         unknown = sorted(metrics - set(METRICS))
         if unknown:
             raise ValueError(f"no metric '{unknown[0]}'; the metrics are {', '.join(METRICS)}")
@@ -154,7 +164,11 @@ class Evaluator:
         return self._technologies[key]
 
     def network(self, choice: Mapping[str, Choice]) -> CompressedNetwork:
-        """The compressed network of a choice, to be written or verified."""
+        """The compressed network of a choice, to be written or verified.
+
+        Raises:
+            SkipstoneError: It can't be made.
+        """
         return self.compressor.compressed(Compression.of(choice, self._options))
 
     # The design ------------------------------------------------------------------------------------------------------

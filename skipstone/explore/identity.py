@@ -37,7 +37,7 @@ def code_digest() -> str:
 
 
 def file_digest(path: Path) -> str:
-    """Names a file's content."""
+    """Names a file's content: 20 hexadecimal digits."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:LENGTH]
 
 
@@ -57,7 +57,12 @@ def network_files(path: Path) -> tuple[Path, ...]:
 
 
 def content_digest(values: Mapping[str, Any], files: Iterable[Path | None] = ()) -> str:
-    """Names ``values`` (what JSON can say, else their ``repr``) and the content of ``files`` in their order."""
+    """Names values and the content of files.
+
+    Args:
+        values: What JSON can say, else its ``repr`` counts.
+        files: In their order; None is a file that is left out.
+    """
     digest = hashlib.sha256(json.dumps(values, sort_keys=True, default=repr).encode())
     for path in files:
         digest.update(b"none" if path is None else file_digest(path).encode())

@@ -30,14 +30,27 @@ LEAST_POINTS = 8
 
 
 def mark_front(points: Sequence[ExplorationPoint], objectives: Sequence[Objective]) -> tuple[ExplorationPoint, ...]:
-    """The points with ``on_front`` set."""
+    """The points with ``on_front`` set where no feasible point dominates them.
+
+    Args:
+        points: Feasible points and others; the others are never on the front.
+        objectives: The metrics that count.
+    """
     feasible = [point for point in points if point.feasible]
     front = {point.number for point, good in zip(feasible, nondominated(feasible, objectives), strict=True) if good}
     return tuple(replace(point, on_front=point.number in front) for point in points)
 
 
 def nondominated(points: Sequence[ExplorationPoint], objectives: Sequence[Objective]) -> NDArray[np.bool_]:
-    """Which of ``points`` no other is at least as good as in every objective and better in one."""
+    """Which points no other is at least as good as in every objective and better in one.
+
+    Args:
+        points: Points with a value of each objective.
+        objectives: The metrics that count.
+
+    Returns:
+        A truth value for each point.
+    """
     if not points:
         return np.zeros(0, bool)
     import moocore
@@ -52,8 +65,18 @@ def hypervolumes(
     ideal: Mapping[str, float],
     reference: Mapping[str, float],
 ) -> tuple[tuple[int, float], ...]:
-    """For each number of trials in ``after``, the share (0 to 1) of the box between ``ideal`` and ``reference`` that is dominated
-    by the feasible points whose number is below it."""
+    """How much of a box the feasible points dominate as the search goes on.
+
+    Args:
+        points: Points of the search.
+        objectives: The metrics that count.
+        after: Numbers of trials.
+        ideal: The box's best corner, by objective.
+        reference: Its worst corner.
+
+    Returns:
+        Each number of ``after`` with the share (0 to 1) that is dominated by the points whose number is below it.
+    """
     import moocore
 
     low, high = (_corner(corner, objectives) for corner in (ideal, reference))
@@ -75,7 +98,12 @@ def hypervolumes(
 def corners(
     points: Sequence[ExplorationPoint], objectives: Sequence[Objective]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """The best and the worst value of each objective among the feasible points; empty without one."""
+    """The best and the worst value of each objective among the feasible points; empty without one.
+
+    Args:
+        points: Points of the search.
+        objectives: The metrics that count.
+    """
     feasible = [point for point in points if point.feasible]
     if not feasible:
         return {}, {}
@@ -94,9 +122,20 @@ def importance(
     space: Mapping[str, Sequence[Any]],
     seed: int,
 ) -> dict[str, dict[str, float]]:
-    """For each objective, the share of its variance over the space that each parameter with a choice explains by itself, by
-    functional ANOVA on random forests (Hutter, Hoos and Leyton-Brown, 2014; ``optuna.importance``), largest first. Empty for
-    fewer than ``LEAST_POINTS`` points and for an objective that is the same at all of them."""
+    """For each objective, the share of its variance over the space that each parameter explains by itself.
+
+    By functional ANOVA on random forests (Hutter, Hoos and Leyton-Brown, 2014; ``optuna.importance``).
+
+    Args:
+        points: Points of the search.
+        objectives: The metrics that count.
+        space: The choices of each parameter; those without a choice are left out.
+        seed: Of the forests.
+
+    Returns:
+        Shares (0 to 1) by objective and parameter, largest first. Empty for fewer than ``LEAST_POINTS`` points; an objective
+        that is the same at all of them is missing.
+    """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -137,9 +176,18 @@ def diagnose(
     exhausted: bool,
     stuck: bool = False,
 ) -> tuple[str, ...]:
-    """Why no point is feasible, in sentences: which constraint none meets and how far the best is from it, which constraints
-    exclude each other, the nearest point and the limits that it meets. Empty where a point is feasible. ``exhausted``: every
-    choice was tried; ``stuck``: the sampler found no other one."""
+    """Why no point is feasible, in sentences; empty where a point is feasible.
+
+    They say which constraint none meets and how far the best is from it, which constraints exclude each other, the nearest
+    point and the limits that it meets.
+
+    Args:
+        points: Points of the search.
+        constraints: The limits.
+        problems: Why choices can't be built or mapped, and how many there are of each.
+        exhausted: Every choice was tried.
+        stuck: The sampler found no other choice.
+    """
     if any(point.feasible for point in points):
         return ()
     if not points:

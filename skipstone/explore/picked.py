@@ -34,7 +34,18 @@ class Written:
 
 
 def chosen_points(result: ExplorationResult, which: str) -> dict[int, str]:
-    """Numbers of points and why: ``best`` of each objective and their compromise, the whole ``front``, ``none``, or numbers."""
+    """Points of a result that are asked for.
+
+    Args:
+        result: The exploration.
+        which: ``best`` (of each objective, and their compromise), ``front``, ``none``, or numbers with commas between.
+
+    Returns:
+        Why, by the point's number.
+
+    Raises:
+        SkipstoneError: ``which`` can't be read, or there is no such point.
+    """
     if which == "none":
         return {}
     reasons: dict[int, str] = {}
@@ -58,7 +69,11 @@ def chosen_points(result: ExplorationResult, which: str) -> dict[int, str]:
 
 
 def check_which(which: str) -> None:
-    """SkipstoneError for what ``chosen_points`` can't read, before any work."""
+    """Refuses what :func:`chosen_points` can't read, before any work.
+
+    Raises:
+        SkipstoneError: ``which`` can't be read.
+    """
     if which not in ("best", "front", "none") and not all(text.strip().isdigit() for text in which.split(",")):
         raise SkipstoneError(f"points must be {WHICH}, not '{which}'", parameter="which")
 
@@ -72,7 +87,21 @@ def write_points(
     folder: Path,
     progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[Written, ...]:
-    """``folder/NUMBER/design.toml`` and ``quantized.onnx`` of each chosen point."""
+    """Writes ``NUMBER/design.toml`` and ``NUMBER/quantized.onnx`` of each chosen point.
+
+    Args:
+        result: The exploration.
+        chosen: Why a point is written, by its number (:func:`chosen_points`).
+        network: The network that was explored.
+        options: How it is compressed where a choice leaves it open.
+        settings: What the exploration evaluated with.
+        folder: Where the points' folders go.
+        progress: Called with a few words before each point.
+
+    Raises:
+        SkipstoneError: A point is not what was stored.
+        OSError: A file can't be written.
+    """
     points: Sequence[ExplorationPoint] = [point for point in result.points if point.number in chosen]
     if not points:
         return ()
@@ -101,7 +130,12 @@ def write_points(
 
 
 def design_text(design: Design, description: str) -> str:
-    """A design file's text: every parameter as a key."""
+    """A design file's text: every parameter as a key.
+
+    Args:
+        design: The design.
+        description: What the file says of it.
+    """
     return toml_text({**design.to_dict(), "description": description})
 
 

@@ -100,13 +100,30 @@ def explore(
     finished: Callable[[Status], None] = lambda status: None,
     notice: Callable[[str], None] = lambda text: None,
 ) -> ExplorationResult:
-    """Tries ``trials`` different choices of ``space``, or all there are, and returns what they cost, the front marked.
+    """Searches a space for the designs and compressions that cost the least.
 
-    ``objectives`` and ``constraints`` are texts (``skipstone.explore.constraints``). ``storage`` keeps what is evaluated; a
-    search that is in it already goes on. Evaluations run in ``jobs`` processes of this machine, or on the cluster whose
-    scheduler is at ``dask``. ``finished`` is told after each trial, ``notice`` what a user should know.
+    Args:
+        network: An ONNX file, or the name of a carried network.
+        space: What may be chosen.
+        options: How the network is compressed where a choice leaves it open.
+        settings: What choices are evaluated with. None: the defaults.
+        storage: The file that keeps what is evaluated; a search that is in it already goes on.
+        trials: Different choices to try; all there are, if they are fewer.
+        objectives: Metrics (``skipstone.explore.constraints``); the default ones if there is none.
+        constraints: Limits, as texts like ``area_mm2<=2``.
+        sampler: One of ``SAMPLERS``.
+        seed: Of the sampler.
+        population: Choices that are drawn together.
+        jobs: Processes of this machine.
+        dask: The address of a cluster's scheduler, in place of processes here.
+        finished: Called after each trial.
+        notice: Called with what a user should know.
 
-    Raises SkipstoneError with what to do.
+    Returns:
+        What the choices cost, the front marked.
+
+    Raises:
+        SkipstoneError: Something of the above is wrong; the message says what to do.
     """
     settings = settings or EvaluationSettings()
     for name, value, least in (("trials", trials, 1), ("jobs", jobs, 1), ("population", population, 2)):
@@ -154,8 +171,17 @@ def search(
     workers: Workers,
     finished: Callable[[Status], None] = lambda status: None,
 ) -> Found:
-    """The search alone: batches of draws, evaluated by ``workers`` where ``study`` does not have them. ``name`` is that of
-    the study that Optuna reads, if there shall be one; ``content`` names all that determines an evaluation beside its choice."""
+    """The search alone: batches of draws, evaluated where the study does not have them.
+
+    Args:
+        plan: What is searched for, and how.
+        canonical: Makes equal choices the same.
+        study: Keeps what is evaluated.
+        name: Of the study that Optuna reads; None if there shall be none.
+        content: Names all that determines an evaluation beside its choice.
+        workers: Evaluate.
+        finished: Called after each trial.
+    """
     draws = Draws(
         plan.parameters,
         canonical,

@@ -66,8 +66,14 @@ class SearchSpace:
         return hashlib.sha256(repr(sorted(self.parameters.items())).encode()).hexdigest()[:12]
 
     def for_layers(self, names: Iterable[str]) -> SearchSpace:
-        """The space in which each of a network's layers (``names``) that a pattern matches has a parameter ``prune:LAYER``; of
-        several patterns the first one counts. Raises SkipstoneError for a pattern that matches none."""
+        """The space for a network: each layer that a pattern matches has a parameter ``prune:LAYER``.
+
+        Args:
+            names: The network's layers. Of several patterns that match one, the first counts.
+
+        Raises:
+            SkipstoneError: A pattern matches none.
+        """
         layer_names = tuple(names)
         matches: dict[str, tuple[str, ...]] = {}
         for pattern, choices in self.layers.items():
@@ -82,8 +88,10 @@ class SearchSpace:
         return replace(self, layers={name: matches[name] for name in layer_names if name in matches})
 
     def canonical(self, choice: Mapping[str, Choice]) -> dict[str, Choice]:
-        """``choice`` with the first of equal choices for each parameter that means nothing, or the same, beside the others: two
-        choices with the same canonical one are the same point."""
+        """The choice that stands for all that are equal to a choice: two with the same canonical one are the same point.
+
+        A parameter that means nothing beside the others, or the same, gets the first of its choices.
+        """
         result = dict(choice)
 
         def free(*names: str) -> None:
@@ -118,13 +126,28 @@ def carried_spaces() -> dict[str, Path]:
 
 
 def load_space(name_or_path: str | Path | None = None) -> SearchSpace:
-    """The space of a file or of a name, or the default one. Raises SkipstoneError with the key that is wrong."""
+    """Loads a search space.
+
+    Args:
+        name_or_path: The name of a space that comes along, or a TOML file. None: the default one.
+
+    Raises:
+        SkipstoneError: There is no such space, or a key is wrong; the message says which.
+    """
     path = file_or_carried(DEFAULT if name_or_path is None else name_or_path, carried_spaces(), "search space")
     return parse_space(read_toml(path, "search space"), str(path))
 
 
 def parse_space(tables: Mapping[str, Any], where: str = "search space") -> SearchSpace:
-    """A space from plain values, as TOML has them."""
+    """Makes a search space of plain values.
+
+    Args:
+        tables: The values, as the TOML file has them.
+        where: Begins the message of an error.
+
+    Raises:
+        SkipstoneError: A key is wrong; the message says which.
+    """
     file = validated(_File, tables, where)
     design = file.design.model_dump(exclude_none=True)
     if ("slots" in design) == ("window_depth" in design):

@@ -24,6 +24,7 @@ class Store:
             self._query("CREATE TABLE IF NOT EXISTS known (key TEXT PRIMARY KEY, value BLOB NOT NULL)")
 
     def get(self, key: str) -> bytes | None:
+        """What is kept under a key, or None."""
         if key not in self._known and self._path is not None:
             rows = self._query("SELECT value FROM known WHERE key = ?", key)
             if rows:

@@ -64,14 +64,34 @@ class StudyFile:
         return records
 
     def store(self, key: str, choice: Mapping[str, Any], record: Record) -> None:
-        """Commits an evaluation: when this returns, it is on disk."""
+        """Commits an evaluation: when this returns, it is on disk.
+
+        Args:
+            key: From :func:`evaluation_key`.
+            choice: Parameters and their values.
+            record: What they gave.
+
+        Raises:
+            StorageError: The file can't be written.
+        """
         text = json.dumps(asdict(record), sort_keys=True)
         row = (key, json.dumps(dict(choice)), text, _digest(key, text))
         with self.explained(), self._connection:
             self._connection.execute("INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?, ?)", row)
 
     def register(self, name: str, description: Mapping[str, str]) -> list[str]:
-        """Notes what the search ``name`` is of. If it is new in a file that has others, says of each what is different there."""
+        """Notes what a search is of.
+
+        Args:
+            name: The search.
+            description: What it depends on, in words.
+
+        Returns:
+            If the search is new in a file that has others, each of those with what is different there.
+
+        Raises:
+            StorageError: The file can't be read or written.
+        """
         with self.explained(), self._connection:
             others = dict(self._connection.execute("SELECT name, description FROM explorations ORDER BY rowid"))
             exists = name in others
@@ -85,7 +105,16 @@ class StudyFile:
     def mirror(
         self, name: str, parameters: Mapping[str, Sequence[Any]], objectives: Sequence[Objective]
     ) -> OptunaMirror:
-        """The study ``name`` that Optuna and its dashboard read, made if it is not there."""
+        """The study that Optuna and its dashboard read, made if it is not there.
+
+        Args:
+            name: The study's name.
+            parameters: The choices of each parameter.
+            objectives: What is searched for.
+
+        Raises:
+            StorageError: The file can't be read or written.
+        """
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -103,7 +132,11 @@ class StudyFile:
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """SQLite's errors, also as Optuna wraps them, become one message with what to do."""
+        """A context in which SQLite's errors, also as Optuna wraps them, become one message with what to do.
+
+        Raises:
+            StorageError: With that message.
+        """
         try:
             yield
         except Exception as error:
@@ -132,7 +165,14 @@ class OptunaMirror:
         self._waiting: deque[Any] = deque()
 
     def add(self, number: int, choice: Mapping[str, Any], point: ExplorationPoint | None, problem: str | None) -> None:
-        """Has trial ``number`` written, if it is not there."""
+        """Has a trial written, if it is not there.
+
+        Args:
+            number: The trial.
+            choice: Parameters and their values.
+            point: What they gave; None where they can't be built or mapped.
+            problem: Why not.
+        """
         import optuna
 
         if number < self._there:
@@ -149,7 +189,14 @@ class OptunaMirror:
         self._waiting.append(optuna.trial.create_trial(**trial))
 
     def write(self, count: int | None = None) -> None:
-        """Writes ``count`` of the waiting trials, or all."""
+        """Writes waiting trials.
+
+        Args:
+            count: How many; None: all.
+
+        Raises:
+            StorageError: The file can't be written.
+        """
         with self._file.explained():
             for _ in range(len(self._waiting) if count is None else min(count, len(self._waiting))):
                 self._study.add_trial(self._waiting[0])
@@ -158,9 +205,10 @@ class OptunaMirror:
 
 @contextmanager
 def open_study(path: Path) -> Iterator[StudyFile]:
-    """Opens or makes the study at ``path`` for this process alone.
+    """Opens or makes a study's file, for this process alone until the block ends.
 
-    SkipstoneError where the file is damaged, is something else, is open in another process, or can't be written.
+    Raises:
+        SkipstoneError: The file is damaged, is something else, is open in another process, or can't be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path):
@@ -180,7 +228,12 @@ def open_study(path: Path) -> Iterator[StudyFile]:
 
 
 def evaluation_key(content: str, choice: Mapping[str, Any]) -> str:
-    """Names an evaluation: ``content`` is a digest of all that determines it beside the choice."""
+    """The key that an evaluation is stored under.
+
+    Args:
+        content: A digest of all that determines it beside the choice.
+        choice: Parameters and their values.
+    """
     return hashlib.sha256(json.dumps([content, sorted(choice.items())]).encode()).hexdigest()[:32]
 
 

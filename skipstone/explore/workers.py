@@ -63,7 +63,14 @@ class Workers(Protocol):
     """Evaluates choices, several at a time where there are several workers."""
 
     def evaluate(self, items: Iterable[Item]) -> Results:
-        """Each item's number and what its evaluation gave, as they are finished."""
+        """Evaluates choices, in any order.
+
+        Args:
+            items: Numbers and choices.
+
+        Yields:
+            Each item's number and what its evaluation gave, as they are finished.
+        """
 
 
 class InProcess:
@@ -75,6 +82,7 @@ class InProcess:
         _evaluator.cache_clear()
 
     def evaluate(self, items: Iterable[Item]) -> Results:
+        """Evaluates choices one after the other; see :meth:`Workers.evaluate`."""
         for number, choice in items:
             yield number, self._job.run(choice)
 
@@ -87,6 +95,11 @@ class Processes:
         self._pool: ProcessPoolExecutor | None = None
 
     def evaluate(self, items: Iterable[Item]) -> Results:
+        """Evaluates choices as processes are free; see :meth:`Workers.evaluate`. What a dead worker had is done again.
+
+        Raises:
+            SkipstoneError: Workers die again and again, over one choice or before they begin.
+        """
         waiting, suspects = deque(items), deque[Item]()
         running: dict[Future[Record], Item] = {}
         deaths: Counter[int] = Counter()
@@ -165,7 +178,12 @@ class Processes:
 
 @contextmanager
 def local_workers(job: Job, jobs: int) -> Iterator[Workers]:
-    """``jobs`` worker processes, ended when the block is left; for one job there is none but this process."""
+    """Workers on this machine, ended when the block is left.
+
+    Args:
+        job: What they evaluate.
+        jobs: Processes; for one there is none but this one.
+    """
     if jobs == 1:
         yield InProcess(job)
         return

@@ -22,8 +22,13 @@ def fit_design(
     scheme: QuantizationScheme,
     fixed: Collection[str] = (),
 ) -> Design:
-    """``design`` with the scheme's widths, the multiplier of its weight code, and accumulators that hold the products;
-    parameters named in ``fixed`` stay as they are."""
+    """A design made to fit a quantization scheme: widths, the multiplier of its code, accumulators that hold the products.
+
+    Args:
+        design: The array.
+        scheme: Bits and weight code.
+        fixed: Parameters of ``design`` that stay as they are.
+    """
     fitting: dict[str, Any] = {"weight_bits": scheme.weight_bits, "activation_bits": scheme.activation_bits}
     if scheme.weight_code != "linear":
         fitting["multiplier"] = next(
@@ -45,7 +50,7 @@ def fit_design(
 
 
 def design_for_options(name: str, network: str, options: CompressionOptions) -> Design:
-    """The design ``name``, fitted to ``network`` as it will be quantized, or as its file is already.
+    """The design of a name, fitted to a network as it will be quantized, or as its file is already.
 
     What a design's TOML file says about widths and multiplier holds; where it says nothing, the scheme does, as for a
     built-in design.
@@ -54,6 +59,9 @@ def design_for_options(name: str, network: str, options: CompressionOptions) -> 
         name: A built-in design, or a TOML file.
         network: An ONNX file, or a carried network's name.
         options: How the network is compressed.
+
+    Raises:
+        SkipstoneError: The design or the network can't be read.
     """
     design = load_design(name)
     scheme = stored_options(network, options).scheme
@@ -62,5 +70,11 @@ def design_for_options(name: str, network: str, options: CompressionOptions) -> 
 
 
 def design_for(network: QuantizedNetwork, design: Design, fixed: Collection[str] = ()) -> Design:
-    """:func:`fit_design` for a quantized network."""
+    """:func:`fit_design` for a quantized network.
+
+    Args:
+        network: The integers.
+        design: The array.
+        fixed: Parameters of ``design`` that stay as they are.
+    """
     return fit_design(design, scheme_of(network), fixed)

@@ -90,7 +90,21 @@ def evaluate(
     fit_memories: bool = False,
     technology: Technology | None = None,
 ) -> Evaluated:
-    """:func:`evaluate_network` with what its result was made from."""
+    """:func:`evaluate_network`, with what its result was made from.
+
+    Args:
+        network: An ONNX file, or the name of a carried network.
+        design: The array.
+        options: Pruning, quantization and data. None: 8 bits, no pruning.
+        progress: Called with a few words before each stage.
+        fit_memories: Enlarge the design's memories to what the network needs.
+        technology: Of the energies, the area and the clock. None: the carried one of 45 nm.
+
+    Raises:
+        SkipstoneError: The network, the data or the options are wrong.
+        MappingError: The network does not fit the design.
+        TechnologyError: The design does not reach the clock that was asked for.
+    """
     prepared = prepare_network(network, options or CompressionOptions(), progress)
     progress("mapping")
     compressed = cost(
@@ -190,7 +204,18 @@ def layer_result(
     design: Design,
     technology: Technology,
 ) -> LayerResult:
-    """The result of a workload on the array; ``causes`` are where its cycles go."""
+    """The result of a workload on the array.
+
+    Args:
+        layer: Its program.
+        cycles: Its exact cycles.
+        causes: Where they go, in cycles.
+        actions: What the hardware does.
+        dense_cycles: Cycles of the same layers without pruning; None where others run together there.
+        words_if_dense: Words that would be loaded without zeros among the weights.
+        design: The array.
+        technology: Of the energies, at its clock.
+    """
     terms = layer_terms(actions, design, technology)
     energy = energy_by_part(terms)
     loaded_bytes = actions.load_list_reads * design.activation_word_bits / 8
@@ -228,7 +253,14 @@ def layer_result(
 
 
 def host_result(name: str, operator: str, elements: int, work: int) -> LayerResult:
-    """A layer that the host computes; ``work``: the network's dense multiply-accumulates and products, for its share."""
+    """The result of a layer that the host computes.
+
+    Args:
+        name: The layer's name.
+        operator: ONNX's operator.
+        elements: Elements of its output.
+        work: The network's dense multiply-accumulates and products, of which the layer has a share.
+    """
     return LayerResult(
         name=name,
         kind=operator,

@@ -37,7 +37,15 @@ from skipstone.sim.build import cached_verilog
 
 
 def export_files(prepared: PreparedNetwork, cost: NetworkCost) -> dict[str, str | bytes]:
-    """Every file of the export by its path in the folder."""
+    """Every file of the export by its path in the folder: text, or bytes.
+
+    Args:
+        prepared: The network in its forms.
+        cost: The network mapped onto the design.
+
+    Returns:
+        The files. Where QDQ form can't hold the network, ``quantized.onnx.missing.txt`` says why.
+    """
     program, design = cost.program, cost.design
     x = reference.quantize_input(prepared.compressed, sample_inputs(prepared, 1))
     tensors = reference.run(prepared.compressed, x)
@@ -87,7 +95,12 @@ def export_files(prepared: PreparedNetwork, cost: NetworkCost) -> dict[str, str 
 
 
 def program_description(prepared: PreparedNetwork, cost: NetworkCost) -> ProgramDescription:
-    """The program in words: parameters, memory fields, where tensors lie, and each layer's decoded descriptor."""
+    """The program in words: parameters, memory fields, where tensors lie, and each layer's decoded descriptor.
+
+    Args:
+        prepared: The network in its forms.
+        cost: The network mapped onto the design.
+    """
     program, design = cost.program, cost.design
     return ProgramDescription(
         network=program.network,
@@ -157,8 +170,15 @@ def _hex(words: NDArray[Any] | list[int]) -> str:
 
 
 def testbench(design: Design, counts: dict[str, int], starts: list[int], outputs: int, cycles: int) -> str:
-    """A Verilog-2001 testbench around ``skipstone_array``; prints PASS or FAIL and ends with $finish. ``starts``: for every
-    start, how many words the host writes before it."""
+    """A Verilog-2001 testbench around ``skipstone_array``; prints PASS or FAIL and ends with $finish.
+
+    Args:
+        design: The array.
+        counts: Words of each memory's hex file, by memory.
+        starts: For every start, how many words the host writes before it.
+        outputs: How many words of output are compared.
+        cycles: The cycles that the model counts.
+    """
     data, address, select = host_port_bits(design)
     selects = host_selects(design)
     loads = "\n".join(
@@ -253,8 +273,15 @@ endmodule
 
 
 def write_export(files: dict[str, str | bytes], folder: Path) -> None:
-    """Writes all files into ``folder``, or none where one can't be written. What an earlier export left there and this one does
-    not write is removed."""
+    """Writes all files of an export, or none. What an earlier export left there and this one does not write is removed.
+
+    Args:
+        files: Text or bytes by path in the folder.
+        folder: The folder, made where it is missing.
+
+    Raises:
+        OSError: A file can't be written; all hold what they held before.
+    """
     for name in files:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
     write_files({folder / name: content for name, content in files.items()})

@@ -133,7 +133,16 @@ def prepare_network(network: str, options: CompressionOptions, progress: Progres
 
 
 def in_integers(graph: Graph, options: CompressionOptions, images: NDArray[np.float32] | None) -> QuantizedNetwork:
-    """``graph``, which may be pruned, in integers; ranges that it does not have come from ``images``, or from random input."""
+    """A float network in integers.
+
+    Args:
+        graph: The network, which may be pruned. Grids that it has stay.
+        options: How it is quantized.
+        images: What ranges that are missing are measured on (float32, N x C x H x W); None: seeded random input.
+
+    Raises:
+        SkipstoneError: The images or the options don't go with the network.
+    """
     ranges = None
     low, high = options.input_range
     scheme = replace(options.scheme, activation_bits=_activation_bits(graph, options))
@@ -143,7 +152,15 @@ def in_integers(graph: Graph, options: CompressionOptions, images: NDArray[np.fl
 
 
 def stored_options(network: str, options: CompressionOptions) -> CompressionOptions:
-    """``options`` with the bits and code of ``network`` if its file is quantized: what a design for it must have."""
+    """The options with the bits and code of a network's file, if that is quantized: what a design for it must have.
+
+    Args:
+        network: An ONNX file, or the name of a carried network.
+        options: The options as asked for.
+
+    Raises:
+        SkipstoneError: The network can't be read.
+    """
     if not onnx_import.is_quantized(network):
         return options
     return prepare_network(network, replace(options, evaluation=None)).options
@@ -199,8 +216,15 @@ def _options_of(network: QuantizedNetwork, options: CompressionOptions) -> Compr
 
 
 def measure_accuracy(prepared: PreparedNetwork, progress: Progress = lambda _: None) -> Accuracy:
-    """Top-1 accuracy of the three forms on the evaluation images; all None without labelled images, and the float network's
-    where only the quantized one is there."""
+    """Top-1 accuracy of the three forms of a network on its evaluation images.
+
+    Args:
+        prepared: The network in its forms.
+        progress: Called with a few words before each form.
+
+    Returns:
+        Shares, 0 to 1. All are None without labelled images; the float network's is where only the quantized one is there.
+    """
     if prepared.evaluation is None:
         return Accuracy()
     images, labels = prepared.evaluation
@@ -217,8 +241,15 @@ def measure_accuracy(prepared: PreparedNetwork, progress: Progress = lambda _: N
 
 
 def sample_inputs(prepared: PreparedNetwork, count: int) -> NDArray[np.float32]:
-    """``count`` inputs for the RTL: the evaluation (or calibration) images in order, over again if they are too few; without
-    images, seeded random ones."""
+    """Inputs for the RTL: the evaluation (or calibration) images in order, over again if they are too few.
+
+    Args:
+        prepared: The network in its forms. Without images, inputs are random, by its options' seed.
+        count: How many.
+
+    Returns:
+        float32, ``count`` x channels x height x width.
+    """
     if prepared.images is not None:
         return prepared.images[np.arange(count) % len(prepared.images)]
     low, high = prepared.options.input_range
@@ -228,5 +259,5 @@ def sample_inputs(prepared: PreparedNetwork, count: int) -> NDArray[np.float32]:
 
 
 def short_name(network: str) -> str:
-    """What reports and folders call the network: a carried name as it is, a path without folder and ending."""
+    """What reports and folders call a network: a carried name as it is, a path without folder and ending."""
     return Path(network).stem if network.endswith(".onnx") else network

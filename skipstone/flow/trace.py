@@ -44,9 +44,28 @@ def trace_network(
     progress: Progress = lambda _: None,
     fit_memories: bool = False,
 ) -> Trace:
-    """Maps ``network`` and writes ``trace.json`` (``compressed``: ``trace.json.gz``) of ``layers`` (names with commas between,
-    or ``all``) to the folder ``out``; with ``waves`` also runs one input through the RTL and writes ``trace.fst``. ``limit``
-    as for ``skipstone.mapper.timing.timeline.network_timeline``."""
+    """Writes a network's timeline as a trace, and if asked for the waves of the RTL beside it.
+
+    Args:
+        network: An ONNX file, or the name of a carried network.
+        design: The array.
+        options: Pruning, quantization and data. None: 8 bits, no pruning.
+        layers: Names with commas between, or ``all``.
+        limit: As for ``skipstone.mapper.timing.timeline.network_timeline``.
+        out: The folder for ``trace.json`` and ``trace.fst``.
+        compressed: Write ``trace.json.gz`` instead.
+        waves: Run one input through the RTL and write ``trace.fst``.
+        progress: Called with a few words before each stage.
+        fit_memories: Enlarge the design's memories to what the network needs.
+
+    Returns:
+        The timeline, and where the files are.
+
+    Raises:
+        SkipstoneError: The network or the options are wrong, or there is no such layer.
+        MappingError: The network does not fit the design.
+        SimulationError: The RTL could not be run.
+    """
     prepared = prepare_network(network, options or CompressionOptions(), progress)
     progress("mapping")
     program = cost(prepared.compressed, design, memories="enlarged" if fit_memories else "of_design").program
@@ -63,8 +82,18 @@ def trace_network(
 
 
 def chosen_layers(program: Program, names: str) -> tuple[int, ...] | None:
-    """The numbers of layers named with commas between, None for ``all``. Where several layers of the network run as one, each
-    of their names will do."""
+    """The numbers of layers that are named.
+
+    Args:
+        program: The network mapped onto a design. Where several layers of the network run as one, each of their names will do.
+        names: Names with commas between, or ``all``.
+
+    Returns:
+        Numbers in ``program.layers``, in the order of the names; None for ``all``.
+
+    Raises:
+        SkipstoneError: There is no such layer; the message lists those that there are.
+    """
     if names == "all":
         return None
     numbers = {name: index for index, layer in enumerate(program.layers) for name in (*layer.layers, layer.name)}

@@ -130,7 +130,18 @@ def verify_evaluated(
     simulator: str = "verilator",
     progress: Progress = lambda _: None,
 ) -> Verification:
-    """The RTL's part of :func:`verify_network`."""
+    """Runs a network that is evaluated already in the RTL, and compares: the second half of :func:`verify_network`.
+
+    Args:
+        evaluated: The network, its cost and its result.
+        images: How many inputs are run.
+        waves: Where the waves are written, or None.
+        simulator: ``verilator`` or ``icarus``.
+        progress: Called with a few words before each stage.
+
+    Raises:
+        SimulationError: The simulator could not be built or run.
+    """
     prepared, design, cost, result = evaluated.prepared, evaluated.design, evaluated.cost, evaluated.result
     compressed = prepared.compressed
     inputs = reference.quantize_input(compressed, sample_inputs(prepared, images))
@@ -159,7 +170,15 @@ def compare_runs(
     runs: list[NetworkRun],
     expected: dict[str, NDArray[np.int64]],
 ) -> Verification:
-    """Fills RTL cycles and equality into ``result``. A layer that did not run is not equal."""
+    """Fills RTL cycles and equality into a result. A layer that did not run is not equal.
+
+    Args:
+        network: The integers.
+        cost: The network mapped onto the design, with the model's cycles.
+        result: The result to fill.
+        runs: What the RTL gave, a run for each input.
+        expected: The reference's tensors by name, inputs x channels x height x width.
+    """
     layers = list(result.layers)
     differences: dict[str, Difference] = {}
     for index, layer in enumerate(cost.program.layers):

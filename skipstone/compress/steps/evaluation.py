@@ -12,7 +12,13 @@ from skipstone.models.data.float_execution import float_accuracy
 
 
 def apply_robust(step: RobustAccuracy, state: State, context: Context) -> State:
-    """Each network is attacked through its own gradients, the integers through those of the compressed float network."""
+    """Measures accuracy under attack, of the network as it came and of this one.
+
+    Each network is attacked through its own gradients, the integers through those of the compressed float network.
+
+    Raises:
+        SkipstoneError: PyTorch is missing.
+    """
     from skipstone.models.quantization import reference
 
     robust = training_module("robust")
@@ -36,6 +42,8 @@ def apply_robust(step: RobustAccuracy, state: State, context: Context) -> State:
 
 
 def apply_gate(step: Gate, state: State, context: Context) -> State:
+    """Measures which channels run-time gating would skip, and the words that the design would not load."""
+
     from skipstone.models.pruning.gating import gate, typical_means
 
     images, labels = context.dataset.testing()

@@ -9,7 +9,11 @@ from skipstone.errors import SkipstoneError
 
 
 def training_module(name: str) -> Any:
-    """``skipstone.models.training.NAME``. Raises SkipstoneError where PyTorch or a package of its kind is missing."""
+    """The module ``skipstone.models.training.NAME``, which needs packages that only training needs.
+
+    Raises:
+        SkipstoneError: PyTorch or another such package is missing.
+    """
     try:
         return import_module(f"skipstone.models.training.{name}")
     except ModuleNotFoundError as error:

@@ -37,10 +37,15 @@ def target_of(state: State, context: Context) -> Target:
 
 
 def apply_cycle_aware(step: CycleAwarePrune, state: State, context: Context) -> State:
-    """Loss is measured on calibration images without labels; or estimated by the Fisher information, for what trains after.
+    """Prunes each layer as much as exact cycles (or energy) and the network's loss advise.
+
+    Loss is measured on calibration images without labels; or estimated by the Fisher information, for what trains after.
 
     By second order the search prunes each layer by what it sees in the whole network; what is returned then makes up for the
     layers before it, too, and is measured anew: its figures may leave the bounds that the search kept, which the notes say.
+
+    Raises:
+        SkipstoneError: Even the most zeros everywhere cost more than the same amount for every layer.
     """
     from skipstone.mapper.pruning import losses
     from skipstone.mapper.pruning.sparsity import UnreachableError, fewest_cycles, least_loss, sparsity_rows
@@ -105,7 +110,13 @@ def apply_cycle_aware(step: CycleAwarePrune, state: State, context: Context) -> 
 
 
 def second_order_of(graph: Graph, images: Images, memory: dict[Any, Any]) -> PruneLayer:
-    """Prunes a layer of ``graph`` by second order, at each amount once; ``memory`` keeps what was found."""
+    """A function that prunes a layer by second order, each layer and amount computed once.
+
+    Args:
+        graph: The float network.
+        images: What the layers see (N x C x H x W).
+        memory: Keeps the pruned weights, also from one step to the next.
+    """
     from skipstone.models.pruning.second_order import second_order
 
     whose = ("second order", graph_fingerprint(graph), len(images))
@@ -122,7 +133,7 @@ def second_order_of(graph: Graph, images: Images, memory: dict[Any, Any]) -> Pru
 
 
 def fisher_scores(state: State, context: Context) -> dict[str, NDArray[np.float64]]:
-    """``w**2 F / 2`` of each weight, by squared gradients of small batches of training images."""
+    """The score ``w**2 F / 2`` of each weight (K x C x kh x kw), by layer; F from small batches of training images."""
     from skipstone.compress.steps.extra import training_module
 
     images, labels = context.dataset.training()
@@ -131,8 +142,11 @@ def fisher_scores(state: State, context: Context) -> dict[str, NDArray[np.float6
 
 
 def apply_balance_rows(step: BalanceRows, state: State, context: Context) -> State:
-    """Weights that come back have the values they had before any pruning, at the layer's scale of now, so layers must still have
-    their first shapes."""
+    """Moves zeros so that the rows of the array have equally many weights.
+
+    Weights that come back have the values they had before any pruning, at the layer's scale of now, so layers must still have
+    their first shapes.
+    """
     from skipstone.mapper.pruning.rows import balance_rows
 
     outcome = balance_rows(state.graph, context.parent, target_of(state, context), progress=context.progress)
@@ -146,6 +160,8 @@ def apply_balance_rows(step: BalanceRows, state: State, context: Context) -> Sta
 
 
 def apply_prune_words(step: PruneWords, state: State, context: Context) -> State:
+    """Prunes whole load words, where the loader bounds a layer."""
+
     from skipstone.mapper.pruning.words import prune_words
 
     outcome = prune_words(state.graph, target_of(state, context), step.amount, progress=context.progress)

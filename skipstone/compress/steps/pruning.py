@@ -17,7 +17,19 @@ GRADIENT_IMAGES = 2048
 
 
 def evidence_for(criterion: str, graph: Graph, context: Context) -> Evidence | None:
-    """What ``criterion`` needs about ``graph``: gradients on labelled training images, or statistics on calibration images."""
+    """What a criterion needs to know about a network.
+
+    Args:
+        criterion: A key of ``CRITERIA``.
+        graph: The float network.
+        context: Has the images: gradients are of labelled training images, statistics of calibration images.
+
+    Returns:
+        Gradients or statistics; None where weights alone will do.
+
+    Raises:
+        SkipstoneError: PyTorch is missing, or there are no such images.
+    """
     match CRITERIA[criterion].needs:
         case "gradients":
             from skipstone.compress.steps.extra import training_module
@@ -38,12 +50,15 @@ def evidence_for(criterion: str, graph: Graph, context: Context) -> Evidence | N
 
 
 def apply_prune(step: Prune, state: State, context: Context) -> State:
+    """Prunes by a criterion."""
     evidence = evidence_for(step.criterion, state.graph, context)
     pruned = prune(state.graph, step.pruning(), evidence, context.seed)
     return replace(state, graph=pruned.graph, notes=pruned.notes)
 
 
 def apply_second_order(step: PruneSecondOrder, state: State, context: Context) -> State:
+    """Prunes by second order: the remaining weights make up for those that go."""
+
     from skipstone.models.pruning.second_order import second_order
 
     pruning = step.pruning()
@@ -55,7 +70,16 @@ def apply_second_order(step: PruneSecondOrder, state: State, context: Context) -
 
 
 def lamp_amounts(graph: Graph, amount: float, skip: tuple[str, ...] = ()) -> dict[str, float]:
-    """The share of zeros of each layer when ``amount`` of all weights go by LAMP scores."""
+    """The share of zeros of each layer when weights go by LAMP scores.
+
+    Args:
+        graph: The float network.
+        amount: The share of all weights that goes.
+        skip: Layers that are left alone.
+
+    Returns:
+        The share, 0 to 1, by layer; none of those in ``skip``.
+    """
     pruning = Pruning("weight", amount=amount, criterion="lamp", scope="network", skip=skip)
     return {
         layer.name: 1 - float(np.count_nonzero(layer.weights)) / layer.weights.size
@@ -65,6 +89,8 @@ def lamp_amounts(graph: Graph, amount: float, skip: tuple[str, ...] = ()) -> dic
 
 
 def apply_reconstruction(step: PruneByReconstruction, state: State, context: Context) -> State:
+    """Removes input channels and fits the remaining weights to the layer's old output (ThiNet)."""
+
     from skipstone.models.pruning.reconstruction import reconstruct
 
     images = context.dataset.calibration()[: step.images]

@@ -12,6 +12,8 @@ from skipstone.models.quantization.scheme import QuantizationScheme
 
 
 def apply_equalize(step: Equalize, state: State, context: Context) -> State:
+    """Equalizes the ranges of channels across pairs of layers."""
+
     from skipstone.models.ptq.equalize import equalize
 
     equalized = equalize(state.graph)
@@ -20,7 +22,11 @@ def apply_equalize(step: Equalize, state: State, context: Context) -> State:
 
 
 def apply_quantize(step: Quantize, state: State, context: Context) -> State:
-    """Weights first (bits, ranges, rounding), then biases; activation ranges are measured on what comes out."""
+    """Quantizes: weights first (bits, ranges, rounding), then biases; activation ranges are measured on what comes out.
+
+    Raises:
+        SkipstoneError: The network is in integers already, or what was asked for does not go together.
+    """
     original = state.graph
     scheme = step.scheme()
     if original.grids:

@@ -18,7 +18,16 @@ from skipstone.models.surgery.result import Surgery
 
 
 def filter_scores(graph: Graph, criterion: str, context: Context) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
-    """A score for each filter of each layer, per weight so that layers compare."""
+    """A score for each filter of each layer, per weight so that layers compare.
+
+    Args:
+        graph: The float network.
+        criterion: A key of ``CRITERIA``.
+        context: Has the images that the criterion needs, and the seed.
+
+    Returns:
+        K scores by layer, for the layers that the criterion can judge.
+    """
     evidence = evidence_for(criterion, graph, context)
     result = {}
     for index, layer in enumerate(graph.convs):
@@ -29,6 +38,8 @@ def filter_scores(graph: Graph, criterion: str, context: Context) -> dict[str, n
 
 
 def apply_remove_filters(step: RemoveFilters, state: State, context: Context) -> State:
+    """Removes whole filters."""
+
     from skipstone.models.surgery.ranked import shrink_by
 
     scores = filter_scores(state.graph, step.criterion, context)
@@ -45,6 +56,8 @@ def apply_remove_filters(step: RemoveFilters, state: State, context: Context) ->
 
 
 def apply_remove_blocks(step: RemoveBlocks, state: State, context: Context) -> State:
+    """Removes residual blocks: those named, or those that change the network's answers least."""
+
     from skipstone.models.surgery.blocks import remove_blocks
 
     if step.blocks:
@@ -70,6 +83,8 @@ def block_scores(graph: Graph, context: Context) -> dict[str, float]:
 
 
 def apply_factorize(step: Factorize, state: State, context: Context) -> State:
+    """Replaces layers by products of smaller ones (SVD, Tucker, CP)."""
+
     from skipstone.models.surgery import factorize
 
     layers = step.layers or None
@@ -86,6 +101,8 @@ def apply_factorize(step: Factorize, state: State, context: Context) -> State:
 
 
 def apply_compact(step: Compact, state: State, context: Context) -> State:
+    """Replaces layers by compact ones: depthwise separable, or with a bottleneck."""
+
     from skipstone.models.surgery import compact
 
     layers = step.layers or None

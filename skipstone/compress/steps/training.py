@@ -22,7 +22,11 @@ from skipstone.models.graph.graph import Graph
 
 
 def options_of(step: Training, context: Context) -> Any:
-    """A step's keys as ``skipstone.models.training.loop.TrainingOptions``."""
+    """A step's keys as ``skipstone.models.training.loop.TrainingOptions``.
+
+    Raises:
+        SkipstoneError: PyTorch is missing.
+    """
     return training_module("loop").TrainingOptions(
         epochs=step.epochs,
         learning_rate=step.learning_rate,
@@ -61,6 +65,7 @@ def _floats(graph: Graph) -> Graph:
 
 
 def apply_fine_tune(step: FineTune, state: State, context: Context) -> State:
+    """Trains the network, its zeros fixed, with a regularizer if one is asked for."""
     loop = training_module("loop")
     hooks = []
     if step.regularizer != "none":
@@ -76,6 +81,7 @@ def apply_fine_tune(step: FineTune, state: State, context: Context) -> State:
 
 
 def apply_gradual(step: GradualPrune, state: State, context: Context) -> State:
+    """Prunes a little more at a time while the network trains."""
     loop, sparsity = training_module("loop"), training_module("sparsity")
     hook = sparsity.GradualPruning(step.pruning(), every=step.every, until=step.until)
     graph = loop.fine_tune(
@@ -85,6 +91,7 @@ def apply_gradual(step: GradualPrune, state: State, context: Context) -> State:
 
 
 def apply_dynamic_sparse(step: DynamicSparse, state: State, context: Context) -> State:
+    """Trains with zeros that move: small weights leave, those with large gradients come in (RigL)."""
     loop, sparsity = training_module("loop"), training_module("sparsity")
     hook = sparsity.RigL(every=step.every, fraction=step.fraction, until=step.until)
     graph = loop.fine_tune(
@@ -94,6 +101,7 @@ def apply_dynamic_sparse(step: DynamicSparse, state: State, context: Context) ->
 
 
 def apply_iterative(step: IterativePrune, state: State, context: Context) -> State:
+    """Prunes and trains in turn, over several rounds."""
     pruned = training_module("schedules").iterative(
         _floats(state.graph),
         step.pruning(),
@@ -107,6 +115,7 @@ def apply_iterative(step: IterativePrune, state: State, context: Context) -> Sta
 
 
 def apply_lottery(step: LotteryTicket, state: State, context: Context) -> State:
+    """Prunes over several rounds, rewinding the remaining weights to early values each time (lottery ticket)."""
     pruned = training_module("schedules").lottery(
         _floats(state.graph),
         step.pruning(),
@@ -121,10 +130,12 @@ def apply_lottery(step: LotteryTicket, state: State, context: Context) -> State:
 
 
 def apply_reinitialize(step: Reinitialize, state: State, context: Context) -> State:
+    """Gives the network new random weights."""
     return replace(state, graph=training_module("start").reinitialized(_floats(state.graph), context.seed), notes=())
 
 
 def apply_quantization_aware(step: QuantizationAwareTraining, state: State, context: Context) -> State:
+    """Trains through the rounding. The weights and tensors then have their grids."""
     qat = training_module("qat")
     scheme = step.scheme()
     graph = qat.quantization_aware(
