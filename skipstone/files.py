@@ -17,12 +17,16 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 LONGEST_NAME = 200
 """Bytes of a name that leave room, within the 255 of a file system, for what a partial file's name adds."""
+
+FLUSHES = 16
+"""Files that are flushed to the disk at the same time."""
 
 
 def write_file(path: str | Path, content: str | bytes | memoryview) -> None:
@@ -60,8 +64,8 @@ def write_files(contents: Mapping[str | Path, str | bytes | memoryview]) -> None
                 partial = _beside(target)
                 partials.callback(_remove, partial)
                 partial.write_bytes(encoded)
-                _finish(partial, target)
                 renames.append((path, partial, target))
+        _finish_all(renames)
         for path, encoded in streams:
             with _naming(path):
                 _write_stream(path, encoded)
@@ -144,6 +148,23 @@ def _remove(partial: Path) -> None:
     """Removes a partial file that got no place. A second error is kept back: the first is the one to tell."""
     with contextlib.suppress(OSError):
         partial.unlink(missing_ok=True)
+
+
+def _finish_all(renames: Sequence[tuple[str | Path, Path, Path]]) -> None:
+    """Makes written files, (path, partial, target) each, ready to be renamed, all at once: a file system that is asked to flush
+    many files at a time does it in one go."""
+
+    def finish(path: str | Path, partial: Path, target: Path) -> None:
+        with _naming(path):
+            _finish(partial, target)
+
+    if len(renames) < 2:
+        for files in renames:
+            finish(*files)
+        return
+    with ThreadPoolExecutor(min(len(renames), FLUSHES)) as threads:
+        for flush in [threads.submit(finish, *files) for files in renames]:
+            flush.result()
 
 
 def _finish(partial: Path, target: Path) -> None:

@@ -226,8 +226,12 @@ def requantize(
         other: The second operand, without its zero point.
         other_multiplier: Multiplies ``other``.
     """
-    total = (accumulator + bias) * multiplier + (np.int64(1) << (shift - 1))
+    # In place after the first sum: for whole batches, temporary arrays would cost most of the time.
+    total: NDArray[np.int64] = np.asarray(accumulator + bias)
+    total *= multiplier
+    total += np.int64(1) << (shift - 1)
     if other is not None and other_multiplier is not None:
-        total = total + other * other_multiplier
-    result: NDArray[np.int64] = np.clip(zero_point + (total >> shift), low, high)
-    return result
+        total += other * other_multiplier
+    total >>= shift
+    total += zero_point
+    return np.clip(total, low, high, out=total)

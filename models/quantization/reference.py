@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from skipstone.models.quantization.network import (
 )
 
 Integers = NDArray[np.int64]
+_Number = TypeVar("_Number", bound=np.generic)
 
 BATCH_IMAGES = 16
 """Images that ``scores`` runs at once in a thread; few, so that a layer's unfolded input stays near the caches."""
@@ -180,17 +182,17 @@ def run_layer(network: QuantizedNetwork, layer: QuantizedLayer, x: Integers, oth
 
 def accumulate(layer: QuantizedLayer, x: Integers) -> Integers:
     """The accumulators (N x K x height x width) before bias and requantization."""
-    padded = _padded(layer, x)
     if layer.operation == "max":
-        return _maximum(layer, padded)
-    largest = int(np.abs(layer.weights).sum(axis=(1, 2, 3)).max()) * max(1, int(np.abs(padded).max(initial=0)))
+        return _maximum(layer, _padded(layer, x))
+    activation = max(1, abs(layer.pad_value), int(x.max(initial=0)), -int(x.min(initial=0)))
+    largest = int(np.abs(layer.weights).sum(axis=(1, 2, 3)).max()) * activation
     if largest >= 1 << 53:
         raise SkipstoneError(f"layer '{layer.name}': its accumulators need more than 53 bits")
     kind = np.float32 if largest < 1 << 24 else np.float64
-    return _multiply_add(layer, padded.astype(kind)).astype(np.int64)
+    return _multiply_add(layer, _padded(layer, x.astype(kind)))
 
 
-def _padded(layer: QuantizedLayer, x: Integers) -> Integers:
+def _padded(layer: QuantizedLayer, x: NDArray[_Number]) -> NDArray[_Number]:
     """``x`` with ``layer``'s padding around it; a negative one crops."""
     top, left, bottom, right = layer.padding
     sides = ((0, 0), (0, 0), (max(top, 0), max(bottom, 0)), (max(left, 0), max(right, 0)))
@@ -210,7 +212,7 @@ def _taps(layer: QuantizedLayer, padded: NDArray[np.generic]) -> NDArray[np.gene
     return np.lib.stride_tricks.as_strided(padded, shape, strides, writeable=False)
 
 
-def _multiply_add(layer: QuantizedLayer, padded: NDArray[np.floating]) -> NDArray[np.floating]:
+def _multiply_add(layer: QuantizedLayer, padded: NDArray[np.floating]) -> Integers:
     outputs, inputs, kh, kw = layer.weights.shape
     taps = _taps(layer, padded)
     n, oh, ow = len(padded), *taps.shape[4:]
@@ -219,10 +221,10 @@ def _multiply_add(layer: QuantizedLayer, padded: NDArray[np.floating]) -> NDArra
         total = np.zeros((n, outputs, oh, ow), padded.dtype)
         for i, j in np.ndindex(kh, kw):
             total += taps[:, :, i, j] * weights[:, 0, i, j, None, None]
-        return total
+        return total.astype(np.int64)
     groups = layer.groups
     matrix = weights.reshape(groups, outputs // groups, -1)
-    result = np.empty((n, outputs, oh, ow), padded.dtype)
+    result = np.empty((n, outputs, oh, ow), np.int64)
     batch = max(1, BATCH_BYTES // max(1, taps[:1].size * padded.dtype.itemsize))
     for start in range(0, n, batch):
         # Images side by side in one long product: one for each image would spend its time waking BLAS threads.
