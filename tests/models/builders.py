@@ -136,28 +136,27 @@ def slow_layer(
 
 def identity_layer(name: str, source: str, target: str, channels: int, **options: Any) -> QuantizedLayer:
     """A layer that copies its input: 1x1, weight 1, times 2**15 >> 15."""
-    ones = np.ones(channels, np.int64)
     layer = QuantizedLayer(
         name=name,
         kind="copy",
         operation="multiply_add",
         input=source,
         output=target,
-        weights=ones.reshape(-1, 1, 1, 1),
+        weights=np.ones((channels, 1, 1, 1), np.int64),
         groups=channels,
         stride=(1, 1),
         padding=(0, 0, 0, 0),
         dilation=(1, 1),
         pad_value=0,
-        bias=ones * 0,
-        multiplier=ones << 15,
-        shift=ones * 15,
+        bias=np.zeros(channels, np.int64),
+        multiplier=np.full(channels, 1 << 15),
+        shift=np.full(channels, 15),
         zero_point=0,
         low=-128,
         high=127,
         other=None,
         other_zero_point=0,
-        other_multiplier=ones * 0,
+        other_multiplier=np.zeros(channels, np.int64),
         weight_scale=np.ones(channels),
         sources=(name,),
     )

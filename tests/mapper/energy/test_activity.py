@@ -23,7 +23,6 @@ ZERO_POINT = -3
 def network(weights: NDArray[np.int64], height: int, width: int, stride: int, pad: int) -> QuantizedNetwork:
     outputs, inputs, kernel, _ = weights.shape
     size = tuple((axis + 2 * pad - kernel) // stride + 1 for axis in (height, width))
-    ones = np.ones(outputs, np.int64)
     layer = QuantizedLayer(
         name="conv",
         kind="conv",
@@ -36,15 +35,15 @@ def network(weights: NDArray[np.int64], height: int, width: int, stride: int, pa
         padding=(pad,) * 4,
         dilation=(1, 1),
         pad_value=ZERO_POINT,
-        bias=0 * ones,
-        multiplier=1000 * ones,
-        shift=20 * ones,
+        bias=np.zeros(outputs, np.int64),
+        multiplier=np.full(outputs, 1000),
+        shift=np.full(outputs, 20),
         zero_point=0,
         low=-128,
         high=127,
         other=None,
         other_zero_point=0,
-        other_multiplier=0 * ones,
+        other_multiplier=np.zeros(outputs, np.int64),
         weight_scale=np.ones(outputs),
         sources=("conv",),
     )

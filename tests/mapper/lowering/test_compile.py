@@ -123,33 +123,33 @@ def with_weights(network: QuantizedNetwork, *weights: np.ndarray) -> QuantizedNe
 def test_weights_that_the_multiplier_cannot_say():
     """The actual values decide, not what the network says of its bits; each refusal names a layer, a value and a way out."""
     network, shape = replace(residual(), weight_bits=16), residual().layers[0].weights.shape
-    ones, three, wide = np.ones(shape, int), np.full(shape, 3), np.full(shape, -129)
+    unit, three, wide = np.ones(shape, int), np.full(shape, 3), np.full(shape, -129)
     compile_network(network, DESIGN)
-    assert refused(with_weights(network, ones, wide)) == (
+    assert refused(with_weights(network, unit, wide)) == (
         "layer 'second' has the weight -129, of 9 bits, design 'small' takes 8; quantize to weight_bits 8 or set "
         "the design's to 9"
     )
-    compile_network(with_weights(network, ones, np.full(shape, -128)), DESIGN)
+    compile_network(with_weights(network, unit, np.full(shape, -128)), DESIGN)
     shift = DESIGN.replace(multiplier="shift", weight_bits=4)
-    assert refused(with_weights(network, ones, three), shift) == (
+    assert refused(with_weights(network, unit, three), shift) == (
         "layer 'second' has the weight 3, design 'small' with multiplier = 'shift' takes powers of two, plus or minus 1 to 128; "
         "quantize with weight code power_of_two of 4 bits or use a design with multiplier = 'linear'"
     )
-    compile_network(with_weights(network, ones, np.full(shape, -128)), shift)
-    assert "has the weight 256" in refused(with_weights(network, ones, np.full(shape, 256)), shift)
+    compile_network(with_weights(network, unit, np.full(shape, -128)), shift)
+    assert "has the weight 256" in refused(with_weights(network, unit, np.full(shape, 256)), shift)
     additive = DESIGN.replace(multiplier="additive", weight_bits=5)
-    assert refused(with_weights(network, ones, np.full(shape, 5)), additive) == (
+    assert refused(with_weights(network, unit, np.full(shape, 5)), additive) == (
         "layer 'second' has the weight 5, design 'small' with multiplier = 'additive' takes additive powers of two of 5 bits, "
         "plus or minus 1 to 48; quantize with weight code additive_power_of_two of 5 bits or use a design with "
         "multiplier = 'linear'"
     )
-    compile_network(with_weights(network, ones, np.resize([48, -36, 0, 3], shape)), additive)
+    compile_network(with_weights(network, unit, np.resize([48, -36, 0, 3], shape)), additive)
     sign = DESIGN.replace(multiplier="sign")
-    assert refused(with_weights(network, -2 * ones, -ones), sign) == (
+    assert refused(with_weights(network, -2 * unit, -unit), sign) == (
         "layer 'first' has the weight -2, design 'small' with multiplier = 'sign' takes 1 or -1; quantize with weight code "
         "ternary or use a design with multiplier = 'linear'"
     )
-    compile_network(with_weights(network, ones, -ones), sign)
+    compile_network(with_weights(network, unit, -unit), sign)
 
 
 def test_codebooks():

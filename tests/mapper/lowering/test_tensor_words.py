@@ -61,8 +61,8 @@ def test_packing_and_unpacking_are_inverse(drawn, seed):
         words = pack_words(placement, design, values)
         assert len(words) == placement.words
         np.testing.assert_array_equal(unpack_words(placement, design, words), values)
-        ones = (1 << design.activation_word_bits) - 1
-        memory = dict.fromkeys(range(placement.base, placement.base + placement.words), ones)
+        all_ones = (1 << design.activation_word_bits) - 1
+        memory = dict.fromkeys(range(placement.base, placement.base + placement.words), all_ones)
         memory.update(write_words(placement, design, values))
         np.testing.assert_array_equal(unpack_words(placement, design, list(memory.values())), values)
 

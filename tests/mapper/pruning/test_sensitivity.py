@@ -36,9 +36,9 @@ def test_bits_are_the_quantizers():
 def test_each_point_changes_one_layer():
     points = list(compressed_layers(GRAPH, (0.25, 0.5), (3,)))
     assert [point[:3] for point in points] == [
-        (name, what, value)
+        (name, quantity, value)
         for name in ("a", "b")
-        for what, value in (("sparsity", 0.25), ("sparsity", 0.5), ("bits", 3.0))
+        for quantity, value in (("sparsity", 0.25), ("sparsity", 0.5), ("bits", 3.0))
     ]
     for name, _, _, changed in points:
         other = "b" if name == "a" else "a"

@@ -52,8 +52,8 @@ def test_json_and_back(result: Document, tmp_path: Path) -> None:
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**70), 2**70))
-def test_every_number_comes_back(real: float, whole: int) -> None:
-    result = network((layer(energy_pj=real, cycles_by_cause={"compute": whole, "load": real}),), total_cycles=whole)
+def test_every_number_comes_back(real: float, integer: int) -> None:
+    result = network((layer(energy_pj=real, cycles_by_cause={"compute": integer, "load": real}),), total_cycles=integer)
     again = NetworkResult.from_dict(json.loads(json.dumps(result.to_dict())))
     assert again == result
     assert [type(each) for each in again.layers[0].cycles_by_cause.values()] == [int, float]

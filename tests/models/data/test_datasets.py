@@ -43,8 +43,8 @@ def write_folder(folder: Path, train: int = 7, test: int = 3, shape: tuple[int, 
     for part, count in (("train", train), ("test", test)):
         arrays[f"{part}_images"] = rng.integers(0, 256, (count, *shape)).astype(np.uint8)
         arrays[f"{part}_labels"] = (np.arange(count) % 10).astype(np.uint8)
-    for (part, what), name in NAMES.items():
-        (folder / name).write_bytes(gzip.compress(idx(arrays[f"{part}_{what}"])))
+    for (part, kind), name in NAMES.items():
+        (folder / name).write_bytes(gzip.compress(idx(arrays[f"{part}_{kind}"])))
     return arrays
 
 

@@ -117,10 +117,10 @@ def test_single_layers_have_bits_and_codes_of_their_own() -> None:
     assert [layer.weight_code for layer in mixed.array_layers] == ["linear", "power_of_two", "linear"]
     # 2**7, the largest power of 4 bits, takes 9.
     assert (mixed.weight_bits, mixed.weight_code) == (9, "linear")
-    for what in ("layer_bits", "layer_codes"):
+    for option in ("layer_bits", "layer_codes"):
         with pytest.raises(SkipstoneError) as error:
-            quantize(graph, ranges, QuantizationScheme(**{what: {"s": 4 if what == "layer_bits" else "ternary"}}))  # type: ignore[arg-type]
-        assert str(error.value) == f"{what} names layers without trained weights, s; those with are a, b, g"
+            quantize(graph, ranges, QuantizationScheme(**{option: {"s": 4 if option == "layer_bits" else "ternary"}}))  # type: ignore[arg-type]
+        assert str(error.value) == f"{option} names layers without trained weights, s; those with are a, b, g"
     fixed = on_its_grids(graph, network)
     with pytest.raises(
         SkipstoneError, match=r"^layer 'a': its weights are quantized already, linear of 3 bits; leave it"
@@ -235,20 +235,20 @@ def test_grids_stay_with_the_graph() -> None:
 
 def test_grids_that_do_not_fit() -> None:
     graph = residual()
-    ones = np.ones((3, 3, 3, 3), np.int64)
+    integers = np.ones((3, 3, 3, 3), np.int64)
     with pytest.raises(SkipstoneError) as error:
-        replace(graph.convs[0], grid=WeightGrid(ones, np.ones(3)))
+        replace(graph.convs[0], grid=WeightGrid(integers, np.ones(3)))
     assert str(error.value) == (
         "layer 'a': 81 of its 81 weights do not lie on its grid; change weights with Graph.with_weights or with_grids"
     )
     with pytest.raises(SkipstoneError, match=r"^layer 'a': a grid of \(3, 3, 3, 3\) with \(2,\) scales does not fit"):
-        replace(graph.convs[0], grid=WeightGrid(ones, np.ones(2)))
+        replace(graph.convs[0], grid=WeightGrid(integers, np.ones(2)))
     with pytest.raises(SkipstoneError, match=r"^layer 'a': a grid of shape \(1, 3, 3, 3\) can't replace weights of"):
-        graph.with_grids({"a": WeightGrid(ones[:1], np.ones(1))})
+        graph.with_grids({"a": WeightGrid(integers[:1], np.ones(1))})
     with pytest.raises(SkipstoneError, match=r"^layer 's' \(add\) has no weights to replace$"):
-        graph.with_grids({"s": WeightGrid(ones, np.ones(3))})
+        graph.with_grids({"s": WeightGrid(integers, np.ones(3))})
     with pytest.raises(SkipstoneError, match=r"^layer 'a': its grid must have 2 to 16 bits, not 1$"):
-        replace(graph.convs[0], grid=WeightGrid(ones, np.ones(3), "binary", 1))
+        replace(graph.convs[0], grid=WeightGrid(integers, np.ones(3), "binary", 1))
     with pytest.raises(SkipstoneError, match=r"^network 'test': grids for tensors that it does not have, z$"):
         replace(graph, grids={"z": ActivationGrid(1.0, 0)})
     for values, text in (

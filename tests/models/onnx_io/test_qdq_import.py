@@ -79,8 +79,8 @@ def assert_same_program(first: QuantizedNetwork, second: QuantizedNetwork) -> No
     for name, words in images[0].items():
         assert list(words) == list(images[1][name]), name
     assert [layer.layers for layer in programs[0].layers] == [layer.layers for layer in programs[1].layers]
-    for what in ("input", "outputs", "host_steps"):
-        assert repr(getattr(programs[0], what)) == repr(getattr(programs[1], what))
+    for attribute in ("input", "outputs", "host_steps"):
+        assert repr(getattr(programs[0], attribute)) == repr(getattr(programs[1], attribute))
 
 
 @pytest.mark.parametrize("make", [residual, branches, everything, every_operator])

@@ -32,7 +32,9 @@ X = np.random.default_rng(0).normal(size=IMAGE).astype(np.float32)
 def _fresh_table(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a test registers is gone after it."""
     load_operators()
-    monkeypatch.setattr(registry, "_registered", {key: list(own) for key, own in registry._registered.items()})
+    monkeypatch.setattr(
+        registry, "_registered", {key: list(operators) for key, operators in registry._registered.items()}
+    )
     monkeypatch.setattr(registry, "_plugins_loaded", set(registry._plugins_loaded))
     return
 
@@ -129,8 +131,8 @@ def test_a_tensor_that_the_node_still_reads_absorbs_nothing(tmp_path: Path) -> N
 
     @register_operator("Op", domain="My")
     def convert(node: OnnxNode) -> View:
-        ones = np.ones(4, np.float32)
-        shifted = node.affine(node.view(), ones, ones)
+        scale = bias = np.ones(4, np.float32)
+        shifted = node.affine(node.view(), scale, bias)
         twice = node.add(Add(name=node.name, inputs=(shifted.tensor, shifted.tensor)))
         clamped = node.clamp(shifted, (0.0, np.inf))
         return node.add(Add(name=node.name, inputs=(twice.tensor, clamped.tensor)))

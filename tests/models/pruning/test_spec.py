@@ -52,9 +52,9 @@ def test_ties_go_to_the_earlier_weight() -> None:
     ties = np.random.default_rng(0).integers(1, 3, size=(5, 6, 3, 3)).astype(np.float32)
     graph = network().with_weights({"a": ties})
     pruned = prune_as(graph, "unstructured:0.4").graph.convs[0].weights.ravel()
-    ones = np.flatnonzero(ties == 1)
-    assert len(ones) > 108
-    assert np.flatnonzero(pruned == 0).tolist() == ones[:108].tolist()
+    smallest = np.flatnonzero(ties == 1)
+    assert len(smallest) > 108
+    assert np.flatnonzero(pruned == 0).tolist() == smallest[:108].tolist()
 
 
 @pytest.mark.parametrize(("n", "m"), [(2, 4), (1, 4), (1, 2), (3, 8), (4, 4), (1, 1)])

@@ -364,8 +364,8 @@ def test_parts_do_not_host_an_add() -> None:
 
 
 def test_clamps_become_integer_bounds() -> None:
-    ones = np.ones((1, 1, 1, 1), np.float32)
-    layer = Conv(name="c", inputs=("x",), weights=ones, bias=floats(1), clamp=(-0.5, 0.25))
+    weights = np.ones((1, 1, 1, 1), np.float32)
+    layer = Conv(name="c", inputs=("x",), weights=weights, bias=floats(1), clamp=(-0.5, 0.25))
     network = quantize(graph_of(layer, shape=(1, 1, 1)), Ranges({"x": (-1.0, 1.0), "c": (-1.0, 1.0)}, ""))
     made, tensor = network.layers[0], network.tensors["c"]
     # 2 / 255 a step: -0.5 is 63.75 steps below zero, 0.25 is 31.875 above.

@@ -82,8 +82,7 @@ def test_maximum_over_chosen_taps_of_grouped_channels() -> None:
     weights = np.random.default_rng(1).integers(0, 2, size=(6, 2, 2, 2))
     weights[3] = 0
     layer = replace(network.layers[0], groups=2, weights=weights, bias=np.zeros(6, np.int64))
-    ones = np.ones(6, np.int64)
-    layer = replace(layer, multiplier=ones * 32768, shift=ones * 15, other_multiplier=ones * 0)
+    layer = replace(layer, multiplier=np.full(6, 32768), shift=np.full(6, 15), other_multiplier=np.zeros(6, np.int64))
     x = random_integers(network, "x", 1)
     np.testing.assert_array_equal(reference.run_layer(network, layer, x)[0], slow_layer(layer, x[0]))
     assert not reference.accumulate(layer, x)[:, 3].any()

@@ -116,11 +116,11 @@ def test_a_branch_that_reads_more_than_its_shortcut_stays() -> None:
 
 def test_the_lowest_score_goes_first() -> None:
     graph = load("resnet8_fashion")
-    ones = {conv.name: np.ones(len(conv.weights)) for conv in graph.convs}
-    result = remove_blocks(graph, amount=1 / 3, scores={**ones, "blocks.1.conv2": 0.5})
+    equal_scores = {conv.name: np.ones(len(conv.weights)) for conv in graph.convs}
+    result = remove_blocks(graph, amount=1 / 3, scores={**equal_scores, "blocks.1.conv2": 0.5})
     assert [change.name for change in result.layers] == ["blocks.1.conv2"]
     # add1 is one block, so three can go; of equal scores the earliest.
-    first = remove_blocks(graph, amount=1 / 3, scores=ones)
+    first = remove_blocks(graph, amount=1 / 3, scores=equal_scores)
     assert [change.name for change in first.layers] == ["blocks.0.conv1", "blocks.0.conv2"]
     assert "layer 'add2' stays: its shortcut is not the identity" in first.notes
     without = remove_blocks(graph, amount=1.0, scores={"add1": 3.0})

@@ -194,8 +194,8 @@ OTHERS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("what", OTHERS)
-def test_checkpoints_of_other_trainings_are_not_taken_up(what: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", OTHERS)
+def test_checkpoints_of_other_trainings_are_not_taken_up(change: str, tmp_path: Path) -> None:
     def run(*, graph: Graph, images: Any, labels: Any, options: TrainingOptions, **more: Any) -> Graph:
         return fine_tune(graph, images, labels, options, **more)
 
@@ -203,7 +203,7 @@ def test_checkpoints_of_other_trainings_are_not_taken_up(what: str, tmp_path: Pa
     path = tmp_path / "state.pt"
     training = {**ONE, "images": images, "labels": labels}
     run(**training, checkpoint=path)
-    other = {**training, **OTHERS[what]}
+    other = {**training, **OTHERS[change]}
     assert_equal_weights(run(**other), run(**other, checkpoint=path))
 
 

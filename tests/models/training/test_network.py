@@ -203,15 +203,15 @@ def trained_normalization(channels: int, seed: int) -> tuple[Normalization, Any]
     """A normalization with random statistics, and PyTorch's own with the same."""
     torch.manual_seed(seed)
     norm = Normalization(channels, torch.zeros(channels))
-    own = torch.nn.BatchNorm2d(channels)
-    for normalization in (norm.inner, own):
+    reference = torch.nn.BatchNorm2d(channels)
+    for normalization in (norm.inner, reference):
         generator = torch.Generator().manual_seed(seed)
         normalization.running_mean.copy_(torch.randn(channels, generator=generator))
         normalization.running_var.copy_(torch.rand(channels, generator=generator) + 0.1)
         with torch.no_grad():
             normalization.weight.copy_(torch.rand(channels, generator=generator) + 0.1)
             normalization.bias.copy_(torch.randn(channels, generator=generator))
-    return norm, own.eval()
+    return norm, reference.eval()
 
 
 @settings(max_examples=20)
@@ -219,10 +219,10 @@ def trained_normalization(channels: int, seed: int) -> tuple[Normalization, Any]
 def test_folding_is_that_of_pytorch(groups: int, inputs: int, outputs: int, seed: int) -> None:
     layer = conv_layer("c", "x", (groups * outputs, inputs, 3, 2), groups=groups)
     conv = ConvModule(layer)
-    conv.norm, own = trained_normalization(len(layer.weights), seed)
+    conv.norm, batch_norm = trained_normalization(len(layer.weights), seed)
     theirs = torch.nn.Conv2d(groups * inputs, groups * outputs, (3, 2), groups=groups, bias=False).eval()
     theirs.weight.data.copy_(torch.from_numpy(layer.weights))
-    fused = torch.nn.utils.fusion.fuse_conv_bn_eval(theirs, own)
+    fused = torch.nn.utils.fusion.fuse_conv_bn_eval(theirs, batch_norm)
     folded = conv.to_layer()
     np.testing.assert_allclose(folded.weights, fused.weight.detach().numpy(), rtol=1e-6)
     np.testing.assert_allclose(folded.bias, fused.bias.detach().numpy(), rtol=1e-5, atol=1e-6)

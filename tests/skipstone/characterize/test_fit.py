@@ -46,7 +46,7 @@ def test_actions_are_told_apart_by_their_counts() -> None:
     tiny = load_design("tiny")
     bits = FEATURES["column_bits"](tiny)
     counts = [{"weight_reads": a, "exposed_entries": 0, "activation_writes": b} for a, b in ((5, 1), (1, 5), (3, 3))]
-    samples = [(tiny, one, 2.0 * one["weight_reads"] + 0.5 * bits * one["activation_writes"]) for one in counts]
+    samples = [(tiny, count, 2.0 * count["weight_reads"] + 0.5 * bits * count["activation_writes"]) for count in counts]
     actions, fit = fit_actions("row", samples)
     entry = sum(value * FEATURES[name](tiny) for name, value in actions["entry"].items())
     step = sum(value * FEATURES[name](tiny) for name, value in actions["step"].items())

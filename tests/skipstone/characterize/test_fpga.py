@@ -45,13 +45,13 @@ def test_samples_are_the_same_every_time_and_a_longer_list_goes_on():
 
 def test_a_real_synthesis_is_within_the_stated_error(tmp_path):
     """Of a design in neither list; kept results are not made again."""
-    found = counted(synthesize(SMALL, "ecp5", "flat", tmp_path)[TOP])
+    synthesized = counted(synthesize(SMALL, "ecp5", "flat", tmp_path)[TOP])
     modelled, stated = resources(SMALL), errors()
     for name in RESOURCES:
-        real = getattr(found, name)
+        real = getattr(synthesized, name)
         assert abs(getattr(modelled, name) - real) <= max(1, stated[name].largest * real), name
-    (kept,) = tmp_path.iterdir()
-    assert not kept.name.startswith(".")
+    (stored,) = tmp_path.iterdir()
+    assert not stored.name.startswith(".")
 
 
 def test_without_yosys_the_package_is_named(monkeypatch):

@@ -13,13 +13,13 @@ from tests.skipstone.characterize.cells import library, write_library
 
 
 def test_cells_and_pins(tmp_path: Path) -> None:
-    found = read_liberty(write_library(tmp_path))
-    assert (found.name, found.voltage, sorted(found.cells)) == ("four", 2.0, ["BUF", "DFF", "INV", "NAND2", "NOR2"])
-    nand = found.cells["NAND2"]
+    parsed = read_liberty(write_library(tmp_path))
+    assert (parsed.name, parsed.voltage, sorted(parsed.cells)) == ("four", 2.0, ["BUF", "DFF", "INV", "NAND2", "NOR2"])
+    nand = parsed.cells["NAND2"]
     assert (nand.area_um2, nand.leakage_nw, nand.flip_flop) == (2.0, 1.0, None)
     assert nand.pins["A"].capacitance_pf == 0.002
     assert nand.pins["Y"].function == "!(A & B)"
-    assert found.cells["DFF"].flip_flop == ("C", "D", "Q", "QN")
+    assert parsed.cells["DFF"].flip_flop == ("C", "D", "Q", "QN")
 
 
 def test_energy_and_delay_rise_with_the_load(tmp_path: Path) -> None:
@@ -35,12 +35,12 @@ def test_units_are_converted(tmp_path: Path) -> None:
     text = library().replace("capacitive_load_unit (1, pf)", "capacitive_load_unit (1, ff)").replace('"1ns"', '"10ps"')
     path = tmp_path / "scaled.lib"
     path.write_text(text.replace('"1nW"', '"1uW"'))
-    found = read_liberty(path).cells["INV"]
-    assert found.pins["A"].capacitance_pf == pytest.approx(0.002e-3)
-    assert found.leakage_nw == pytest.approx(500)
+    inverter = read_liberty(path).cells["INV"]
+    assert inverter.pins["A"].capacitance_pf == pytest.approx(0.002e-3)
+    assert inverter.leakage_nw == pytest.approx(500)
     # Loads are in fF now: 0.05 fF is the middle of the table. Energy goes with the capacitance unit, delay with the time unit.
-    assert found.pins["Y"].transition_pj(0.1, 0.05e-3) == pytest.approx(0.020e-3)
-    assert found.pins["Y"].delay_ns(0.1, 0.05e-3) == pytest.approx(0.2 * 0.01)
+    assert inverter.pins["Y"].transition_pj(0.1, 0.05e-3) == pytest.approx(0.020e-3)
+    assert inverter.pins["Y"].delay_ns(0.1, 0.05e-3) == pytest.approx(0.2 * 0.01)
 
 
 def test_two_axes() -> None:

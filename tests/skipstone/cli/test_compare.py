@@ -38,7 +38,7 @@ def test_page_table_and_json(runs: list[Path], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("{", "is not JSON"),
         ("[1]", "not a JSON object"),
@@ -50,12 +50,12 @@ def test_page_table_and_json(runs: list[Path], tmp_path: Path) -> None:
         ("\ud800", "is not JSON"),
     ],
 )
-def test_what_is_no_run_is_refused(runs: list[Path], tmp_path: Path, text: str, said: str) -> None:
+def test_what_is_no_run_is_refused(runs: list[Path], tmp_path: Path, text: str, message: str) -> None:
     runs[1].write_bytes(text.encode("utf-8", "surrogatepass"))
     done = invoke(*runs, "--out", tmp_path / "out")
     assert done.exit_code == 2
     assert str(runs[1]) in done.stderr.replace("\n", "")
-    assert said in done.stderr.replace("\n", " ")
+    assert message in done.stderr.replace("\n", " ")
     assert not (tmp_path / "out").exists()
 
 

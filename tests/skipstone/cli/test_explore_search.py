@@ -64,11 +64,11 @@ def mistake(place: Path, *arguments: object) -> str:
 
 def test_killed_and_resumed_gives_the_same_file_as_one_run(place):
     """kill -9 midway, then resumed with another number of workers: the bytes of one undisturbed run, nothing evaluated twice."""
-    whole = (*BASE, "--evaluation", "data.npz", "--trials", 12, "--seed", 3)
-    done = invoke(*whole, "--jobs", 1, "--out", "a")
+    arguments = (*BASE, "--evaluation", "data.npz", "--trials", 12, "--seed", 3)
+    done = invoke(*arguments, "--jobs", 1, "--out", "a")
     assert done.exit_code == 0, done.output
     expected = (place / "a" / "exploration.json").read_bytes()
-    command = [sys.executable, "-m", "skipstone", *map(str, whole), "--jobs", "1", "--out", "b"]
+    command = [sys.executable, "-m", "skipstone", *map(str, arguments), "--jobs", "1", "--out", "b"]
     process = subprocess.Popen(
         command,
         cwd=place,
@@ -90,7 +90,7 @@ def test_killed_and_resumed_gives_the_same_file_as_one_run(place):
     process.kill()
     process.wait()
     assert len(stored) >= 4
-    done = invoke(*whole, "--jobs", 2, "--out", "b")
+    done = invoke(*arguments, "--jobs", 2, "--out", "b")
     assert done.exit_code == 0, done.output
     assert (place / "b" / "exploration.json").read_bytes() == expected
     connection = sqlite3.connect(place / "b" / "study.db")
@@ -140,8 +140,8 @@ def test_ctrl_c_says_how_to_go_on(place, monkeypatch):
 
     real, stored = StudyFile.store, []
 
-    def interrupted(*given):
-        real(*given)
+    def interrupted(*arguments):
+        real(*arguments)
         stored.append(1)
         if len(stored) == 3:
             raise KeyboardInterrupt

@@ -63,16 +63,16 @@ def test_exported_testbench_passes_in_plain_verilator(place):
             check=True,
             capture_output=True,
         )
-    said = subprocess.run(["build/Vtestbench"], cwd=place / "e", capture_output=True, text=True).stdout
-    assert "PASS: " in said
+    printed = subprocess.run(["build/Vtestbench"], cwd=place / "e", capture_output=True, text=True).stdout
+    assert "PASS: " in printed
     expected = place / "e" / "memories" / "expected.hex"
     words = expected.read_text().splitlines()
     mask = (place / "e" / "memories" / "expected_mask.hex").read_text().splitlines()
     words[0] = f"{int(words[0], 16) ^ int(mask[0], 16):x}"
     expected.write_text("\n".join(words) + "\n")
-    said = subprocess.run(["build/Vtestbench"], cwd=place / "e", capture_output=True, text=True).stdout
-    assert "FAIL: done 1" in said
-    assert "1 words differ" in said
+    printed = subprocess.run(["build/Vtestbench"], cwd=place / "e", capture_output=True, text=True).stdout
+    assert "FAIL: done 1" in printed
+    assert "1 words differ" in printed
 
 
 def test_biases_beyond_32_bits_are_exported_without_a_qdq_file(place):
@@ -91,9 +91,9 @@ def test_export_and_verify_enlarge_memories_too(place, monkeypatch):
     assert json.loads((place / "e" / "program.json").read_text())["design"]["layers"] == 4
     from skipstone.flow import verify
 
-    def given(evaluated, *rest):
+    def failing(evaluated, *rest):
         raise OSError(evaluated.design.name)
 
-    monkeypatch.setattr(verify, "verify_evaluated", given)
-    said = mistake(place, "verify", "small.onnx", "--design", "little.toml", "--fit-memories")
-    assert "little (memories enlarged: layers 3 -> 4)" in said
+    monkeypatch.setattr(verify, "verify_evaluated", failing)
+    message = mistake(place, "verify", "small.onnx", "--design", "little.toml", "--fit-memories")
+    assert "little (memories enlarged: layers 3 -> 4)" in message

@@ -33,6 +33,6 @@ def test_start_up_is_quick():
         "print([m for m in ('numpy', 'onnx', 'amaranth', 'plotly', 'optuna', 'torch', 'cocotb') if m in sys.modules])"
     )
     started = time.monotonic()
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert said.strip() == "[]"
+    imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert imported.strip() == "[]"
     assert time.monotonic() - started < 2

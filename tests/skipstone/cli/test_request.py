@@ -25,12 +25,12 @@ def test_a_command_gets_a_request_and_its_own_options() -> None:
 
     @app.command()
     @with_request("prune", "evaluation")
-    def command(request: Request, own: Annotated[int, typer.Option("--own")] = 3) -> None:
-        seen.append((request, own))
+    def command(request: Request, rounds: Annotated[int, typer.Option("--rounds")] = 3) -> None:
+        seen.append((request, rounds))
 
     arguments = "n --design d.toml --weight-code codebook:7 --weight-bits 4 --activation-bits 6 --calibration c.npz"
     more = "--calibration-method mse --input-range=-1,2 --input-shape 1,2,3,4 --fit-memories --technology 22 --frequency 90"
-    done = CliRunner().invoke(app, [*arguments.split(), *more.split(), "--own", "5"])
+    done = CliRunner().invoke(app, [*arguments.split(), *more.split(), "--rounds", "5"])
     assert done.exit_code == 0, done.output
     options = CompressionOptions(
         scheme=QuantizationScheme(4, 6, "codebook", 7, calibration_method="mse"),

@@ -104,8 +104,8 @@ def test_not_onnx(place):
 
 
 def test_truncated(place):
-    whole = (place / "small.onnx").read_bytes()
-    (place / "cut.onnx").write_bytes(whole[: len(whole) // 2])
+    content = (place / "small.onnx").read_bytes()
+    (place / "cut.onnx").write_bytes(content[: len(content) // 2])
     assert "cut.onnx" in mistake(place, "run", "cut.onnx")
 
 

@@ -26,8 +26,8 @@ def slices(folder, name="trace.json"):
 def test_all_layers(place):
     done = invoke(*NETWORK, "--out", "o")
     assert done.exit_code == 0, done.output
-    found = slices(place / "o")
-    layers = [event for event in found if event["cat"] == "layer"]
+    events = slices(place / "o")
+    layers = [event for event in events if event["cat"] == "layer"]
     assert [event["name"] for event in layers] == ["first", "second", "pool", "dense"]
     for event in layers:
         assert f"{event['name']}: cycles " in done.output
@@ -43,8 +43,8 @@ def test_all_layers(place):
 def test_some_layers_compressed(place):
     done = invoke(*NETWORK, "--layer", "dense,first", "--gzip")
     assert done.exit_code == 0, done.output
-    found = json.loads(gzip.decompress((place / "out" / "trace.json.gz").read_bytes()))["traceEvents"]
-    issued = [event["args"]["layer"] for event in found if event.get("cat") == ISSUE]
+    events = json.loads(gzip.decompress((place / "out" / "trace.json.gz").read_bytes()))["traceEvents"]
+    issued = [event["args"]["layer"] for event in events if event.get("cat") == ISSUE]
     assert set(issued) == {"first", "dense"}
     assert not (place / "out" / "trace.json").exists()
 
@@ -52,13 +52,13 @@ def test_some_layers_compressed(place):
 def test_a_limit_is_kept_and_said(place):
     done = invoke(*NETWORK, "--limit", "40")
     assert done.exit_code == 0, done.output
-    said = re.findall(r"^(\w+): cycles .* us; first (\d+) of (\d+) tiles$", done.output, re.MULTILINE)
-    assert "first" in {name for name, *_ in said}
-    left = sum(int(tiles) - int(recorded) for _, recorded, tiles in said)
-    assert f"left out by --limit 40: events of {left} tiles in {len(said)} layers;" in done.output
+    cut_layers = re.findall(r"^(\w+): cycles .* us; first (\d+) of (\d+) tiles$", done.output, re.MULTILINE)
+    assert "first" in {name for name, *_ in cut_layers}
+    omitted = sum(int(tiles) - int(recorded) for _, recorded, tiles in cut_layers)
+    assert f"left out by --limit 40: events of {omitted} tiles in {len(cut_layers)} layers;" in done.output
     trace = json.loads((place / "out" / "trace.json").read_text())
     assert trace["otherData"]["left_out"] == [
-        f"layer '{name}': the first {recorded} of {tiles} tiles are recorded" for name, recorded, tiles in said
+        f"layer '{name}': the first {recorded} of {tiles} tiles are recorded" for name, recorded, tiles in cut_layers
     ]
 
 

@@ -39,23 +39,23 @@ def _short(monkeypatch, request):
         monkeypatch.setitem(sys.modules, "torch", None)
 
 
-def found(place, out, max_loss=12.0, data="data.npz", design=None, **keys):
+def search(place, out, max_loss=12.0, data="data.npz", design=None, **keys):
     return auto(place / "small.onnx", str(place / data), out=place / out, max_loss=max_loss, design=design, **keys)
 
 
 @pytest.mark.parametrize("with_design", [False, True])
 def test_its_recipe_gives_the_same_result(place, design, with_design):
     chosen = design if with_design else None
-    out = f"found-{with_design}"
-    done = found(place, out, design=chosen)
+    out = f"search-{with_design}"
+    done = search(place, out, design=chosen)
     decisions = done.result.decisions
     assert decisions[0].startswith("8 bits, symmetric for each channel: ")
     assert ("cycles" in decisions[0]) == with_design
     recipe = load_recipe(place / out / "recipe.toml")
     again = compress(place / "small.onnx", recipe, str(place / "data.npz"), out=place / f"{out}-again", design=chosen)
-    one, two = outputs(place / out), outputs(place / f"{out}-again")
-    assert one["quantized.onnx"] == two["quantized.onnx"]
-    assert one["compressed.onnx"] == two["compressed.onnx"]
+    searched, repeated = outputs(place / out), outputs(place / f"{out}-again")
+    assert searched["quantized.onnx"] == repeated["quantized.onnx"]
+    assert searched["compressed.onnx"] == repeated["compressed.onnx"]
     assert again.result.key == done.result.key
     assert again.result.accuracy == done.result.accuracy
     assert recipe.held_back == 9
@@ -64,7 +64,7 @@ def test_its_recipe_gives_the_same_result(place, design, with_design):
 
 @pytest.mark.parametrize("max_loss", [0.0, 15.0, 100.0])
 def test_the_loss_allowed_is_kept_on_validation_images(place, max_loss):
-    done = found(place, f"within-{max_loss:g}", max_loss)
+    done = search(place, f"within-{max_loss:g}", max_loss)
     split = load_dataset(str(place / "data.npz")).split_validation(9, 1)
     integers = reference.accuracy(done.network, split.validation_images, split.validation_labels)
     first = float(done.result.decisions[0].split(": ")[1].split(" points")[0])
@@ -78,30 +78,30 @@ def test_test_images_change_nothing(place):
     arrays = dict(np.load(place / "data.npz"))
     other = (arrays["test_labels"] + 1) % (int(arrays["train_labels"].max()) + 1)
     labelled_data(place / "other.npz", **arrays | {"test_labels": other})
-    one, two = found(place, "test-one"), found(place, "test-two", data="other.npz")
+    first, second = search(place, "test-one"), search(place, "test-two", data="other.npz")
     assert (place / "test-one" / "recipe.toml").read_bytes() == (place / "test-two" / "recipe.toml").read_bytes()
-    assert one.result.decisions == two.result.decisions
-    assert one.result.accuracy != two.result.accuracy
+    assert first.result.decisions == second.result.decisions
+    assert first.result.accuracy != second.result.accuracy
 
 
 def test_without_labels_answers_are_compared(place):
     arrays = dict(np.load(place / "data.npz"))
     np.savez(place / "images.npz", calibration_images=arrays["train_images"])
     heard: list[str] = []
-    done = found(place, "no-labels", data="images.npz", progress=heard.append)
+    done = search(place, "no-labels", data="images.npz", progress=heard.append)
     assert done.result.accuracy is None
     assert any("agreement with the float network on calibration images, 96 of them" in text for text in heard)
     assert "no step will train: the data has no training images" in heard
     answers = reference.predict(done.network, arrays["train_images"])
     from skipstone.models.data.float_execution import float_scores
 
-    wanted = float_scores(float_network(place), arrays["train_images"]).argmax(axis=1)
-    assert 100 * np.mean(answers != wanted) <= 12
+    expected = float_scores(float_network(place), arrays["train_images"]).argmax(axis=1)
+    assert 100 * np.mean(answers != expected) <= 12
 
 
 def test_what_is_over_the_loss_everywhere_says_so(place, monkeypatch):
     monkeypatch.setattr(automatic._Search, "_loss", lambda self, network: 3.0)
-    done = found(place, "over", 1.0)
+    done = search(place, "over", 1.0)
     tried = [decision.split(":")[0] for decision in done.result.decisions]
     assert tried[:2] == ["8 bits, symmetric for each channel", "equalized, learned rounding, corrected biases"]
     assert "8 bits alone are over 1 points" in done.result.decisions[2]
@@ -128,7 +128,7 @@ def test_it_trains_where_accuracy_falls_and_says_so(place, design, torch, monkey
     losses = iter([0.0, 9.0, 0.5, 9.0, 9.0])
     monkeypatch.setattr(automatic._Search, "_loss", lambda self, network: next(losses))
     heard: list[str] = []
-    done = found(place, "trained", 1.0, design=design, progress=heard.append)
+    done = search(place, "trained", 1.0, design=design, progress=heard.append)
     assert any("it is trained" in decision for decision in done.result.decisions)
     assert "fine_tune" in [step.do for step in done.result.steps]
     assert any("epoch 1/1" in text for text in heard)
@@ -145,10 +145,10 @@ def test_an_interrupted_search_goes_on(place):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        found(place, "stopped", progress=stop)
+        search(place, "stopped", progress=stop)
     heard: list[str] = []
-    found(place, "stopped", progress=heard.append)
-    found(place, "straight")
+    search(place, "stopped", progress=heard.append)
+    search(place, "straight")
     assert any("done before" in text for text in heard)
     assert outputs(place / "stopped") == outputs(place / "straight")
 
@@ -164,5 +164,5 @@ def test_from_the_command_line(place):
 
 def test_a_negative_loss_is_refused(place):
     with pytest.raises(SkipstoneError, match="max_loss must be 0 or more percentage points, not -1"):
-        found(place, "none", -1)
+        search(place, "none", -1)
     assert not (place / "none").exists()

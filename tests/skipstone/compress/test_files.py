@@ -46,10 +46,10 @@ def test_checkpoint(tmp_path: Path) -> None:
     returned = store.save(KEY, network(), record)
     other = step_key(KEY, {}, data="", seed=0, code="")
     store.save(other, network(2.0))
-    found = store.load(KEY)
-    assert found.graph is not None
-    assert graph_fingerprint(found.graph) == graph_fingerprint(returned) == graph_fingerprint(network())
-    assert (found.record, found.note) == (record, "")
+    restored = store.load(KEY)
+    assert restored.graph is not None
+    assert graph_fingerprint(restored.graph) == graph_fingerprint(returned) == graph_fingerprint(network())
+    assert (restored.record, restored.note) == (record, "")
     assert store.load(other).graph is not None
     assert store.load(other).record == {}
     assert sorted(os.listdir(store.folder)) == sorted([f"{KEY}.step", f"{other}.step"])
@@ -59,12 +59,12 @@ def test_damaged_checkpoints_are_left_aside_with_a_note(tmp_path: Path) -> None:
     store = Checkpoint(tmp_path)
     store.save(KEY, network(), {"a": 1})
     path = store.path(KEY)
-    whole = path.read_bytes()
+    contents = path.read_bytes()
     note = f"checkpoint {path}: it is damaged; the step is done again"
-    for place in [*range(0, len(whole), 37), len(whole) - 1]:
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    for place in [*range(0, len(contents), 37), len(contents) - 1]:
+        path.write_bytes(contents[:place] + bytes([contents[place] ^ 1]) + contents[place + 1 :])
         assert (store.load(KEY).graph, store.load(KEY).note) == (None, note)
-        path.write_bytes(whole[:place])
+        path.write_bytes(contents[:place])
         assert (store.load(KEY).graph, store.load(KEY).note) == (None, note)
     store.save(KEY, network(), {"a": 2})
     assert store.load(KEY).record == {"a": 2}

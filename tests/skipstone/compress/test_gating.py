@@ -59,8 +59,8 @@ def graphs(draw: st.DrawFn) -> Graph:
         outputs=("body", "beside"),
     )
     rng = np.random.default_rng(draw(st.integers(0, 99)))
-    kept = rng.random((1, body.weights.shape[1], 1, 1)) < draw(st.sampled_from([0.5, 1.0]))
-    return graph.with_weights({"body": (body.weights * kept).astype(np.float32)})
+    mask = rng.random((1, body.weights.shape[1], 1, 1)) < draw(st.sampled_from([0.5, 1.0]))
+    return graph.with_weights({"body": (body.weights * mask).astype(np.float32)})
 
 
 @given(graphs(), st.integers(0, 99), st.floats(0, 1))
@@ -69,21 +69,21 @@ def test_counted_one_by_one(graph: Graph, seed: int, share: float) -> None:
     network, program = network_and_program(graph)
     rng = np.random.default_rng(seed)
     masks = {"stem": rng.random((3, graph.shapes["stem"][0])) < share}
-    found = {one.name: one for one in load_savings(program, network, with_masks(network, masks))}
+    savings = {layer.name: layer for layer in load_savings(program, network, with_masks(network, masks))}
     layers = {layer.name: layer for layer in network.array_layers}
-    for one in program.layers:
-        if one.input.name != "stem":
-            assert one.name not in found
+    for compiled in program.layers:
+        if compiled.input.name != "stem":
+            assert compiled.name not in savings
             continue
-        place, fold = one.input, one.input.fold
+        place, fold = compiled.input, compiled.input.fold
         read = {
             k // (layer.weights.shape[0] // layer.groups) * layer.weights.shape[1] + c
-            for layer in (layers[name] for name in one.layers)
+            for layer in (layers[name] for name in compiled.layers)
             for k, c in zip(*np.nonzero(layer.weights.any(axis=(2, 3))), strict=True)
         }
         saved = total = 0
         for mask in masks["stem"]:
-            for packed in one.loads.tolist():
+            for packed in compiled.loads.tolist():
                 entry = DESIGN.load_entry.unpack(packed)
                 word = (entry["offset"] - entry["x"] * place.groups - entry["y"] * place.grid[1] * place.groups) * 4
                 inside = [
@@ -91,12 +91,15 @@ def test_counted_one_by_one(graph: Graph, seed: int, share: float) -> None:
                     for index, position in enumerate(place.positions.tolist())
                     if word <= position < word + 4
                 ]
-                wanted = [channel for channel in inside if channel in read]
-                total += one.schedule.tiles
-                saved += one.schedule.tiles * (bool(wanted) and all(mask[channel] for channel in wanted))
-        assert found[one.name].words == total / 3
-        assert found[one.name].words == sum(int(words.sum()) for words in one.schedule.words) * one.schedule.tiles
-        assert found[one.name].saved_words == pytest.approx(saved / 3, rel=1e-12)
+                used = [channel for channel in inside if channel in read]
+                total += compiled.schedule.tiles
+                saved += compiled.schedule.tiles * (bool(used) and all(mask[channel] for channel in used))
+        assert savings[compiled.name].words == total / 3
+        assert (
+            savings[compiled.name].words
+            == sum(int(words.sum()) for words in compiled.schedule.words) * compiled.schedule.tiles
+        )
+        assert savings[compiled.name].saved_words == pytest.approx(saved / 3, rel=1e-12)
 
 
 def test_by_hand() -> None:
@@ -118,8 +121,8 @@ def test_by_hand() -> None:
         ([body.input.positions % 2 == 0], 0),
         ([first_word | True], 1),
     ]:
-        (one,) = load_savings(program, network, with_masks(network, {"stem": np.array(masks)}))
-        assert (one.words, one.saved_words) == (loaded, share * loaded)
+        (savings,) = load_savings(program, network, with_masks(network, {"stem": np.array(masks)}))
+        assert (savings.words, savings.saved_words) == (loaded, share * loaded)
 
 
 def test_of_a_measured_gating() -> None:
@@ -134,7 +137,7 @@ def test_of_a_measured_gating() -> None:
     means = typical_means(network, images)
     labels = np.zeros(20, np.int64)
     saved = [
-        [one.saved_words for one in load_savings(program, network, gate(network, images, labels, threshold, means))]
+        [layer.saved_words for layer in load_savings(program, network, gate(network, images, labels, threshold, means))]
         for threshold in (0.0, 0.5, 1e9)
     ]
     assert saved[0] == [0, 0]

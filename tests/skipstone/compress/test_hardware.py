@@ -58,5 +58,5 @@ def test_an_unreachable_target_names_the_keys(place, context):
 def test_costs_are_those_of_the_scheme(context, scheme):
     network = target_of(State(context.parent, scheme), context).quantizer(context.parent)
     expected = quantized(context.parent, scheme, context.dataset)
-    for one, two in zip(network.array_layers, expected.array_layers, strict=True):
-        np.testing.assert_array_equal(one.weights, two.weights)
+    for layer, expected_layer in zip(network.array_layers, expected.array_layers, strict=True):
+        np.testing.assert_array_equal(layer.weights, expected_layer.weights)

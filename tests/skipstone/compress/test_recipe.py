@@ -82,11 +82,11 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("step", "message"), MISTAKES, ids=lambda value: str(value)[:40])
 def test_a_mistake_is_said_with_its_place(step, message):
-    with pytest.raises(SkipstoneError) as found:
+    with pytest.raises(SkipstoneError) as error:
         parse_recipe({"step": [step]}, "r.toml")
-    assert str(found.value).startswith("r.toml: step 1")
-    assert message in str(found.value)
-    assert "\n" not in str(found.value)
+    assert str(error.value).startswith("r.toml: step 1")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_the_number_is_the_steps_own():
@@ -113,10 +113,10 @@ def test_the_number_is_the_steps_own():
 def test_a_file_with_a_mistake(tmp_path, text, message):
     path = tmp_path / "r.toml"
     path.write_text(text)
-    with pytest.raises(SkipstoneError) as found:
+    with pytest.raises(SkipstoneError) as error:
         load_recipe(path)
-    assert message in str(found.value)
-    assert str(path) in str(found.value)
+    assert message in str(error.value)
+    assert str(path) in str(error.value)
 
 
 def test_what_is_no_recipe(tmp_path):

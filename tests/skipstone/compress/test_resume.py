@@ -144,8 +144,8 @@ class TestTraining:
     def test_a_damaged_training_file_costs_epochs_alone(self, place, trained):
         with pytest.raises(KeyboardInterrupt):
             compressed(place, "trained-damaged", TRAINING, stop="fine_tune: epoch 3/3")
-        (kept,) = (place / "trained-damaged" / "checkpoints").glob("*.training")
-        kept.write_bytes(kept.read_bytes()[:2000])
+        (checkpoint,) = (place / "trained-damaged" / "checkpoints").glob("*.training")
+        checkpoint.write_bytes(checkpoint.read_bytes()[:2000])
         heard = compressed(place, "trained-damaged", TRAINING)
         assert sum("fine_tune: epoch" in text for text in heard) == 3
         assert outputs(place / "trained-damaged") == trained
@@ -174,16 +174,16 @@ class TestTraining:
         assert process.wait() == -signal.SIGKILL
         heard: list[str] = []
 
-        def progress(said: str) -> None:
-            heard.append(said)
-            if "epoch" in said:
+        def progress(message: str) -> None:
+            heard.append(message)
+            if "epoch" in message:
                 raise KeyboardInterrupt
 
         out, data = place / "killed", str(place / "data.npz")
         with pytest.raises(KeyboardInterrupt):
             run.compress(place / "small.onnx", load_recipe(recipe), data, out=out, progress=progress)
-        assert any("prune: done before" in said for said in heard)
-        assert not any("epoch 1/400" in said for said in heard)
+        assert any("prune: done before" in message for message in heard)
+        assert not any("epoch 1/400" in message for message in heard)
 
 
 def test_an_error_in_a_step_names_it_and_keeps_those_before(place):

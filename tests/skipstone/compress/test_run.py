@@ -81,9 +81,9 @@ def test_the_files_are_the_networks_to_the_bit(place, design, coding):
 
     design_file, again_out = str(place / "small.toml"), str(place / coding / "again")
     options = ["--design", design_file, "--json", "-", "--out", again_out]
-    found = CliRunner().invoke(app, ["run", str(place / coding / "quantized.onnx"), *options])
-    assert found.exit_code == 0, found.output
-    assert json.loads(found.stdout)["total_cycles"] == done.result.cost.cycles
+    invocation = CliRunner().invoke(app, ["run", str(place / coding / "quantized.onnx"), *options])
+    assert invocation.exit_code == 0, invocation.output
+    assert json.loads(invocation.stdout)["total_cycles"] == done.result.cost.cycles
 
 
 def test_the_same_seed_gives_the_same_bytes(place):

@@ -24,9 +24,9 @@ DESIGN = parse_design(TINY_DESIGN, "tiny", "test")
 
 def test_three_files_hold_one_result(tmp_path):
     network, data = small_network(tmp_path / "small.onnx"), small_data(tmp_path / "data.npz")
-    said = []
+    messages = []
     result = run_sensitivity(
-        str(network), str(data), DESIGN, (0.5, 0.9), (4,), out=tmp_path / "out", progress=said.append
+        str(network), str(data), DESIGN, (0.5, 0.9), (4,), out=tmp_path / "out", progress=messages.append
     )
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(FILES)
     assert result.network == "small"
@@ -40,7 +40,7 @@ def test_three_files_hold_one_result(tmp_path):
     ]
     figures = Page(tmp_path / "out" / FILES[2]).figures()
     assert set(figures) == {"sparsity-accuracy", "sparsity-cycles", "bits-accuracy", "bits-cycles"}
-    assert said[-1] == "writing"
+    assert messages[-1] == "writing"
     graph = load(str(network))
     target = target_for(graph, DESIGN, load_dataset(str(data)).testing()[0])
     assert result.cycles == target.cycles(graph)

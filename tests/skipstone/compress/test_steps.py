@@ -48,7 +48,7 @@ def test_half_of_each_layer(place, do):
     for name, share in zeros(done.graph).items():
         assert share == pytest.approx(round(0.5 * SIZES[name]) / SIZES[name])
     assert last(done).sparsity == pytest.approx(
-        1 - sum(np.count_nonzero(one.weights) for one in done.graph.convs) / 335
+        1 - sum(np.count_nonzero(layer.weights) for layer in done.graph.convs) / 335
     )
     assert [layer.nnz <= layer.weights - round(0.5 * layer.weights) for layer in done.result.layers] == [True] * 3
 
@@ -81,8 +81,8 @@ def test_structures(place, granularity):
     }[granularity]
     # Blocks of 4 filters leave the fifth by itself.
     count = second[4:].any(axis=0).size + groups.size if granularity == "block" else groups.size
-    kept = groups.sum() + (second[4:].any(axis=0).sum() if granularity == "block" else 0)
-    assert kept == count - round(0.4 * count)
+    remaining = groups.sum() + (second[4:].any(axis=0).sum() if granularity == "block" else 0)
+    assert remaining == count - round(0.4 * count)
 
 
 def test_by_statistics_and_at_random(place):
@@ -100,11 +100,11 @@ def test_thinet_leaves_a_smaller_tensor(place):
 def test_filters_leave_everywhere(place):
     before = float_network(place)
     done = run(place, {"do": "remove_filters", "amount": 0.4})
-    found = shapes(done.graph)
+    shape_of = shapes(done.graph)
     # The residual Add ties both layers' filters, and with them the inputs of second and dense.
-    assert found["first"][0] == found["second"][0] == found["second"][1] == found["dense"][1] == 3
+    assert shape_of["first"][0] == shape_of["second"][0] == shape_of["second"][1] == shape_of["dense"][1] == 3
     assert last(done).macs == sum(done.graph.macs.values()) < sum(before.macs.values())
-    assert last(done).weights == sum(int(np.prod(shape)) for shape in found.values())
+    assert last(done).weights == sum(int(np.prod(shape)) for shape in shape_of.values())
 
 
 def test_a_share_of_macs_is_kept(place):
@@ -172,7 +172,7 @@ def test_bits_of_single_layers(place):
     done = run(place, {"do": "quantize", "layer_bits": {"second": 3}})
     bits = {layer.name: layer.bits for layer in done.result.layers}
     assert bits == {"first": 8, "second": 3, "dense": 8}
-    assert np.abs(next(one.weights for one in done.network.array_layers if one.name == "second")).max() <= 3
+    assert np.abs(next(layer.weights for layer in done.network.array_layers if layer.name == "second")).max() <= 3
     mixed = run(place, {"do": "quantize", "mean_bits": 4.0})
     chosen = last(mixed).measured["layer_bits"]
     assert sum(chosen[name] * size for name, size in SIZES.items()) <= 4 * 335
@@ -193,7 +193,9 @@ def test_learned_rounding_corrected_biases_and_best_ranges_leave_grids(place):
 def test_pruned_weights_stay_zero_in_integers(place):
     done = run(place, {"do": "prune", "amount": 0.6}, {"do": "quantize", "weight_bits": 4, "bias_correction": True})
     for layer in done.graph.convs:
-        integers = next(one.weights for one in done.network.array_layers if one.name == layer.name)
+        integers = next(
+            array_layer.weights for array_layer in done.network.array_layers if array_layer.name == layer.name
+        )
         assert np.count_nonzero(integers) <= np.count_nonzero(layer.weights)
 
 
@@ -252,7 +254,7 @@ class TestTraining:
         moved = [
             (a.weights == 0) != (b.weights == 0) for a, b in zip(pruned.graph.convs, done.graph.convs, strict=True)
         ]
-        assert any(one.any() for one in moved)
+        assert any(mask.any() for mask in moved)
 
     @pytest.mark.parametrize("estimator", ["straight_through", "learned_step"])
     def test_quantization_aware_training_leaves_integers(self, place, estimator):

@@ -41,9 +41,9 @@ def test_energy_area_and_time_hang_together(small, technology):
 
 def test_leakage_falls_with_the_clock_and_nothing_else_does(small):
     slow, fast = (evaluate_network(*small, technology=load_technology(45, mhz)) for mhz in (10.0, 20.0))
-    for one, other in zip(slow.layers, fast.layers, strict=True):
-        for part, energy in one.energy_by_part.items():
-            assert energy == pytest.approx(other.energy_by_part[part] * (2 if part == "leakage" else 1))
+    for slow_layer, fast_layer in zip(slow.layers, fast.layers, strict=True):
+        for part, energy in slow_layer.energy_by_part.items():
+            assert energy == pytest.approx(fast_layer.energy_by_part[part] * (2 if part == "leakage" else 1))
 
 
 def test_a_clock_too_fast_is_refused(small):

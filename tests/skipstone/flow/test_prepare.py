@@ -48,9 +48,9 @@ def test_a_quantized_file_runs_as_it_is(
 ) -> None:
     network = saved(tmp_path, bits, activation_bits, code)
     path = str(tmp_path / "quantized.onnx")
-    said: list[str] = []
-    prepared = prepare_network(path, CompressionOptions(), said.append)
-    assert said == ["reading the network"]
+    messages: list[str] = []
+    prepared = prepare_network(path, CompressionOptions(), messages.append)
+    assert messages == ["reading the network"]
     assert_same(network, prepared.compressed)
     assert prepared.dense is prepared.compressed
     scheme = prepared.options.scheme
@@ -58,7 +58,8 @@ def test_a_quantized_file_runs_as_it_is(
     design = design_for_options("tiny", path, CompressionOptions())
     assert (design.multiplier, design.activation_bits) == (multiplier, activation_bits)
     cycles = [
-        sum(one.cycles for one in network_cycles(compile_network(each, design))) for each in (network, prepared.dense)
+        sum(layer.cycles for layer in network_cycles(compile_network(variant, design)))
+        for variant in (network, prepared.dense)
     ]
     assert cycles[0] == cycles[1] > 0
     # The same options said again contradict nothing.
