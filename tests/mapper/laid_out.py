@@ -1,4 +1,4 @@
-"""Networks mapped up to their places in memory, with folds and merges whether they pay or not."""
+"""Networks mapped up to their places in memory, with all folds and merges, even those that do not pay."""
 
 from __future__ import annotations
 

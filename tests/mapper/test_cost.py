@@ -1,4 +1,4 @@
-"""One cost: its parts are those of the functions that it calls, and its memories are those that were asked for."""
+"""One cost: its parts are those of the functions that it calls, and its memories are those that the caller asked for."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_memories_of_the_design_must_do():
 
 
 def test_enlarged_memories_are_priced_and_unbounded_ones_are_not():
-    """Cycles are the same; what is enlarged is part of the design that energy and area are of."""
+    """Cycles are the same; enlarged memories belong to the design whose energy and area are computed."""
     fits = cost(NETWORK, DESIGN)
     enlarged, unbounded = (cost(NETWORK, SMALL, memories=memories) for memories in ("enlarged", "unbounded"))
     assert enlarged.layers == unbounded.layers == fits.layers
@@ -98,8 +98,8 @@ def test_a_clock_out_of_reach_is_refused_before_anything_is_mapped(monkeypatch):
         cost(NETWORK, DESIGN, technology.with_frequency(1.01 * fmax))
 
 
-def test_cycles_alone_pay_for_nothing_more(monkeypatch):
-    """Neither the reference nor the energy model runs before something of theirs is asked for."""
+def test_cycles_alone_run_neither_reference_nor_energy_model(monkeypatch):
+    """Both run only when a figure of theirs is asked for."""
     from skipstone.models.quantization import reference
 
     for where, name in ((reference, "run"), (module, "network_actions"), (module, "load_technology")):

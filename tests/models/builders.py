@@ -1,4 +1,4 @@
-"""Small ONNX files, float graphs and quantized networks for these tests, and the obviously right (slow) layer."""
+"""Small ONNX files, float graphs and quantized networks for these tests, and a layer computed the slow, obvious way."""
 
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ def random_integers(network: QuantizedNetwork, name: str, count: int, seed: int 
 def slow_layer(
     layer: QuantizedLayer, x: NDArray[np.int64], other: NDArray[np.int64] | None = None
 ) -> NDArray[np.int64]:
-    """One image (C x H x W) through a layer: Python integers, a loop for every index, from the docstring of
-    QuantizedLayer."""
+    """One image (C x H x W) through a layer in Python integers, with a loop for every index, as the docstring of QuantizedLayer
+    defines it."""
     outputs, inputs, kh, kw = layer.weights.shape
     top, left, bottom, right = layer.padding
     height = (x.shape[1] + top + bottom - layer.dilation[0] * (kh - 1) - 1) // layer.stride[0] + 1

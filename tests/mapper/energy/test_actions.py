@@ -60,7 +60,7 @@ def test_a_table_is_read_by_every_lane_in_every_cycle():
     assert count_actions(program.layers[0], design, 100).table_reads == 100 * 2
 
 
-def test_columns_outside_the_image_work_for_nothing():
+def test_columns_outside_the_image_do_no_useful_work():
     """Three pixels on four columns: a quarter of the multiply-accumulates is not useful."""
     design = Design("count", 1, 4, 2, 2, 1, 2, 2, activation_words=64, weight_entries=64, load_entries=64, layers=1)
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Counts that the energy of PEs depends on, against loops over every pixel, weight and column."""
+"""Counts behind the energy of PEs, against loops over every pixel, weight and column."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def network(weights: NDArray[np.int64], height: int, width: int, stride: int, pa
 
 
 def by_loops(layer: QuantizedLayer, program: LayerProgram, x: NDArray[np.int64]) -> tuple[int, int]:
-    """Bits and awake multiply-accumulates, column by column of every tile, of a layer that is not folded."""
+    """Bits and awake multiply-accumulates of a layer that is not folded, counted column by column of every tile."""
     schedule = program.schedule
     kernel, (stride_y, stride_x), pad = layer.weights.shape[2], program.geometry.stride, layer.padding[0]
     height, width = x.shape[1:]

@@ -1,4 +1,4 @@
-"""Area is components times their area: by hand from the technology and the gateware."""
+"""Area is the number of components times their area, by hand from the technology and the gateware."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def test_terms_add_up(design: Design, node_nm: int) -> None:
 
 @settings(max_examples=15)
 @given(designs, st.sampled_from(("rows", "cols", "windows", "activation_words", "weight_entries", "layers")))
-def test_more_of_anything_is_never_smaller(design: Design, grown: str) -> None:
-    """Memories; what logic takes is measured."""
+def test_larger_memories_never_take_less_area(design: Design, grown: str) -> None:
+    """Memories only: the area of logic is measured."""
     names = {memory.name for memory in chip_memories(design)}
 
     def memory_area(candidate: Design) -> float:
@@ -62,7 +62,7 @@ def test_more_of_anything_is_never_smaller(design: Design, grown: str) -> None:
     assert memory_area(more) >= 0.95 * memory_area(design)
 
 
-def test_area_of_ones_own(tmp_path: Path) -> None:
+def test_area_from_a_technology_file(tmp_path: Path) -> None:
     text = '[[component]]\nname = "pe"\num2 = 100.0\nleakage_nw = 2.0\nsource = "my layout"\n'
     terms = {term.component: term for term in area_terms(DESIGN, technology_of(tmp_path, text))}
     assert (terms["pe"].area_um2, terms["pe"].leakage_nw, terms["pe"].source) == (1600.0, 2.0, "component pe")

@@ -1,4 +1,4 @@
-"""The clock: logic scaled to the node and the slowest memory in one cycle; a faster one is refused."""
+"""The clock: logic scaled to the node, and the slowest memory, must take one cycle; a faster clock is refused."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def test_a_faster_clock_is_refused() -> None:
     assert str(caught.value).endswith("; choose a lower frequency or smaller memories")
 
 
-def test_a_carried_default_gives_way() -> None:
-    """A row with 64 Mi entries is slow; nobody asked for the default clock, so it is lowered, and the source says so."""
+def test_a_default_clock_too_fast_is_lowered() -> None:
+    """A row with 64 Mi entries is slow. The default clock was not asked for, so it is lowered, and the source says so."""
     technology = load_technology(45)
     large = DESIGN.replace(weight_entries=1 << 26)
     slowed = clocked(large, technology)

@@ -1,5 +1,5 @@
-"""Energy is counts times energies: each term from its count and no other, checked against numbers worked out by hand from the
-technology and the gateware."""
+"""Energy is counts times energies: each term depends on its own count alone, and is checked against numbers worked out by hand
+from the technology and the gateware."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def close(value: float) -> Any:
     return pytest.approx(value, rel=ROUNDING)
 
 
-def test_nothing_costs_nothing() -> None:
+def test_no_events_cost_no_energy() -> None:
     assert layer_terms(NOTHING, DESIGN, TECHNOLOGY) == ()
     assert energy_by_part(layer_terms(NOTHING, DESIGN, TECHNOLOGY)) == dict.fromkeys(PARTS, 0.0)
     assert network_energy([], DESIGN, TECHNOLOGY) == 0
@@ -180,7 +180,7 @@ def test_linear_in_the_counts(design: Design, actions: Actions, times: int) -> N
     ),
 )
 def test_more_bits_and_words_never_cost_less(design: Design, actions: Actions, grown: str) -> None:
-    """Memories only: what logic costs is measured, and need not be monotone."""
+    """Memories only: the energy of logic is measured and need not be monotone."""
     more = design.replace(**{grown: getattr(design, grown) + 1})
 
     def memory_energy(candidate: Design) -> float:
@@ -214,7 +214,7 @@ def technology_of(folder: Path, text: str) -> Technology:
     return load_technology(path)
 
 
-def test_numbers_of_ones_own_take_the_models_place(tmp_path: Path) -> None:
+def test_numbers_of_a_technology_file_replace_the_models(tmp_path: Path) -> None:
     technology = technology_of(
         tmp_path,
         '[[action]]\ncomponent = "windows"\naction = "read"\npj = 0.125\nsource = "my silicon"\n'
@@ -229,7 +229,7 @@ def test_numbers_of_ones_own_take_the_models_place(tmp_path: Path) -> None:
     assert dict(energy_sources(technology))["component weights"] == "my macro"
 
 
-def test_numbers_for_what_is_not_there_are_refused(tmp_path: Path) -> None:
+def test_numbers_for_unknown_actions_and_components_are_refused(tmp_path: Path) -> None:
     action = technology_of(tmp_path, '[[action]]\ncomponent = "pe"\naction = "jump"\npj = 1.0\nsource = "s"\n')
     with pytest.raises(
         TechnologyError, match=r"^the technology has an \[\[action\]\] 'jump' of 'pe', which the array does"

@@ -1,4 +1,4 @@
-"""The memory map: what is held at the same time shares no word, and every layer finds and leaves its tensors where it says."""
+"""The memory map: tensors held at the same time share no word, and every layer's tensors are where the map says."""
 
 from __future__ import annotations
 

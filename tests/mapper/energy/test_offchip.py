@@ -33,7 +33,7 @@ def test_input_and_outputs_once() -> None:
 
 
 def test_the_program_once() -> None:
-    """Every word of every list at its width, written once, and its bits read from DRAM."""
+    """Every word of every list is written once, at its width; its bits are read from DRAM."""
     loaded = loading(PROGRAM, DESIGN, TECHNOLOGY)
     width = {memory.name: memory.bits for memory in chip_memories(DESIGN)}
     words = {

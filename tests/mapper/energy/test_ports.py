@@ -1,4 +1,4 @@
-"""The memories that energy and area know are those of the gateware."""
+"""Energy and area count exactly the memories of the gateware."""
 
 from __future__ import annotations
 

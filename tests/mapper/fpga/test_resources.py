@@ -1,4 +1,4 @@
-"""FPGA resources: what the parameters say by hand, what must grow when a design grows, and the carried syntheses."""
+"""FPGA resources: counts worked out by hand, counts that must grow with the design, and the carried syntheses."""
 
 import dataclasses
 
@@ -70,7 +70,7 @@ def test_lut_ram_by_hand():
     assert (accumulators.cells, accumulators.multiplexed_bits) == (6 * 2, 0)
 
 
-def test_what_is_read_at_once_is_never_block_ram():
+def test_a_memory_with_asynchronous_reads_takes_no_block_ram():
     assert mapped(1 << 14, 64, 1, False, 1, "ecp5").block_rams == 0
 
 

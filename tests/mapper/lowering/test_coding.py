@@ -1,4 +1,4 @@
-"""Bits for each nonzero: what must hold of any encoding, and counts by hand."""
+"""Bits for each nonzero: properties of any encoding, and counts by hand."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Compiling networks: what does not fit names the parameter and the value that would do; orders and addresses hold."""
+"""Compiling networks: refusals name the parameter and the value that would be enough, and orders and addresses are checked."""
 
 from dataclasses import replace
 
@@ -68,7 +68,7 @@ def needed(message: str, parameter: str) -> int:
         (replace(residual(), activation_bits=6), {}, None, "activation_bits", 6),
     ],
 )
-def test_a_refusal_carries_what_its_text_says(network, changes, layer, parameter, need):
+def test_a_refusal_has_the_parameter_and_the_values_of_its_text(network, changes, layer, parameter, need):
     design = DESIGN.replace(**changes)
     with pytest.raises(MappingError) as caught:
         compile_network(network, design)
@@ -92,7 +92,7 @@ def test_stride_beyond_the_design():
     )
 
 
-def test_what_no_design_can_have_is_not_asked_for():
+def test_a_refusal_does_not_ask_for_an_impossible_design():
     assert str(too_small("a", "stride 20", 20, "max_stride", 4)) == (
         "layer 'a': stride 20 needs max_stride 20; no design can have more than 16"
     )
@@ -120,8 +120,8 @@ def with_weights(network: QuantizedNetwork, *weights: np.ndarray) -> QuantizedNe
     return replace(network, layers=layers)
 
 
-def test_weights_that_the_multiplier_cannot_say():
-    """The actual values decide, not what the network says of its bits; each refusal names a layer, a value and a way out."""
+def test_weights_that_the_multiplier_cannot_represent():
+    """The actual values decide, not the network's declared bits; each refusal names a layer, a value and a remedy."""
     network, shape = replace(residual(), weight_bits=16), residual().layers[0].weights.shape
     unit, three, wide = np.ones(shape, int), np.full(shape, 3), np.full(shape, -129)
     compile_network(network, DESIGN)
@@ -153,7 +153,8 @@ def test_weights_that_the_multiplier_cannot_say():
 
 
 def test_codebooks():
-    """Layers with the same values share one; too many values and too many codebooks are refused by one, and fit as told."""
+    """Layers with the same values share a codebook. Too many values or codebooks are refused, and the size that the refusal
+    names fits."""
     network, shape = residual(), residual().layers[0].weights.shape
     design = DESIGN.replace(multiplier="codebook", codebook_entries=4, codebooks=1)
     four = np.resize([5, -7, 0, 100, 3], shape)
@@ -176,7 +177,7 @@ def test_codebooks():
 
 
 def test_tables():
-    """Equal ones are kept once; a design without enough is refused with the number that does."""
+    """Equal tables are stored once; a design with too few is refused with the number that is enough."""
     identity, reverse = np.arange(-128, 128), np.arange(127, -129, -1)
     network = residual()
 

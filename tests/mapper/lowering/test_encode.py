@@ -46,7 +46,7 @@ def test_lists_hold_every_nonzero_and_leave_every_window(windows, count, seed):
     st.integers(0, 2**32 - 1),
 )
 def test_deltas_walk_to_every_nonzero(kind, delta_bits, windows, density, seed):
-    """A walk as the row does it, adding up deltas from -1 on in every window, meets every nonzero once, and fillers only where no
+    """A walk like the row's, which adds up deltas from -1 in every window, meets every nonzero once, and fillers only where no
     delta reaches further."""
     design = DESIGN.replace(multiplier=kind, weight_bits=7, index_coding="delta", delta_bits=delta_bits)
     rng = np.random.default_rng(seed)
@@ -91,7 +91,7 @@ def test_escapes_by_hand():
     assert [entry["last"] for entry in entries] == [0] * 9 + [1]
 
 
-def test_a_row_without_work_takes_one_entry_for_as_many_windows_as_leave_can_say():
+def test_a_row_without_work_leaves_as_many_windows_an_entry_as_fit():
     """leave_bits 1 leaves at most one window at once: 4 windows need 4 fillers, and with 3 bits only one."""
     empty = np.zeros(0, np.int64)
     assert [len(w) for w in encode_pass(DESIGN, 4, *[empty] * 6).weights] == [4, 4, 4]

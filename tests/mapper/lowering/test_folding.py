@@ -1,4 +1,4 @@
-"""The search for folds and merges: what it proposes can be done, it proposes something where it pays, and always the same."""
+"""The search for folds and merges: every proposal is possible, there is one where it pays, and results repeat."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_every_fold_can_be_done(drawn):
 
 @random_networks
 @given(drawn_networks)
-def test_what_lies_together_is_folded_alike(drawn):
+def test_tensors_that_share_an_order_share_a_fold(drawn):
     design, network = drawn
     folds = choose_folds(network, design)[0]
     for quantized in network.array_layers:
@@ -60,9 +60,9 @@ def test_what_lies_together_is_folded_alike(drawn):
 
 @random_networks
 @given(drawn_networks)
-def test_merged_layers_read_one_tensor_and_have_what_they_add(drawn):
-    """A layer moves up to an earlier one, which nothing else has joined; it reads the same tensor, with the same stride, and adds
-    nothing that is made later than there."""
+def test_merged_layers_read_one_tensor_and_add_nothing_made_later(drawn):
+    """A layer moves up to an earlier one that no other layer has joined. It reads the same tensor with the same stride, and the
+    tensor that it adds exists by then."""
     design, network = drawn
     folds = choose_folds(network, design)[0]
     merges = merge_candidates(network, design, folds)
@@ -110,8 +110,8 @@ def cycles_of(network: QuantizedNetwork, design: Design) -> int:
 
 
 def test_few_channels_fold_to_fill_a_word(monkeypatch):
-    """Four channels in words of 16, one weight in five not zero: the loader would bring 36 words for each 16 pixels. Folded,
-    words are full and it brings less; a chain is folded as a whole. 16 channels fill the words as they are."""
+    """Four channels in words of 16, one weight in five nonzero: unfolded, the loader would bring 36 words for each 16 pixels.
+    Folded, words are full and it brings fewer; a chain is folded as one. 16 channels fill the words without a fold."""
     network = chain([(4, 16, 16)] * 3, [1, 1])
     folds = choose_folds(network, DESIGN)[0]
     assert set(folds) == {"t0", "t1", "t2"}
@@ -124,7 +124,7 @@ def test_few_channels_fold_to_fill_a_word(monkeypatch):
 
 
 def test_a_fold_that_does_not_pay_is_not_taken(monkeypatch):
-    """Whatever the search proposes, the program is no slower than the plain one."""
+    """The program is never slower than the one without folds."""
     network = chain([(4, 16, 16)] * 3, [1, 1], density=1.0)
     plain = cycles_of(network, DESIGN)
     for fold in ((2, 2), (1, 2), (4, 2)):
@@ -142,7 +142,8 @@ def test_sizes_without_a_divisor_stay_as_they_are():
 
 
 def test_a_strided_layer_folds_its_input_alone():
-    """Stride 2 to 4 of 16 channels reads an input folded by 2 x 2 without a stride; what it writes need not be folded."""
+    """Stride 2, from 4 to 16 channels: the input is folded by 2 x 2 and read without a stride; the output need not be
+    folded."""
     network = chain([(4, 16, 16), (16, 8, 8)], [2])
     assert choose_folds(network, DESIGN)[0] == {"t0": (2, 2)}
 
@@ -160,7 +161,7 @@ def shortcut(padding: int) -> QuantizedNetwork:
 
 
 def test_a_shortcut_runs_with_the_layer_beside_it():
-    """Unless the padding of the larger kernel means something else."""
+    """Except where the two layers pad with different values."""
     network = shortcut(0)
     first = network.array_layers[0]
     assert merge_candidates(shortcut(first.pad_value), DESIGN, {}) == {"short": "l0"}
@@ -176,7 +177,7 @@ def test_a_shortcut_runs_with_the_layer_beside_it():
         ("another input", lambda short: replace(short, input="t1", weights=np.ones((8, 8, 1, 1), np.int64))),
     ],
 )
-def test_what_keeps_layers_apart(name, change):
+def test_layers_that_cannot_be_merged(name, change):
     network = shortcut(0)
     pad = network.array_layers[0].pad_value
     first, short, last = shortcut(pad).array_layers

@@ -1,5 +1,5 @@
-"""Orders of channels and places of tensors, on random networks: nothing lies in two places or in another's, what belongs
-together lies together."""
+"""Orders of channels and places of tensors in random networks: no channel has two places, no place two channels, and tensors
+that are read together lie together."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_tensors_of_one_store_share_no_word(drawn):
 
 @random_networks
 @given(networks)
-def test_a_whole_is_its_parts_side_by_side(drawn):
+def test_a_concatenation_is_its_parts_side_by_side(drawn):
     design, network = drawn
     layout = placed(design, network)
     placements, _ = layout.placements()
@@ -83,7 +83,7 @@ def test_a_whole_is_its_parts_side_by_side(drawn):
 @random_networks
 @given(networks)
 def test_tied_tensors_lie_in_the_same_order(drawn):
-    """Whatever words come before them."""
+    """The words before them do not matter."""
     design, network = drawn
     layout = placed(design, network)
     for quantized in network.array_layers:
@@ -94,13 +94,13 @@ def test_tied_tensors_lie_in_the_same_order(drawn):
 
 @random_networks
 @given(networks)
-def test_what_is_still_read_is_not_overwritten(drawn):
+def test_tensors_that_are_still_read_are_not_overwritten(drawn):
     design, network = drawn
     check_lifetimes(placed(design, network), network)
 
 
 def check_lifetimes(layout: Layout, network: QuantizedNetwork) -> None:
-    """Walks the network as it runs: nothing is written over words of what is written already, or now, and read now or later."""
+    """Walks through the network as it runs: no output shares a word with a tensor that is written by then and still read."""
     placements, used = layout.placements()
 
     def span(name: str) -> range:
@@ -128,8 +128,8 @@ def check_lifetimes(layout: Layout, network: QuantizedNetwork) -> None:
                 assert a[-1] < b[0] or b[-1] < a[0], (other, quantized.output)
 
 
-def test_what_runs_with_an_earlier_layer_has_its_place_from_there_on():
-    """The shortcut is the third layer, and runs with the first."""
+def test_a_merged_layer_has_its_place_from_the_earlier_layer_on():
+    """The shortcut is the third layer and runs with the first."""
     rng = np.random.default_rng(0)
     tensors = {name: tensor(name, (8, 6, 6), 8) for name in "xtmsy"}
 

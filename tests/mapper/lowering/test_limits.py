@@ -1,4 +1,4 @@
-"""What a design can hold and compute, at both edges of every limit."""
+"""The largest and smallest values that a design can hold and compute, tested on both sides of every limit."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def checked(network: QuantizedNetwork, design: Design = DESIGN) -> None:
 @settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([2, 5, 8]), st.booleans())
 def test_the_range_of_accumulators_is_reached_and_never_left(seed, bits, maximum):
-    """The inputs that make every product as large, and as small, as it can be reach both ends for some output channel; after any
-    number of random products no sum is outside."""
+    """Inputs that make every product as large, or as small, as possible reach both ends of the range in some output channel;
+    the sums of any number of random products stay inside it."""
     rng = np.random.default_rng(seed)
     weights = rng.integers(-100, 101, (3, 4, 2, 2)) * (rng.random((3, 4, 2, 2)) < 0.7)
     network = one_layer(weights, bits=bits)
@@ -108,9 +108,9 @@ def test_the_largest_image_fits_and_one_more_does_not(size):
 
 @settings(max_examples=200)
 @given(st.data())
-def test_coordinates_that_are_let_through_fit_the_gateware(data):
-    """For any geometry that is not refused: no coordinate, of a word of the first tile or of the last one's overhang, leaves the
-    signed field that the loader computes it in."""
+def test_accepted_coordinates_fit_the_gateware(data):
+    """For every geometry that is not refused, each coordinate (of a word of the first tile, or beyond the edge in the last)
+    fits the signed field in which the loader computes it."""
     draw = data.draw
     sides = st.sampled_from([1, 7, 15, 25, 30])
     size, source = (draw(sides), draw(sides)), (draw(sides), draw(sides))

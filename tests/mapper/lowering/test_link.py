@@ -27,7 +27,7 @@ random_networks = settings(max_examples=40, suppress_health_check=list(HealthChe
 
 
 def reshaped(program: Program) -> int:
-    """The more layers are folded or merged, the less."""
+    """Minus the number of layers that are folded or merged."""
     return -sum(
         len(layer.layers) > 1 or any(placed.fold != UNFOLDED for placed in layer.outputs) for layer in program.layers
     )
@@ -70,7 +70,7 @@ def pixel_address(place: Placement, y: int, x: int, lattice: Lattice | None) -> 
 
 @random_networks
 @given(programs)
-def test_every_channel_of_every_pixel_is_written_once_where_it_belongs(drawn):
+def test_every_channel_of_every_pixel_is_written_once_at_its_place(drawn):
     design, network = drawn
     by_name = {layer.name: layer for layer in network.array_layers}
     for program in compiled(design, network).layers:
@@ -120,8 +120,9 @@ def check_parameters(
 
 @random_networks
 @given(programs)
-def test_the_other_operand_of_a_channel_is_read_where_it_lies(drawn):
-    """The drain counts words alike for both: word and lane of a channel must be those of the added tensor's channel."""
+def test_the_other_operand_of_a_channel_is_read_at_its_place(drawn):
+    """The drain counts words of both tensors alike: the word and lane of a channel must be those of the added tensor's
+    channel."""
     design, network = drawn
     by_name = {layer.name: layer for layer in network.array_layers}
     for program in compiled(design, network).layers:
@@ -145,8 +146,8 @@ def test_the_other_operand_of_a_channel_is_read_where_it_lies(drawn):
 
 @random_networks
 @given(programs)
-def test_how_far_a_layer_runs_ahead_is_what_the_schedule_says(drawn):
-    """``wait_tiles`` counts over all passes of the layer before; pauses stand before what the host computes."""
+def test_wait_tiles_are_those_of_the_schedule(drawn):
+    """``wait_tiles`` counts over all passes of the preceding layer; pauses stand before the tensors that the host computes."""
     design, network = drawn
     program = compiled(design, network)
     stops = {step.after for step in program.host_steps}

@@ -1,4 +1,5 @@
-"""Codes stand for the weights that they came from; equal tables and codebooks are one. What is refused: test_compile.py."""
+"""Codes stand for the weights that they were made from; equal tables and codebooks are stored once. Refusals:
+test_compile.py."""
 
 from __future__ import annotations
 
@@ -61,7 +62,7 @@ def test_codes_name_the_values_of_the_multiplier(kind):
 
 
 @pytest.mark.parametrize("bits", [3, 5, 7])
-def test_additive_multipliers_say_the_levels_of_the_weight_code(bits):
+def test_additive_multipliers_have_the_levels_of_the_weight_code(bits):
     """Every level under either sign, and nothing else; zero under both."""
     values = DESIGN.replace(multiplier="additive", weight_bits=bits).products.values
     levels = weight_levels("additive_power_of_two", bits)
@@ -74,7 +75,7 @@ def test_equal_codebooks_are_one():
     assert lookups.codebook_of == {"l0": 0, "l1": 0, "l2": 1}
 
 
-def test_equal_tables_are_one_and_layers_without_one_say_so():
+def test_equal_tables_are_one_and_layers_without_a_table_are_marked():
     up, down = np.arange(-128, 128), np.arange(127, -129, -1)
     quantized = network([1], [1], [1], [1], tables=(None, down, up, down.copy()))
     lookups = collect_lookups(quantized, DESIGN)

@@ -1,4 +1,4 @@
-"""Memories as large as a network needs: only what overflows grows, to the next power of two, and the name says what."""
+"""Memories as large as a network needs: only those that overflow grow, to the next power of two, and the name says which."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def test_sizes_are_the_next_power_of_two():
 
 
 @pytest.mark.parametrize("memory", [name for name in ROOMY if name not in COUNTED])
-def test_what_is_needed_fits_and_one_word_less_does_not(memory):
+def test_the_needed_size_fits_and_one_word_less_does_not(memory):
     needed = memories_needed(compile_network(residual(), DESIGN))
     compile_network(residual(), DESIGN.replace(**needed))
     with pytest.raises(MappingError, match=f"raise {memory} to {needed[memory]}"):
@@ -46,16 +46,16 @@ def test_only_what_overflows_grows_and_the_name_says_so():
     assert cycles == [layer.cycles for layer in network_cycles(compile_network(residual(), DESIGN))]
 
 
-def test_what_no_memory_mends_is_refused_as_ever():
+def test_limits_that_are_no_memories_are_still_refused():
     with pytest.raises(MappingError, match="raise max_stride to 3"):
         with_memories_for(residual(stride=3), DESIGN.replace(weight_entries=16))
 
 
-def test_counted_memories_have_as_many_as_are_needed():
+def test_tables_and_codebooks_are_not_rounded_to_a_power_of_two():
     assert memory_sizes({"layers": 5, "tables": 5, "codebooks": 1}) == {"layers": 8, "tables": 5, "codebooks": 1}
 
 
-def test_roomy_memories_are_no_smaller_and_fixed_ones_stay():
+def test_roomy_memories_never_shrink_and_fixed_ones_stay():
     large = DESIGN.replace(activation_words=1 << 25)
     sizes = {name: getattr(roomy(large, fixed=["layers"]), name) for name in ROOMY}
     assert sizes == ROOMY | {"activation_words": 1 << 25, "layers": DESIGN.layers}

@@ -36,7 +36,7 @@ def tiles(schedule: LayerSchedule) -> list[list[tuple[int, int]]]:
 
 
 def needed(before: LayerSchedule, after: LayerSchedule, geometry: Geometry) -> list[int]:
-    """For every tile of ``after``, how many tiles of ``before`` must be written: up to the last one that holds a pixel under a
+    """For every tile of ``after``, how many tiles of ``before`` must be written: all up to the last one with a pixel under a
     tap; 0 where all taps are outside."""
     written_in = {pixel: index for index, pixels in enumerate(tiles(before)) for pixel in pixels}
     result = []
@@ -73,8 +73,8 @@ def overlap_of(before: LayerSchedule, after: LayerSchedule, geometry: Geometry, 
 
 @settings(max_examples=300)
 @given(neighbours(), st.integers(1, 9))
-def test_no_tile_reads_what_may_be_unwritten(drawn, most):
-    """Safe: a free tile, in whichever pass, reads only pixels of the tiles that are waited for."""
+def test_no_tile_reads_pixels_that_may_be_unwritten(drawn, most):
+    """Safe: a tile that may start reads only pixels of tiles that have been waited for, in every pass."""
     before, after, geometry = drawn
     got = overlap_of(before, after, geometry, most)
     waited_for = before.tiles - got.unneeded_tiles
@@ -88,9 +88,9 @@ def test_no_tile_reads_what_may_be_unwritten(drawn, most):
 
 @settings(max_examples=300)
 @given(neighbours(), st.integers(1, 9))
-def test_no_more_is_waited_for_than_must_be(drawn, most):
-    """Useful: where taps leave no pixel out and some tap of every tile is inside the image, the first tile waits for just what it
-    needs, and the first tile that is not free needs more than that."""
+def test_layers_wait_for_no_more_than_they_need(drawn, most):
+    """Useful: where taps leave no pixel out and every tile has a tap inside the image, the first tile waits for exactly what it
+    needs, and the first tile that may not start needs more than that."""
     before, after, geometry = drawn
     geometry = replace(geometry, dilation=(1, 1), stride=tuple(map(min, geometry.kernel, geometry.stride)))
     least = needed(before, after, geometry)
@@ -108,7 +108,8 @@ def test_no_more_is_waited_for_than_must_be(drawn, most):
 
 
 def test_a_pointwise_layer_follows_tile_by_tile():
-    """Six tiles of the same shape: with four that can be unwritten, it begins when two are, and stops before the third."""
+    """Six tiles of the same shape, of which four may be unwritten: the layer begins when two are written, and stops before the
+    third."""
     layer = schedule((6, 4), (1, 4))
     assert overlap(layer, layer, FOOTPRINT_1X1, 4) == Overlap(4, 2)
     assert overlap(layer, layer, FOOTPRINT_1X1, 9) == Overlap(5, 1)
@@ -127,7 +128,7 @@ def test_a_global_layer_waits_for_everything():
 
 
 def test_all_passes_are_free_where_the_last_tiles_are_not_read():
-    """The lower half is cropped away: whatever pass, no tile waits for it."""
+    """The lower half is cropped away, so that no tile of any pass waits for it."""
     before, after = schedule((8, 4), (1, 4)), schedule((4, 4), (1, 4), passes=3)
     assert overlap(before, after, FOOTPRINT_1X1, 4) == Overlap(4, ALL_TILES_FREE - 1)
     assert overlap(before, replace(after, counts=after.counts[:1]), FOOTPRINT_1X1, 4) == Overlap(4, 4)

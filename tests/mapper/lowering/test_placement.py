@@ -28,7 +28,7 @@ def test_memory_is_used_again():
     assert bases["c"] == bases["a"]
 
 
-def test_what_does_not_fit_says_what_would():
+def test_a_refusal_names_the_size_that_fits():
     with pytest.raises(MappingError) as caught:
         place({"a": 10, "b": 15}, {"a": (0, 1), "b": (1, 2)}, 20, "test")
     assert str(caught.value) == (

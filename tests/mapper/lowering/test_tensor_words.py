@@ -1,4 +1,4 @@
-"""Tensors in memory words: a small one by hand, and every tensor of random networks there and back."""
+"""Tensors in memory words: a small one by hand, and every tensor of random networks packed and unpacked."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def test_a_folded_tensor_by_hand():
     st.integers(0, 2**32 - 1),
 )
 def test_packing_and_unpacking_are_inverse(drawn, seed):
-    """And writing the addressed words into a memory of ones leaves the same tensor there."""
+    """Writing the words at their addresses, into a memory whose bits are all 1, leaves the same tensor there."""
     design, network = drawn
     try:
         placements, _ = laid_out(network, design)[0].placements()

@@ -1,4 +1,4 @@
-"""The tile shape is the one with the fewest exact cycles of those tried, and those tried are the ones with the best bounds."""
+"""The chosen tile shape has the fewest exact cycles of those tried, and those tried have the best bounds."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def with_tile(mapped_workload: MappedWorkload, tile: tuple[int, int], layout, de
 
 
 def bound(schedule: LayerSchedule) -> int:
-    """For each tile of each pass, the most of what its slowest row, the loader and the drain have to do."""
+    """For each tile of each pass, the largest of three: work of its slowest row, of the loader, and of the drain."""
     drain = math.ceil(schedule.out_height * schedule.out_width * schedule.steps / schedule.tiles)
     return schedule.tiles * sum(
         max(int(counts.sum(axis=0).max()), int(words.sum()), drain)
@@ -69,7 +69,7 @@ def bound(schedule: LayerSchedule) -> int:
 
 @random_networks
 @given(drawn_networks)
-def test_no_tile_that_was_tried_is_better(drawn):
+def test_no_tried_tile_is_better(drawn):
     design, network = drawn
     for mapped_workload, schedules in mapped(design, network):
         best = sorted(bound(schedule) for schedule in schedules)
@@ -87,7 +87,7 @@ def test_no_tile_that_was_tried_is_better(drawn):
 
 @random_networks
 @given(drawn_networks)
-def test_with_all_tried_it_is_the_best_there_is(drawn):
+def test_with_all_shapes_tried_the_best_is_chosen(drawn):
     design, network = drawn
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tiling, "TILES_TRIED", 99)

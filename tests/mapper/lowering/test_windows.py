@@ -1,4 +1,4 @@
-"""Windows and load lists against brute force: every live word once per window, nothing else, slots never shared."""
+"""Windows and load lists against brute force: every live word once per window and no others, slots never shared."""
 
 import numpy as np
 import pytest

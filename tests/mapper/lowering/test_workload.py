@@ -1,5 +1,5 @@
-"""Folding and merging change nothing of what is computed: workloads are evaluated as plain sparse sums, and compared with the
-layer's own definition in the integer reference."""
+"""Folding and merging do not change results: workloads, evaluated as plain sparse sums, are compared with the layer's own
+definition in the integer reference."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def fold_of(values: np.ndarray, fold: Fold) -> np.ndarray:
 
 
 def workload_sums(workload: Workload, x: np.ndarray) -> np.ndarray:
-    """The accumulators of a workload for the folded input ``x``, by its definition: one product (or candidate) for each nonzero
-    and output pixel; outside the image stands the padding value."""
+    """The accumulators of a workload for the folded input ``x``, by definition: one product (or candidate of a maximum) for
+    each nonzero and output pixel; outside the image is the padding value."""
     maximum = workload.layer.operation == "max"
     nonzeros, geometry = workload.nonzeros, workload.geometry
     height, width = workload.size
@@ -100,7 +100,7 @@ def divisors(size: int) -> st.SearchStrategy[int]:
 
 @settings(max_examples=150)
 @given(layers())
-def test_a_layer_as_it_is(drawn):
+def test_a_layer_without_folds_computes_the_same(drawn):
     network, x = drawn
     (conv,) = network.array_layers
     workload = lower(network, conv)
@@ -129,14 +129,14 @@ def test_a_folded_layer_computes_the_same(drawn, data):
 
 
 def _stride(network: QuantizedNetwork, layer: QuantizedLayer) -> tuple[int, int]:
-    """Of an axis with one output pixel any stride will do."""
+    """An axis with one output pixel gets stride 1, since its stride does not matter."""
     return tuple(step if size > 1 else 1 for step, size in zip(layer.stride, network.size_of(layer), strict=True))
 
 
 @settings(max_examples=150)
 @given(layers(), st.data())
-def test_folds_that_do_not_fit_are_told(drawn, data):
-    """``can_fold`` says no exactly where the folded layer would have to move by a part of a pixel."""
+def test_can_fold_refuses_exactly_the_folds_that_do_not_fit(drawn, data):
+    """``can_fold`` is false exactly where the folded layer would have to move by a fraction of a pixel."""
     network, x = drawn
     (conv,) = network.array_layers
     stride = _stride(network, conv)
@@ -148,7 +148,7 @@ def test_folds_that_do_not_fit_are_told(drawn, data):
 
 @st.composite
 def alike(draw) -> tuple[QuantizedNetwork, np.ndarray, Fold, Fold]:
-    """Two layers that slide over one tensor with the same stride to the same number of pixels, and folds that both can have."""
+    """Two layers that read one tensor with the same stride and output size, and folds that suit both."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     size = draw(st.sampled_from([(4, 4), (6, 8), (2, 12), (8, 3)]))
     stride = draw(st.integers(1, 2)), draw(st.integers(1, 2))

@@ -1,4 +1,4 @@
-"""Losses: nothing for the reference, and sums of scores add up."""
+"""Losses: the reference network has none, and scores of pruned weights add up."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ IMAGES = random_images(GRAPH, 6)
 
 
 @pytest.mark.parametrize("make", [output_error, divergence])
-def test_the_reference_loses_nothing_and_an_empty_layer_something(make):
+def test_the_reference_has_no_loss_and_an_empty_layer_has_one(make):
     loss = make(GRAPH, IMAGES)
     assert loss(GRAPH) == pytest.approx(0, abs=1e-12)
     assert loss(magnitude(GRAPH, "a", 1.0)) > 0.01

@@ -1,4 +1,4 @@
-"""A weight's place: counted by window and row, nonzeros are what the rows' packed lists hold, fillers left out."""
+"""A weight's place: nonzeros counted by window and row are those of the rows' packed lists, without fillers."""
 
 import numpy as np
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""Balancing rows: cycles never rise, as many weights stay, and what comes back is the dense network's."""
+"""Balancing rows: cycles never rise, as many weights stay, and restored weights are those of the dense network."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def test_the_slowest_row_gives_what_others_get_back():
     assert row.score_lost == pytest.approx(np.abs(before).sum() - np.abs(after).sum(), rel=1e-5)
 
 
-def test_the_cheapest_weights_go_and_the_dearest_come_back():
+def test_the_smallest_weights_go_and_the_largest_come_back():
     graph, pruned = uneven()
     result = balance_rows(pruned, graph, target_of(graph, POOL["square4"]))
     dense, after = np.abs(graph.layer("a").weights), result.graph.layer("a").weights
@@ -65,7 +65,7 @@ def test_the_cheapest_weights_go_and_the_dearest_come_back():
     assert np.median(restored) > np.median(still_pruned)
 
 
-def test_a_price_keeps_what_is_not_worth_it():
+def test_weights_worth_more_than_the_cycles_they_save_stay():
     graph, pruned = uneven()
     target = target_of(graph, POOL["square4"])
     result = balance_rows(pruned, graph, target, score_per_cycle=-1e9)
@@ -81,8 +81,9 @@ def test_a_balanced_layer_stays_as_it_is():
     assert (result.moved, result.score_lost) == (0, 0)
 
 
-def test_after_training_the_weights_of_now_count():
-    """Trained to a tenth and in another order: the smallest of now leave, and what comes back is a tenth of what it was."""
+def test_after_training_the_trained_weights_count():
+    """Training made the weights small and changed their order: the smallest trained weights leave, and restored weights are the
+    dense ones times the layer's change in size."""
     graph, pruned = uneven()
     mine = pruned.layer("a").weights
     trained = np.where(mine != 0, np.sign(mine) * 0.1 / np.where(mine != 0, np.abs(mine), 1), 0).astype(np.float32)

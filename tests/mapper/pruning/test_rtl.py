@@ -1,4 +1,4 @@
-"""What hardware-aware pruning makes runs on the RTL: cycles are the model's, outputs the integer reference's."""
+"""Networks from hardware-aware pruning run on the RTL: cycles are the model's, outputs the integer reference's."""
 
 import numpy as np
 import pytest

@@ -45,7 +45,7 @@ def test_each_point_changes_one_layer():
         assert changed.layer(other).weights is GRAPH.layer(other).weights
 
 
-def test_points_hold_what_onnx_runtime_says():
+def test_points_hold_the_accuracy_that_onnx_runtime_measures():
     accuracy, cycles, points = measure(
         GRAPH, IMAGES, LABELS, (0.5,), (2,), cycles=lambda graph: sum(np.count_nonzero(c.weights) for c in graph.convs)
     )
@@ -56,7 +56,7 @@ def test_points_hold_what_onnx_runtime_says():
     assert (pruned.accuracy_lost, pruned.cycles_saved, pruned.density) == (accuracy - pruned.accuracy, 36, 0.5)
 
 
-def test_what_cannot_be_is_refused():
+def test_bits_sparsities_and_layers_out_of_range_are_refused():
     with pytest.raises(SkipstoneError, match="weight bits must be from 2 to 16, not 1"):
         with_bits(GRAPH, "a", 1)
     with pytest.raises(SkipstoneError, match=r"sparsities must be from 0 to 1, not 1\.5"):

@@ -1,4 +1,4 @@
-"""Sparsity per layer: budgets hold on the returned network, cycles are its own, and no uniform amount does better."""
+"""Sparsity per layer: the returned network keeps within the budget, its cycles are exact, and no uniform amount does better."""
 
 import numpy as np
 import pytest
@@ -70,7 +70,7 @@ def test_a_layer_that_waits_for_its_loads_keeps_its_weights():
     assert {row.layer: row.bound_before for row in result.rows} == {"point": "load", "wide": "compute"}
 
 
-def test_the_dearer_layer_keeps_more():
+def test_the_layer_with_larger_scores_keeps_more():
     graph = graph_of(
         conv_layer("a", "x", (8, 4, 3, 3), padding=(1, 1, 1, 1)),
         conv_layer("b", "a", (8, 8, 3, 3), padding=(1, 1, 1, 1)),
@@ -82,7 +82,7 @@ def test_the_dearer_layer_keeps_more():
     assert result.amounts["a"] < result.amounts["b"]
 
 
-def test_energy_can_be_what_is_least():
+def test_energy_can_be_minimized():
     graph = two_layers()
     target, loss = target_of(graph, POOL["square4"]), output_error(graph, random_images(graph, 4))
     result = fewest_cycles(graph, target, loss, 0.2, amounts=AMOUNTS, cost=target.energy_pj, rounds=1)
@@ -98,7 +98,7 @@ def test_only_the_named_layers_change():
     assert list(result.amounts) == ["wide"]
 
 
-def test_what_cannot_be_is_refused():
+def test_unreachable_budgets_and_bad_arguments_are_refused():
     graph = two_layers()
     target, loss = target_of(graph, POOL["square4"]), output_error(graph, random_images(graph, 4))
     with pytest.raises(SkipstoneError, match=r"the loss before pruning is .*, over the budget of -1"):

@@ -1,4 +1,4 @@
-"""Pruning load words: the loader takes fewer, cycles fall with them, and the budget of scores holds."""
+"""Pruning load words: the loader takes fewer words, cycles fall with them, and the budget of scores holds."""
 
 import numpy as np
 import pytest
@@ -43,8 +43,8 @@ def point(weak: list[int]):
     return graph.with_weights({"a": weights})
 
 
-def test_the_weakest_word_goes_whole():
-    """Channels 4 and 5 share a word: all 8 of their weights go, and a sixth of the words."""
+def test_all_weights_of_the_weakest_word_go():
+    """Channels 4 and 5 share a word: all 8 of their weights go, and with them a sixth of the words."""
     graph = point([4, 5])
     target = target_of(graph, DESIGN)
     result = prune_words(graph, target, 0.05)
@@ -56,7 +56,8 @@ def test_the_weakest_word_goes_whole():
 
 
 def test_small_weights_of_different_words_stay():
-    """As many small weights, but no two in a word: none can be skipped for so little, and none of them is pruned."""
+    """As many small weights, but no two in the same word: no word can be skipped within the budget, so none of them is
+    pruned."""
     graph = point([0, 4])
     result = prune_words(graph, target_of(graph, DESIGN), 0.05)
     assert result.pruned == 0

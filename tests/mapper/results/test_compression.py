@@ -39,7 +39,7 @@ def test_figures_by_hand():
     assert dataclasses.replace(RESULT, accuracy=None).loss_points is None
 
 
-def test_json_has_all_fields_and_what_follows_from_them():
+def test_json_has_all_fields_and_the_figures_computed_from_them():
     values = json.loads(json.dumps(RESULT.to_dict(), allow_nan=False))
     assert set(values) == {field.name for field in dataclasses.fields(RESULT)} | {
         *HEADER, "encoded_bytes", "ratio", "sparsity", "loss_points",
@@ -50,7 +50,7 @@ def test_json_has_all_fields_and_what_follows_from_them():
     assert "speedup" not in (dataclasses.replace(RESULT, cost=None).to_dict()["cost"] or {})
 
 
-def test_tables_say_it():
+def test_tables_show_the_figures():
     steps = shown(step_table(RESULT))
     for text in ("net, recipe half", "prune", "amount 0.5, skip a b, amounts (1 layers)", "90.00%", "85.00%", "4,000"):
         assert text in steps

@@ -1,4 +1,5 @@
-"""Results as JSON: what is read back is what was written, and what is no such result is refused with what it is."""
+"""Results as JSON: reading gives back the written result, and other files are refused with a message that says what they
+are."""
 
 from __future__ import annotations
 
@@ -99,7 +100,7 @@ NETWORK = "a network's result (run --json, verify --json)"
         ({"tensors": None}, "^damaged: tensors: not as it was written"),
     ],
 )
-def test_what_is_no_result_is_refused(changes: dict[str, Any], text: str) -> None:
+def test_values_that_are_no_result_are_refused(changes: dict[str, Any], text: str) -> None:
     values = {**json.loads(json.dumps(resnet8().to_dict())), **changes}
     values = {name: value for name, value in values.items() if value is not None}
     with pytest.raises(ResultError) as caught:
@@ -108,13 +109,13 @@ def test_what_is_no_result_is_refused(changes: dict[str, Any], text: str) -> Non
     assert str(caught.value).startswith(text[1:]) or not text.startswith("^")
 
 
-def test_what_is_computed_must_fit() -> None:
+def test_computed_values_must_agree() -> None:
     values = COMPRESSION.to_dict()
     with pytest.raises(ResultError, match=r"^damaged: ratio: not as it was written$"):
         type(COMPRESSION).from_dict({**values, "ratio": 7.0})
 
 
-def test_what_can_t_be_read(tmp_path: Path) -> None:
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     for content, text in (
         (b"{", "is not JSON"),

@@ -1,4 +1,4 @@
-"""What all results use to show themselves in notebooks."""
+"""What all results share when they are shown in notebooks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Texts(HTMLParser):
 
 
 @given(st.lists(st.text(min_size=1), min_size=2, max_size=2))
-def test_what_a_name_holds_is_text_and_never_a_tag(texts: list[str]) -> None:
+def test_names_are_shown_as_text_and_never_as_tags(texts: list[str]) -> None:
     read = Texts(result_html(texts[0], [("a", texts[1])], ("x",), [(texts[0],)], texts[1]))
     assert set(read.tags) <= {"div", "span", "b", "table", "thead", "tbody", "tr", "th", "td"}
     assert all(
@@ -41,7 +41,7 @@ def test_what_a_name_holds_is_text_and_never_a_tag(texts: list[str]) -> None:
     )
 
 
-def test_long_tables_end() -> None:
+def test_long_tables_are_cut() -> None:
     read = Texts(result_html("t", [], ("n",), [(str(number),) for number in range(ROWS + 3)]))
     assert read.tags.count("tr") == 1 + ROWS
     assert "3 rows more in to_frame()" in read.texts
@@ -62,7 +62,7 @@ def test_frame_has_all_columns_in_order() -> None:
     assert len(frame([])) == 0
 
 
-def test_without_pandas_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pandas_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(SkipstoneError, match=r"pip install 'skipstone\[notebook\]'"):
         frame([{"a": 1}])

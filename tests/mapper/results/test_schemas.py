@@ -1,4 +1,4 @@
-"""The carried schemas are those of the results as they are."""
+"""The carried schemas are those of the current results."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_all_fields_are_required_and_no_others_allowed() -> None:
 
 
 def test_the_attributes_of_a_docstring_describe_the_fields() -> None:
-    """Every field of every class that a schema holds has its own words, and the class has what stands before them."""
+    """Every field of every class in a schema has its own description, and the class has the summary of its docstring."""
     result = schema_of(NetworkResult)
     assert result["description"] == "One network on one design."
     assert result["properties"]["latency_us"]["description"] == "Time of one inference."

@@ -1,4 +1,4 @@
-"""Technology files: every mistake is one message that says where it is and what would do."""
+"""Technology files: one message for every mistake that says where it is and how to mend it."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_all_mistakes_at_once() -> None:
     assert refusal(text) == "[frequency] key 'mhz' is missing; [logic] transistors must be 'HP' or 'LP', not 'XP'"
 
 
-def test_what_is_not_toml(tmp_path: Path) -> None:
+def test_files_that_are_not_toml_are_refused(tmp_path: Path) -> None:
     assert refusal("node_nm = ").startswith("F is not TOML: ")
     path = tmp_path / "binary.toml"
     path.write_bytes(b"\xff\xfe\x00")

@@ -1,4 +1,4 @@
-"""The carried characterization: every number comes from the file's coefficients, and its claims follow from its own runs."""
+"""The carried characterization: every number comes from the file's coefficients, and the errors it states from its own runs."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ DESIGNS = {row["name"]: changed(row) for row in DOCUMENT["designs"]}
 
 
 def test_the_held_out_errors_follow_from_the_runs() -> None:
-    """Model energy computed again from the runs' counts, through the interface that everybody uses."""
+    """Model energy, computed again from the runs' counts through the public interface."""
     runs = {(row["layer"], row["design"]): row for row in DOCUMENT["runs"]}
     assert len(DOCUMENT["held_out"]) >= 6
     for row in DOCUMENT["held_out"]:
@@ -101,7 +101,7 @@ def test_no_layer_is_both_seen_and_held_out() -> None:
     assert all(row["equal"] for row in DOCUMENT["runs"])
 
 
-def test_area_is_within_what_the_fit_claims() -> None:
+def test_area_is_within_the_stated_error() -> None:
     for row in DOCUMENT["designs"]:
         design = DESIGNS[row["name"]]
         for name in ("pe", "row", "loader", "requantizer", "controller"):

@@ -1,4 +1,4 @@
-"""Factors between nodes: the authors' own example, the table's published ratios, and what any ratio must do."""
+"""Factors between nodes: the authors' own example, the published ratios of the table, and properties of any ratio."""
 
 from __future__ import annotations
 
@@ -30,17 +30,18 @@ def test_areas_agree_with_the_published_ratios(node: int, published: float) -> N
 
 
 def test_the_square_of_the_supply_is_near() -> None:
-    """At one node energy goes roughly with the square of the supply; from 1.8 to 1.3 V at 130 nm the table falls by 17% more."""
+    """At one node energy goes roughly with the square of the supply; from 1.8 to 1.3 V at 130 nm the table falls 17%
+    further."""
     energy = SCALING.factors(Process(130, 1.8), Process(130, 1.3)).energy
     assert energy / (1.3 / 1.8) ** 2 == pytest.approx(0.86, abs=0.005)
 
 
-def test_nothing_changes_where_nothing_changes() -> None:
+def test_equal_processes_have_factors_of_1() -> None:
     assert SCALING.factors(Process(130, 1.8), Process(130, 1.8)) == Factors()
 
 
 @given(st.sampled_from(NODES), st.sampled_from(NODES), st.floats(0.75, 1.2), st.floats(0.75, 1.2))
-def test_there_and_back(old: float, new: float, volts: float, other: float) -> None:
+def test_factors_there_and_back_cancel(old: float, new: float, volts: float, other: float) -> None:
     forward = SCALING.factors(Process(old, volts), Process(new, other))
     back = SCALING.factors(Process(new, other), Process(old, volts))
     for factor, inverse in ((forward.area, back.area), (forward.delay, back.delay), (forward.energy, back.energy)):

@@ -1,4 +1,4 @@
-"""Memories by CACTI's table: its points come out exactly, what lies between and beyond follows its trend, and memories grow with
+"""Memories by CACTI's table: its points come out exactly, sizes between and beyond them follow its trend, and energy grows with
 size and width."""
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def test_between_points_is_the_geometric_mean() -> None:
     assert table.at("read_pj", 128, 16) == same(2**1.5)
 
 
-def test_beyond_the_ends_the_last_line_goes_on() -> None:
+def test_beyond_the_ends_the_last_line_is_extended() -> None:
     curve = Curve((6.0, 7.0, 8.0), (0.0, 0.5, 1.5), 0.5)
     assert [curve.at(x) for x in (4.0, 6.5, 8.0, 10.0)] == [-1.0, 0.25, 1.5, 3.5]
     assert Curve((6.0, 7.0), (0.0, 2.0), 0.5).at(4.0) == -1.0, "no steeper than the limit"
@@ -149,7 +149,7 @@ def test_refusals() -> None:
         assert str(caught.value) == message
 
 
-def test_refusal_names_the_devices_carried() -> None:
+def test_a_refusal_names_the_carried_devices() -> None:
     memories: dict[str, Any] = {"45": {"itrs-lstp": {}, "itrs-hp": {}}, "90": {"itrs-hp": {}}}
     text = json.dumps({"columns": ["words"], "memories": memories})
     with pytest.raises(TechnologyError) as caught:

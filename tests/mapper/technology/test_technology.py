@@ -1,4 +1,4 @@
-"""Technologies of carried files and of one's own: factors, memories, DRAM, and what takes their place."""
+"""Technologies from carried files and from a user's: factors, memories, DRAM, and the numbers that replace them."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_another_frequency() -> None:
 # Files of one's own ---------------------------------------------------------------------------------------------------
 
 
-def test_a_file_is_what_it_says(tmp_path: Path) -> None:
+def test_a_copied_file_gives_the_same_technology(tmp_path: Path) -> None:
     carried, copy = load_technology(45), load_technology(file_of(tmp_path, TEXT))
     assert copy.name == carried.name
     assert (copy.logic, copy.dram, copy.sources) == (carried.logic, carried.dram, carried.sources)
@@ -106,7 +106,7 @@ def test_a_file_is_what_it_says(tmp_path: Path) -> None:
     assert load_technology(str(tmp_path / "own.toml"), 77.0).frequency_mhz == 77
 
 
-def test_factors_of_ones_own(tmp_path: Path) -> None:
+def test_factors_in_a_file_replace_the_scaling(tmp_path: Path) -> None:
     factors = "energy_factor = 0.5\narea_factor = 0.25\ndelay_factor = 0.75\nleakage_factor = 2.0\n"
     technology = load_technology(file_of(tmp_path, TEXT.replace('transistors = "HP"\n', factors)))
     assert technology.logic == Factors(area=0.25, delay=0.75, energy=0.5, leakage=2.0)
@@ -114,7 +114,7 @@ def test_factors_of_ones_own(tmp_path: Path) -> None:
     assert (energy_only.logic.energy, energy_only.logic.area) == (0.5, load_technology(45).logic.area)
 
 
-def test_a_characterization_of_ones_own_is_looked_for(tmp_path: Path) -> None:
+def test_a_missing_characterization_is_named(tmp_path: Path) -> None:
     text = TEXT.replace('transistors = "HP"', 'characterization = "mine.json"')
     with pytest.raises(
         TechnologyError, match=r"^\[logic\] characterization: cannot read the characterization file .*mine\.json"
@@ -123,7 +123,7 @@ def test_a_characterization_of_ones_own_is_looked_for(tmp_path: Path) -> None:
 
 
 def test_a_node_that_cacti_lacks(tmp_path: Path) -> None:
-    """28 nm, memories scaled from 22; a node that the scaling lacks needs factors of its own."""
+    """Memories of 28 nm are scaled from 22 nm; a node that the scaling lacks needs factors in the file."""
     text = TEXT.replace("node_nm = 45", "node_nm = 28", 1).replace(
         "node_nm = 45\ndevice", "node_nm = 22\nsupply_v = 0.8\ndevice"
     )
@@ -133,7 +133,7 @@ def test_a_node_that_cacti_lacks(tmp_path: Path) -> None:
         load_technology(file_of(tmp_path, text.replace("node_nm = 28", "node_nm = 5")))
 
 
-def test_bits_of_dram_of_ones_own(tmp_path: Path) -> None:
+def test_energies_of_dram_bits_in_a_file(tmp_path: Path) -> None:
     text = TEXT.replace('device = "lpddr3-1600"', "read_pj_per_bit = 20.0\nwrite_pj_per_bit = 21.5")
     assert load_technology(file_of(tmp_path, text)).dram.write_pj_per_bit == 21.5
 
@@ -158,7 +158,7 @@ def test_a_memory_table_beside_the_file(tmp_path: Path) -> None:
         ("no/such.toml", "can't read technology file no/such.toml: No such file or directory"),
     ],
 )
-def test_what_is_not_carried(which: int | str, message: str) -> None:
+def test_unknown_technologies_are_refused(which: int | str, message: str) -> None:
     with pytest.raises(TechnologyError) as caught:
         load_technology(which)
     assert str(caught.value) == message
@@ -172,7 +172,7 @@ def test_what_is_not_carried(which: int | str, message: str) -> None:
         ("itrs-lstp", "finfet", "no memories for 45 nm finfet; the table has 22 nm itrs-lstp, 22 nm itrs-hp"),
     ],
 )
-def test_what_a_file_names_in_vain(tmp_path: Path, old: str, new: str, message: str) -> None:
+def test_unknown_names_in_a_file_are_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
     with pytest.raises(TechnologyError) as caught:
         load_technology(file_of(tmp_path, TEXT.replace(old, new, 1)))
     assert str(caught.value).startswith(message)

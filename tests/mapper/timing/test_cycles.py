@@ -1,4 +1,4 @@
-"""The cycle model against a plain walk over every entry and every tile, and against numbers counted by hand."""
+"""The cycle model against a plain walk over every entry and tile, and against numbers counted by hand."""
 
 from dataclasses import dataclass, field, replace
 
@@ -40,10 +40,8 @@ def tile_pixels(schedule: LayerSchedule) -> list[int]:
 
 @dataclass
 class Walk:
-    """The same machine between two starts, event by event: every word, every entry, every tile; nothing skipped, no period.
-
-    Times of all events are recorded: ``left_windows`` (all rows together), ``drained`` of tiles, ``done`` of layers.
-    """
+    """The machine between two starts, event by event: every word, entry and tile; no repetition is skipped. Records the times
+    of all events: ``left_windows`` (all rows together), ``drained`` of tiles, ``done`` of layers."""
 
     design: Design
     left_windows: list[int] = field(default_factory=list)
@@ -163,7 +161,7 @@ def overlapping(draw, design: Design) -> list[LayerSchedule]:
 
 
 def check_shares(got: LayerCycles, schedule: LayerSchedule, design: Design) -> None:
-    """All row cycles are accounted for; only what was done while the layer before still ran can make the fill negative."""
+    """All row cycles are accounted for; the fill is negative only by work that was done while the layer before still ran."""
     waits = (got.load_wait_row_cycles, got.balance_wait_row_cycles, got.drain_wait_row_cycles)
     assert got.issue_row_cycles + sum(waits) + got.fill_row_cycles == got.cycles * design.rows
     assert min(waits) >= 0
@@ -193,7 +191,7 @@ def test_overlapping_layers_are_walked_event_by_event(data):
 
 
 def test_a_pause_is_a_new_start():
-    """Behind a pause, a layer takes as long as alone, whatever it may overlap with."""
+    """After a pause a layer takes as long as alone, no matter what it may overlap with."""
     design = Design("pause", 2, 4, 20, 2, 2, 4, 2)
     first = schedule([[[5, 4]]], [[6]], tiles=(2, 3))
     second = replace(schedule([[[3, 9]]], [[4]], tiles=(3, 2)), free_tiles=2, unneeded_tiles=1)

@@ -1,4 +1,4 @@
-"""Words that zeros leave out: counted by hand, and never negative."""
+"""Words that are skipped because of zeros: counted by hand, and never negative."""
 
 import math
 from dataclasses import replace
@@ -71,9 +71,9 @@ def test_a_layer_of_zeros_still_loads_a_little():
 
 @given(st.data())
 @settings(max_examples=60)
-def test_counted_as_the_mapper_would_list_them(data):
-    """The same number by the mapper's own road for a mask without zeros: windows planned and words listed, one layer and tile
-    at a time. Nothing is ever skipped that a layer without zeros would not have loaded."""
+def test_counts_are_those_of_the_mappers_lists(data):
+    """For a mask without zeros, the mapper's windows and load lists give the same number, one layer and one tile at a time.
+    Words that a layer without zeros would not load are never counted as skipped."""
     design = DESIGN.replace(
         load_width=4,
         window_depth=data.draw(st.sampled_from([8, 36, 100])),
@@ -99,7 +99,7 @@ def test_counted_as_the_mapper_would_list_them(data):
 
 
 def _without_zeros(network: QuantizedNetwork, full: QuantizedLayer, program: LayerProgram) -> Nonzeros:
-    """The layer's own nonzeros, were none of its weights zero; of a folded one, every tap of the folded kernel, for every
+    """The layer's nonzeros as if none of its weights were zero; if it is folded, every tap of the folded kernel for every
     folded channel."""
     if program.input.fold == program.outputs[0].fold == (1, 1):
         return lower(network, replace(full, weights=np.ones_like(full.weights))).nonzeros

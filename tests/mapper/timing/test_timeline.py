@@ -47,7 +47,7 @@ def of(timeline: Timeline, unit: int, kind: str) -> list[tuple[int, int]]:
 
 @dataclass
 class Recorded(Walk):
-    """The walk of ``test_cycles``, which keeps what it sees."""
+    """The walk of ``test_cycles``, which also stores its events."""
 
     loads: list[tuple[int, int]] = field(default_factory=list)
     issues: list[list[tuple[int, int]]] = field(default_factory=list)
@@ -172,7 +172,7 @@ def test_a_limit_leaves_out_the_ends_of_layers_and_nothing_else(data):
 
 @settings(max_examples=20)
 @given(st.data())
-def test_chosen_layers_have_the_events_that_they_have_among_all(data):
+def test_chosen_layers_have_the_same_events_as_with_all_layers(data):
     design = data.draw(designs())
     layers = data.draw(overlapping(design))
     chosen = sorted(data.draw(st.sets(st.integers(0, len(layers) - 1))))
@@ -268,7 +268,7 @@ def test_a_cut_layer_is_not_walked_to_its_end(monkeypatch):
     )
 
 
-def test_layers_that_are_not_there():
+def test_unknown_layers_are_refused():
     design = Design("none", 1, 4, 20, 2, 2, 4, 2)
     with pytest.raises(MappingError, match="network 'net' has no layer on the array, so there is no timeline"):
         timeline_of([], design)

@@ -1,4 +1,4 @@
-"""Datasets: every source gives the arrays it holds, in the right part, and wrong files end in one message."""
+"""Datasets: every source gives its arrays in the right part, and wrong files end in one message."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def test_npz_in_parts(tmp_path: Path) -> None:
     assert len(parts.training()[0]) == 4
 
 
-def test_what_is_missing_is_said_when_it_is_needed(tmp_path: Path) -> None:
+def test_missing_arrays_are_named_when_they_are_needed(tmp_path: Path) -> None:
     dataset = load_dataset(npz(tmp_path, test_images=floats(4, 1, 2, 3)))
     ending = "; give fashion-mnist, mnist-5k, a folder of IDX files, or an .npz file with"
     for needed, message in {
@@ -338,7 +338,7 @@ def test_mnist_5k_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.skipif(not DEBIAN_FOLDER.is_dir(), reason="the Debian package dataset-fashion-mnist is not installed")
-def test_the_real_test_images_hold_the_carried_ones() -> None:
+def test_the_full_test_set_contains_the_carried_images() -> None:
     images, labels = load_fashion_mnist(DEBIAN_FOLDER, "t10k")
     assert images.shape == (10_000, 1, 28, 28)
     class_of = {image.tobytes(): int(label) for image, label in zip(images, labels, strict=True)}

@@ -1,4 +1,4 @@
-"""The gate for user data: what passes, and the message for what doesn't."""
+"""Checks of a user's data: what is accepted, and the message for everything else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The carried networks are complete, and their cards tell the truth."""
+"""The carried networks are complete, and their cards are correct."""
 
 from __future__ import annotations
 

@@ -259,7 +259,7 @@ def test_damage_is_refused_or_harmless(data: st.DataObject) -> None:
     assert_same(graph, restored)
 
 
-def test_what_a_graph_should_not_hold() -> None:
+def test_values_of_unknown_types_are_refused() -> None:
     graph = graph_of(Copy(name="c", inputs=("x",), clamp={1, 2}), shape=(1, 2, 2))  # type: ignore[arg-type]
     with pytest.raises(SkipstoneError, match=r"^can't store a network that holds \{1, 2\} \(set\)$"):
         pack_graph(graph)

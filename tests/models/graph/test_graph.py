@@ -21,7 +21,7 @@ from tests.models.builders import conv_layer, floats, graph_of
 
 
 def residual() -> Graph:
-    """Layers given last first: the graph must find the order itself."""
+    """Layers in reverse order, which the graph must sort."""
     return graph_of(
         Add(name="sum", inputs=("b", "a")),
         conv_layer("b", "a", (4, 4, 3, 3), padding=(1, 1, 1, 1)),
@@ -64,7 +64,7 @@ def test_network_is_frozen_and_wired() -> None:
 
 
 def test_shapes_of_layers_that_join_and_spread() -> None:
-    """(5 - 1) * 2 + 2 * (3 - 1) + 1 + 1 - 1 is 13 rows, and 5 * 7 pixels times 3 * 4 * 9 weights the work."""
+    """(5 - 1) * 2 + 2 * (3 - 1) + 1 + 1 - 1 is 13 rows; the multiplications are 5 * 7 pixels times 3 * 4 * 9 weights."""
     graph = graph_of(
         ConvTranspose(
             name="d", inputs=("x",), weights=floats(4, 3, 3, 3), bias=floats(4), stride=(2, 1), dilation=(2, 1),

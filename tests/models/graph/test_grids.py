@@ -1,4 +1,4 @@
-"""Weights and tensors whose quantization is fixed: the quantizer takes them as they are, or says why it can't."""
+"""Weights and tensors whose quantization is fixed: the quantizer uses their grids, or says why it cannot."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.models.quantization.test_onnx_runtime import branches
 
 
 def on_its_grids(graph: Graph, network: QuantizedNetwork) -> Graph:
-    """``graph`` with the weights and tensors as ``network``, made from it, has them."""
+    """``graph`` with the grids of the weights and tensors of ``network``, which was quantized from it."""
     weights: dict[str, WeightGrid] = {}
     for layer in network.array_layers:
         name = layer.sources[0]
@@ -78,7 +78,7 @@ def test_quantizing_again_changes_nothing(code: WeightCode) -> None:
 @settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([2, 4, 8]), st.sampled_from(["linear", "power_of_two", "codebook"]))
 def test_a_bias_that_raised_a_scale_raises_it_once(seed: int, bits: int, code: WeightCode) -> None:
-    """The channel's integers and scale are those of its grid, and the bias stays within what the rule allows."""
+    """The integers and scale of the channel are those of its grid, and the bias stays within its limit."""
     rng = np.random.default_rng(seed)
     weights = rng.normal(0, 10.0 ** rng.uniform(-6, 0, (3, 1, 1, 1)), (3, 2, 1, 1)).astype(np.float32)
     bias = rng.normal(0, 1000, 3).astype(np.float32)
@@ -129,7 +129,7 @@ def test_single_layers_have_bits_and_codes_of_their_own() -> None:
 
 
 def test_one_scale_for_all_channels() -> None:
-    """The layer's largest weight is 127 steps, the scale of every channel its 127th."""
+    """The layer's largest weight is 127 steps, so the scale of every channel is a 127th of it."""
     graph = residual()
     network = quantize(graph, calibrate(graph, random_images(graph, 4)), QuantizationScheme(per_tensor=True))
     for layer in network.array_layers:
@@ -155,8 +155,8 @@ def test_symmetric_network() -> None:
     assert {tensor.zero_point for tensor in network.tensors.values()} == {0}
 
 
-def test_materialized() -> None:
-    """Of the sum, what its layer makes of the one operand is never rounded; nor is the host's Softmax."""
+def test_materialized_tensors() -> None:
+    """What the layer that hosts an Add computes before the addition is never rounded; nor is the host's Softmax."""
     assert materialized(residual()) == {"x", "a", "s", "g"}
     graph = graph_of(
         conv_layer("a", "x", (3, 3, 1, 1)),
@@ -168,7 +168,7 @@ def test_materialized() -> None:
     assert materialized(graph) == {"x", "a", "s", "t"}
 
 
-def test_ranges_are_asked_for_what_has_no_grid_only() -> None:
+def test_only_tensors_without_a_grid_need_a_range() -> None:
     graph = residual()
     ranges = calibrate(graph, random_images(graph, 4))
     network = quantize(graph, ranges)
@@ -180,7 +180,7 @@ def test_ranges_are_asked_for_what_has_no_grid_only() -> None:
 
 
 def test_a_tensor_with_a_grid_is_rounded() -> None:
-    """So an Add can't be done by the layer that makes it."""
+    """Therefore the layer that makes it cannot do an Add as well."""
     graph = residual()
     ranges = calibrate(graph, random_images(graph, 4))
     assert [layer.name for layer in quantize(graph, ranges).layers] == ["a", "b", "g"]
@@ -190,8 +190,9 @@ def test_a_tensor_with_a_grid_is_rounded() -> None:
     assert (network.tensors["b"].scale, network.tensors["b"].zero_point) == (0.5, 3)
 
 
-def test_tensors_side_by_side_share_a_grid() -> None:
-    """The widest, where it holds the others; else one of all ranges together. A maximum has that of what it reads."""
+def test_concatenated_tensors_share_a_grid() -> None:
+    """The widest grid, if it contains the others; otherwise the grid of all ranges together. A maximum has the grid of its
+    input."""
     graph = graph_of(
         conv_layer("a", "x", (2, 3, 1, 1)),
         MaxPool(name="m", inputs=("a",), kernel=(2, 2)),
@@ -273,7 +274,7 @@ def test_an_affine_layer_has_a_grid_too() -> None:
         replace(affine, grid=WeightGrid(np.zeros((2, 1, 1, 1), np.int64), np.ones(2)))
 
 
-def test_every_kind_of_layer_again() -> None:
+def test_every_kind_of_layer_is_quantized_to_the_same_integers() -> None:
     graph = branches()
     network = quantize(graph, calibrate(graph, random_images(graph, 4)), QuantizationScheme(5, 6))
     assert network.graph is not None

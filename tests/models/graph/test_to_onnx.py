@@ -1,4 +1,4 @@
-"""The written-back float network: any batch, all tensors, against NumPy on values worked out by hand."""
+"""The float network written back to ONNX: any batch, all tensors, against NumPy on values worked out by hand."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ IMAGE = View("t", SHAPE, image_index(SHAPE), exclusive=True)
 LAST = IMAGE.rearranged(IMAGE.index.transpose(0, 2, 3, 1))
 
 
-def test_what_is_seen() -> None:
+def test_kinds_of_views() -> None:
     assert IMAGE.is_image()
     assert IMAGE.is_flat()
     assert not IMAGE.is_rows()

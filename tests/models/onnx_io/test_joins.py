@@ -62,7 +62,7 @@ def test_batch_normalization_and_relu_fold_into_a_transposed_convolution(tmp_pat
     assert [type(layer) for layer in graph.layers] == [ConvTranspose]
 
 
-def test_padding_that_leaves_nothing(tmp_path: Path) -> None:
+def test_padding_that_leaves_no_output_is_refused(tmp_path: Path) -> None:
     made = node("ConvTranspose", ["x", "w"], pads=[2, 0, 3, 0], name="n")
     with pytest.raises(SkipstoneError):
         load(save(onnx_model([made], IMAGE, {"w": floats(4, 4, 1, 1)}), tmp_path))
@@ -79,7 +79,7 @@ ROUNDINGS = ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]
 @pytest.mark.parametrize("rounding", ROUNDINGS)
 @pytest.mark.parametrize("factors", [(2, 2), (3, 1), (1, 4)])
 def test_resize(tmp_path: Path, coordinates: str, rounding: str, factors: tuple[int, int]) -> None:
-    """Either ONNX Runtime repeats pixels and so does the graph, or it does something else and that is refused."""
+    """The graph repeats pixels exactly as ONNX Runtime does, or the import refuses the node."""
     made = node(
         "Resize", ["x", "", "s"], mode="nearest", coordinate_transformation_mode=coordinates, nearest_mode=rounding
     )
@@ -115,14 +115,14 @@ def test_other_ways_to_resize(tmp_path: Path) -> None:
         assert layer.factor == (2, 3)
 
 
-def test_a_resize_by_one_is_nothing(tmp_path: Path) -> None:
+def test_a_resize_by_one_makes_no_layer(tmp_path: Path) -> None:
     nodes = [node("Resize", ["x", "", "s"], "r"), node("Conv", ["r", "w"])]
     model = onnx_model(nodes, IMAGE, {"s": np.float32([1, 1, 1, 1]), "w": floats(2, 4, 1, 1)})
     assert [type(layer) for layer in assert_import_is_faithful(model, tmp_path, IMAGE).layers] == [Conv]
 
 
 def test_concat(tmp_path: Path) -> None:
-    """Also of channels last, and of vectors; a ReLU after it is a layer of its own."""
+    """Also channels last, and vectors; a ReLU after the Concat is a layer of its own."""
     nodes = [node("Conv", ["x", "w"], "c"), node("Concat", ["c", "x", "c"], "j", axis=-3), node("Relu", ["j"])]
     graph = assert_import_is_faithful(onnx_model(nodes, IMAGE, {"w": floats(3, 4, 1, 1)}), tmp_path, IMAGE)
     assert [layer.kind for layer in graph.layers] == ["conv", "concat", "clamp"]
@@ -147,7 +147,7 @@ def test_concat_of_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("swapped", [False, True])
 @pytest.mark.parametrize("flat", [False, True])
 def test_squeeze_and_excitation(tmp_path: Path, swapped: bool, flat: bool) -> None:
-    """A gate for each channel, however it comes by its 1 x C x 1 x 1 and on whichever side."""
+    """A gate for each channel: every way to compute its 1 x C x 1 x 1, on either side of the product."""
     constants: dict[str, Array] = {"shape": np.array([1, 4, 1, 1])}
     nodes = [node("GlobalAveragePool", ["x"], "p")]
     if flat:

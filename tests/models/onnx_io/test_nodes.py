@@ -1,4 +1,4 @@
-"""What can't be imported is named, all of it, and layers get readable names."""
+"""Nodes that cannot be imported are all named, and layers get readable names."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_old_softmax_over_a_whole_image_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("reader", "absorbed"), [("z", True), ("a", False), ("t", False)])
 def test_only_the_single_reader_of_a_tensor_is_absorbed(tmp_path: Path, reader: str, absorbed: bool) -> None:
-    """Rearranging nodes lie between: whichever of the three tensors has a second reader keeps the convolution unclamped."""
+    """Rearranging nodes lie between: if any of the three tensors has a second reader, the convolution stays unclamped."""
     nodes = [
         node("Conv", ["x", "w"], "a"),
         node("Transpose", ["a"], "t", perm=[0, 2, 3, 1]),
@@ -160,7 +160,7 @@ def test_only_the_single_reader_of_a_tensor_is_absorbed(tmp_path: Path, reader: 
 
 
 def test_names(tmp_path: Path) -> None:
-    """The module that PyTorch says a weight belongs to, else a short plain node name, else kind and number."""
+    """The module name that PyTorch gives a weight, else a short plain node name, else kind and number."""
     nodes = [
         node("Conv", ["x", "stem.weight"], "a", name="node_conv2d"),
         node("Conv", ["a", "w"], "b", name="middle"),

@@ -121,8 +121,8 @@ def test_old_clip_inside_a_function(tmp_path: Path) -> None:
     assert [type(layer) for layer in graph.layers] == [Conv, Pointwise]
 
 
-def test_what_the_convolution_can_absorb_is_left_to_it(tmp_path: Path) -> None:
-    """A bias and a ReLU before a Sigmoid are the convolution's; only the Sigmoid is a table."""
+def test_the_convolution_absorbs_bias_and_clamp(tmp_path: Path) -> None:
+    """A bias and a ReLU before a Sigmoid belong to the convolution; only the Sigmoid is a table."""
     nodes = [node("Add", ["c", "half"], "a"), node("Relu", ["a"], "b"), node("Sigmoid", ["b"])]
     graph = assert_import_is_faithful(model_of(nodes, 17), tmp_path, IMAGE)
     assert [type(layer) for layer in graph.layers] == [Conv, Pointwise]
@@ -138,7 +138,7 @@ def test_linear_nodes_and_clamps_need_no_table(tmp_path: Path) -> None:
 
 
 def test_a_tensor_that_others_read_stays(tmp_path: Path) -> None:
-    """The sigmoid of x has another reader, so it is no inner value of x * Sigmoid(x)."""
+    """The sigmoid of x has another reader, so x * Sigmoid(x) does not become one function."""
     nodes = [
         node("Sigmoid", ["c"], "a"),
         node("Mul", ["c", "a"], "b"),
@@ -182,7 +182,7 @@ OPERATORS = ["Sigmoid", "Tanh", "Relu", "Abs", "Softplus", "Add", "Mul", "Sub", 
 @settings(max_examples=40)
 @given(st.data())
 def test_random_expressions(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    """Any tree of pointwise nodes over one or two tensors keeps its values, whatever becomes a table."""
+    """Any tree of pointwise nodes over one or two tensors keeps its values, whichever parts become tables."""
     nodes, names = [node("Conv", ["x", "w"], "c")], ["x", "c"]
     for number in range(data.draw(st.integers(1, 6))):
         operator = data.draw(st.sampled_from(OPERATORS))

@@ -94,7 +94,7 @@ def test_padding_and_rounding(
     assert len(graph.layers) == 1
 
 
-def test_what_does_not_count(tmp_path: Path) -> None:
+def test_rows_beyond_the_padding_are_not_counted(tmp_path: Path) -> None:
     """Windows of 2 at stride 2 over 9 rows: with ``ceil_mode`` the fifth has one row, and only that row counts."""
     made = node("AveragePool", ["x"], kernel_shape=[2, 1], strides=[2, 1], ceil_mode=1, count_include_pad=1)
     layer = assert_import_is_faithful(onnx_model([made], IMAGE), tmp_path, IMAGE).layers[0]

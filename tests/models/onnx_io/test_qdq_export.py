@@ -1,4 +1,4 @@
-"""The QDQ file: a valid ONNX network of standard operators, in the types that its bits need."""
+"""The QDQ file: a valid ONNX network of standard operators, in types that hold its bits."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def test_types(bits: int, kind: int) -> None:
     }  # fmt: skip
 
 
-def test_operators_stand_once() -> None:
-    """What several of our layers do together is the one operator that the float network had."""
+def test_fused_operators_are_written_once() -> None:
+    """Operators that one of our layers does together are written as in the float network, once each."""
     network = quantized(branches())
     operators = Counter(node.op_type for node in to_qdq(network).graph.node)
     once = ["Resize", "ConvTranspose", "HardSwish", "Tanh", "Sigmoid", "Gelu", "HardSigmoid", "MaxPool", "Softmax"]
@@ -91,7 +91,7 @@ def test_float_in_float_out_any_batch() -> None:
 
 
 def test_scores_and_softmax_are_both_kept_where_both_are_outputs() -> None:
-    """The network shows its scores and their softmax; so does the file, in the network's order."""
+    """The network's outputs are its scores and their softmax; the file's are the same, in the same order."""
     graph = residual()
     both = Graph(graph.name, graph.input, graph.input_shape, graph.layers, ("o", "g"))
     images = random_images(both, 4)

@@ -1,4 +1,4 @@
-"""Quantized files come back: our own bit for bit, ONNX Runtime's with its integers and within one step of it."""
+"""Importing quantized files: our own come back bit for bit, those of ONNX Runtime with their integers and within one step."""
 
 from __future__ import annotations
 
@@ -226,7 +226,8 @@ def test_random_networks_come_back(tmp_path: Path, graph: Graph, bits: tuple[int
 
 
 def trained(seed: int = 0) -> Graph:
-    """A residual network with what ONNX Runtime's quantizer leaves out, moves or adds: clamps, a pool, a classifier."""
+    """A residual network with everything that ONNX Runtime's quantizer leaves out, moves or adds: clamps, a pool, a
+    classifier."""
     rng = np.random.default_rng(seed)
 
     def conv(name: str, source: str, outputs: int, inputs: int, kernel: int, **options: Any) -> Conv:
@@ -344,8 +345,8 @@ def test_asymmetric_weights_are_refused(tmp_path: Path) -> None:
     assert text.endswith("); the array multiplies by symmetric ones, so quantize weights symmetrically")
 
 
-def test_weights_folded_to_floats_are_quantized_anew(tmp_path: Path) -> None:
-    """To the same integers: the largest of a channel is 127 steps there, too."""
+def test_weights_folded_to_floats_are_quantized_again(tmp_path: Path) -> None:
+    """The integers are the same: there, too, the largest weight of a channel is 127 steps."""
     graph = trained()
     images = random_images(graph, 8)
     path = quantized_by_onnxruntime(graph, tmp_path, images, **ort_options(KINDS[0]))
@@ -366,7 +367,7 @@ def test_weights_folded_to_floats_are_quantized_anew(tmp_path: Path) -> None:
         np.testing.assert_array_equal(first.weights, second.weights)
 
 
-def test_integers_that_no_pair_made(tmp_path: Path) -> None:
+def test_integers_without_a_quantizelinear_are_refused(tmp_path: Path) -> None:
     graph = trained()
     path = quantized_by_onnxruntime(graph, tmp_path, random_images(graph, 8), **ort_options(KINDS[1]))
     model = onnx.load(path)
@@ -395,8 +396,8 @@ def test_damaged_metadata(damage: dict[str, str], tmp_path: Path) -> None:
     assert str(error.value) == "damaged.onnx: its metadata, 'skipstone....', is damaged; export the network again"
 
 
-def test_our_files_without_their_metadata_are_anyones(tmp_path: Path) -> None:
-    """Integers and grids are still those; names are made up."""
+def test_our_files_without_metadata_keep_integers_and_grids(tmp_path: Path) -> None:
+    """Only the names are lost."""
     graph = residual()
     network = quantize(graph, calibrate(graph, random_images(graph, 3)))
     model = to_qdq(network)
@@ -409,8 +410,8 @@ def test_our_files_without_their_metadata_are_anyones(tmp_path: Path) -> None:
         np.testing.assert_array_equal(first.multiplier, second.multiplier)
 
 
-def test_biases_of_more_digits_than_a_float(tmp_path: Path) -> None:
-    """Channels whose bias raised their scale have biases of 28 bits; those between have any number of bits."""
+def test_biases_of_more_bits_than_a_float_has(tmp_path: Path) -> None:
+    """Channels whose bias raised their scale have biases of 28 bits; others have any number of bits."""
     rng = np.random.default_rng(3)
     weights = rng.normal(0, 10.0 ** rng.uniform(-9, -3, (400, 1, 1, 1)), (400, 2, 1, 1)).astype(np.float32)
     conv = Conv(name="c", inputs=("x",), weights=weights, bias=rng.normal(0, 1, 400).astype(np.float32))

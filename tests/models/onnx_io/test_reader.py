@@ -1,4 +1,4 @@
-"""What can be wrong with a file, one clear message each; shapes that are fixed or asked for; the two ResNet-8s."""
+"""One clear message for everything that can be wrong with a file; shapes that are fixed or asked for; the two ResNet-8s."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_weights_listed_as_inputs_are_no_inputs(tmp_path: Path) -> None:
     assert len(load(save(model, tmp_path)).layers) == 1
 
 
-def test_dynamic_batch_becomes_one(tmp_path: Path) -> None:
+def test_a_dynamic_batch_becomes_1(tmp_path: Path) -> None:
     assert load(save(onnx_model([CONV], ("N", 4, 9, 8), WEIGHTS), tmp_path)).input_shape == (4, 9, 8)
 
 

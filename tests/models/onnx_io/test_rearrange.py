@@ -1,4 +1,4 @@
-"""Nodes that only rearrange disappear, and what follows them sees the right elements."""
+"""Nodes that only rearrange elements disappear, and the nodes after them get the right elements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Operators of others: what a converter can do, who may register what, and what is said of mistakes that are not ours."""
+"""Operators registered by users: what a converter can do, who may register which operator, and messages about mistakes in
+foreign code."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ X = np.random.default_rng(0).normal(size=IMAGE).astype(np.float32)
 
 @pytest.fixture(autouse=True)
 def _fresh_table(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a test registers is gone after it."""
+    """Removes what a test registers when it ends."""
     load_operators()
     monkeypatch.setattr(
         registry, "_registered", {key: list(operators) for key, operators in registry._registered.items()}
@@ -60,7 +61,7 @@ def test_public_names() -> None:
     assert (skipstone.OnnxNode, skipstone.View, skipstone.UnsupportedError) == (OnnxNode, View, UnsupportedError)
 
 
-def test_what_a_converter_is_told(tmp_path: Path) -> None:
+def test_what_a_converter_can_read(tmp_path: Path) -> None:
     """Attributes, the version of the operator's own domain, constants, inputs that are left out, and the node's name."""
     seen: list[object] = []
 
@@ -109,8 +110,8 @@ def test_affine_and_clamp(tmp_path: Path, nodes: list[onnx.NodeProto], kinds: li
 
 
 def test_several_layers(tmp_path: Path) -> None:
-    """x + tanh(max(x, 0)): the layers' names are free, what lies between is clamped by a layer of its own, since the node
-    reads its input twice; the last output is absorbed into by the Relu after it."""
+    """x + tanh(max(x, 0)). The layers' names are free. The node reads its input twice, so a separate layer clamps it; the last
+    output absorbs the Relu after it."""
 
     @register_operator("Op", domain="My")
     def convert(node: OnnxNode) -> View:
@@ -163,8 +164,8 @@ def test_rearranging_and_constants(tmp_path: Path) -> None:
     assert affine.scale.tolist() == [4, 3, 2, 1]
 
 
-def test_shapes_go_through(tmp_path: Path) -> None:
-    """Exporters reshape by sizes that they compute from a shape; ONNX must know it behind an operator of ours."""
+def test_shapes_are_inferred_through_operators(tmp_path: Path) -> None:
+    """Exporters compute sizes of a Reshape from a tensor's shape, which ONNX must know behind a registered operator."""
     register_operator("Op", domain="My")(affine_clamp)
     nodes = [
         mine(["x"], "a"),
@@ -242,7 +243,7 @@ def test_a_node_that_nobody_registered_and_that_nothing_reads(tmp_path: Path) ->
 
 
 def test_an_operator_of_another_domain_is_not_onnx_s(tmp_path: Path) -> None:
-    """My.Tanh is what its converter says, even between functions that are folded."""
+    """My.Tanh is what its converter makes of it, even between pointwise functions that are folded."""
 
     @register_operator("Tanh", domain="My")
     def convert(node: OnnxNode) -> View:
@@ -299,7 +300,7 @@ def test_mistakes_of_a_converter(tmp_path: Path, convert: registry.Converter, te
 
 
 @pytest.mark.parametrize(("position", "text"), [(1, "its input 2 is left out"), (0, "its input 1 is not a constant")])
-def test_a_constant_that_is_none(tmp_path: Path, position: int, text: str) -> None:
+def test_inputs_that_are_no_constants_are_refused(tmp_path: Path, position: int, text: str) -> None:
     @register_operator("Op", domain="My")
     def convert(node: OnnxNode) -> View:
         node.constant(position)
@@ -318,7 +319,7 @@ def test_registered_twice(tmp_path: Path) -> None:
     )
 
 
-def test_a_pointwise_operator_is_taken(tmp_path: Path) -> None:
+def test_a_pointwise_operator_is_registered_already(tmp_path: Path) -> None:
     register_operator("Mish")(affine_clamp)
     with pytest.raises(
         SkipstoneError, match=r"^the operator Mish is registered twice, by skipstone\.models\.onnx_io\.point"
@@ -326,8 +327,8 @@ def test_a_pointwise_operator_is_taken(tmp_path: Path) -> None:
         load_operators()
 
 
-def test_the_same_function_again(tmp_path: Path) -> None:
-    """A notebook's cell runs twice: the later definition counts."""
+def test_the_same_function_replaces_its_registration(tmp_path: Path) -> None:
+    """A notebook's cell may run twice: the later definition counts."""
     for clamp in ((0.0, 1.0), (0.0, 2.0)):
 
         @register_operator("Op", domain="My")

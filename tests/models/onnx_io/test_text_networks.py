@@ -24,7 +24,7 @@ pytestmark = needs_rapidocr
 
 
 def strokes(graph: Graph, count: int, seed: int) -> NDArray[np.float32]:
-    """Dark strokes on a light line, values from -1 to 1: not text, but of its statistics rather than noise's."""
+    """Dark strokes on a light background, values from -1 to 1: no text, but with statistics closer to text than to noise."""
     rng = np.random.default_rng(seed)
     images = np.full((count, *graph.input_shape), 0.8, np.float32)
     height, width = graph.input_shape[1:]

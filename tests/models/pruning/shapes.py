@@ -1,4 +1,4 @@
-"""Random layers for the tests of pruning: odd sizes, one channel, groups, filters that are all zero."""
+"""Random layers for the tests of pruning: odd sizes, one channel, groups, and filters that are all zero."""
 
 from __future__ import annotations
 

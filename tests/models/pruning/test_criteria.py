@@ -1,4 +1,4 @@
-"""Each criterion against its formula in plain loops or NumPy, and what it says where it can't."""
+"""Each criterion against its formula in plain loops or NumPy, and its message where it cannot be computed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gating against a slow road of its own; a threshold of 0 changes no bit; a gated channel is as good as pruned."""
+"""Gating against a slow computation of its own; threshold 0 changes no bit; gating a channel gives the same as pruning it."""
 
 from __future__ import annotations
 
@@ -80,7 +80,9 @@ def setting(graph: Graph, count: int = 5) -> tuple[QuantizedNetwork, np.ndarray,
     st.sampled_from([(1, 1), (3, 1), (4, 2), (4, 4)]), st.tuples(st.integers(1, 5), st.integers(1, 5)), st.floats(0, 2)
 )
 @settings(max_examples=15)
-def test_as_element_by_element(channels: tuple[int, int], size: tuple[int, int], threshold: float) -> None:
+def test_gating_is_that_computed_element_by_element(
+    channels: tuple[int, int], size: tuple[int, int], threshold: float
+) -> None:
     network, images, means = setting(residual(*channels, size), count=2)
     integers = reference.quantize_input(network, images)
     tensors, masks = run_gated(network, integers, threshold, means)
@@ -93,7 +95,7 @@ def test_as_element_by_element(channels: tuple[int, int], size: tuple[int, int],
 
 
 @pytest.mark.parametrize("graph", [residual(), residual(4, 4), branching()])
-def test_zero_changes_no_bit(graph: Graph) -> None:
+def test_threshold_0_changes_no_bit(graph: Graph) -> None:
     network, images, means = setting(graph)
     integers = reference.quantize_input(network, images)
     tensors, masks = run_gated(network, integers, 0.0, means)
@@ -105,8 +107,8 @@ def test_zero_changes_no_bit(graph: Graph) -> None:
 
 
 @pytest.mark.parametrize("graph", [residual(), residual(4, 2), branching()])
-def test_a_gated_channel_is_as_good_as_pruned(graph: Graph) -> None:
-    """Weights of the gated channels zero, and the zero point's part taken out of the bias: the same output."""
+def test_gating_a_channel_gives_the_same_as_pruning_it(graph: Graph) -> None:
+    """With the weights of the gated channels zero, and the zero point's part taken out of the bias, the output is the same."""
     network, images, means = setting(graph, count=1)
     tensors, masks = run_gated(network, reference.quantize_input(network, images), 0.9, means)
     assert any(mask.any() for mask in masks.values())
@@ -175,7 +177,7 @@ def test_phases_of_a_transposed_convolution_are_gated_alike() -> None:
 @given(st.lists(st.floats(0, 3), min_size=2, max_size=2))
 @settings(max_examples=10)
 def test_a_higher_threshold_gates_more(thresholds: list[float]) -> None:
-    """In the first gated layer; those after it read other values then."""
+    """Checked for the first gated layer; the layers after it read other values then."""
     low, high = (result(residual(), threshold).layers[0] for threshold in sorted(thresholds))
     assert (high.gated | ~low.gated).all()
     assert high.saved_macs >= low.saved_macs
@@ -217,7 +219,7 @@ def test_refusals() -> None:
 
 
 @pytest.mark.parametrize("name", carried_networks())
-def test_weak_channels_of_the_carried_network_matter_little(name: str) -> None:
+def test_gating_weak_channels_costs_little_accuracy(name: str) -> None:
     from skipstone.models.data.images import load_images
     from skipstone.models.onnx_io.reader import load
     from skipstone.models.quantization.quantize import quantize

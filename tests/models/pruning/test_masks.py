@@ -138,7 +138,7 @@ def test_a_remainder_of_three_channels_in_2_of_4() -> None:
     assert set(np.count_nonzero(pruned.graph.convs[0].weights[:, 4:], axis=1).ravel().tolist()) == {2}
 
 
-def test_random_is_a_seeds_choice() -> None:
+def test_random_pruning_follows_its_seed() -> None:
     pruning = Pruning("kernel", 0.5, criterion="random")
     first, again, other = (prune(two(), pruning, seed=seed).graph.convs[0].weights for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)

@@ -1,4 +1,4 @@
-"""Optimal Brain Surgeon against all supports of a tiny row, and against its own definition solved afresh each time."""
+"""Optimal Brain Surgeon against all supports of a tiny row, and against its own definition solved again for each step."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def loss(target: Real, hessian: Real, weights: Real) -> float:
 
 
 def best(target: Real, hessian: Real, remaining: list[int]) -> Real:
-    """The least squares on a support, by another road: a Cholesky factor as the matrix of a linear regression."""
+    """The least squares on a support, computed differently: a Cholesky factor is the matrix of a linear regression."""
     root = np.linalg.cholesky(hessian).T
     result = np.zeros(len(target))
     result[remaining] = np.linalg.lstsq(root[:, remaining], root @ target, rcond=None)[0]
@@ -95,7 +95,7 @@ def test_contests_within_rows(choose: object) -> None:
 
 
 def test_uncorrelated_inputs_make_it_magnitude_times_input() -> None:
-    """With a diagonal H nothing can be made up for: the loss is H_pp w_p^2, as Wanda's score squared."""
+    """With a diagonal H nothing compensates for a pruned weight: the loss is H_pp w_p^2, Wanda's score squared."""
     rng = np.random.default_rng(4)
     target, diagonal = rng.normal(size=(5, 7)), rng.uniform(0.1, 3, 7)
     none, where = np.zeros((5, 7), bool), np.zeros((5, 7), np.int64)

@@ -1,4 +1,4 @@
-"""The methods in words: counts of zeros, which weights go, what stays, and what a text means."""
+"""Pruning methods by their text: how many zeros, which weights go, what stays, and what a text means."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_unstructured_count_is_exact_in_each_layer(amount: float) -> None:
 
 @settings(max_examples=50)
 @given(st.floats(0, 1, exclude_max=True))
-def test_global_count_is_exact_and_the_threshold_is_one(amount: float) -> None:
+def test_global_count_is_exact_with_one_threshold_for_all_layers(amount: float) -> None:
     graph = network()
     pruned = prune_as(graph, f"global:{amount!r}").graph
     assert sum(zeros(pruned)) == round(amount * 350)
@@ -69,7 +69,7 @@ def test_n_of_m(n: int, m: int) -> None:
                 assert sorted(new) == sorted(old)[len(old) - -(-n * len(old) // m) :]
 
 
-def test_what_is_not_a_weight_stays() -> None:
+def test_pools_and_biases_are_not_pruned() -> None:
     graph = network()
     pruned = prune_as(graph, "unstructured:0.9").graph
     assert pruned.layer("p") is graph.layer("p")

@@ -27,7 +27,7 @@ BLOCK = (2, 3)
 
 
 def key(layer: Conv, granularity: Granularity) -> Callable[[Index], tuple[int, ...]]:
-    """What weights of one group have in common, from the definitions."""
+    """What the weights of one group have in common, by definition."""
     size = len(layer.weights) // layer.groups
     return {
         "weight": lambda w: w,
@@ -89,7 +89,7 @@ def test_contests_by_output() -> None:
         ((4, 3, 1, 1), "weight", None),
     ],
 )
-def test_what_groups_come_down_to(shape: Index, granularity: Granularity, expected: str | None) -> None:
+def test_equal_granularities_are_described(shape: Index, granularity: Granularity, expected: str | None) -> None:
     ids = group_ids(shape, granularity)
     assert described(shape, granularity, ids) == expected
     assert covers_filters(ids) == (expected in ("whole filters", "the whole layer") or granularity == "filter")

@@ -1,4 +1,4 @@
-"""Learned rounding against brute force on a small layer, its promises, and what it wins on the carried network."""
+"""Learned rounding against brute force on a small layer, its guarantees, and its gain on the carried network."""
 
 from __future__ import annotations
 
@@ -57,8 +57,9 @@ def test_near_the_best_of_all_roundings() -> None:
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
-def test_promises(bits: int) -> None:
-    """Zeros stay, each weight goes to a neighbour or the end of the grid, no layer loses, and seeds repeat."""
+def test_guarantees(bits: int) -> None:
+    """Zeros stay, each weight goes to a neighbour or the end of the grid, no layer's loss grows, and equal seeds give equal
+    results."""
     graph = network()
     for layer in graph.convs:
         layer.weights[np.random.default_rng(1).random(layer.weights.shape) < 0.3] = 0
@@ -138,7 +139,7 @@ def test_refuses_more_bits() -> None:
         adaround(graph, random_images(graph, 1), QuantizationScheme(9))
 
 
-def test_symmetric_activations_are_what_is_learned_on() -> None:
+def test_rounding_is_learned_on_symmetric_activations() -> None:
     graph = network()
     images = correlated(graph, 6)
     ranges = calibrate(graph, images, QuantizationScheme(activation_bits=3, symmetric=True))

@@ -1,4 +1,4 @@
-"""Corrected biases give the float network's means, at every layer, whatever the rounding did."""
+"""Corrected biases restore the float network's means at every layer, after any rounding."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_after_a_clamp_the_error_never_grows() -> None:
 
 
 def test_integer_activations() -> None:
-    """What a layer reads in the integer network is within half a step of the floats, and asked for in order."""
+    """In the integer network, each layer's input is within half a step of the floats, and inputs are asked for in order."""
     graph = network()
     images = random_images(graph, 4)
     ranges = calibrate(graph, images)
@@ -121,7 +121,7 @@ def test_other_layers_are_refused() -> None:
 
 
 def test_symmetric_activations() -> None:
-    """Layers read what the network reads whose activations have the zero point 0."""
+    """Layers read the values of the network whose activations have the zero point 0."""
     graph = network()
     images = random_images(graph, 4)
     scheme = QuantizationScheme(8, 4, symmetric=True)

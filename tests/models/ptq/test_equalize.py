@@ -78,7 +78,7 @@ def test_ranges_become_equal() -> None:
         assert np.abs(layer.weights).max(axis=axes) == pytest.approx(product, rel=0.01)
 
 
-def test_what_is_left_is_noted() -> None:
+def test_layers_that_are_not_equalized_are_noted() -> None:
     graph = graph_of(
         conv_layer("a", "x", (3, 3, 1, 1), clamp=(0.0, 6.0)),
         conv_layer("b", "a", (3, 3, 1, 1)),
@@ -98,6 +98,6 @@ def test_what_is_left_is_noted() -> None:
     assert result.graph.layers == graph.layers
 
 
-def test_grids_of_changed_layers_go() -> None:
+def test_changed_layers_lose_their_grids() -> None:
     graph = graph_of(conv_layer("a", "x", (3, 3, 1, 1)), conv_layer("b", "a", (3, 3, 1, 1)), shape=(3, 2, 2))
     assert not equalize(with_weight_range(graph, 8)).graph.quantized

@@ -1,4 +1,4 @@
-"""The choice of bits against brute force, and sensitivities that can be worked out."""
+"""The choice of bits against brute force, and sensitivities that can be worked out by hand."""
 
 from __future__ import annotations
 

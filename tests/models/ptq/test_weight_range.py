@@ -63,7 +63,7 @@ def test_least_error_by_hand() -> None:
     assert weight_scales(more, 2, "mse")[0] == pytest.approx(46 / 41)
 
 
-def test_layers_that_have_a_grid_are_left() -> None:
+def test_layers_that_have_a_grid_are_not_changed() -> None:
     graph = graph_of(conv_layer("a", "x", (3, 2, 1, 1)), conv_layer("b", "a", (2, 3, 1, 1)), shape=(2, 4, 4))
     first = with_weight_range(graph, 3, layers=["a"])
     both = with_weight_range(first, {"b": 5})
@@ -125,8 +125,8 @@ def test_int8_equals_onnxruntimes_quantizer(tmp_path: Path) -> None:
         assert zero_point == int(theirs[f"{tensor}_zero_point"])
 
 
-def test_floats_are_not_needed_twice() -> None:
-    """Rounding what lies on the grid already changes nothing."""
+def test_rounding_twice_changes_nothing() -> None:
+    """Weights that lie on the grid stay as they are."""
     layer = conv_layer("a", "x", (3, 2, 2, 2), bias=floats(3))
     graph = with_weight_range(graph_of(layer, shape=(2, 4, 4)), 4)
     again = with_weight_range(graph, 4, layers=["a"])

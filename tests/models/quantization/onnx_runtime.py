@@ -34,8 +34,8 @@ be off by one."""
 
 @dataclass(frozen=True)
 class LayerComparison:
-    """One layer (or those that write one tensor together) on the same integer inputs: largest difference in output steps,
-    and share of equal elements."""
+    """One layer (or all that write one tensor) on the same integer inputs: the largest difference in output steps, and the
+    share of equal elements."""
 
     layer: str
     elements: int
@@ -45,7 +45,7 @@ class LayerComparison:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Layers one by one, and top-1 end to end: images, those that agree, and how many of the rest are near-ties."""
+    """Every layer alone, and top-1 end to end: the number of images, of those that agree, and of near-ties among the rest."""
 
     layers: tuple[LayerComparison, ...]
     images: int
@@ -94,8 +94,8 @@ def layer_to_qdq(network: QuantizedNetwork, layer: QuantizedLayer | HostProduct)
 
 
 def _compare(network: QuantizedNetwork, group: Group, tensors: dict[str, reference.Integers]) -> LayerComparison:
-    """The layers that write one tensor. A table is compared twice: what it is looked up with, and what it gives for
-    theirs; else a step of the one could be several of the other."""
+    """Compares the layers that write one tensor. A table is compared twice, by its input and by its output for ONNX Runtime's
+    input; otherwise one step of the input could be several of the output."""
     first = group[0]
     inputs = {name: tensors[name] for name in inputs_of(first)}
     feeds = {integer_name(name): array.astype(integer_type(network.activation_bits)) for name, array in inputs.items()}

@@ -1,4 +1,4 @@
-"""Where a Concat's parts lie, which ones are copied, and that all of them have one scale."""
+"""Where the parts of a Concat lie, which of them are copied, and that all of them have one scale."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def concat(name: str, *inputs: str) -> Concat:
 
 
 def check_placement(graph: Graph) -> dict[str, tuple[str, ...]]:
-    """Quantizes, checks the contract of ``concats``, and gives them."""
+    """Quantizes ``graph``, checks the rules of ``concats``, and returns them."""
     images = random_images(graph, 4)
     network = quantize(graph, calibrate(graph, images))
     parts = [part for joined in network.concats.values() for part in joined]
@@ -44,7 +44,7 @@ def check_placement(graph: Graph) -> dict[str, tuple[str, ...]]:
     return network.concats
 
 
-def test_parts_that_lie_where_they_are() -> None:
+def test_parts_that_need_no_copy() -> None:
     graph = graph_of(conv("a"), conv("b"), concat("w", "a", "b"), conv_layer("c", "w", (2, 6, 1, 1)), shape=SHAPE)
     assert check_placement(graph) == {"w": ("a", "b")}
 
@@ -55,8 +55,8 @@ def test_the_input_a_part_of_two_and_a_part_twice_are_copied() -> None:
     assert [layer.kind for layer in with_copies(graph).order] == ["conv", "copy", "concat", "copy", "copy", "concat"]
 
 
-def test_a_whole_that_is_added_to_something_is_copied() -> None:
-    """Once, where it is both operands."""
+def test_a_concatenation_that_is_added_is_copied() -> None:
+    """Only once, even as both operands."""
     for operands in (("w", "c"), ("c", "w"), ("w", "w")):
         graph = graph_of(
             conv("a"), conv("b"), concat("w", "a", "b"), conv_layer("c", "w", (6, 6, 1, 1)),
@@ -67,8 +67,8 @@ def test_a_whole_that_is_added_to_something_is_copied() -> None:
         assert added.inputs == tuple("s.copy1" if name == "w" else name for name in operands)
 
 
-def test_a_whole_in_a_whole() -> None:
-    """Once it lies in the other, and the second time it is copied."""
+def test_a_concatenation_in_two_others() -> None:
+    """It lies in the first one, and is copied into the second."""
     graph = graph_of(
         conv("a"), conv("b"), concat("w", "a", "b"), conv("c"), concat("v", "w", "c"), concat("u", "c", "w"),
         shape=SHAPE, outputs=("v", "u"),
@@ -82,7 +82,7 @@ def test_a_copy_takes_a_free_name() -> None:
 
 
 def test_ranges_are_united_through_maxima_and_upsamplings() -> None:
-    """b's range comes to a by way of the whole and the maximum; c adds another step, whose range stays its own."""
+    """The range of b reaches a through the concatenation, the upsampling and the maximum; c and s keep ranges of their own."""
     graph = graph_of(
         conv("a"),
         MaxPool(name="m", inputs=("a",), kernel=(2, 2), stride=(2, 2)),

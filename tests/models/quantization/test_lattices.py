@@ -1,4 +1,4 @@
-"""Runs of transposed convolutions and average pools, along one axis, against loops from ONNX's definitions."""
+"""Runs of transposed convolutions and average pools along one axis, against loops from ONNX's definitions."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def branches() -> Graph:
 
 
 @pytest.mark.parametrize(("weight_bits", "activation_bits"), [(8, 8), (3, 4), (8, 10)])
-def test_parts_tables_products_and_wholes_within_one_step(weight_bits: int, activation_bits: int) -> None:
+def test_concatenations_tables_and_products_within_one_step(weight_bits: int, activation_bits: int) -> None:
     graph = branches()
     images = random_images(graph, 8)
     network = quantize(graph, calibrate(graph, images), QuantizationScheme(weight_bits, activation_bits))
@@ -179,7 +179,7 @@ def test_average_pools_within_one_step(
     assert compare_with_onnxruntime(network, random_integers(network, "x", 4)).max_steps <= 1
 
 
-def test_a_wrong_table_is_seen() -> None:
+def test_a_wrong_table_is_detected() -> None:
     network = quantized(branches())
     layers = list(network.layers)
     first = layers[0]
@@ -190,8 +190,8 @@ def test_a_wrong_table_is_seen() -> None:
     assert [layer.layer for layer in result.layers if layer.max_steps > 1] == ["a"]
 
 
-def test_a_wrong_phase_is_seen() -> None:
-    """One phase of the transposed convolution, shifted by a step of three."""
+def test_a_wrong_phase_is_detected() -> None:
+    """One phase of the transposed convolution is shifted by three steps."""
     network = quantized(branches())
     layers = tuple(
         replace(layer, zero_point=layer.zero_point + 3) if layer.name == "d.phase_1_0" else layer
@@ -204,8 +204,8 @@ def test_a_wrong_phase_is_seen() -> None:
     assert [layer.layer for layer in result.layers if layer.max_steps > 1] == ["d"]
 
 
-def test_a_wrong_integer_is_seen() -> None:
-    """The comparison itself: a multiplier that is 5% off must show as several steps."""
+def test_a_wrong_integer_is_detected() -> None:
+    """Tests the comparison itself: a multiplier that is 5% off must show as several steps."""
     network = quantized(everything())
     wrong = list(network.layers)
     wrong[4] = replace(wrong[4], multiplier=wrong[4].multiplier * 95 // 100)

@@ -1,4 +1,4 @@
-"""Scales, integers and fusions of the quantizer, each fact by hand or against the float network."""
+"""Scales, integers and fusions of the quantizer, each checked by hand or against the float network."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def table(name: str, source: str) -> Pointwise:
         ),
     ],
 )
-def test_who_hosts_an_add(graph: Graph, expected: list[tuple[str, str | None, str]]) -> None:
+def test_which_layer_hosts_an_add(graph: Graph, expected: list[tuple[str, str | None, str]]) -> None:
     network = quantized(graph)
     assert [(layer.name, layer.other, layer.output) for layer in network.layers] == expected
     made = {network.input}
@@ -271,7 +271,9 @@ def test_real_values_follow_the_float_network(weight_bits: int, activation_bits:
         ),
     ],
 )
-def test_who_looks_up_a_table(graph: Graph, expected: list[tuple[str, str | None, str, str, tuple[str, ...]]]) -> None:
+def test_which_layer_looks_up_a_table(
+    graph: Graph, expected: list[tuple[str, str | None, str, str, tuple[str, ...]]]
+) -> None:
     network = quantized(graph)
     layers = network.array_layers
     assert [(layer.name, layer.other, layer.output, layer.kind, layer.sources) for layer in layers] == expected

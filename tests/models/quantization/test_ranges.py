@@ -55,7 +55,7 @@ def test_percentile_leaves_out_both_ends() -> None:
     )
 
 
-def test_random_input_is_seeded_and_said() -> None:
+def test_random_input_is_seeded_and_described() -> None:
     first, again, other = (calibrate(doubled(), seed=seed, low=-2, high=3) for seed in (1, 1, 2))
     assert first == again != other
     assert -2 <= first.limits["x"][0] < -1.9
@@ -75,7 +75,7 @@ def test_random_input_is_seeded_and_said() -> None:
         ("percentile:x", "calibration 'percentile:x': the percentile must be above 50 and at most 100, not x"),
     ],
 )
-def test_methods_that_are_none(method: str, message: str) -> None:
+def test_unknown_methods_are_refused(method: str, message: str) -> None:
     with pytest.raises(SkipstoneError) as error:
         calibrate(doubled(), ramp(1), QuantizationScheme(calibration_method=method))
     assert str(error.value) == message
@@ -163,7 +163,7 @@ def test_entropy_sides_and_limits() -> None:
 def theirs(
     folder: Path, graph: Graph, images: np.ndarray, method: str, **options: Any
 ) -> dict[str, tuple[float, float]]:
-    """ONNX Runtime's ranges."""
+    """Ranges that ONNX Runtime computes."""
     from onnxruntime.quantization import CalibrationMethod, create_calibrator
 
     path = folder / "float.onnx"
@@ -204,7 +204,7 @@ def test_minmax_and_percentile_are_onnxruntimes(tmp_path: Path) -> None:
     assert percentile_limits(images, 99, True)[1] == pytest.approx(np.percentile(np.abs(images), 99))
 
 
-def test_entropy_is_near_onnxruntimes_where_both_say_the_same(tmp_path: Path) -> None:
+def test_entropy_is_near_onnxruntimes_on_symmetric_tensors(tmp_path: Path) -> None:
     """For a symmetric tensor of both signs, with as many bins and levels. Their histogram has both signs, its levels are whole
     bins, and its counts are cut to integers; ours folds the signs. Both cut the same tail off, within a level or two. On a
     tensor of one sign they differ by design: half of their levels lie where no value is."""

@@ -1,4 +1,4 @@
-"""A quantization scheme holds what can be quantized, and refuses the rest when it is made."""
+"""A quantization scheme accepts what can be quantized, and is refused at construction otherwise."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tests.models.quantization.test_quantize import everything
         ),
     ],
 )
-def test_what_is_out_of_range_is_refused(values: dict[str, object], parameter: str | None, message: str) -> None:
+def test_values_out_of_range_are_refused(values: dict[str, object], parameter: str | None, message: str) -> None:
     with pytest.raises(SkipstoneError) as error:
         QuantizationScheme(**values)  # type: ignore[arg-type]
     assert (str(error.value), error.value.parameter) == (message, parameter)
@@ -93,7 +93,7 @@ def test_schemes_are_values() -> None:
 
 
 def test_the_scheme_of_a_network() -> None:
-    """Bits and code are those that it was quantized with; a codebook has the most values that a layer uses, at least 4."""
+    """Bits and code are those of the quantization; a codebook has the largest number of values in any layer, at least 4."""
     graph = everything()
     ranges = calibrate(graph, random_images(graph, 2))
     assert scheme_of(quantize(graph, ranges)) == INT8

@@ -1,4 +1,4 @@
-"""Tables against the functions' formulas, written down again in NumPy."""
+"""Tables against the formulas of the functions, written again in NumPy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each weight code may say, how it chooses, and that pruned weights stay zero in all of them."""
+"""The values of each weight code, how its scale is chosen, and that pruned weights stay zero in every code."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ def test_weights_keep_to_their_code(code: WeightCode, bits: int, entries: int, s
 
 
 def test_ternary_by_hand() -> None:
-    """The mean of 1, 2, 3, 6 is 3, so 2.1 is the threshold, and 4.5 the mean of 3 and 6; pruned weights have no say."""
+    """The mean of 1, 2, 3, 6 is 3, so the threshold is 2.1, and the value is 4.5, the mean of 3 and 6; pruned weights do not
+    count."""
     integers, scale = coded(np.array([[1, -2, 3, -6, 0, 0]]), "ternary")
     assert integers.tolist() == [[0, 0, 1, -1, 0, 0]]
     assert scale.tolist() == [4.5]
@@ -84,7 +85,7 @@ def test_powers_of_two_are_exact_where_they_can_be() -> None:
     assert (near * scale[:, None])[0, 4:].tolist() == [1, 0, -16, 32]
 
 
-def test_powers_of_two_choose_a_scale_for_the_mass_of_the_weights() -> None:
+def test_powers_of_two_choose_the_scale_of_the_majority() -> None:
     """One weight of 1 and many of 0.7: a scale that meets the 0.7 has less error than the one that meets the 1."""
     integers, scale = coded(np.array([[1.0] + [0.7] * 50]), "power_of_two", bits=4)
     assert abs(integers[0, 1] * scale[0] - 0.7) < 0.02

@@ -1,4 +1,4 @@
-"""Random small networks of every layer that can couple channels, drawn by Hypothesis, and what they compute."""
+"""Random small networks, drawn by Hypothesis, with every layer that can couple channels, and the values they compute."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def outputs_of(graph: Graph, images: NDArray[np.float32] | None = None) -> dict[
 
 
 def assert_same(got: Graph, expected: Graph) -> None:
-    """Both networks give the same floats, but for the rounding of sums in another order."""
+    """Checks that both networks compute the same floats, except for rounding of sums in another order."""
     assert got.outputs == expected.outputs
     images = random_images(expected, 2)
     ours, theirs = outputs_of(got, images), outputs_of(expected, images)

@@ -1,4 +1,4 @@
-"""Which layers can go whole, and what is computed without them."""
+"""Which blocks can be removed, and what is computed without them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.models.surgery.networks import RELU, assert_same
 
 
 def residual(clamp: tuple[float, float] | None = RELU, outputs: tuple[str, ...] = ("g",)) -> Graph:
-    """Two blocks with identity shortcuts, the inner of which lies in the branch of the outer."""
+    """Two blocks with identity shortcuts; the inner one lies in the branch of the outer one."""
     return graph_of(
         conv_layer("a", "x", (3, 2, 1, 1)),
         conv_layer("b", "a", (3, 3, 3, 3), padding=(1, 1, 1, 1), clamp=RELU),
@@ -33,7 +33,7 @@ def residual(clamp: tuple[float, float] | None = RELU, outputs: tuple[str, ...] 
 
 
 def with_zeros(graph: Graph, *names: str) -> Graph:
-    """``graph`` whose layers ``names`` give nothing: what a residual block without its branch computes."""
+    """``graph`` whose layers ``names`` give zeros: what a residual block computes without its branch."""
     layers = [
         replace(layer, weights=layer.weights * 0, bias=layer.bias * 0, clamp=None)
         if isinstance(layer, Conv) and layer.name in names
@@ -43,7 +43,7 @@ def with_zeros(graph: Graph, *names: str) -> Graph:
     return replace(graph, layers=tuple(layers))
 
 
-def test_what_resnet8_can_lose() -> None:
+def test_removable_blocks_of_resnet8() -> None:
     blocks = removable_blocks(load("resnet8_fashion"))
     kinds = {block.name: (block.kind, block.layers, block.source) for block in blocks.removable}
     assert kinds["add1"] == ("residual", ("blocks.0.conv1", "blocks.0.conv2"), "stem")
@@ -87,13 +87,13 @@ def test_a_single_layer_goes_with_its_clamp() -> None:
     assert result.layer("c").inputs == ("a",)
 
 
-def test_blocks_in_a_block_that_went_are_told() -> None:
+def test_blocks_inside_a_removed_block_are_noted() -> None:
     result = remove_blocks(residual(), ["inner", "outer"])
     assert result.notes == ("block 'inner' went with a block around it",)
     assert result.graph.outputs == ("g",)
 
 
-def test_what_leaks_out_of_a_branch_holds_the_block() -> None:
+def test_a_branch_with_other_readers_keeps_its_block() -> None:
     blocks = removable_blocks(residual(outputs=("g", "c")))
     assert blocks.fixed["inner"] == blocks.fixed["outer"] == "'c' of its branch has other readers"
     assert removable_blocks(residual(None, ("outer",))).fixed["outer"] == "it is an output of the network"
@@ -128,7 +128,7 @@ def test_the_lowest_score_goes_first() -> None:
     assert without.notes[-1] == "1 of 3 blocks were removed: no others can go"
 
 
-def test_grids_of_tensors_that_went_go() -> None:
+def test_grids_of_removed_tensors_are_removed() -> None:
     grid = ActivationGrid(0.5, 0)
     graph = replace(residual(), grids={"a": grid, "inner": grid})
     assert set(remove_blocks(graph, ["inner"]).graph.grids) == {"a"}

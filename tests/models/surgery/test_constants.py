@@ -1,4 +1,5 @@
-"""Constants that are claimed are there when the network runs, borders included; what nothing needs can be anything."""
+"""Channels that are claimed constant are constant when the network runs, borders included; channels that nothing needs may have
+any value."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ def without_some(graph: Graph, seed: int) -> Graph:
 
 @settings(max_examples=50)
 @given(networks(), st.integers(0, 1000))
-def test_known_channels_have_their_value_everywhere(graph: Graph, seed: int) -> None:
+def test_constant_channels_have_their_value_everywhere(graph: Graph, seed: int) -> None:
     graph = without_some(graph, seed)
     fixed = constants(graph)
     assert not fixed.rough
@@ -76,7 +77,7 @@ def test_every_window_over_a_constant(layer: Layer) -> None:
 
 @settings(max_examples=40)
 @given(networks(), st.integers(0, 1000))
-def test_what_is_not_needed_changes_nothing(graph: Graph, seed: int) -> None:
+def test_channels_that_are_not_needed_change_no_output(graph: Graph, seed: int) -> None:
     graph = without_some(graph, seed)
     rng = np.random.default_rng(seed)
     graph = graph.with_weights(

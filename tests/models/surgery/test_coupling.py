@@ -1,4 +1,4 @@
-"""Groups worked out by hand, and those that torch_pruning finds in the same networks."""
+"""Groups of coupled channels, worked out by hand and compared with those of torch_pruning."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.models.builders import conv_layer, graph_of
 
 
 def groups(graph: Graph) -> set[frozenset[Channel]]:
-    """Those that can be removed."""
+    """The groups that can be removed."""
     coupling = coupled_channels(graph)
     return {frozenset(group) for group, fixed in zip(coupling.groups, coupling.fixed, strict=True) if not fixed}
 

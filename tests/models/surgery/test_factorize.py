@@ -1,4 +1,4 @@
-"""Full rank gives the layer back; what is kept, what it costs, and what is left alone."""
+"""Full rank gives the layer back; the energy that is kept, the cost, and the layers that are not factored."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_name_that_is_taken_gets_a_number() -> None:
 
 @settings(max_examples=20)
 @given(single_layers(), st.floats(0.3, 1))
-def test_the_energy_that_was_asked_for_is_kept(graph: Graph, energy: float) -> None:
+def test_the_requested_energy_is_kept(graph: Graph, energy: float) -> None:
     for method in (svd, tucker):
         for change in method(graph, layers=["b"], energy=energy, only_savings=False).layers:
             assert change.energy >= energy - 1e-6
@@ -144,7 +144,7 @@ def test_zero_weights_and_one_channel() -> None:
             assert_same(result.graph, network)
 
 
-def test_what_can_not_be_factored_is_told() -> None:
+def test_layers_that_cannot_be_factored_are_noted() -> None:
     transposed = ConvTranspose(name="t", inputs=("d",), weights=floats(4, 4, 2, 2), bias=floats(4))
     graph = graph_of(
         conv_layer("d", "x", (4, 1, 3, 3), groups=4),

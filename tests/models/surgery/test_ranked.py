@@ -1,4 +1,4 @@
-"""Who goes, how many, and how near a share of the multiplications comes."""
+"""Which filters go, how many, and how near the result is to a share of the multiplications."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def chain() -> Graph:
     )
 
 
-def test_the_lowest_scores_go_and_ties_go_from_the_first() -> None:
+def test_the_lowest_scores_go_first_and_the_earlier_of_equal_scores() -> None:
     scores = {"a": np.array([5, 1, 7, 1, 8, 9, 1, 6]), "b": np.array([4, 3, 2, 1.5])}
     graph = chain()
     smaller = shrink_by(graph, scores, amount=2 / 12).graph
@@ -46,7 +46,7 @@ def test_the_lowest_scores_go_and_ties_go_from_the_first() -> None:
 
 @settings(max_examples=40)
 @given(networks(), st.integers(0, 1000))
-def test_multiplications_are_told_before_they_are_removed(graph: Graph, seed: int) -> None:
+def test_multiplications_are_counted_before_the_removal(graph: Graph, seed: int) -> None:
     coupling = coupled_channels(graph)
     gone = (np.random.default_rng(seed).random(len(coupling.fixed)) < 0.4) & ~coupling.fixed
     for groups in coupling.group_of.values():
@@ -86,7 +86,7 @@ def test_half_of_the_multiplications_of_resnet8() -> None:
         assert result.notes == ()
 
 
-def test_channels_left_are_multiples_or_all() -> None:
+def test_remaining_channels_are_multiples_or_all() -> None:
     graph = load("resnet8_fashion")
     result = shrink_by(graph, magnitudes(graph), amount=0.4, multiple=8)
     free = [conv.name for conv in graph.convs if conv.name != "classifier"]

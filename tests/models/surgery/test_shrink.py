@@ -1,4 +1,4 @@
-"""Shrunk networks compute what the masked ones do; what stays is told."""
+"""Shrunk networks compute what the masked ones do, and filters that stay are noted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.models.surgery.networks import RELU, assert_same, networks
 
 
 def masked(graph: Graph, keep: dict[str, np.ndarray], bias: bool = True) -> Graph:
-    """``graph`` with zero weights, and with ``bias`` zero biases, in the filters that are not kept."""
+    """``graph`` with the weights (and, with ``bias``, the biases) of filters that are not kept set to zero."""
     layers = []
     for layer in graph.layers:
         if isinstance(layer, Conv) and layer.name in keep:
@@ -34,7 +34,7 @@ def masked(graph: Graph, keep: dict[str, np.ndarray], bias: bool = True) -> Grap
 
 
 def without_filters(graph: Graph, keep: Mapping[str, NDArray[np.bool_]]) -> Surgery:
-    """``graph`` without the filters whose entry in ``keep`` is false, where all that are coupled with them go, too."""
+    """``graph`` without the filters whose entry in ``keep`` is false, if all that are coupled with them go as well."""
     coupling = coupled_channels(graph)
     gone = ~coupling.fixed
     for group, members in enumerate(coupling.sources):
@@ -93,7 +93,7 @@ def test_a_dead_filter_moves_its_bias_through_the_clamp_into_the_reader() -> Non
     ]
 
 
-def test_a_constant_that_meets_zero_padding_stays_or_is_told() -> None:
+def test_a_constant_that_meets_zero_padding_stays_or_is_noted() -> None:
     weights = floats(2, 1, 1, 1)
     weights[1] = 0
     first = replace(conv_layer("a", "x", (2, 1, 1, 1)), weights=weights, bias=np.float32([1, 2]))
@@ -137,7 +137,7 @@ def test_input_channels_that_nothing_reads_take_their_filters_along() -> None:
     assert_same(result.graph, unread)
 
 
-def test_zero_input_channels_that_others_read_are_told() -> None:
+def test_zero_input_channels_that_others_read_are_noted() -> None:
     graph = graph_of(
         conv_layer("a", "x", (3, 2, 1, 1)),
         conv_layer("b", "a", (2, 3, 1, 1)),

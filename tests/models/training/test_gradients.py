@@ -17,7 +17,7 @@ from skipstone.models.training.network import GraphModule
 
 
 def tiny() -> Graph:
-    """Without kinks, which finite differences don't see; with a second head that the first output does not depend on."""
+    """No kinks, which finite differences cannot see, and a second head that the first output does not depend on."""
     graph = graph_of(
         conv_layer("a", "x", (3, 2, 2, 2)),
         conv_layer("b", "a", (3, 1, 2, 2), groups=3),

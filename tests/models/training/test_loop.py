@@ -1,4 +1,4 @@
-"""The training loop learns, gives the same weights for the same seed, goes on after interruptions, and says what it lacks."""
+"""The training loop learns, repeats for the same seed, resumes after interruptions, and names missing data."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def tiny() -> Graph:
 
 
 def problem(count: int = 56, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Noise with something added to one channel, or to the other, or to none."""
+    """Noise with 1 added to one channel, to the other, or to none: three classes."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, count)
     images = rng.normal(0, 0.5, (count, 2, 6, 6)).astype(np.float32)
@@ -102,7 +102,7 @@ class InterruptedTrainingError(Exception):
 
 
 def interrupted_after(epochs: int) -> Callable[[str], None]:
-    """As if the power failed while the epoch after these ran."""
+    """A progress function that interrupts the training in the epoch after ``epochs``, as a power failure would."""
     messages: list[str] = []
 
     def progress(text: str) -> None:
@@ -114,7 +114,7 @@ def interrupted_after(epochs: int) -> Callable[[str], None]:
 
 
 class Counting(Hook):
-    """Holds a state outside the module, which the penalty depends on."""
+    """A hook with a state outside the module, which its penalty depends on."""
 
     def __init__(self) -> None:
         self.steps = 0
@@ -141,7 +141,7 @@ HOOKS: dict[str, Callable[[], list[Hook]]] = {
 
 
 @pytest.mark.parametrize("hooks", HOOKS)
-def test_an_interrupted_training_goes_on_as_if_nothing_had_been(hooks: str, tmp_path: Path) -> None:
+def test_a_resumed_training_gives_the_uninterrupted_weights(hooks: str, tmp_path: Path) -> None:
     images, labels = problem()
     graph = prune(tiny(), Pruning("weight", 0.5)).graph
     options = replace(OPTIONS, flip=True)
@@ -195,7 +195,7 @@ OTHERS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("change", OTHERS)
-def test_checkpoints_of_other_trainings_are_not_taken_up(change: str, tmp_path: Path) -> None:
+def test_checkpoints_of_other_trainings_are_not_used(change: str, tmp_path: Path) -> None:
     def run(*, graph: Graph, images: Any, labels: Any, options: TrainingOptions, **more: Any) -> Graph:
         return fine_tune(graph, images, labels, options, **more)
 
@@ -207,7 +207,7 @@ def test_checkpoints_of_other_trainings_are_not_taken_up(change: str, tmp_path: 
     assert_equal_weights(run(**other), run(**other, checkpoint=path))
 
 
-def test_checkpoints_of_other_hook_options_are_not_taken_up(tmp_path: Path) -> None:
+def test_checkpoints_of_other_hook_options_are_not_used(tmp_path: Path) -> None:
     images, labels = problem(24)
     path, options = tmp_path / "state.pt", replace(OPTIONS, epochs=2)
     for amount in (0.5, 0.75):
@@ -219,7 +219,7 @@ def test_checkpoints_of_other_hook_options_are_not_taken_up(tmp_path: Path) -> N
 
 @contextmanager
 def files_up_to(size: int) -> Iterator[None]:
-    """No file may grow beyond ``size`` bytes: what a full disk does to a write."""
+    """No file may grow beyond ``size`` bytes, so that writes fail as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -301,7 +301,7 @@ def test_a_teacher_alone_needs_no_labels() -> None:
         (OPTIONS, np.full(24, 3), "label 3 is out of range; the network has 3 classes, 0 to 2"),
     ],
 )
-def test_what_is_missing(options: TrainingOptions, labels: Any, message: str) -> None:
+def test_missing_labels_and_teachers_are_named(options: TrainingOptions, labels: Any, message: str) -> None:
     images, _ = problem(24)
     with pytest.raises(SkipstoneError) as error:
         fine_tune(tiny(), images, labels, options)
@@ -316,7 +316,7 @@ def test_images_that_do_not_fit() -> None:
         fine_tune(tiny(), np.zeros((4, 1, 6, 6), np.float32), np.zeros(4, np.int64), options)
 
 
-def test_divergence_is_said() -> None:
+def test_divergence_is_reported() -> None:
     images, labels = problem(24)
     with pytest.raises(SkipstoneError) as error:
         fine_tune(tiny(), images, labels, replace(OPTIONS, normalize=False, learning_rate=1e30, warmup=0))
@@ -324,7 +324,7 @@ def test_divergence_is_said() -> None:
 
 
 class Watching(Hook):
-    """Keeps the steps, the learning rates by what they do to a parameter, and the batches' sizes."""
+    """Records the steps, the learning rates (by their effect on a parameter), and the batch sizes."""
 
     def __init__(self) -> None:
         self.steps: list[int] = []
@@ -337,7 +337,7 @@ class Watching(Hook):
         self.steps.append(step)
 
 
-def test_an_epoch_sees_so_many_images_at_most() -> None:
+def test_an_epoch_uses_at_most_so_many_images() -> None:
     images, labels = problem(56)
     for limit, batches in ((0, 4), (20, 2), (100, 4)):
         watching = Watching()

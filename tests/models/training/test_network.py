@@ -1,4 +1,4 @@
-"""Float networks in PyTorch compute what ONNX Runtime computes, and come back from it as they went in, zeros included."""
+"""Float networks in PyTorch compute what ONNX Runtime computes, and return from it unchanged, zeros included."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def tensors_of_onnx(graph: Graph, images: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def assert_computes(graph: Graph, count: int = 2) -> GraphModule:
-    """Every tensor of the module is that of ONNX Runtime, but for a Softmax; float sums in another order."""
+    """Checks that every tensor of the module except a Softmax is that of ONNX Runtime, up to the order of float sums."""
     images = random_images(graph, count)
     module = GraphModule(graph).eval()
     with torch.no_grad():
@@ -157,7 +157,7 @@ def test_gemm_over_an_image(shape: tuple[int, int, int]) -> None:
 @settings(max_examples=15)
 @given(float_graphs(), st.integers(1, 5))
 def test_normalization_changes_nothing_at_first(graph: Graph, count: int) -> None:
-    """Neither the module's scores nor the graph that comes back; a masked weight comes back as +0."""
+    """Neither the module's scores nor the graph made from it change; a masked weight returns as +0."""
     assume(max(math.prod(shape) for shape in graph.shapes.values()) < 1 << 14)
     images, others = random_images(graph, count), random_images(graph, 3, seed=9)
     module = GraphModule(graph).eval()
@@ -242,7 +242,7 @@ def test_a_negative_scale_of_normalization_keeps_the_weights_signs() -> None:
 
 
 def test_one_value_a_channel_can_be_trained() -> None:
-    """A batch of one image at one pixel has no deviation; the running one serves."""
+    """A batch of one image at one pixel has no deviation, so the running one is used."""
     graph = graph_of(conv_layer("a", "x", (4, 3, 1, 1)), conv_layer("b", "a", (2, 4, 1, 1), gemm=True), shape=(3, 1, 1))
     module = GraphModule(graph)
     module.normalize(random_images(graph, 4))

@@ -1,4 +1,4 @@
-"""Quantization-aware training as a whole: what comes out is the integer network that was trained, on every multiplier."""
+"""Quantization-aware training as a whole: the integer network is the one that was trained, on every multiplier."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_everything_has_a_grid_and_zeros_stay():
     assert {grid.bits for grid in again.grids.values()} == {8}
 
 
-def test_a_training_repeats_and_goes_on_after_an_interruption(tmp_path):
+def test_a_training_repeats_and_resumes_after_an_interruption(tmp_path):
     images, labels = pictures(64)
     qat = QatOptions(QuantizationScheme(4, 8, "power_of_two"), ranges="moving", statistics=0)
     once = quantization_aware(network(), images, labels, OPTIONS, qat)

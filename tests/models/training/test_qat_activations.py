@@ -1,4 +1,4 @@
-"""Quantizers of activations: they round as the integer reference and as Brevitas do, and their gradients are the papers'."""
+"""Quantizers of activations round as the integer reference and as Brevitas do, with the gradients of their papers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_ranges_start_as_the_quantizer_would_choose_them(kind):
 
 
 def test_the_gradient_is_that_of_brevitas():
-    """An unsigned tensor, symmetric as Brevitas has it: its zero point 0 of unsigned integers is ours of -128."""
+    """An unsigned tensor with Brevitas's symmetric quantizer, whose zero point 0 of unsigned integers is -128 of ours."""
     from brevitas.core.bit_width import BitWidthConst
     from brevitas.core.quant import IntQuant, RescalingIntQuant
     from brevitas.core.scaling import ConstScaling, IntScaling

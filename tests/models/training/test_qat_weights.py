@@ -1,4 +1,5 @@
-"""Quantizers of weights: their integers are those of the forward pass, of the code, and of an independent implementation."""
+"""Quantizers of weights: their integers are those of the forward pass, of the weight code, and of an independent
+implementation."""
 
 from __future__ import annotations
 
@@ -134,7 +135,7 @@ def test_between_trials_a_scale_follows_the_largest_weight():
     np.testing.assert_array_equal(quantizer(weights * 2).detach().numpy(), quantizer.grid(weights * 2).weights)
 
 
-def test_a_codebook_is_found_anew_now_and_then():
+def test_a_codebook_is_searched_again_at_intervals():
     weights = drawn((4, 4, 3, 3), 2, pruned=0)
     quantizer = weight_quantizer(weights, QuantizationScheme(8, 8, "codebook", 4)).train()
     quantizer(weights)

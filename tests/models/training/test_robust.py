@@ -1,4 +1,5 @@
-"""Attacked images stay within their bounds, are seeded, and are wrong more often; fresh weights have He's variance."""
+"""Attacked images stay within their bounds, follow their seed, and are misclassified more often; new weights have He's
+variance."""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ def test_attacks() -> None:
     assert (changed != attacked(graph, images, labels, epsilon=0.05, steps=3, seed=1)).any()
 
 
-def test_an_attack_without_room_changes_nothing() -> None:
+def test_an_attack_of_strength_0_changes_nothing() -> None:
     graph = load("resnet8_fashion")
     images, labels = data(3)
     np.testing.assert_array_equal(attacked(graph, images, labels, epsilon=0, steps=1), images)

@@ -1,4 +1,5 @@
-"""Pruning in turns with training: the amounts on the way, lottery tickets' rewinding, and going on after an interruption."""
+"""Pruning that alternates with training: intermediate amounts, rewinding of lottery tickets, and resuming after
+interruptions."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ def test_every_round_takes_the_same_share_of_what_is_left() -> None:
 
 
 def watched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, int, Any]]:
-    """What is given to each training, its seed and its teacher."""
+    """Graph, seed and teacher of every training."""
     seen: list[tuple[Any, int, Any]] = []
 
     def watch(graph: Any, images: Any, labels: Any, options: Any, **more: Any) -> Any:
@@ -97,7 +98,7 @@ def test_lottery_tickets_start_from_the_early_weights(monkeypatch: pytest.Monkey
 
 
 def after_one_of_two_epochs(graph: Any, images: Any, labels: Any) -> Any:
-    """What a training of two epochs, whose learning rate falls over both, has made of ``graph`` in the first."""
+    """``graph`` after the first epoch of a training of two, whose learning rate falls over both."""
 
     class Stop(Hook):
         def before_step(self, module: Any, step: int) -> None:

@@ -1,4 +1,4 @@
-"""Hooks that make weights zero in training follow their papers' formulas, step by step, and hold what they promise."""
+"""Hooks that prune during training follow their papers' formulas step by step and keep their amounts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def problem() -> tuple[np.ndarray, np.ndarray]:
 
 
 class Watching(Hook):
-    """What every step leaves, as it would be deployed."""
+    """Records the weights after every step as they would be deployed."""
 
     def __init__(self) -> None:
         self.graphs: list[Graph] = []
@@ -120,7 +120,7 @@ def test_a_criterion_without_evidence_is_refused_before_training() -> None:
 
 
 class Exchange(Hook):
-    """Stands before and behind a RigL: checks each of its exchanges against gradients of its own."""
+    """Wraps a RigL and checks each of its exchanges against separately computed gradients."""
 
     def __init__(self, graph: Graph, every: int, fraction: float, last: int) -> None:
         self.names = [layer.name for layer in graph.convs]
@@ -152,7 +152,7 @@ class Exchange(Hook):
 
 @pytest.mark.parametrize("normalize", [False, True])
 def test_rigl_moves_weights_to_the_largest_gradients(normalize: bool) -> None:
-    """Against gradients of all weights, which automatic differentiation gives when weights stand in the masks' place."""
+    """Compared with gradients of all weights, which automatic differentiation gives for weights in place of the masks."""
     images, labels = problem()
     graph = prune(tiny(), Pruning("weight", 0.7)).graph
     options = replace(OPTIONS, normalize=normalize, momentum=0.9)
@@ -189,14 +189,14 @@ def test_rigl_moves_weights_to_the_largest_gradients(normalize: bool) -> None:
 
 
 class Keeping(Hook):
-    """Keeps effective gradients also after RigL is done with them."""
+    """Stores effective gradients also after RigL has stopped using them."""
 
     def before_step(self, module: Any, step: int) -> None:
         for conv in module.convs.values():
             conv.keep_effective = True
 
 
-def test_gradients_of_masked_weights_are_those_of_weights_that_are_there() -> None:
+def test_gradients_of_masked_weights_are_those_of_unmasked_weights() -> None:
     graph = prune(tiny(), Pruning("weight", 0.7)).graph
     images, labels = problem()
     module, free = GraphModule(graph), GraphModule(graph)

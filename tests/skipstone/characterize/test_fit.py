@@ -1,4 +1,4 @@
-"""Fits give back what made the samples, never take energy away, and say what they miss."""
+"""Fits recover the coefficients behind the samples, never find negative energies, and report their errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_exact_samples_give_their_coefficients(truth: list[float], seed: int) ->
     assert fit.largest_error < 1e-4
 
 
-def test_nothing_takes_energy_away() -> None:
+def test_coefficients_are_never_negative() -> None:
     fit = nonnegative(("one", "x"), [[1, 1], [1, 2], [1, 3]], [3, 2, 1])
     assert all(value >= 0 for value in fit.coefficients.values())
     assert fit.largest_error > 0.1
@@ -54,7 +54,7 @@ def test_actions_are_told_apart_by_their_counts() -> None:
     assert fit.largest_error < 1e-4
 
 
-def test_every_feature_is_known() -> None:
+def test_every_feature_that_a_fit_names_exists() -> None:
     named = {name for part in STATIC.values() for features in part.values() for name in features}
     named |= {name for part in ACTIONS.values() for _, features in part.values() for name in features}
     assert named <= FEATURES.keys()

@@ -1,5 +1,5 @@
-"""A small block from Amaranth to energy with a library of five cells: its gates do what the block does, and what they cost is
-what their transitions cost, counted again by another road."""
+"""A small block from Amaranth to energy with a library of five cells: the gates compute what the block computes, and their
+energy is that of their transitions, counted a second time independently."""
 
 import shutil
 import subprocess
@@ -126,7 +126,7 @@ def test_a_vcd_counts_changes_and_nothing_else(tmp_path: Path) -> None:
     assert count_toggles(tmp_path / "t.vcd") == {"a": 2, "b": 1}
 
 
-def test_cells_are_left_out_whole() -> None:
+def test_complete_cells_are_left_out() -> None:
     text = without_cells(library(), "NOR|INV")
     assert "NOR2" not in text
     assert "INV" not in text

@@ -1,4 +1,4 @@
-"""Characterization of FPGA resources: cells counted, one real synthesis against the model, and its refusals."""
+"""Characterization of FPGA resources: counts of cells, one real synthesis against the model, and refusals."""
 
 import pytest
 
@@ -37,14 +37,14 @@ def test_modules_belong_to_blocks(module, block):
     assert block_of(module) == block
 
 
-def test_samples_are_the_same_every_time_and_a_longer_list_goes_on():
+def test_samples_repeat_and_a_longer_list_begins_with_the_shorter():
     assert sampled_designs(1, 4, 24) == sampled_designs(1, 6, 24)[:4]
     assert not set(sampled_designs(1, 12, 24)) & set(sampled_designs(2, 12, 30))
     assert all(design.pes <= 24 for design in sampled_designs(1, 12, 24))
 
 
 def test_a_real_synthesis_is_within_the_stated_error(tmp_path):
-    """Of a design in neither list; kept results are not made again."""
+    """A design in neither list of samples; its result is stored."""
     synthesized = counted(synthesize(SMALL, "ecp5", "flat", tmp_path)[TOP])
     modelled, stated = resources(SMALL), errors()
     for name in RESOURCES:

@@ -1,4 +1,4 @@
-"""Liberty functions say in Verilog what they say in Liberty, for every input."""
+"""Liberty functions, written in Verilog, have the same value for every input."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.skipstone.characterize.cells import library, write_library
 
 
 def value(text: str, **pins: int) -> int:
-    """The Verilog expression in Python: both know the same operators, but for constants."""
+    """Evaluates the Verilog expression in Python, which has the same operators; only constants are written differently."""
     return int(eval(text.replace("1'b", ""), {}, pins)) & 1
 
 

@@ -1,4 +1,4 @@
-"""Liberty: numbers come out in our units, tables are read on a straight line, and what is no Liberty file is refused by name."""
+"""Liberty files: numbers in our units, linear interpolation in tables, and other files refused by name."""
 
 from __future__ import annotations
 

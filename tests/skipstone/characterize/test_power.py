@@ -51,7 +51,7 @@ def test_area_leakage_and_clock_by_hand(tmp_path: Path) -> None:
     assert power.clock_pj - power.clock_pins_pj == pytest.approx(4 * 0.002)
 
 
-def test_a_tree_has_a_buffer_for_so_many_sinks(tmp_path: Path) -> None:
+def test_a_clock_tree_has_a_buffer_for_every_clock_fanout_sinks(tmp_path: Path) -> None:
     path = write_library(tmp_path)
     path.write_text(path.read_text().replace("cell (INV)", "cell (CLKBUF1)"))
     library = read_liberty(path)

@@ -1,4 +1,4 @@
-"""A folder to run commands in, commands run in this process, and mistakes as a user meets them."""
+"""A folder to run commands in, commands run in this process, and the check of a user's mistake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command's mistakes end with one message before anything long, its files are whole or not there."""
+"""``skipstone characterize``: mistakes end with one message before any long work, and files are complete or absent."""
 
 from __future__ import annotations
 

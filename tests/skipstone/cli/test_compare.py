@@ -1,4 +1,4 @@
-"""``skipstone compare``: files in, page and JSON out; what is no run is refused by its name, and nothing is written."""
+"""``skipstone compare``: writes a page and JSON from result files; refuses other files by name and writes nothing."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ def test_page_table_and_json(runs: list[Path], tmp_path: Path) -> None:
         ("\ud800", "is not JSON"),
     ],
 )
-def test_what_is_no_run_is_refused(runs: list[Path], tmp_path: Path, text: str, message: str) -> None:
+def test_files_that_are_no_network_results_are_refused(
+    runs: list[Path], tmp_path: Path, text: str, message: str
+) -> None:
     runs[1].write_bytes(text.encode("utf-8", "surrogatepass"))
     done = invoke(*runs, "--out", tmp_path / "out")
     assert done.exit_code == 2
@@ -59,7 +61,7 @@ def test_what_is_no_run_is_refused(runs: list[Path], tmp_path: Path, text: str, 
     assert not (tmp_path / "out").exists()
 
 
-def test_a_missing_file_and_a_single_one(runs: list[Path], tmp_path: Path) -> None:
+def test_a_missing_file_and_a_single_file_are_refused(runs: list[Path], tmp_path: Path) -> None:
     assert "No such file" in invoke(runs[0], tmp_path / "none.json", "--out", tmp_path / "out").stderr
     assert "at least two files" in invoke(runs[0], "--out", tmp_path / "out").stderr
     assert not (tmp_path / "out").exists()

@@ -1,5 +1,5 @@
-"""``skipstone compress`` and ``recipes`` as a user meets them: one message and exit code 2 for every mistake,
-and nothing written."""
+"""``skipstone compress`` and ``recipes`` from the command line: every mistake ends with one message, exit code 2 and no
+file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def place(tmp_path_factory):
 
 
 def refused(place, message, *arguments, data="data.npz", recipe=GOOD, network=None):
-    """The command ends with one line that holds ``message``, exit code 2, and no folder."""
+    """Checks that the command ends with one line that contains ``message``, exit code 2, and no folder."""
     write_recipe(place, recipe)
     network = network or place / "small.onnx"
     options = ["--recipe", place / "recipe.toml", "--data", place / data, "--out", place / "none", *arguments]

@@ -1,4 +1,4 @@
-"""A user's mistake is one line and exit code 2; a memory that is too small gets the option that enlarges it."""
+"""A user's mistake is one line and exit code 2; for a memory that is too small the line names the option that enlarges it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def printed(capsys: pytest.CaptureFixture[str], error: Exception, fit_memories: 
 
 
 @pytest.mark.parametrize("memory", ROOMY)
-def test_a_memory_that_is_too_small_gets_the_hint_where_the_option_is_there_and_off(capsys, memory):
+def test_a_memory_too_small_gets_the_hint_only_where_the_option_exists_and_is_off(capsys, memory):
     error = MappingError("too small", parameter=memory, need=2, have=1)
     assert printed(capsys, error, False) == f"skipstone: too small{HINT}\n"
     assert printed(capsys, error, True) == printed(capsys, error, None) == "skipstone: too small\n"
@@ -40,11 +40,11 @@ def test_a_memory_that_is_too_small_gets_the_hint_where_the_option_is_there_and_
         SkipstoneError("no"),
     ],
 )
-def test_other_mistakes_get_none(capsys, error):
+def test_other_mistakes_get_no_hint(capsys, error):
     assert printed(capsys, error, False) == "skipstone: no\n"
 
 
-def test_the_option_of_a_parameter_is_the_commands_own():
+def test_a_parameter_is_named_by_the_option_of_the_running_command():
     values = {"weight_bits": 8, "study": None}
     assert option_of("weight_bits", values) == "--weight-bits"
     assert option_of("storage", values) == "--study"
@@ -52,7 +52,7 @@ def test_the_option_of_a_parameter_is_the_commands_own():
     assert option_of(None, values) is None
 
 
-def test_names_that_commands_have_of_their_own_are_options_of_some_command():
+def test_every_option_named_in_the_table_exists():
     commands = (characterize_command, explore_command, trace_command)
     options = {name for command in commands for name in inspect.signature(command).parameters}
     assert set(COMMAND_NAMES.values()) <= options

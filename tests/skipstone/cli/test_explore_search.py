@@ -1,4 +1,4 @@
-"""``skipstone explore`` as a user meets it: equal files, going on after kill -9, one message for every mistake."""
+"""``skipstone explore`` from the command line: equal files, resuming after kill -9, one message for every mistake."""
 
 from __future__ import annotations
 
@@ -63,7 +63,8 @@ def mistake(place: Path, *arguments: object) -> str:
 
 
 def test_killed_and_resumed_gives_the_same_file_as_one_run(place):
-    """kill -9 midway, then resumed with another number of workers: the bytes of one undisturbed run, nothing evaluated twice."""
+    """Killed midway (kill -9) and resumed with another number of workers: the bytes of an undisturbed run, nothing evaluated
+    twice."""
     arguments = (*BASE, "--evaluation", "data.npz", "--trials", 12, "--seed", 3)
     done = invoke(*arguments, "--jobs", 1, "--out", "a")
     assert done.exit_code == 0, done.output
@@ -117,7 +118,7 @@ def test_the_whole_space_and_its_front(place):
 
 
 def test_an_impossible_limit_is_diagnosed(place):
-    """Exit code 0: that nothing is feasible is a result, in words that name the limit and the nearest point."""
+    """Exit code 0: "nothing is feasible" is a result. Its text names the limit and the nearest point."""
     done = invoke(
         *(*BASE, "--trials", 20, "--jobs", 1, "--out", "o", "--objective", "cycles", "--objective", "area_um2"),
         *("--constraint", "area_um2<=1000", "--constraint", "cycles<=1e9"),
@@ -135,7 +136,7 @@ def test_an_impossible_limit_is_diagnosed(place):
     assert not any(point.on_front for point in result.points)
 
 
-def test_ctrl_c_says_how_to_go_on(place, monkeypatch):
+def test_ctrl_c_says_how_to_resume(place, monkeypatch):
     from skipstone.explore.study import StudyFile
 
     real, stored = StudyFile.store, []
@@ -179,8 +180,9 @@ def test_mistakes(place, arguments, message):
     assert not list(place.rglob("*.db"))
 
 
-def test_a_damaged_cache_is_no_choices_fault(place):
-    """It ends the search with a message, and once it is gone, the search goes on: no choice is noted as one without cost."""
+def test_a_damaged_cache_ends_the_search(place):
+    """The message says what to do. After the cache is deleted the search goes on, and no choice has been recorded as a
+    failure."""
     (place / "o").mkdir()
     (place / "o" / "study.cache.db").write_text("this is not a database")
     message = mistake(place, "--out", "o", "--evaluation", "data.npz")

@@ -1,4 +1,4 @@
-"""``skipstone export`` as a user meets it: files that any simulator takes."""
+"""``skipstone export`` from the command line: files that any simulator takes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def test_export_is_complete(place):
 
 @pytest.mark.rtl
 def test_exported_testbench_passes_in_plain_verilator(place):
-    """Someone else's flow: verilator --binary on the exported files alone, no cocotb; one changed word makes it fail."""
+    """verilator --binary on the exported files alone, without cocotb, as another flow would run them; a changed word makes it
+    fail."""
     from skipstone.sim.build import simulator_environment
 
     assert invoke("export", "small.onnx", "--design", "small.toml", "--out", "e").exit_code == 0
@@ -76,7 +77,7 @@ def test_exported_testbench_passes_in_plain_verilator(place):
 
 
 def test_biases_beyond_32_bits_are_exported_without_a_qdq_file(place):
-    """The array takes them, a QDQ file cannot, and the export says so."""
+    """The array takes such biases, a QDQ file cannot hold them, and the output of export says so."""
     done = invoke("export", "resnet8_fashion", "--weight-bits", 16, "--activation-bits", 16, "--out", "e")
     assert done.exit_code == 0, done.output
     assert "no quantized.onnx: layer" in done.output

@@ -1,4 +1,4 @@
-"""Every JSON file that a command writes says what it is, keeps to its schema, and is read back to the same text."""
+"""Every JSON file that a command writes names its kind, follows its schema, and is read back to the same text."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def run(*arguments: object) -> None:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, dict[str, Any], str]]:
-    """By the file's name: its kind, its values, and its text."""
+    """Kind, values and text of each file, by its name."""
     place = small_place(tmp_path_factory.mktemp("written"))
     network, data, design = place / "small.onnx", place / "data.npz", ("--design", place / "small.toml")
     write_recipe(place, RECIPE)
@@ -98,7 +98,7 @@ def test_a_file_keeps_to_its_schema_and_is_read_back(written, name: str) -> None
     assert json_text(KIND_OF[kind].from_dict(values).to_dict()) == text
 
 
-def test_the_file_in_the_folder_is_that_of_the_option(written) -> None:
+def test_the_folder_and_the_json_option_get_the_same_file(written) -> None:
     for option, file in (("compress", "compression"), ("sensitive", "sensitivity"), ("explore", "exploration")):
         assert written[f"{option}.json"][2] == written[f"{file}.json"][2]
 

@@ -1,4 +1,4 @@
-"""The command line as a whole: its version, a quick start, and what all commands say alike."""
+"""The command line as a whole: version, start-up time, and messages that all commands share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_version():
 
 
 @pytest.mark.parametrize("command", ["verify", "export", "trace"])
-def test_every_command_with_the_option_names_it(place, command):
+def test_commands_that_can_enlarge_memories_name_the_option(place, command):
     (place / "little.toml").write_text(TINY_DESIGN.replace("layers = 8", "layers = 1"))
     message = mistake(place, command, "small.onnx", "--design", "little.toml", "--out", "o")
     assert message.endswith("; --fit-memories enlarges the memories to what the network needs")

@@ -1,4 +1,4 @@
-"""The shared options become one request, in the place of a command's parameter ``request``."""
+"""The shared options become one request, which replaces a command's parameter ``request``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.skipstone.cli.place import invoke, mistake, place
 __all__ = ["place"]
 
 
-def test_without_options_a_request_is_the_library_as_it_comes() -> None:
+def test_a_request_without_options_has_the_librarys_defaults() -> None:
     assert make_request("net.onnx") == Request("net.onnx", CompressionOptions(), "edge", False, "45", None)
 
 
@@ -67,14 +67,14 @@ def test_a_refusal_of_the_library_names_the_option(place, command, arguments, me
 
 
 def test_an_option_that_the_command_lacks_is_not_named(place):
-    """A recipe's step has bits of its own; compress has no option for them."""
+    """A recipe's step sets its own bits; compress has no option for them."""
     (place / "recipe.toml").write_text('[[step]]\ndo = "quantize"\nweight_code = "additive_power_of_two"\n')
     message = mistake(place, "compress", "small.onnx", "--recipe", "recipe.toml", "--data", "data.npz", "--out", "o")
     assert "weight_bits must be 3, 5 or 7" in message
     assert "--" not in message
 
 
-def test_the_former_name_of_characterize_says_the_new_one(place):
+def test_the_former_name_of_characterize_names_the_new_one(place):
     assert mistake(place, "calibrate", "--part", "cells") == (
         "calibrate is called characterize now: skipstone characterize"
     )

@@ -1,4 +1,4 @@
-"""``skipstone run`` as a user meets it: results in JSON, one message and exit code 2 for every mistake."""
+"""``skipstone run`` from the command line: results in JSON, and one message and exit code 2 for every mistake."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_run_writes_json_and_report(place):
 
 
 def test_a_pruned_input_channel_is_not_loaded(place):
-    """Without the second of two input channels, on one channel a word, the loader takes half of the words."""
+    """Two input channels, each in a word of its own; the second is pruned, so the loader takes half of the words."""
     weights = np.random.default_rng(0).uniform(0.5, 1, (5, 2, 3, 3)).astype(np.float32)
     weights[:, 1] = 0
     small_network(place / "half.onnx", weights=weights)
@@ -91,7 +91,7 @@ def test_calibration_without_images_says_so(place):
     assert "random" in (place / "out" / "report.html").read_text()
 
 
-def test_design_files_take_the_widths_of_the_options_where_they_name_none(place):
+def test_a_design_file_without_widths_takes_those_of_the_options(place):
     assert invoke("run", "small.onnx", "--design", "small.toml", "--activation-bits", 6).exit_code == 0
     (place / "small.toml").write_text(TINY_DESIGN + "activation_bits = 8\n")
     message = mistake(place, "run", "small.onnx", "--design", "small.toml", "--activation-bits", 6, "--out", "p")
@@ -197,7 +197,8 @@ MEMORIES = {"activation_words": 1024, "weight_entries": 1024, "load_entries": 10
 
 @pytest.mark.parametrize("memory", MEMORIES)
 def test_memories_that_do_not_fit_can_be_enlarged(place, memory):
-    """Without the option a refusal that names it; with it, the tables and the JSON say which memory grew from what."""
+    """Without the option, the refusal names it. With it, the tables and the JSON say which memories grew, and from what
+    size."""
     small = TINY_DESIGN.replace(f"{memory} = {MEMORIES[memory]}", f"{memory} = 2")
     assert small != TINY_DESIGN
     (place / "little.toml").write_text(small)
@@ -219,7 +220,7 @@ def test_other_refusals_do_not_promise_that_memories_help(place):
 
 
 def test_folder_that_cannot_be_written(place):
-    """A file where the folder should be; and, where not everything may be written by root, a read-only one."""
+    """A file in the folder's place and, unless root runs the tests, a read-only folder."""
     (place / "file").write_text("")
     assert "file" in mistake(place, "run", "small.onnx", "--out", "file/o")
     if os.geteuid() != 0:

@@ -1,4 +1,4 @@
-"""``skipstone trace`` as a user meets it: files, what is said, mistakes."""
+"""``skipstone trace`` from the command line: files, output and mistakes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_some_layers_compressed(place):
     assert not (place / "out" / "trace.json").exists()
 
 
-def test_a_limit_is_kept_and_said(place):
+def test_a_limit_is_kept_and_reported(place):
     done = invoke(*NETWORK, "--limit", "40")
     assert done.exit_code == 0, done.output
     cut_layers = re.findall(r"^(\w+): cycles .* us; first (\d+) of (\d+) tiles$", done.output, re.MULTILINE)
@@ -73,7 +73,7 @@ def test_a_limit_is_kept_and_said(place):
         ),
     ],
 )  # fmt: skip
-def test_a_layer_that_is_not_there(place, arguments, message):
+def test_an_unknown_layer_is_refused(place, arguments, message):
     done = invoke(*NETWORK, *arguments, "--out", "o")
     assert done.exit_code == 2
     assert done.stderr.splitlines()[-1] == f"skipstone: {message}"
@@ -82,7 +82,7 @@ def test_a_layer_that_is_not_there(place, arguments, message):
 
 @pytest.mark.rtl
 def test_waves_have_the_times_of_the_trace(place):
-    """Every load of the trace begins in a cycle in which the wave's loader begins a window, and there are no others."""
+    """The loads of the trace begin in exactly the cycles in which the loader begins a window in the waves."""
     done = invoke(*NETWORK, "--waves", "--out", "o")
     assert done.exit_code == 0, done.output
     assert "waves in o/trace.fst: every layer took the model's cycles" in done.output

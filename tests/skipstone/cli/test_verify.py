@@ -1,4 +1,4 @@
-"""``skipstone verify`` as a user meets it: exact or not, and where the first difference is."""
+"""``skipstone verify`` from the command line: exact or not, and where the first difference is."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_verify_is_exact_and_says_so_layer_by_layer(place):
 
 @pytest.mark.rtl
 def test_verify_exits_with_1_and_names_the_first_difference(place, monkeypatch):
-    """The reference is changed by one step in one place: the RTL no longer agrees, and the message says exactly where."""
+    """The reference is changed by one step in one place: the RTL no longer agrees, and the message names the place."""
     from skipstone.flow import verify
 
     real = verify.reference.run

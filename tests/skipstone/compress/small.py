@@ -30,8 +30,7 @@ def small_place(folder: Path) -> Path:
 
 
 def labelled_data(path: Path, **changed: np.ndarray | None) -> Path:
-    """Training and test images on which the small network's own answers are the labels; ``changed`` arrays in place of some,
-    None for none."""
+    """Random training and test images and labels. Arrays in ``changed`` replace those of the same name; None leaves one out."""
     rng = np.random.default_rng(1)
     images = rng.random((TRAIN + TEST, 2, 9, 7), dtype=np.float32)
     labels = rng.integers(0, 4, TRAIN + TEST)
@@ -46,7 +45,7 @@ def labelled_data(path: Path, **changed: np.ndarray | None) -> Path:
 
 
 def answered_data(path: Path, network: Path) -> Path:
-    """As :func:`labelled_data`, but the labels are the network's answers, all of which it then has right."""
+    """As :func:`labelled_data`, but each label is the class that the network computes, so that its accuracy is 100%."""
     from skipstone.models.data.float_execution import float_scores
 
     graph = onnx_import.load(network)
@@ -63,7 +62,7 @@ def answered_data(path: Path, network: Path) -> Path:
 
 
 def run(place: Path, *steps: dict[str, Any], out: str = "out", design: Any = None, **keys: Any) -> Compressed:
-    """The small network by these steps."""
+    """Compresses the small network by ``steps``."""
     recipe = parse_recipe({"name": "test", "step": list(steps), **keys})
     return compress(place / "small.onnx", recipe, str(place / "data.npz"), out=place / out, design=design)
 
@@ -88,7 +87,7 @@ def write_recipe(place: Path, text: str) -> Path:
 
 
 def outputs(folder: Path) -> dict[str, Any]:
-    """What a run wrote, without what differs from run to run."""
+    """The files that a run wrote, without the times, which differ from run to run."""
     result = json.loads((folder / "compression.json").read_text())
     for step in result["steps"]:
         del step["seconds"]

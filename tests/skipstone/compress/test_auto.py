@@ -1,4 +1,4 @@
-"""The automatic recipe: what it decides is what it measured, within the loss that is allowed, without a look at test images."""
+"""The automatic recipe decides by what it measured, keeps within the allowed loss, and never looks at test images."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def search(place, out, max_loss=12.0, data="data.npz", design=None, **keys):
 
 
 @pytest.mark.parametrize("with_design", [False, True])
-def test_its_recipe_gives_the_same_result(place, design, with_design):
+def test_the_written_recipe_gives_the_same_result(place, design, with_design):
     chosen = design if with_design else None
     out = f"search-{with_design}"
     done = search(place, out, design=chosen)
@@ -63,7 +63,7 @@ def test_its_recipe_gives_the_same_result(place, design, with_design):
 
 
 @pytest.mark.parametrize("max_loss", [0.0, 15.0, 100.0])
-def test_the_loss_allowed_is_kept_on_validation_images(place, max_loss):
+def test_the_allowed_loss_holds_on_validation_images(place, max_loss):
     done = search(place, f"within-{max_loss:g}", max_loss)
     split = load_dataset(str(place / "data.npz")).split_validation(9, 1)
     integers = reference.accuracy(done.network, split.validation_images, split.validation_labels)
@@ -84,7 +84,7 @@ def test_test_images_change_nothing(place):
     assert first.result.accuracy != second.result.accuracy
 
 
-def test_without_labels_answers_are_compared(place):
+def test_without_labels_classes_are_compared_with_the_float_network(place):
     arrays = dict(np.load(place / "data.npz"))
     np.savez(place / "images.npz", calibration_images=arrays["train_images"])
     heard: list[str] = []
@@ -99,7 +99,7 @@ def test_without_labels_answers_are_compared(place):
     assert 100 * np.mean(answers != expected) <= 12
 
 
-def test_what_is_over_the_loss_everywhere_says_so(place, monkeypatch):
+def test_a_loss_that_nothing_meets_is_reported(place, monkeypatch):
     monkeypatch.setattr(automatic._Search, "_loss", lambda self, network: 3.0)
     done = search(place, "over", 1.0)
     tried = [decision.split(":")[0] for decision in done.result.decisions]
@@ -119,12 +119,13 @@ def test_images_held_back_neither_train_nor_calibrate(place):
 
 @pytest.fixture
 def torch():
-    """Tests without it must do without PyTorch."""
+    """PyTorch, which is hidden from tests that do not ask for it."""
     return pytest.importorskip("torch")
 
 
-def test_it_trains_where_accuracy_falls_and_says_so(place, design, torch, monkeypatch):
-    """8 bits lose nothing, zeros 9 points, which training brings back; at the next share it does not."""
+def test_it_trains_where_accuracy_falls(place, design, torch, monkeypatch):
+    """8 bits lose nothing. The first share of zeros loses 9 points, which training brings back; at the next share it does
+    not."""
     losses = iter([0.0, 9.0, 0.5, 9.0, 9.0])
     monkeypatch.setattr(automatic._Search, "_loss", lambda self, network: next(losses))
     heard: list[str] = []
@@ -139,7 +140,7 @@ def test_a_decision_in_words():
     assert str(Decision("half", 1, None, "too much")) == "half: 1.00 points lost; too much"
 
 
-def test_an_interrupted_search_goes_on(place):
+def test_an_interrupted_search_resumes(place):
     def stop(text: str) -> None:
         if text.startswith("measured: 30% zeros"):
             raise KeyboardInterrupt

@@ -1,4 +1,5 @@
-"""What is refused before the first step: blocks that can't leave, layers that have no integers to train, pixels beyond 0 to 1."""
+"""Checks before the first step refuse blocks that cannot be removed, bits for layers without weights, and pixels outside 0 to
+1."""
 
 from __future__ import annotations
 
@@ -27,8 +28,8 @@ def test_blocks_are_checked_before_the_first_step(place):
     assert not (place / "blocks").exists()
 
 
-def test_blocks_that_a_step_before_makes_removable_are_not_refused(place):
-    """Of four filters two stay, as many as the layer's input has channels."""
+def test_blocks_that_an_earlier_step_makes_removable_are_accepted(place):
+    """An earlier step leaves two of four filters, as many as the layer's input has channels."""
     layers = (conv_layer("a", "x", (4, 2, 3, 3), padding=(1, 1, 1, 1)), conv_layer("b", "a", (3, 4, 1, 1)))
     context = Context(graph_of(*layers, shape=(2, 9, 7)), dataset(place), None, 1, lambda _: None)
     block = {"do": "remove_blocks", "blocks": ["a"]}
@@ -37,7 +38,7 @@ def test_blocks_that_a_step_before_makes_removable_are_not_refused(place):
         check_recipe(parse_recipe({"step": [{"do": "prune", "amount": 0.5}, block]}), context)
 
 
-def test_layer_bits_of_a_training_are_those_of_convolutions():
+def test_layer_bits_of_training_must_name_layers_with_weights():
     affine = Affine(name="scale", inputs=("a",), scale=np.ones(4, np.float32), bias=np.zeros(4, np.float32))
     graph = graph_of(conv_layer("a", "x", (4, 3, 1, 1)), affine, shape=(3, 2, 2))
     for do, allowed in (("quantize", True), ("quantization_aware_training", False)):

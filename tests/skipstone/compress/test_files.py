@@ -1,4 +1,4 @@
-"""Checkpoints give back what was saved, or say why they can't."""
+"""Checkpoints give back what was saved, or say why they cannot."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_checkpoint(tmp_path: Path) -> None:
     assert sorted(os.listdir(store.folder)) == sorted([f"{KEY}.step", f"{other}.step"])
 
 
-def test_damaged_checkpoints_are_left_aside_with_a_note(tmp_path: Path) -> None:
+def test_damaged_checkpoints_are_ignored_with_a_note(tmp_path: Path) -> None:
     store = Checkpoint(tmp_path)
     store.save(KEY, network(), {"a": 1})
     path = store.path(KEY)
@@ -91,7 +91,7 @@ def test_a_checkpoint_that_can_not_be_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "../../etc/passwd", "A" * 64, "0" * 63])
-def test_keys_can_not_lead_elsewhere(tmp_path: Path, key: str) -> None:
+def test_keys_that_lead_out_of_the_folder_are_refused(tmp_path: Path, key: str) -> None:
     with pytest.raises(SkipstoneError, match=r"is not a step's key \(64 hexadecimal digits\)$"):
         Checkpoint(tmp_path).load(key)
 

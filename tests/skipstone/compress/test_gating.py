@@ -1,4 +1,4 @@
-"""Words that gating would save: none without it, all that are read with everything gated, and else as counted one by one."""
+"""Load words that gating saves: none without it, all words with everything gated, otherwise as counted word by word."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def network_and_program(graph: Graph, design: Design = DESIGN) -> tuple[Quantize
 
 
 def with_masks(network: QuantizedNetwork, masks: dict[str, np.ndarray]) -> GatingResult:
-    """A result whose masks (images x channels of the tensor) are given by tensor."""
+    """A result with these masks (images x channels) for each tensor."""
     layers = tuple(
         LayerGating(layer.name, layer.input, masks[layer.input], np.zeros(masks[layer.input].shape[1], np.int64))
         for layer in gated_layers(network)
@@ -40,7 +40,8 @@ def with_masks(network: QuantizedNetwork, masks: dict[str, np.ndarray]) -> Gatin
 
 @st.composite
 def graphs(draw: st.DrawFn) -> Graph:
-    """A stem; a convolution (dense, grouped or depthwise, strided, with pruned channels) and a second one that reads alike."""
+    """A stem that two layers read alike: a convolution (dense, grouped or depthwise, strided, with pruned channels) and a
+    1x1."""
     groups = draw(st.sampled_from([1, 1, 2, 4]))
     channels = groups * draw(st.integers(1, 3))
     outputs = groups * draw(st.integers(1, 3))
@@ -65,7 +66,7 @@ def graphs(draw: st.DrawFn) -> Graph:
 
 @given(graphs(), st.integers(0, 99), st.floats(0, 1))
 @settings(max_examples=25)
-def test_counted_one_by_one(graph: Graph, seed: int, share: float) -> None:
+def test_savings_are_those_counted_word_by_word(graph: Graph, seed: int, share: float) -> None:
     network, program = network_and_program(graph)
     rng = np.random.default_rng(seed)
     masks = {"stem": rng.random((3, graph.shapes["stem"][0])) < share}
@@ -102,9 +103,9 @@ def test_counted_one_by_one(graph: Graph, seed: int, share: float) -> None:
         assert savings[compiled.name].saved_words == pytest.approx(saved / 3, rel=1e-12)
 
 
-def test_by_hand() -> None:
-    """Eight channels are two words of four. With one of them gated whole, half of the words of a dense 1x1 layer are saved, in
-    half of the images; seven gated channels spread over both words save but one word's."""
+def test_savings_by_hand() -> None:
+    """Eight channels are two words of four. A word is saved in every image in which all of its channels are gated: seven gated
+    channels save only one of the two."""
     graph = graph_of(
         conv_layer("stem", "x", (8, 1, 3, 3), clamp=RELU), conv_layer("body", "stem", (3, 8, 1, 1)), shape=(1, 10, 10)
     )
@@ -125,7 +126,7 @@ def test_by_hand() -> None:
         assert (savings.words, savings.saved_words) == (loaded, share * loaded)
 
 
-def test_of_a_measured_gating() -> None:
+def test_savings_rise_with_the_threshold() -> None:
     graph = graph_of(
         conv_layer("stem", "x", (8, 1, 3, 3), clamp=RELU),
         conv_layer("body", "stem", (8, 8, 3, 3), clamp=RELU),

@@ -1,4 +1,4 @@
-"""Steps with the cycle model in the loop say what the network that they return costs, quantized as it will be."""
+"""Steps with the cycle model in the loop report the cost of the network that they return, quantized as it will be."""
 
 from __future__ import annotations
 

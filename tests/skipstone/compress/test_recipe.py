@@ -1,4 +1,4 @@
-"""Recipes as TOML: what is accepted, and for every mistake one message that says where it is and what would do."""
+"""Recipes as TOML: what is accepted, and one message for every mistake that says where it is and how to mend it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BENCHMARKS = Path(__file__).parents[3] / "benchmarks" / "recipes"
 
 
 @pytest.mark.parametrize("path", [*recipe_names().values(), *BENCHMARKS.glob("*.toml")], ids=lambda path: path.stem)
-def test_every_recipe_that_comes_along_is_read(path):
+def test_every_carried_recipe_is_read(path):
     recipe = load_recipe(path)
     assert recipe.name == path.stem
     assert recipe.step
@@ -81,7 +81,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("step", "message"), MISTAKES, ids=lambda value: str(value)[:40])
-def test_a_mistake_is_said_with_its_place(step, message):
+def test_a_mistake_names_the_file_and_the_step(step, message):
     with pytest.raises(SkipstoneError) as error:
         parse_recipe({"step": [step]}, "r.toml")
     assert str(error.value).startswith("r.toml: step 1")
@@ -89,7 +89,7 @@ def test_a_mistake_is_said_with_its_place(step, message):
     assert "\n" not in str(error.value)
 
 
-def test_the_number_is_the_steps_own():
+def test_a_mistake_in_the_second_step_names_step_2():
     with pytest.raises(SkipstoneError, match=r"^r: step 2 \(equalize\): unknown key 'x'; it takes no keys$"):
         parse_recipe({"step": [{"do": "quantize"}, {"do": "equalize", "x": 1}]}, "r")
 
@@ -110,7 +110,7 @@ def test_the_number_is_the_steps_own():
         ("a = 1\na = 2", "r.toml is not TOML: "),
     ],
 )
-def test_a_file_with_a_mistake(tmp_path, text, message):
+def test_a_mistake_in_a_file_names_its_path(tmp_path, text, message):
     path = tmp_path / "r.toml"
     path.write_text(text)
     with pytest.raises(SkipstoneError) as error:
@@ -119,7 +119,7 @@ def test_a_file_with_a_mistake(tmp_path, text, message):
     assert str(path) in str(error.value)
 
 
-def test_what_is_no_recipe(tmp_path):
+def test_files_that_are_no_recipes_are_refused(tmp_path):
     (tmp_path / "r.toml").write_bytes(b"\xff\xfe")
     for path, message in (
         (tmp_path / "r.toml", "is not text"),
@@ -142,7 +142,7 @@ def test_another_seed_changes_nothing_else():
         with_seed(recipe, 1 << 40)
 
 
-def test_a_whole_number_will_do_for_a_share_and_a_list_for_a_pair():
+def test_integers_are_accepted_as_shares_and_lists_as_pairs():
     step = parse_recipe(
         {"step": [{"do": "fine_tune", "weight_decay": 0}, {**PRUNE, "amount": 0.5, "skip": ["a"]}]}
     ).step

@@ -1,4 +1,4 @@
-"""Interrupted runs go on where they were and end as if nothing had happened; what was there stays whole."""
+"""Interrupted runs resume and end with the files of an uninterrupted run; a failed run keeps the former files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def place(tmp_path_factory):
 
 
 def compressed(place, out, steps=STEPS, stop="", error=KeyboardInterrupt):
-    """What was said; stops with ``error`` once a message holds ``stop``."""
+    """Messages of a run, which raises ``error`` at the first message that contains ``stop``."""
     heard: list[str] = []
 
     def progress(text: str) -> None:
@@ -45,7 +45,7 @@ def compressed(place, out, steps=STEPS, stop="", error=KeyboardInterrupt):
     ("stop", "done"),
     [("step 1/3", 0), ("step 2/3, prune: measuring", 1), ("step 3/3", 2), ("quantizing", 3), ("writing", 3)],
 )
-def test_after_an_interruption_the_steps_before_are_taken_up(place, stop, done):
+def test_a_resumed_run_reuses_finished_steps(place, stop, done):
     out = f"at-{stop.replace(' ', '-').replace('/', '-')}"
     with pytest.raises(KeyboardInterrupt):
         compressed(place, out, stop=stop)
@@ -56,13 +56,13 @@ def test_after_an_interruption_the_steps_before_are_taken_up(place, stop, done):
     assert not list((place / out / "checkpoints").glob("*.training"))
 
 
-def test_the_same_steps_after_a_change_further_on_are_taken_up(place):
+def test_steps_before_a_changed_one_are_reused(place):
     compressed(place, "changed")
     assert sum("done before" in text for text in compressed(place, "changed", [*STEPS[:2], {"do": "quantize"}])) == 2
     assert not any("done before" in text for text in compressed(place, "changed", [STEPS[1], STEPS[0]]))
 
 
-def test_a_damaged_checkpoint_is_done_again_with_a_note(place):
+def test_a_step_with_a_damaged_checkpoint_is_repeated_with_a_note(place):
     compressed(place, "damaged")
     for checkpoint in (place / "damaged" / "checkpoints").glob("*.step"):
         content = bytearray(checkpoint.read_bytes())
@@ -74,7 +74,7 @@ def test_a_damaged_checkpoint_is_done_again_with_a_note(place):
 
 
 @pytest.mark.parametrize("cut", [0, 10, 1000])
-def test_a_checkpoint_cut_short_is_done_again(place, cut):
+def test_a_step_with_a_truncated_checkpoint_is_repeated(place, cut):
     compressed(place, "cut")
     checkpoint = sorted((place / "cut" / "checkpoints").glob("*.step"))[0]
     checkpoint.write_bytes(checkpoint.read_bytes()[:cut])
@@ -83,7 +83,7 @@ def test_a_checkpoint_cut_short_is_done_again(place, cut):
 
 
 def full_disk(monkeypatch, allowed):
-    """The disk is full after ``allowed`` files."""
+    """Writing fails after ``allowed`` files, as on a full disk."""
     real, written = os.fsync, []
 
     def fsync(file):
@@ -97,8 +97,8 @@ def full_disk(monkeypatch, allowed):
 
 
 @pytest.mark.parametrize("allowed", [0, 1, 3, 4])
-def test_a_full_disk_leaves_what_was_there(place, monkeypatch, allowed):
-    """The first writes are checkpoints, then come the three files."""
+def test_a_full_disk_keeps_the_former_files(place, monkeypatch, allowed):
+    """The first files written are checkpoints; the three result files follow."""
     compressed(place, f"full-{allowed}", STEPS[1:])
     before = outputs(place / f"full-{allowed}")
     old = {path.name for path in (place / f"full-{allowed}" / "checkpoints").iterdir()}
@@ -134,14 +134,14 @@ class TestTraining:
     @pytest.mark.parametrize(
         "stop", ["fine_tune: epoch 2/3", "training: epoch 1/2", "step 3/3, quantization_aware_training: m"]
     )
-    def test_a_training_goes_on_from_its_last_epoch(self, place, trained, stop):
+    def test_a_training_resumes_after_its_last_epoch(self, place, trained, stop):
         out = f"trained-{stop[-12:]}".replace("/", "-").replace(" ", "-")
         with pytest.raises(KeyboardInterrupt):
             compressed(place, out, TRAINING, stop=stop)
         compressed(place, out, TRAINING)
         assert outputs(place / out) == trained
 
-    def test_a_damaged_training_file_costs_epochs_alone(self, place, trained):
+    def test_a_damaged_training_file_repeats_only_its_epochs(self, place, trained):
         with pytest.raises(KeyboardInterrupt):
             compressed(place, "trained-damaged", TRAINING, stop="fine_tune: epoch 3/3")
         (checkpoint,) = (place / "trained-damaged" / "checkpoints").glob("*.training")
@@ -150,7 +150,7 @@ class TestTraining:
         assert sum("fine_tune: epoch" in text for text in heard) == 3
         assert outputs(place / "trained-damaged") == trained
 
-    def test_rounds_go_on(self, place, trained):
+    def test_rounds_resume(self, place, trained):
         steps = [{"do": "iterative_prune", "amount": 0.5, "rounds": 2, "epochs": 2, "batch": 32}]
         compressed(place, "rounds", steps)
         with pytest.raises(KeyboardInterrupt):
@@ -161,7 +161,7 @@ class TestTraining:
         assert outputs(place / "rounds-stopped") == outputs(place / "rounds")
 
     def test_killed_in_the_middle_of_an_epoch(self, place, trained):
-        """By signal 9, of a process of its own, some time after its first epoch."""
+        """A separate process is killed (signal 9) some time after its first epoch."""
         text = "[[step]]\ndo = 'prune'\namount = 0.5\n[[step]]\ndo = 'fine_tune'\nepochs = 400\nbatch = 1\n"
         recipe = write_recipe(place, text)
         command = [sys.executable, "-m", "skipstone", "compress", str(place / "small.onnx"), "--recipe", str(recipe)]
@@ -186,7 +186,7 @@ class TestTraining:
         assert not any("epoch 1/400" in message for message in heard)
 
 
-def test_an_error_in_a_step_names_it_and_keeps_those_before(place):
+def test_an_error_names_its_step_and_keeps_the_steps_before(place):
     steps = [{"do": "remove_filters", "amount": 0.4}, {"do": "remove_blocks", "blocks": ["sum", "dense"]}]
     with pytest.raises(SkipstoneError, match=r"step 2 \(remove_blocks\): .*'dense'"):
         compressed(place, "failed", steps)

@@ -1,4 +1,4 @@
-"""What every step without training leaves runs in the RTL: cycles are the model's, tensors the integer reference's."""
+"""After every step without training, the network runs on the RTL: cycles are the model's, tensors the integer reference's."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def rtl() -> Iterator[RtlSession]:
 
 @pytest.mark.rtl
 @pytest.mark.parametrize("steps", LINEAR, ids=lambda steps: "-".join(str(v) for step in steps for v in step.values()))
-def test_exact(rtl: RtlSession, steps: list[dict[str, object]]) -> None:
+def test_rtl_is_exact_after_these_steps(rtl: RtlSession, steps: list[dict[str, object]]) -> None:
     graph, network = after(steps)
     assert graph is not GRAPH or steps[-1]["do"] == "quantize"
     program = compile_network(network, POOL["square4"])

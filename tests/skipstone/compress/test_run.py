@@ -1,4 +1,4 @@
-"""What a run writes: files that say to the bit what is in memory, the same cycles everywhere, the same bytes every time."""
+"""What a run writes: the network in memory bit for bit, the same cycles everywhere, and the same bytes for the same seed."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ CODINGS = {
 
 
 @pytest.mark.parametrize("coding", CODINGS)
-def test_the_files_are_the_networks_to_the_bit(place, design, coding):
+def test_the_files_hold_the_network_bit_for_bit(place, design, coding):
     """The quantized file gives the same program, memory image by memory image; the float file the same weights."""
     if "trained" in coding:
         pytest.importorskip("torch")
@@ -130,7 +130,7 @@ def test_a_network_that_the_design_cannot_run_is_refused_before_any_step(place, 
     assert not (place / "misfit").exists()
 
 
-def test_every_epoch_and_every_step_is_heard_of(place):
+def test_every_step_and_every_epoch_is_reported(place):
     pytest.importorskip("torch")
     from skipstone.compress.recipe import parse_recipe
     from skipstone.compress.run import compress

@@ -1,4 +1,4 @@
-"""Sensitivity on a design: cycles are those of the compiled network, and three files say the same."""
+"""Sensitivity on a design: cycles are those of the compiled network, and three files hold the same result."""
 
 import csv
 import json
@@ -48,7 +48,7 @@ def test_three_files_hold_one_result(tmp_path):
     assert point.cycles == target.cycles(magnitude(graph, "second", 0.9)) == result.cycles - point.cycles_saved
 
 
-def test_without_labels_there_is_nothing_to_measure(tmp_path):
+def test_labelled_test_images_are_required(tmp_path):
     network = small_network(tmp_path / "small.onnx")
     with pytest.raises(SkipstoneError, match="carries no images"):
         run_sensitivity(str(network), None, DESIGN, out=tmp_path)
@@ -58,7 +58,7 @@ def test_without_labels_there_is_nothing_to_measure(tmp_path):
 
 
 @pytest.mark.parametrize("amount", [-0.1, 1.0, float("nan")])
-def test_sparsities_leave_a_weight(tmp_path, amount):
+def test_sparsities_must_be_from_0_to_below_1(tmp_path, amount):
     network = small_network(tmp_path / "small.onnx")
     with pytest.raises(SkipstoneError, match=rf"each from 0 to below 1, not {amount:g}"):
         run_sensitivity(str(network), "none", DESIGN, (0.5, amount), out=tmp_path)
@@ -72,7 +72,7 @@ def test_a_quantized_network_is_refused(tmp_path):
         run_sensitivity(str(tmp_path / "int8.onnx"), "none", DESIGN, out=tmp_path)
 
 
-def test_the_second_file_fails_and_all_stay(tmp_path):
+def test_a_failed_write_keeps_the_former_files(tmp_path):
     network, data = small_network(tmp_path / "small.onnx"), str(small_data(tmp_path / "data.npz"))
     (tmp_path / FILES[0]).write_text("before")
     (tmp_path / FILES[1]).mkdir()

@@ -1,4 +1,4 @@
-"""Every kind of step on a small network: what it leaves is what it says."""
+"""Every kind of step on a small network: the network that it returns is the one that it reports."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def test_amounts_and_skip(place):
     assert zeros(done.graph) == pytest.approx({"first": 0.5, "second": 0.8, "dense": 0})
 
 
-def test_two_of_four_on_few_channels_says_what_it_did(place):
-    """Two channels keep one of each two; five keep two of the first four and one more."""
+def test_two_of_four_notes_layers_with_few_channels(place):
+    """With two channels, one weight of each two stays; with five, two of the first four stay, and one more."""
     done = run(place, {"do": "prune", "granularity": "nm", "pattern": "2:4"})
     weights = {layer.name: layer.weights for layer in done.graph.convs}
     assert (np.count_nonzero(weights["first"], axis=1) == 1).all()
@@ -85,7 +85,7 @@ def test_structures(place, granularity):
     assert remaining == count - round(0.4 * count)
 
 
-def test_by_statistics_and_at_random(place):
+def test_pruning_by_statistics_and_at_random(place):
     for criterion in ("wanda", "random", "lamp", "l2"):
         done = run(place, {"do": "prune", "amount": 0.4, "criterion": criterion})
         assert zeros(done.graph)["second"] == pytest.approx(0.4)
@@ -97,7 +97,7 @@ def test_thinet_leaves_a_smaller_tensor(place):
     assert second.any(axis=(0, 2, 3)).sum() == 3
 
 
-def test_filters_leave_everywhere(place):
+def test_removed_filters_shrink_all_coupled_layers(place):
     before = float_network(place)
     done = run(place, {"do": "remove_filters", "amount": 0.4})
     shape_of = shapes(done.graph)
@@ -113,7 +113,7 @@ def test_a_share_of_macs_is_kept(place):
     assert 0.2 < last(done).macs / before <= 0.6
 
 
-def test_a_block_leaves(place):
+def test_a_block_is_removed(place):
     done = run(place, {"do": "remove_blocks", "amount": 0.99})
     assert [layer.name for layer in done.graph.convs] == ["first", "dense"]
     with pytest.raises(SkipstoneError, match=r"step 1 \(remove_blocks\): .*'x'"):
@@ -268,13 +268,13 @@ class TestTraining:
             if layer.name in trained:
                 np.testing.assert_array_equal(layer.weights.ravel(), trained[layer.name].ravel())
 
-    def test_floats_trained_after_integers_are_quantized_anew(self, place):
+    def test_floats_trained_after_quantization_are_quantized_again(self, place):
         done = run(place, {"do": "quantization_aware_training", **TRAINED}, {"do": "fine_tune", **TRAINED})
         assert any("no integers any more" in note for note in last(done).notes)
         assert not done.graph.grids
         assert "training" not in done.network.calibration
 
-    def test_by_gradients(self, place):
+    def test_pruning_by_gradients(self, place):
         for step in (
             {"do": "prune", "criterion": "snip", "amount": 0.4},
             {"do": "remove_filters", "criterion": "taylor", "amount": 0.4},
@@ -320,7 +320,7 @@ def test_after_training_steps_work_without_pytorch(place, monkeypatch, design):
     run(place, {"do": "equalize"}, second_order, {"do": "quantize", "rounding": "adaptive"}, out="plain", design=design)
 
 
-def test_what_a_step_lacks_is_said_before_any_step(place):
+def test_missing_data_and_unknown_layers_are_named_before_any_step(place):
     arrays = {"train_images": None, "train_labels": None, "calibration_images": np.zeros((4, 2, 9, 7), np.float32)}
     labelled_data(place / "test-only.npz", **arrays)
     images = np.random.default_rng(0).random((20, 2, 9, 7), dtype=np.float32)

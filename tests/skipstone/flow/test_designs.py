@@ -1,4 +1,4 @@
-"""Designs made to fit how a network is quantized."""
+"""Designs that are adapted to how a network is quantized."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_codebooks_are_powers_of_two(values, entries):
     assert fit_design(load_design("edge"), QuantizationScheme(8, 8, "codebook", values)).codebook_entries == entries
 
 
-def test_what_is_fixed_stays():
+def test_fixed_parameters_are_not_changed():
     edge, ternary = load_design("edge"), QuantizationScheme(2, weight_code="ternary")
     assert fit_design(edge, ternary, fixed=("multiplier",)).multiplier == "linear"
     assert fit_design(edge, ternary, fixed=("accumulator_bits",)).accumulator_bits == edge.accumulator_bits

@@ -1,4 +1,4 @@
-"""What a result says of energy, area and time hangs together, and each number's source is in it."""
+"""Energy, area and time of a result are consistent, and the result names the source of each number."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def small(tmp_path_factory):
 
 
 @pytest.mark.parametrize("technology", [None, load_technology(22), load_technology(130, 40.0)])
-def test_energy_area_and_time_hang_together(small, technology):
+def test_energy_area_and_time_are_consistent(small, technology):
     result = evaluate_network(*small, technology=technology)
     terms = [term for layer in result.layers for term in layer.energy_terms]
     assert result.node_nm == (technology or load_technology()).node_nm
@@ -39,7 +39,7 @@ def test_energy_area_and_time_hang_together(small, technology):
     ]
 
 
-def test_leakage_falls_with_the_clock_and_nothing_else_does(small):
+def test_a_faster_clock_lowers_leakage_energy_alone(small):
     slow, fast = (evaluate_network(*small, technology=load_technology(45, mhz)) for mhz in (10.0, 20.0))
     for slow_layer, fast_layer in zip(slow.layers, fast.layers, strict=True):
         for part, energy in slow_layer.energy_by_part.items():

@@ -1,4 +1,4 @@
-"""A file that is quantized already runs as it is: same integers, same cycles, and nothing that contradicts it."""
+"""A quantized file runs as it is, with the same integers and cycles, and options that contradict it are refused."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_quantized_file_runs_as_it_is(
     assert stored_options(path, prepared.options) == prepared.options
 
 
-def test_what_contradicts_it_is_refused(tmp_path: Path) -> None:
+def test_options_that_contradict_the_file_are_refused(tmp_path: Path) -> None:
     saved(tmp_path, 4, 6)
     stored = "network 'test' is quantized already"
     else_ = "out, or quantize the float network"
@@ -88,7 +88,7 @@ def test_what_contradicts_it_is_refused(tmp_path: Path) -> None:
         assert (str(error.value), error.value.parameter) == (text, *change)
 
 
-def test_no_float_network_has_no_accuracy(tmp_path: Path) -> None:
+def test_a_quantized_file_has_no_float_accuracy(tmp_path: Path) -> None:
     saved(tmp_path)
     images = random_images(residual(), 6)
     np.savez(tmp_path / "images.npz", images=images, labels=np.arange(6) % 4)
@@ -99,8 +99,9 @@ def test_no_float_network_has_no_accuracy(tmp_path: Path) -> None:
     assert accuracy.quantized == accuracy.compressed is not None
 
 
-def test_a_tensor_that_the_file_leaves_open_is_calibrated(tmp_path: Path) -> None:
-    """Without the last pair the result is float in the file; ours gets the range of what it can be."""
+def test_a_tensor_without_a_grid_in_the_file_is_calibrated(tmp_path: Path) -> None:
+    """The last pair of QuantizeLinear and DequantizeLinear is removed: the result is float in the file, and its range is
+    calibrated."""
     network = saved(tmp_path)
     path = tmp_path / "quantized.onnx"
     model = onnx.load(path)
