@@ -1,4 +1,4 @@
-"""Accuracy is the reference's, on the first images only, and is measured once for each network and set of images."""
+"""Accuracy is that of the reference on the first images, measured once for each network and set of images."""
 
 import numpy as np
 import pytest
@@ -26,10 +26,10 @@ def data(tmp_path_factory):
 
 
 @pytest.mark.parametrize("count", [1, 17, 40, 1000])
-def test_it_is_the_share_of_right_classes(network, data, count):
+def test_accuracy_is_the_share_of_correct_classes(network, data, count):
     images, labels = data
-    found = AccuracyMeter(data, count).accuracy(network, network_digest(network))
-    assert found == np.mean(reference.predict(network, images[:count]) == labels[:count])
+    measured = AccuracyMeter(data, count).accuracy(network, network_digest(network))
+    assert measured == np.mean(reference.predict(network, images[:count]) == labels[:count])
 
 
 def test_nothing_is_measured_twice(network, data, tmp_path, monkeypatch):
@@ -39,23 +39,23 @@ def test_nothing_is_measured_twice(network, data, tmp_path, monkeypatch):
     name = network_digest(network)
     path = tmp_path / "known.db"
     meters = [AccuracyMeter(data, 20, Store(path)) for _ in range(2)]
-    found = [meter.accuracy(network, name) for meter in (*meters, meters[0])]
+    accuracies = [meter.accuracy(network, name) for meter in (*meters, meters[0])]
     assert len(measured) == 1
-    assert len(set(found)) == 1
+    assert len(set(accuracies)) == 1
     # Other images, and other integers, are another measurement.
     AccuracyMeter(data, 21, Store(path)).accuracy(network, name)
     meters[0].accuracy(network, "other")
     assert len(measured) == 3
 
 
-def test_without_labels_there_is_none(network):
+def test_accuracy_without_labels_is_refused(network):
     meter = AccuracyMeter(None, 10)
     assert meter.images == 0
     with pytest.raises(SkipstoneError, match="no labelled images"):
         meter.accuracy(network, "any")
 
 
-def test_a_store_that_is_none_is_named(tmp_path):
+def test_a_file_that_is_no_store_is_named(tmp_path):
     (tmp_path / "known.db").write_bytes(b"not a database" * 100)
     with pytest.raises(OSError, match=r"can't keep what was computed.*known\.db"):
         Store(tmp_path / "known.db")
@@ -63,6 +63,6 @@ def test_a_store_that_is_none_is_named(tmp_path):
         Store(tmp_path / "nowhere" / "known.db")
 
 
-def test_digests_keep_parts_apart():
+def test_digests_depend_on_where_parts_end():
     assert digest("ab", "c") != digest("a", "bc") != digest("abc")
     assert digest("a", b"b") == digest(b"a", "b")

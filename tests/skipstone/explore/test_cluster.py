@@ -1,4 +1,4 @@
-"""A cluster of Dask of separate processes gives what this process gives, also when one of them is killed."""
+"""A Dask cluster of separate processes gives the records of this process, also when one of them is killed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[3]
 
 
 class Cluster:
-    """A scheduler and workers, each a process of its own."""
+    """A scheduler and workers, each in a separate process."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -56,10 +56,10 @@ class Cluster:
             )
         )
 
-    def _start(self, what: str, *arguments: str, path: str = str(ROOT)) -> subprocess.Popen[bytes]:
-        # Outside of the sources, so that a worker finds what its path says and nothing else.
-        with (self.place / f"{what}.log").open("ab") as log:
-            command = [sys.executable, "-m", "dask", what, *arguments]
+    def _start(self, program: str, *arguments: str, path: str = str(ROOT)) -> subprocess.Popen[bytes]:
+        # Not in the sources' folder: a worker imports only what PYTHONPATH names.
+        with (self.place / f"{program}.log").open("ab") as log:
+            command = [sys.executable, "-m", "dask", program, *arguments]
             environment = {**self.environment, "PYTHONPATH": path}
             return subprocess.Popen(command, cwd=self.place, env=environment, stdout=log, stderr=log)
 
@@ -72,13 +72,13 @@ class Cluster:
 @pytest.fixture
 def local_cluster(tmp_path):
     (tmp_path / "cluster").mkdir()
-    found = Cluster(tmp_path / "cluster")
-    yield found
-    found.close()
+    cluster = Cluster(tmp_path / "cluster")
+    yield cluster
+    cluster.close()
 
 
 def test_a_killed_worker_changes_nothing_and_a_lost_scheduler_is_named(tmp_path, local_cluster):
-    """Two workers, one killed with SIGKILL in the midst of it; then the scheduler too."""
+    """One of two workers is killed with SIGKILL during the search, then the scheduler."""
     alone = run(tmp_path / "a.db", InProcess(job(tmp_path / "a")))
     local_cluster.add_worker()
     local_cluster.add_worker()
@@ -104,7 +104,7 @@ def test_a_killed_worker_changes_nothing_and_a_lost_scheduler_is_named(tmp_path,
 
 
 def test_files_travel_by_content(tmp_path):
-    """A job that names a network with weights in a file of their own, and data: elsewhere the same bytes, by other paths."""
+    """A worker evaluates a job without the files of its network, external weights and data: their bytes are sent."""
     import onnx
 
     small_network(tmp_path / "small.onnx")
@@ -141,7 +141,7 @@ def test_workers_with_other_code_are_refused(local_cluster, tmp_path, monkeypatc
             pass
 
 
-def test_no_scheduler_and_no_worker(tmp_path, monkeypatch, local_cluster):
+def test_a_cluster_without_scheduler_or_workers_is_refused(tmp_path, monkeypatch, local_cluster):
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
     monkeypatch.setattr(cluster, "WORKERLESS_SECONDS", 1)
     for address in ("tcp://127.0.0.1:9", "nonsense://x", "127.0.0.1"):

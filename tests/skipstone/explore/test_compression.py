@@ -1,4 +1,4 @@
-"""Compressed forms of a network: each layer is what it is alone, equal forms are equal integers, and nothing is solved twice."""
+"""Compressed forms of a network: layers do not depend on each other, equal forms have equal integers, nothing is solved twice."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def weights_of(network: QuantizedNetwork) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("method", ["none", "unstructured:0.5", "2:4", "filter:0.4", "global:0.5", "weight/wanda:0.5"])
-def test_by_magnitude_a_network_is_what_prune_makes_of_it(files, method):
-    """The road of ``skipstone run --prune``, layer by layer."""
+def test_magnitude_pruning_equals_that_of_a_run(files, method):
+    """Pruning layer by layer gives the integers of ``skipstone run --prune``."""
     network, options = files
-    found = Compressor(network, options).compressed(Compression(prune=method, criterion="magnitude"))
-    wanted = prepare_network(network, replace(options, prune=method)).compressed
-    assert_same(found.network, wanted)
-    assert found.digest == network_digest(wanted)
+    compressed = Compressor(network, options).compressed(Compression(prune=method, criterion="magnitude"))
+    expected = prepare_network(network, replace(options, prune=method)).compressed
+    assert_same(compressed.network, expected)
+    assert compressed.digest == network_digest(expected)
 
 
 def test_a_layer_does_not_depend_on_the_others(files):
@@ -47,12 +47,12 @@ def test_a_layer_does_not_depend_on_the_others(files):
     compressor = Compressor(network, options)
     alone = compressor.compressed(Compression(layers=(("second", "unstructured:0.5"),)))
     both = compressor.compressed(Compression(prune="2:4", layers=(("second", "unstructured:0.5"),)))
-    whole = compressor.compressed(Compression(prune="unstructured:0.5"))
-    zeros = [weights_of(each.network)["second"] == 0 for each in (alone, both, whole)]
+    everywhere = compressor.compressed(Compression(prune="unstructured:0.5"))
+    zeros = [weights_of(each.network)["second"] == 0 for each in (alone, both, everywhere)]
     assert (zeros[0] == zeros[1]).all()
     assert (zeros[0] == zeros[2]).all()
     assert 0.49 <= zeros[0].mean() < 0.6
-    # What has no pruning of its own stays as it was given.
+    # A layer without a pruning method keeps its weights.
     pruned = compressor._pruned(Compression(layers=(("second", "unstructured:0.5"),)))
     assert pruned.layer("first") is compressor.graph.layer("first")
     assert pruned.layer("second") is not compressor.graph.layer("second")
@@ -62,12 +62,12 @@ def test_second_order_keeps_more_of_the_outputs_than_magnitude(files):
     network, options = files
     compressor = Compressor(network, options)
     graph, images = compressor.graph, compressor.given.calibration
-    wanted = run_onnx(to_onnx(graph), {graph.input: images})[graph.outputs[0]]
+    dense_outputs = run_onnx(to_onnx(graph), {graph.input: images})[graph.outputs[0]]
     errors = []
     for criterion in ("second_order", "magnitude"):
         pruned = compressor._pruned(Compression(prune="unstructured:0.6", criterion=criterion))
-        found = run_onnx(to_onnx(pruned), {graph.input: images})[graph.outputs[0]]
-        errors.append(float(np.square(found - wanted).sum()))
+        pruned_outputs = run_onnx(to_onnx(pruned), {graph.input: images})[graph.outputs[0]]
+        errors.append(float(np.square(pruned_outputs - dense_outputs).sum()))
     assert errors[0] < 0.5 * errors[1]
 
 
@@ -84,7 +84,7 @@ def test_auto_is_second_order_with_images_and_magnitude_without(files):
 
 
 def test_nothing_is_solved_twice(files, tmp_path, monkeypatch):
-    """Neither in one process, nor in one that opens the same store later."""
+    """Neither in one process, nor in a later one with the same store."""
     network, options = files
     solved = []
     original = compression.second_order
@@ -97,7 +97,7 @@ def test_nothing_is_solved_twice(files, tmp_path, monkeypatch):
     compressor = Compressor(network, options, Store(tmp_path / "known.db"))
     first = compressor.compressed(Compression(prune="unstructured:0.5"))
     assert len(solved) == len(compressor.layer_names) == 3
-    # Of two methods for each of three layers there are eight networks, and six layers.
+    # Two methods for each of three layers make eight networks, but only six pruned layers.
     compressor.compressed(Compression(prune="unstructured:0.5", layers=(("first", "2:4"),)))
     compressor.compressed(Compression(prune="unstructured:0.5", layers=(("second", "2:4"),)))
     compressor.compressed(Compression(prune="2:4", scheme=QuantizationScheme(5)))
@@ -108,7 +108,7 @@ def test_nothing_is_solved_twice(files, tmp_path, monkeypatch):
     assert len(solved) == 6
 
 
-def test_digests_tell_integers_apart(files):
+def test_different_integers_have_different_digests(files):
     network, options = files
     compressor = Compressor(network, options)
     forms = [
@@ -132,7 +132,7 @@ def test_digests_tell_integers_apart(files):
         (Compression(network="resnet8_fashion_w4a8"), "it is not another form of the same network"),
     ],
 )
-def test_what_cannot_be_is_said_every_time(files, form, message):
+def test_an_impossible_form_is_refused_every_time(files, form, message):
     compressor = Compressor(*files)
     for _ in range(2):
         with pytest.raises(SkipstoneError, match=message):
@@ -146,11 +146,11 @@ def test_a_quantized_network_is_not_pruned():
         compressor.compressed(Compression(prune="2:4"))
 
 
-def test_methods_of_single_layers_are_counted_as_magnitude_counts(files):
+def test_second_order_prunes_as_many_weights_as_magnitude(files):
     network, options = files
     compressor = Compressor(network, options)
     pruned = compressor._pruned(Compression(prune="2:4"))
-    wanted = spec.parse("2:4")
-    assert wanted is not None
-    for found, magnitude in zip(pruned.convs, masks.prune(compressor.graph, wanted).graph.convs, strict=True):
-        assert np.count_nonzero(found.weights) == np.count_nonzero(magnitude.weights)
+    pruning = spec.parse("2:4")
+    assert pruning is not None
+    for layer, reference in zip(pruned.convs, masks.prune(compressor.graph, pruning).graph.convs, strict=True):
+        assert np.count_nonzero(layer.weights) == np.count_nonzero(reference.weights)

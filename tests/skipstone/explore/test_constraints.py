@@ -23,9 +23,9 @@ from skipstone.mapper.results.exploration import METRICS, Constraint, Exploratio
 from tests.reports.explorations import exploration
 
 
-def test_accuracy_is_made_large_and_everything_else_small():
-    found = parse_objectives(("accuracy", "luts"), True)
-    assert [(each.name, each.direction) for each in found] == [("accuracy", "maximize"), ("luts", "minimize")]
+def test_accuracy_is_maximized_and_everything_else_minimized():
+    objectives = parse_objectives(("accuracy", "luts"), True)
+    assert [(each.name, each.direction) for each in objectives] == [("accuracy", "maximize"), ("luts", "minimize")]
     assert [each.name for each in parse_objectives((), True)] == ["cycles", "energy_pj", "area_um2", "accuracy"]
     assert [each.name for each in parse_objectives((), False)] == ["cycles", "energy_pj", "area_um2"]
 
@@ -47,10 +47,10 @@ def test_accuracy_is_made_large_and_everything_else_small():
         ("frequency_ghz >= 0.1", Constraint("frequency_mhz", ">=", 100.0)),
     ],
 )
-def test_limits_in_the_units_of_metrics(text, constraint):
-    (found,) = parse_constraints((text,), True)
-    assert (found.name, found.op) == (constraint.name, constraint.op)
-    assert found.limit == pytest.approx(constraint.limit, rel=1e-12)
+def test_limits_are_converted_to_the_units_of_metrics(text, constraint):
+    (parsed,) = parse_constraints((text,), True)
+    assert (parsed.name, parsed.op) == (constraint.name, constraint.op)
+    assert parsed.limit == pytest.approx(constraint.limit, rel=1e-12)
 
 
 def test_units_are_of_known_metrics():
@@ -79,7 +79,7 @@ def test_units_are_of_known_metrics():
         (("cycles>=7", "cycles<=5"), "no cycles can be both cycles <= 5 and cycles >= 7"),
     ],
 )
-def test_texts_that_cannot_be_meant(texts, message):
+def test_malformed_and_impossible_limits_are_refused(texts, message):
     with pytest.raises(SkipstoneError) as raised:
         parse_constraints(texts, True)
     assert message in str(raised.value)
@@ -91,7 +91,7 @@ def test_accuracy_needs_data():
             parse((text,), False)
 
 
-def test_the_clock_is_limited_and_not_searched_for():
+def test_the_clock_is_no_objective():
     with pytest.raises(SkipstoneError, match="objective frequency_mhz: the clock is given, not searched for"):
         parse_objectives(("cycles", "frequency_mhz"), True)
 
@@ -125,7 +125,7 @@ def test_numbers_in_messages():
 @pytest.mark.parametrize("op", ["<=", ">="])
 @given(st.floats(1e-3, 1e12))
 def test_the_easiest_limit_is_met_and_tight(written, op, value):
-    """Said in its unit and parsed again, the limit is met, and by no more than six digits and a rounding of the unit leave."""
+    """The value meets its easiest limit after printing and parsing, and the limit is within 2.1e-5 of the value."""
     (limit,) = parse_constraints((f"{written}{op}1",), True)
     (again,) = parse_constraints((easiest(limit, value).replace(",", ""),), True)
     assert again.violation(value) == 0

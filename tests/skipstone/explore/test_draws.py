@@ -1,4 +1,4 @@
-"""Draws: that none is left is said only of a space that was listed."""
+"""Draws: a space counts as exhausted only if all of its choices were listed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LISTED = 5_000
 
 
 def drawn(parameters, canonical=dict) -> tuple[Draws, int]:
-    """All draws that can be made, each told to have no cost, and how many they were."""
+    """Draws until there are no more choices, each told to have no cost; returns the draws and the number of choices."""
     made = Draws(parameters, canonical, OBJECTIVES, (), sampler="random", seed=0, population=12)
     count = 0
     while batch := made.batch():
@@ -23,8 +23,8 @@ def drawn(parameters, canonical=dict) -> tuple[Draws, int]:
 
 
 @pytest.mark.parametrize(("choices", "exhausted"), [(LISTED, True), (LISTED + 1, False)])
-def test_a_space_is_exhausted_only_if_it_was_listed_whole(choices, exhausted, monkeypatch):
-    """All choices but one mean the same. Found by listing them; of one more than are listed, nothing is claimed."""
+def test_a_space_is_exhausted_only_if_all_choices_were_listed(choices, exhausted, monkeypatch):
+    """All choices but one are equivalent. Listing finds the rare one; a space too large to list is stuck, not exhausted."""
     monkeypatch.setattr(draws, "GUESSES", 10)
     monkeypatch.setattr(draws, "LISTED", LISTED)
     parameters = {"rare": tuple(range(choices))}
@@ -39,9 +39,11 @@ def test_a_search_that_is_stuck_says_so(tmp_path, monkeypatch):
     from tests.skipstone.explore.toys import job
 
     monkeypatch.setattr(draws, "LISTED", 50)
-    wanted = plan(1000)
-    found = run(tmp_path / "a.db", InProcess(job(tmp_path / "a")), wanted)
-    assert (found.exhausted, found.stuck, found.trials) == (False, True, 90)
-    assert _ended(wanted, found).startswith("the search ended after 90 of 1,000 trials: 2,000 choices drawn at random")
+    search_plan = plan(1000)
+    result = run(tmp_path / "a.db", InProcess(job(tmp_path / "a")), search_plan)
+    assert (result.exhausted, result.stuck, result.trials) == (False, True, 90)
+    assert _ended(search_plan, result).startswith(
+        "the search ended after 90 of 1,000 trials: 2,000 choices drawn at random"
+    )
     full = run(tmp_path / "a.db", InProcess(job(tmp_path / "a")), plan(20))
     assert (full.exhausted, full.stuck, _ended(plan(20), full)) == (False, False, "")

@@ -1,4 +1,4 @@
-"""A point's figures are those of ``evaluate_network`` on its design, whatever was evaluated before; the rest is a problem."""
+"""A point has the figures of ``evaluate_network`` on its design, whatever was evaluated before, or a problem."""
 
 from __future__ import annotations
 
@@ -65,42 +65,42 @@ def choice(**changes: object) -> dict:
 
 @pytest.mark.parametrize("prune", ["none", "unstructured:0.5", "2:4", "filter:0.3", "global:0.5"])
 @pytest.mark.parametrize("code", ["linear", "power_of_two", "ternary"])
-def test_figures_are_those_of_the_whole_evaluation(files, evaluator, prune, code):
-    """Two roads to one design: the exploration's caches, and ``skipstone run``."""
+def test_figures_equal_those_of_a_full_run(files, evaluator, prune, code):
+    """The exploration, with its caches, and ``evaluate_network`` give the same figures for the same design."""
     network, options = files
     point = choice(prune=prune, criterion="magnitude", weight_code=code, weight_bits=4)
     del point["prune:second"]
-    found = evaluator.evaluate(point, COSTS | {"accuracy"})
-    assert found.problem is None
-    assert found.design is not None
+    evaluation = evaluator.evaluate(point, COSTS | {"accuracy"})
+    assert evaluation.problem is None
+    assert evaluation.design is not None
     compression = replace(options, prune=prune, scheme=QuantizationScheme(4, int(point["activation_bits"]), code))
-    wanted = evaluate_network(network, found.design, compression)
-    metrics = found.metrics
-    assert metrics["cycles"] == wanted.total_cycles
-    assert metrics["energy_pj"] == pytest.approx(wanted.total_energy_pj, rel=1e-12)
-    assert metrics["area_um2"] == wanted.area_um2
-    assert metrics["accuracy"] == wanted.accuracy.compressed
+    full_run = evaluate_network(network, evaluation.design, compression)
+    metrics = evaluation.metrics
+    assert metrics["cycles"] == full_run.total_cycles
+    assert metrics["energy_pj"] == pytest.approx(full_run.total_energy_pj, rel=1e-12)
+    assert metrics["area_um2"] == full_run.area_um2
+    assert metrics["accuracy"] == full_run.accuracy.compressed
     assert metrics["power_mw"] == pytest.approx(metrics["energy_pj"] / metrics["latency_us"] / 1000)
 
 
 @settings(max_examples=30, suppress_health_check=list(HealthCheck))
 @given(choices)
-def test_kept_figures_are_fresh_ones(evaluator, point):
-    """An evaluator that has seen many points says what a new one says; a choice and its canonical one are the same point."""
-    found = evaluator.evaluate(point, COSTS)
-    assert found == evaluator.evaluate(point, COSTS)
+def test_cached_figures_equal_fresh_ones(evaluator, point):
+    """An evaluator gives the same with and without cached points, and for a choice and its canonical choice."""
+    evaluation = evaluator.evaluate(point, COSTS)
+    assert evaluation == evaluator.evaluate(point, COSTS)
     fresh = copy.copy(evaluator)
     fresh._mapped = {}
-    assert found == fresh.evaluate(point, COSTS)
-    assert found == replace(evaluator.evaluate(SPACE.canonical(point), COSTS), design=found.design)
-    if found.problem is not None:
-        assert not found.metrics
+    assert evaluation == fresh.evaluate(point, COSTS)
+    assert evaluation == replace(evaluator.evaluate(SPACE.canonical(point), COSTS), design=evaluation.design)
+    if evaluation.problem is not None:
+        assert not evaluation.metrics
         return
-    assert found.design is not None
-    assert found.metrics.keys() == COSTS | {"frequency_mhz"}
+    assert evaluation.design is not None
+    assert evaluation.metrics.keys() == COSTS | {"frequency_mhz"}
     network = evaluator.network(point).network
-    program = compile_network(network, found.design)
-    assert found.metrics["cycles"] == sum(one.cycles for one in _cycles(program))
+    program = compile_network(network, evaluation.design)
+    assert evaluation.metrics["cycles"] == sum(layer.cycles for layer in _cycles(program))
 
 
 def _cycles(program):
@@ -109,26 +109,27 @@ def _cycles(program):
 
 @settings(max_examples=15, suppress_health_check=list(HealthCheck))
 @given(choices)
-def test_fitted_memories_hold_the_program_and_no_half_does(evaluator, point):
-    found = evaluator.evaluate(point, COSTS)
-    if found.problem is not None:
+def test_half_of_a_fitted_memory_is_too_small_or_no_faster(evaluator, point):
+    evaluation = evaluator.evaluate(point, COSTS)
+    if evaluation.problem is not None:
         return
-    design, network = found.design, evaluator.network(point).network
+    design, network = evaluation.design, evaluator.network(point).network
     assert design is not None
     plain = compile_network(network, design)
     for memory in MEMORIES:
         size = getattr(design, memory)
         if size > 2:
-            # Where another program fits half of a memory, it is no better than the one that needs all of it.
-            assert _cycles_or_none(network, design.replace(**{memory: size // 2}), plain) is not False
+            # None: no program fits half of the memory. True: one does, but takes no fewer cycles.
+            assert _no_faster(network, design.replace(**{memory: size // 2}), plain) is not False
 
 
-def _cycles_or_none(network, design: Design, plain) -> bool | None:
+def _no_faster(network, design: Design, plain) -> bool | None:
+    """Whether ``network`` on ``design`` takes at least the cycles of ``plain``; None if it does not fit."""
     try:
         other = compile_network(network, design)
     except MappingError:
         return None
-    return sum(one.cycles for one in _cycles(other)) >= sum(one.cycles for one in _cycles(plain))
+    return sum(layer.cycles for layer in _cycles(other)) >= sum(layer.cycles for layer in _cycles(plain))
 
 
 @pytest.mark.parametrize(
@@ -144,20 +145,20 @@ def _cycles_or_none(network, design: Design, plain) -> bool | None:
         ({"max_dimension": 3}, "raise max_dimension to"),
     ],
 )
-def test_what_cannot_be_built_is_a_problem(evaluator, changes, problem):
-    found = evaluator.evaluate(choice(**changes), COSTS)
-    assert problem in str(found.problem)
-    assert found.metrics == {}
-    assert found == evaluator.evaluate(choice(**changes), COSTS)
+def test_a_choice_that_cannot_be_built_has_a_problem(evaluator, changes, problem):
+    evaluation = evaluator.evaluate(choice(**changes), COSTS)
+    assert problem in str(evaluation.problem)
+    assert evaluation.metrics == {}
+    assert evaluation == evaluator.evaluate(choice(**changes), COSTS)
 
 
-def test_memories_of_a_choice_are_the_design_s(evaluator):
-    found = evaluator.evaluate(choice(activation_words=1000, weight_entries=512, layers=9), COSTS)
-    assert found.design is not None
-    assert (found.design.activation_words, found.design.weight_entries, found.design.layers) == (1000, 512, 9)
+def test_the_design_has_the_memories_of_the_choice(evaluator):
+    chosen = evaluator.evaluate(choice(activation_words=1000, weight_entries=512, layers=9), COSTS)
+    assert chosen.design is not None
+    assert (chosen.design.activation_words, chosen.design.weight_entries, chosen.design.layers) == (1000, 512, 9)
     fitted = evaluator.evaluate(choice(), COSTS)
-    assert found.metrics["cycles"] == fitted.metrics["cycles"]
-    assert found.metrics["area_um2"] != fitted.metrics["area_um2"]
+    assert chosen.metrics["cycles"] == fitted.metrics["cycles"]
+    assert chosen.metrics["area_um2"] != fitted.metrics["area_um2"]
 
 
 def test_frequency_changes_time_and_leakage_alone(evaluator):
@@ -169,14 +170,14 @@ def test_frequency_changes_time_and_leakage_alone(evaluator):
     assert slow["power_mw"] < fast["power_mw"]
 
 
-def test_every_point_says_the_clock_that_it_is_at(evaluator, files):
-    """Latency is cycles over it, also where the design does not reach the node's own and runs slower."""
+def test_every_point_has_its_clock(evaluator, files):
+    """Latency is cycles over the clock, also where the design is slower than the clock of its node."""
     fast = evaluator.evaluate(choice(), COSTS).metrics
     assert fast["frequency_mhz"] == load_technology(45).frequency_mhz
     large = choice(activation_words=2**22, node_nm=130)
-    found = evaluator.evaluate(large, COSTS)
-    slow = found.metrics
-    fmax = timing(found.design, load_technology(130)).fmax_mhz
+    evaluation = evaluator.evaluate(large, COSTS)
+    slow = evaluation.metrics
+    fmax = timing(evaluation.design, load_technology(130)).fmax_mhz
     assert slow["frequency_mhz"] <= fmax < load_technology(130).frequency_mhz
     for metrics in (fast, slow):
         assert metrics["latency_us"] == metrics["cycles"] / metrics["frequency_mhz"]
@@ -184,7 +185,7 @@ def test_every_point_says_the_clock_that_it_is_at(evaluator, files):
     assert chosen["frequency_mhz"] == 62.5
 
 
-def test_only_what_is_asked_for(evaluator):
+def test_only_requested_metrics_are_measured(evaluator):
     for metrics, figures in (
         ({"cycles"}, {"cycles"}),
         ({"area_um2"}, {"area_um2"}),
@@ -200,14 +201,16 @@ def test_without_labelled_images_accuracy_is_a_problem(files):
     network, options = files
     evaluator = Evaluator(network, replace(options, evaluation=None))
     assert not evaluator.has_accuracy
-    found = evaluator.evaluate(choice(), frozenset({"accuracy"}))
-    assert found == Evaluation(found.design, {}, "there are no labelled images to measure accuracy on; name some")
+    evaluation = evaluator.evaluate(choice(), frozenset({"accuracy"}))
+    assert evaluation == Evaluation(
+        evaluation.design, {}, "there are no labelled images to measure accuracy on; name some"
+    )
 
 
-def test_accuracies_are_kept_on_disk(files, tmp_path, monkeypatch):
+def test_accuracies_are_stored_on_disk(files, tmp_path, monkeypatch):
     network, options = files
     settings = EvaluationSettings(accuracy_images=5, store=str(tmp_path / "known.db"))
-    wanted = Evaluator(network, options, settings).evaluate(choice(), frozenset({"accuracy"}))
+    measured = Evaluator(network, options, settings).evaluate(choice(), frozenset({"accuracy"}))
     monkeypatch.setattr("skipstone.models.quantization.reference.accuracy", None)
-    assert Evaluator(network, options, settings).evaluate(choice(), frozenset({"accuracy"})) == wanted
-    assert set(wanted.metrics) == {"accuracy"}
+    assert Evaluator(network, options, settings).evaluate(choice(), frozenset({"accuracy"})) == measured
+    assert set(measured.metrics) == {"accuracy"}

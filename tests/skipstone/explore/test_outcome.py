@@ -1,4 +1,4 @@
-"""The front, hypervolume, importance and diagnosis of points, against what they are by definition."""
+"""The front, hypervolume, importance and diagnosis of points, against their definitions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pairs = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, ma
 
 @given(pairs)
 def test_the_front_by_its_definition(values):
-    """On it: feasible, and no other feasible point as good in every objective and better in one. Equal points all are."""
+    """A feasible point is on it unless another is as good in every objective and better in one; equal points all are."""
     limit = (Constraint("cycles", "<=", 4),)
     points = mark_front([point(n, limit, cycles=c, accuracy=a) for n, (c, a) in enumerate(values)], OBJECTIVES)
     feasible = [each for each in points if each.metrics["cycles"] <= 4]
@@ -43,8 +43,8 @@ def test_hypervolume_counts_unit_squares(values):
     """With whole numbers the dominated area is a count of unit squares."""
     points = [point(n, cycles=c, accuracy=a) for n, (c, a) in enumerate(values)]
     best, worst = corners(points, OBJECTIVES)
-    found = hypervolumes(points, OBJECTIVES, [len(points) // 2, len(points)], best, worst)
-    for trials, share in found:
+    volumes = hypervolumes(points, OBJECTIVES, [len(points) // 2, len(points)], best, worst)
+    for trials, share in volumes:
         wide = range(int(best["cycles"]), int(worst["cycles"])) or [None]
         high = range(int(worst["accuracy"]), int(best["accuracy"])) or [None]
         squares = 0
@@ -54,28 +54,28 @@ def test_hypervolume_counts_unit_squares(values):
                 for p in points[:trials]
             )
         assert share == pytest.approx(squares / (len(wide) * len(high)))
-    assert found[0][1] <= found[1][1]
+    assert volumes[0][1] <= volumes[1][1]
 
 
 def test_importance_is_the_share_of_variance():
-    """cycles = 3 a + b over a full factorial: the variances of 3 a and b are as 9 to 1; c says nothing."""
+    """cycles = 3 a + b over a full factorial: the variances of 3 a and b are 9 to 1; c has no effect."""
     space = {"a": (0, 1, 2, 3), "b": (0, 1, 2, 3), "c": ("x", "y"), "one": (1,)}
     points = []
     for n, (a, b, c) in enumerate(itertools.product(*list(space.values())[:3])):
         chosen = {"a": a, "b": b, "c": c, "one": 1}
         points.append(point(n, (), chosen, cycles=3 * a + b, accuracy=0.5))
-    found = importance(points, OBJECTIVES, space, 0)
-    assert list(found["cycles"]) == ["a", "b", "c"]
+    shares = importance(points, OBJECTIVES, space, 0)
+    assert list(shares["cycles"]) == ["a", "b", "c"]
     # A forest of samples of 32 points smooths the lesser effect away a little.
-    assert found["cycles"]["a"] == pytest.approx(0.9, abs=0.05)
-    assert found["cycles"]["b"] == pytest.approx(0.1, abs=0.05)
-    assert found["cycles"]["c"] == pytest.approx(0, abs=0.01)
-    assert found["accuracy"] == {}
-    assert found == importance(points, OBJECTIVES, space, 0)
+    assert shares["cycles"]["a"] == pytest.approx(0.9, abs=0.05)
+    assert shares["cycles"]["b"] == pytest.approx(0.1, abs=0.05)
+    assert shares["cycles"]["c"] == pytest.approx(0, abs=0.01)
+    assert shares["accuracy"] == {}
+    assert shares == importance(points, OBJECTIVES, space, 0)
     assert importance(points[:3], OBJECTIVES, space, 0) == {}
 
 
-def test_a_limit_that_nothing_meets_is_named_with_the_best_and_the_nearest():
+def test_a_limit_that_no_point_meets_is_named_with_the_nearest_point():
     limits = (Constraint("area_um2", "<=", 1000.0), Constraint("cycles", "<=", 50.0))
     points = [
         point(0, limits, area_um2=41230.0, cycles=60.0),
@@ -114,20 +114,20 @@ def test_a_diagnosis_is_in_the_units_of_the_limits():
 
 
 def test_limits_that_exclude_each_other_are_named_together():
-    """Each is met, any two of a, b and c too, but not all three; with d there is a pair, and no set that contains one."""
+    """Any two of three limits can be met together, but not all three; a conflicting pair is named without the third."""
     limits = tuple(Constraint(name, "<=", 1.0) for name in ("cycles", "area_um2", "energy_pj"))
     low = [(0, 0, 9), (0, 9, 0), (9, 0, 0)]
     points = [point(n, limits, cycles=a, area_um2=b, energy_pj=c) for n, (a, b, c) in enumerate(low)]
-    said = diagnose(points, limits, {}, exhausted=False)
-    assert said[3] == (
+    diagnosis = diagnose(points, limits, {}, exhausted=False)
+    assert diagnosis[3] == (
         "no point meets cycles <= 1 and area_um2 <= 1 and energy_pj <= 1 together: "
         "with cycles <= 1 and area_um2 <= 1, energy_pj is at least 9 pJ (point 0)"
     )
-    assert len(said) == 5
-    # With the first two excluding each other already, the three are not named again.
+    assert len(diagnosis) == 5
+    # The first two exclude each other already, so the three are not named again.
     crossed = [point(0, limits, cycles=0, area_um2=9, energy_pj=0), point(1, limits, cycles=9, area_um2=0, energy_pj=0)]
-    said = diagnose(crossed, limits, {}, exhausted=False)
-    assert [line for line in said if "together" in line] == [
+    diagnosis = diagnose(crossed, limits, {}, exhausted=False)
+    assert [line for line in diagnosis if "together" in line] == [
         "no point meets cycles <= 1 and area_um2 <= 1 together: with cycles <= 1, area_um2 is at least 9 um2 (point 0)"
     ]
     pair = diagnose([points[0], points[2]], (limits[0], limits[2]), {}, exhausted=False)
@@ -136,15 +136,15 @@ def test_limits_that_exclude_each_other_are_named_together():
     )
 
 
-def test_at_least_turns_everything_round():
+def test_a_lower_limit_is_diagnosed_by_the_largest_value():
     limits = (Constraint("accuracy", ">=", 0.9),)
     points = [point(0, limits, accuracy=0.5, cycles=1), point(1, limits, accuracy=0.75, cycles=2)]
-    said = diagnose(points, limits, {}, exhausted=True)
-    assert said[0].startswith("accuracy >= 0.9 is met by none of 2 points; the largest found is 0.75 (point 1)")
-    assert said[-1].endswith("misses accuracy by 0.15 (16.7%); it would be feasible with accuracy >= 0.75")
+    diagnosis = diagnose(points, limits, {}, exhausted=True)
+    assert diagnosis[0].startswith("accuracy >= 0.9 is met by none of 2 points; the largest found is 0.75 (point 1)")
+    assert diagnosis[-1].endswith("misses accuracy by 0.15 (16.7%); it would be feasible with accuracy >= 0.75")
 
 
-def test_a_feasible_point_needs_no_diagnosis_and_no_points_have_reasons():
+def test_a_feasible_point_needs_no_diagnosis_and_a_lack_of_points_has_reasons():
     assert diagnose([point(0, cycles=1)], (), {}, exhausted=False) == ()
     assert diagnose([], (), {"too large": 3, "odd": 1}, exhausted=False) == (
         "3 of 4 choices can't be built or mapped: too large",
@@ -157,16 +157,16 @@ def test_a_feasible_point_needs_no_diagnosis_and_no_points_have_reasons():
     st.floats(0.001, 3e9),
     st.floats(0.001, 1),
 )
-def test_the_limits_of_the_nearest_point_are_met_by_it(values, most, least):
-    """What the last sentence promises holds: with those limits the point is feasible."""
+def test_the_nearest_point_meets_the_suggested_limits(values, most, least):
+    """With the limits that the last sentence suggests, the point is feasible."""
     limits = (Constraint("cycles", "<=", most), Constraint("accuracy", ">=", least))
     points = [point(n, limits, cycles=c, accuracy=a) for n, (c, a) in enumerate(values)]
-    said = diagnose(points, limits, {}, exhausted=False)
+    diagnosis = diagnose(points, limits, {}, exhausted=False)
     if any(each.feasible for each in points):
-        assert said == ()
+        assert diagnosis == ()
         return
-    number = int(said[-1].split("point ")[1].split()[0])
-    text = said[-1].split("feasible with ")[1]
+    number = int(diagnosis[-1].split("point ")[1].split()[0])
+    text = diagnosis[-1].split("feasible with ")[1]
     changed = {name: float(value.replace(",", "")) for name, _, value in map(str.split, text.split(", "))}
     eased = [Constraint(each.name, each.op, changed.get(each.name, each.limit)) for each in limits]
     assert violations(eased, points[number].metrics) == {}

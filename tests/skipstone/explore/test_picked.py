@@ -1,4 +1,4 @@
-"""Points of an exploration as files: which are written, and that running them gives the figures that were found."""
+"""Points of an exploration as files: which are written, and that a run of them gives the exploration's figures."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ weight_bits = [6, 8]
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("found")
+def exploration(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exploration")
     settings = EvaluationSettings(accuracy_images=20)
     result = explore(
         "resnet8_fashion",
@@ -48,24 +48,26 @@ def found(tmp_path_factory):
     return folder, settings, result
 
 
-def test_running_a_point_gives_its_figures(found):
-    """The same integers on the same design, memories included: cycles, energy and area to the last bit but rounding."""
-    folder, settings, result = found
+def test_running_a_point_gives_its_figures(exploration):
+    """The files hold the point's integers and design: cycles are equal, energy and area equal but for rounding."""
+    folder, settings, result = exploration
     chosen = chosen_points(result, "best")
     written = write_points(result, chosen, "resnet8_fashion", CompressionOptions(), settings, folder / "points")
-    assert {one.point.number for one in written} == set(chosen)
-    for one in written:
-        design = load_design(str(one.folder / "design.toml"))
+    assert {saved.point.number for saved in written} == set(chosen)
+    for saved in written:
+        design = load_design(str(saved.folder / "design.toml"))
         carried = carried_networks()["resnet8_fashion"].evaluation
-        assert one.command.endswith(f"--design {one.folder / 'design.toml'} --evaluation {carried}")
-        run = evaluate_network(str(one.folder / "quantized.onnx"), design, CompressionOptions(evaluation=str(carried)))
-        assert run.total_cycles == one.point.metrics["cycles"]
-        assert run.total_energy_pj == pytest.approx(one.point.metrics["energy_pj"], rel=1e-12)
-        assert run.area_um2 == pytest.approx(one.point.metrics["area_um2"], rel=1e-12)
+        assert saved.command.endswith(f"--design {saved.folder / 'design.toml'} --evaluation {carried}")
+        run = evaluate_network(
+            str(saved.folder / "quantized.onnx"), design, CompressionOptions(evaluation=str(carried))
+        )
+        assert run.total_cycles == saved.point.metrics["cycles"]
+        assert run.total_energy_pj == pytest.approx(saved.point.metrics["energy_pj"], rel=1e-12)
+        assert run.area_um2 == pytest.approx(saved.point.metrics["area_um2"], rel=1e-12)
 
 
-def test_which_points(found):
-    _, _, result = found
+def test_points_are_chosen_by_front_or_number(exploration):
+    _, _, result = exploration
     assert chosen_points(result, "none") == {}
     assert set(chosen_points(result, "front")) == {point.number for point in result.points if point.on_front}
     assert chosen_points(result, "0, 3") == {0: "asked for", 3: "asked for"}
@@ -73,7 +75,7 @@ def test_which_points(found):
         chosen_points(result, "99")
 
 
-def test_what_is_no_choice_is_refused_before_any_work():
+def test_a_malformed_choice_of_points_is_refused():
     for good in ("best", "front", "none", "1,2"):
         check_which(good)
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""Search spaces from TOML: what is wrong is named by its key, and equal points have one canonical choice."""
+"""Search spaces from TOML: mistakes are named by their key, and equivalent choices have one canonical choice."""
 
 import copy
 import tomllib
@@ -115,13 +115,13 @@ def test_a_pattern_without_a_layer_is_refused():
         ({"description": 3}, "description must be text in quotes, not 3"),
     ],
 )
-def test_mistakes_are_named(change, message):
-    found = refusal(change)
-    assert found.startswith("x.toml: ")
-    assert message in found
+def test_mistakes_are_named_by_key(change, message):
+    error = refusal(change)
+    assert error.startswith("x.toml: ")
+    assert message in error
 
 
-def test_files_that_are_none(tmp_path):
+def test_files_that_are_no_space(tmp_path):
     with pytest.raises(
         SkipstoneError, match=r"no search space file 'nowhere', and no search space of that name .*default"
     ):
@@ -137,7 +137,7 @@ choices = st.fixed_dictionaries({name: st.sampled_from(values) for name, values 
 
 @settings(max_examples=200)
 @given(choices)
-def test_canonical_choices_are_choices_and_their_own(choice):
+def test_canonical_choices_are_in_the_space_and_stay_the_same(choice):
     canonical = SPACE.canonical(choice)
     assert canonical.keys() == choice.keys()
     assert all(value in SPACE.parameters[name] for name, value in canonical.items())
@@ -148,7 +148,7 @@ def test_canonical_choices_are_choices_and_their_own(choice):
     assert divisor(width, canonical["requantizer_lanes"]) == divisor(width, choice["requantizer_lanes"])
 
 
-def test_what_means_nothing_is_free():
+def test_parameters_without_effect_have_a_fixed_choice():
     choice = {name: values[-1] for name, values in SPACE.parameters.items()}
     canonical = SPACE.canonical(choice)
     assert choice["network"] == "other.onnx"
@@ -161,7 +161,7 @@ def test_what_means_nothing_is_free():
     assert SPACE.canonical(ternary)["weight_bits"] == 4
 
 
-def test_digests_name_content():
+def test_digests_depend_on_content_only():
     other = tomllib.loads(GOOD)
     other["design"] = dict(reversed(other["design"].items()))
     assert parse_space(other, "b").digest == parse_space(TABLES, "a").digest

@@ -1,4 +1,4 @@
-"""The study's file: what is committed stays, and what is no study, damaged, in use or on a full disk is said in one message."""
+"""The study's file: committed records stay; a file that is no study, damaged, in use or on a full disk gives one message."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RECORD = Record("d", {"rows": 3}, {"cycles": 12.5, "accuracy": 1 / 3})
 
 
 def filled(path: Path, count: int = 20) -> Path:
-    """A study with records; the many are copies of one, so that there is one commit."""
+    """A study with ``count`` records, copied from the first one in a single commit."""
     with open_study(path) as study:
         study.store("key", {"rows": 1}, RECORD)
     copy = "INSERT INTO evaluations SELECT ?, choice, record, digest FROM evaluations LIMIT 1"
@@ -31,7 +31,7 @@ def filled(path: Path, count: int = 20) -> Path:
     return path
 
 
-def test_records_come_back_as_they_were(tmp_path):
+def test_records_are_read_back(tmp_path):
     with open_study(tmp_path / "a.db") as study:
         study.store("one", {"rows": 1}, RECORD)
         study.store("two", {"rows": 2}, Record(problem="too large"))
@@ -54,7 +54,7 @@ def test_keys_do_not_depend_on_the_order_of_a_choice():
     assert len(set(different)) == len(different)
 
 
-def test_a_search_of_something_else_in_the_same_file_is_named(tmp_path):
+def test_another_search_in_the_same_file_is_named(tmp_path):
     with open_study(tmp_path / "a.db") as study:
         assert study.register("small-1", {"space": "x", "seed": "0", "network": "n" * 50}) == []
         assert study.register("small-1", {"space": "x", "seed": "0", "network": "n" * 50}) == []
@@ -66,7 +66,7 @@ def test_a_search_of_something_else_in_the_same_file_is_named(tmp_path):
 @pytest.mark.parametrize(
     "content", [b"this is text", b"SQLite format 3\0" + bytes(200), b"SQLite format 3\0 and so on"]
 )
-def test_what_is_no_study_is_left_alone(tmp_path, content):
+def test_a_file_that_is_no_study_is_not_changed(tmp_path, content):
     path = tmp_path / "a.db"
     path.write_bytes(content)
     with pytest.raises(SkipstoneError, match=r"a\.db is (no study of an exploration; name another file|damaged \()"):
@@ -75,7 +75,7 @@ def test_what_is_no_study_is_left_alone(tmp_path, content):
     assert path.read_bytes() == content
 
 
-def test_another_programs_database_is_left_alone(tmp_path):
+def test_another_programs_database_is_not_changed(tmp_path):
     connection = sqlite3.connect(tmp_path / "a.db")
     connection.execute("CREATE TABLE songs (name TEXT)")
     connection.close()
@@ -87,7 +87,7 @@ def test_another_programs_database_is_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize("where", ["begin", "middle", "cut"])
-def test_a_damaged_study_is_left_as_it_is_and_says_what_to_do(tmp_path, where):
+def test_a_damaged_study_is_not_changed_and_the_message_says_what_to_do(tmp_path, where):
     path = filled(tmp_path / "a.db", 200)
     content = bytearray(path.read_bytes())
     if where == "cut":
@@ -112,7 +112,7 @@ def _hold(path, ready, end):
 
 
 def test_two_processes_do_not_share_a_study(tmp_path):
-    """While another process has it, a message; when that process is killed, it is free."""
+    """A study that another process uses is refused; it is free when that process is killed."""
     path = filled(tmp_path / "a.db")
     context = multiprocessing.get_context("spawn")
     ready, end = context.Event(), context.Event()
@@ -149,7 +149,7 @@ except SkipstoneError as error:
 """
 
 
-def test_a_file_that_can_not_grow_keeps_what_it_has(tmp_path):
+def test_a_file_that_cannot_grow_keeps_its_records(tmp_path):
     path = tmp_path / "a.db"
     command = [sys.executable, "-c", FULL, str(path), "100000"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
@@ -161,7 +161,7 @@ def test_a_file_that_can_not_grow_keeps_what_it_has(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="only root can mount a small disk")
-def test_a_full_disk_keeps_what_it_has(tmp_path):
+def test_a_study_on_a_full_disk_keeps_its_records(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "none", str(disk)], capture_output=True).returncode:

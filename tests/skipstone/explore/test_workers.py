@@ -1,4 +1,4 @@
-"""Worker processes: they give what one process gives, and dying ones are replaced."""
+"""Worker processes give the records of a single process, and those that die are replaced."""
 
 from __future__ import annotations
 
@@ -35,38 +35,38 @@ def wait_for(condition, seconds: float = 30.0) -> bool:
     return False
 
 
-def test_processes_give_what_one_process_gives(tmp_path):
-    here = dict(InProcess(job(tmp_path / "a")).evaluate(CHOICES))
+def test_processes_give_the_records_of_a_single_process(tmp_path):
+    in_process = dict(InProcess(job(tmp_path / "a")).evaluate(CHOICES))
     with local_workers(job(tmp_path / "b"), 2) as workers:
-        there = dict(workers.evaluate(CHOICES))
+        from_workers = dict(workers.evaluate(CHOICES))
         again = dict(workers.evaluate(CHOICES[:2]))
-    assert there == here
-    assert again == {0: here[0], 1: here[1]}
+    assert from_workers == in_process
+    assert again == {0: in_process[0], 1: in_process[1]}
     pids = {line.split()[-1] for line in (tmp_path / "b").read_text().splitlines()}
     assert len(pids) <= 2
     assert str(os.getpid()) not in pids
-    # Ended when the block is left.
+    # The processes end with the block.
     assert wait_for(lambda: not any(alive(int(pid)) for pid in pids))
 
 
-def test_a_worker_that_dies_twice_is_replaced_and_nothing_else_runs_twice_in_vain(tmp_path):
+def test_a_worker_that_dies_twice_is_replaced(tmp_path):
     with local_workers(job(tmp_path / "log", deadly=3, grave=str(tmp_path / "grave"), deaths=2), 2) as workers:
-        found = dict(workers.evaluate(CHOICES))
-    assert sorted(found) == list(range(12))
+        records = dict(workers.evaluate(CHOICES))
+    assert sorted(records) == list(range(12))
     assert len((tmp_path / "grave").read_text().splitlines()) == 2
-    assert found == dict(InProcess(job(tmp_path / "other")).evaluate(CHOICES))
+    assert records == dict(InProcess(job(tmp_path / "other")).evaluate(CHOICES))
 
 
 def test_a_choice_that_kills_its_worker_every_time_is_named(tmp_path):
-    """Three deaths of that choice alone; what is beside it is evaluated all the same."""
+    """The choice kills three workers; none of the deaths counts against the other choices."""
     with local_workers(job(tmp_path / "log", deadly=3, grave=str(tmp_path / "grave")), 2) as workers:
         with pytest.raises(SkipstoneError, match=r"3 worker processes died .* one choice .*: rows 3, cols 3, kind c"):
             list(workers.evaluate(CHOICES[:4]))
     assert 3 <= len((tmp_path / "grave").read_text().splitlines()) <= 4
 
 
-def test_a_worker_that_is_killed_from_outside(tmp_path):
-    """SIGKILL while it evaluates: the search ends as if nothing had happened."""
+def test_a_killed_worker_does_not_change_the_result(tmp_path):
+    """A worker is killed with SIGKILL during an evaluation."""
     alone = run(tmp_path / "a.db", InProcess(job(tmp_path / "a")))
     workers = Processes(job(tmp_path / "b", pause=0.01), 2)
     killed = []
@@ -83,8 +83,8 @@ def test_a_worker_that_is_killed_from_outside(tmp_path):
     assert killed
 
 
-def test_workers_end_with_a_parent_that_is_killed(tmp_path):
-    """kill -9 of the search leaves no process behind, and what was stored is not evaluated again."""
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    """kill -9 of the search leaves no process behind, and stored choices are not evaluated again."""
     log, storage = tmp_path / "log", tmp_path / "study.db"
     command = [sys.executable, "-m", "tests.skipstone.explore.toys", str(storage), str(log), "0.05", "2"]
     process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
@@ -108,6 +108,6 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path):
     assert evaluated[-1] == 60 - len(stored)
     after = log_of(log)[len(before) :]
     assert len(after) == len(set(after)) == evaluated[-1]
-    # What was under way, and perhaps done but not stored yet, may be done again: one a worker, and one that waits.
+    # Evaluations that were running or not stored yet may be done again: one for each worker, and one that waits.
     assert len(set(after) & set(before)) <= 3
-    assert resumed == run(tmp_path / "whole.db", InProcess(job(tmp_path / "other")))
+    assert resumed == run(tmp_path / "full.db", InProcess(job(tmp_path / "other")))

@@ -1,4 +1,4 @@
-"""An evaluator whose figures anyone can work out by hand, and that can fail in every way; and what a search with it needs."""
+"""An evaluator with figures easy to work out by hand, which can fail in every way, and helpers to search with it."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class ToyEvaluation:
 
 @dataclass(frozen=True)
 class Toy:
-    """Writes the choice to ``log`` when it is done, after ``pause`` seconds. ``deadly``: rows whose evaluation kills its process,
-    as long as the file ``grave`` has fewer lines than ``deaths``."""
+    """Writes the choice to ``log`` when it is done, after ``pause`` seconds. An evaluation with ``deadly`` rows kills its
+    process as long as the file ``grave`` has fewer lines than ``deaths``."""
 
     log: str
     pause: float = 0.0
@@ -83,20 +83,22 @@ def plan(
     return Plan(dict(parameters), OBJECTIVES, constraints, sampler, seed, 12, trials)
 
 
-def job(log: Path, **given: Any) -> Job:
-    toy = Toy(str(log), **given)
+def job(log: Path, **toy_fields: Any) -> Job:
+    toy = Toy(str(log), **toy_fields)
     return Job(Toy, tuple(vars(toy).values()), plan().metrics)
 
 
-def run(storage: Path, workers: Workers, wanted: Plan | None = None, name: str | None = None, **given: Any) -> Found:
-    """A search of toys in ``storage``."""
+def run(
+    storage: Path, workers: Workers, search_plan: Plan | None = None, name: str | None = None, **options: Any
+) -> Found:
+    """Searches with ``workers`` in the study ``storage``."""
     with open_study(storage) as study:
-        return search(wanted or plan(), dict, study, name, "content", workers, **given)
+        return search(search_plan or plan(), dict, study, name, "content", workers, **options)
 
 
 if __name__ == "__main__":
     # python -m tests.skipstone.explore.toys STUDY LOG PAUSE JOBS: a search that a test can kill.
     from skipstone.explore.workers import local_workers
 
-    with local_workers(job(Path(sys.argv[2]), pause=float(sys.argv[3])), int(sys.argv[4])) as found:
-        run(Path(sys.argv[1]), found)
+    with local_workers(job(Path(sys.argv[2]), pause=float(sys.argv[3])), int(sys.argv[4])) as workers:
+        run(Path(sys.argv[1]), workers)
