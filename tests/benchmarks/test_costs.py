@@ -1,4 +1,4 @@
-"""Costs beside the ideal: counts that follow from the shapes, and totals that take pools for loss."""
+"""Costs beside the ideal: counts that follow from the shapes, and totals that count pools as loss."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The kept cycle figures: networks that map in a moment have them still, and a difference is named, layer by layer."""
+"""The recorded cycle figures: quick networks still take them, and every layer that differs is named."""
 
 import json
 from pathlib import Path
@@ -22,14 +22,14 @@ def expected_file(tmp_path: Path, monkeypatch) -> Path:
     return path
 
 
-def test_quick_networks_take_the_cycles_they_took():
+def test_quick_networks_take_the_recorded_cycles():
     comparison = cycles.compare(Settings(models=MODELS), quick_only=True)
     assert not comparison.differences
     assert len(comparison.compared) >= 90
 
 
-def test_the_figures_of_the_summary_are_those_kept():
-    """One of each large network, as the page of figures names them."""
+def test_the_figures_of_the_summary_are_recorded():
+    """One figure of each large network, as on the page of figures."""
     expected = cycles.read_expected()
     assert sum(expected["resnet18/0.2/resnet"]) == 1_550_953
     assert sum(expected["resnet50/0.2/resnet"]) == 3_491_218
@@ -44,7 +44,7 @@ def test_check_names_the_layer_that_differs(expected_file: Path, capsys):
     assert "1 cases compared; 1 layers differ" in printed
 
 
-def test_check_names_what_is_not_here_and_what_is_new(expected_file: Path, capsys):
+def test_check_names_missing_and_new_networks(expected_file: Path, capsys):
     expected_file.write_text(json.dumps({"gemm/3321/gemm": [13_000, 439], "elsewhere/none/wide": [1]}))
     assert main(["--check"]) == 1
     printed = capsys.readouterr().out

@@ -11,7 +11,7 @@ def rendered(name: str, text: str = "text") -> str:
     return render(Section(name, name.title(), text), f"python -m benchmarks {name}", "a machine")
 
 
-def test_a_table_groups_digits_and_says_no_aloud():
+def test_a_table_groups_digits_and_prints_a_failure_in_capitals():
     assert table(("what", "cycles", "exact"), [("a", 12_345, True), ("b", 1, False)]) == (
         "| what | cycles | exact |\n|---|--:|--:|\n| a | 12,345 | yes |\n| b | 1 | NO |\n"
     )
@@ -35,7 +35,7 @@ def test_a_section_says_how_and_on_what_it_was_measured():
     assert "## First\n\n`python -m benchmarks first` on a machine.\n\ntext\n" in text
 
 
-def test_sections_stand_in_their_order_however_they_come():
+def test_sections_are_sorted_whatever_order_they_are_added_in():
     document = ""
     for name in ("third", "first", "second"):
         document = with_section(document, name, rendered(name), ORDER)

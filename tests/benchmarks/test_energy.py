@@ -1,4 +1,4 @@
-"""The comparison with published figures: the published points come out, and the tables hold what they are made of."""
+"""The comparison with published figures: the published points are met, and the tables name both sides."""
 
 import pytest
 
@@ -10,8 +10,8 @@ FIGURES = published()
 HOROWITZ = FIGURES["horowitz"]
 
 
-def test_published_points_come_out():
-    """Between them, lines: 24 bits of addition lie two thirds of the way from 8 to 32, a 16x16 product a fifth."""
+def test_published_points_are_met():
+    """Linear between them: 24 bits of addition lie two thirds of the way from 8 to 32, a 16x16 product a fifth."""
     assert horowitz_mac(HOROWITZ, 8, 8).pj == pytest.approx(0.2 + 0.03)
     assert horowitz_mac(HOROWITZ, 32, 32).um2 == pytest.approx(3495 + 137)
     assert horowitz_mac(HOROWITZ, 16, 24).pj == pytest.approx(0.2 + 2.9 / 5 + 0.03 + 0.07 * 2 / 3)

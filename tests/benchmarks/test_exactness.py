@@ -22,7 +22,7 @@ def test_the_network_has_every_kind_of_layer():
     assert {type(layer) for layer in every_operator().layers} == kinds
 
 
-def test_its_outputs_are_worth_comparing():
+def test_its_outputs_have_many_values():
     network = quantized(every_operator())
     x = np.random.default_rng(0).uniform(-1, 1, (1, 3, 24, 20))
     tensors = reference.run(network, reference.quantize_input(network, x))

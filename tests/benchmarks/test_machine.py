@@ -42,7 +42,7 @@ def test_the_machine_is_named_with_its_packages():
         assert part in described
 
 
-def test_builds_go_to_an_empty_cache_meanwhile():
+def test_builds_use_an_empty_cache():
     before = cache_folder()
     with empty_cache():
         assert cache_folder() != before

@@ -28,7 +28,7 @@ def test_candidates_hold_a_5x5_kernel_in_one_window():
     assert all(benchmark_design(name).slots == 25 for name in CANDIDATES)
 
 
-def test_an_absent_network_is_said_with_the_command_that_brings_it(monkeypatch):
+def test_an_absent_network_is_named_with_the_command_that_downloads_it(monkeypatch):
     monkeypatch.setattr(text_direction, "text_direction", lambda: None)
     section = text_direction.measure(Settings())
     assert section.equal

@@ -94,14 +94,14 @@ def test_outputs_use_the_range_of_their_bits(density):
 
 
 def test_single_layers_fit_the_design_that_runs_them_in_the_rtl():
-    """The largest there are: the first, whose input has a word a pixel, and one with the most weights."""
+    """The largest layers: the first, whose input has one word for each pixel, and one with the most weights."""
     design = benchmark_design("resnet")
     network = resnet18(Settings().rtl_density)
     for name in ("stem", "stage4.1.conv2"):
         compile_network(alone(network, name), design)
 
 
-def test_weights_are_drawn_again_alike():
+def test_weights_are_reproducible():
     first, again, other = (random_weights((4, 3, 3, 3), 50, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert (first == again).all()
     assert (first != other).any()
@@ -109,7 +109,7 @@ def test_weights_are_drawn_again_alike():
 
 
 @pytest.mark.parametrize(("name", "load_width"), [("gemm", 64), ("gemm128", 128), ("resnet", 64)])
-def test_designs_keep_to_the_peers_terms(name, load_width):
+def test_designs_keep_to_the_limits_of_the_comparison(name, load_width):
     """256 PEs and no more bytes a cycle than the comparison allows."""
     design = benchmark_design(name)
     assert design.pes <= 256

@@ -37,11 +37,11 @@ _MASKS = (
 
 
 class PageError(AssertionError):
-    """A page shows something else than what its commands give."""
+    """A page shows something else than its commands print."""
 
 
 def run_page(page: Path, folder: Path) -> int:
-    """Does in ``folder`` what ``page`` says.
+    """Runs the commands and programs of ``page`` in ``folder``.
 
     Returns:
         How many commands and programs ran.
@@ -122,7 +122,7 @@ def _execute(text: str, namespace: dict[str, object], where: str) -> str:
 
 
 def _compare(shown: str, output: str, where: str) -> None:
-    """Raises PageError unless ``output`` is what is ``shown``; nothing shown is equal to everything."""
+    """Raises PageError unless ``output`` matches ``shown``; an empty ``shown`` matches everything."""
     if not shown.strip():
         return
     lines = _normalized(output)

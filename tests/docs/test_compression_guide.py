@@ -1,4 +1,4 @@
-"""The guide to compression names every step, every key and every recipe that there is, and its own recipe is one."""
+"""The guide to compression names every step, key and recipe, and the recipe that it shows is valid."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_training_keys_are_explained() -> None:
     assert not [key for key in Training.model_fields if f"`{key}`" not in paragraph]
 
 
-def test_the_recipe_in_the_guide_is_one() -> None:
+def test_the_recipe_in_the_guide_is_valid() -> None:
     (text,) = [block.text for block in blocks(PAGE) if block.language == "toml"]
     assert len(parse_recipe(tomllib.loads(text)).step) == 4
 

@@ -49,7 +49,7 @@ def test_every_command_and_option_exists(page: Path) -> None:
 
 
 @PAGES
-def test_every_program_imports_what_there_is(page: Path) -> None:
+def test_every_program_imports_existing_names(page: Path) -> None:
     for block in blocks(page):
         if block.language != "python":
             continue
@@ -75,7 +75,7 @@ def test_every_toml_block_is_toml(page: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "load"), [("search_spaces.md", load_space), ("technology_files.md", load_technology)])
-def test_the_file_that_a_guide_shows_is_one(name: str, load: Callable[[Path], object], tmp_path: Path) -> None:
+def test_the_file_that_a_guide_shows_is_valid(name: str, load: Callable[[Path], object], tmp_path: Path) -> None:
     (text,) = [block.text for block in blocks(DOCS / name) if block.language == "toml"]
     path = tmp_path / "shown.toml"
     path.write_text(text)
@@ -93,7 +93,7 @@ def test_every_public_name_is_in_the_reference() -> None:
     assert sorted(named) == sorted(skipstone.__all__)
 
 
-def test_what_a_newcomer_reads_first_is_short() -> None:
+def test_the_readme_and_the_measured_page_are_short() -> None:
     assert len((ROOT / "README.md").read_bytes()) <= 8_000
     assert len((DOCS / "measured.md").read_bytes()) <= 8_000
 

@@ -167,8 +167,7 @@ def test_refused(changes, text):
         SMALL.replace(**changes)
 
 
-def test_the_refusals_say_the_edge():
-    """What the texts tell to do is accepted."""
+def test_values_that_messages_suggest_are_accepted():
     assert SMALL.replace(window_depth=12).slots == 3
     assert SMALL.replace(weight_bits=9, accumulator_bits=17).accumulator_bits == 17
     assert SMALL.replace(requantizer_lanes=4).requantizer_lanes == 4

@@ -1,4 +1,4 @@
-"""Verilog export: every component goes through, alone and in the whole, and equal designs give equal text."""
+"""Verilog export: every component exports, alone and within the array, and equal designs give equal text."""
 
 import re
 import subprocess

@@ -70,8 +70,8 @@ def test_layout_of_the_memories(name):
             word = fields.pack(
                 {f.name: int(f is field and not f.signed) - int(f is field and f.signed) for f in fields.fields}
             )
-            ones = (1 << field.width) - 1 if field.signed else 1
-            assert word == ones << layout[field.name].offset
+            value_bits = (1 << field.width) - 1 if field.signed else 1
+            assert word == value_bits << layout[field.name].offset
 
 
 @pytest.mark.parametrize(

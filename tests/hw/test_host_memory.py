@@ -1,4 +1,4 @@
-"""The memory that the host writes: what is read and when, at both ends, with one word and with as many as are no power of two."""
+"""The memory that the host writes: what is read and when, at both ends; with one word, and with no power of two of words."""
 
 import random
 import re

@@ -50,8 +50,8 @@ def test_products(kind):
 @pytest.mark.parametrize(
     "kind", KINDS, ids=lambda kind: f"{type(kind).__name__}{kind.operand_bits}x{kind.activation_bits}"
 )
-def test_a_code_for_zero_is_zero(kind):
-    """Kinds that can say 0 do so with the code 0, which marks fillers; the others never say it."""
+def test_the_code_of_zero_is_zero(kind):
+    """Kinds that can represent 0 have the code 0 for it, which marks fillers; the others have no code for it."""
     if kind.zero_code:
         assert integer(kind, 0) == 0
     elif not kind.looked_up:

@@ -66,7 +66,7 @@ def lint(folder: Path, top: str, allowed: tuple[str, ...] = tuple(STYLE)) -> str
     return messages
 
 
-def test_yosys_checks_it(folder):
+def test_yosys_accepts_the_design(folder):
     ran = yosys(folder, TOP)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "Warning" not in ran.stdout + ran.stderr
@@ -93,7 +93,7 @@ def test_multipliers_in_a_pe(tmp_path, name, multipliers):
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-def test_the_tools_would_say_so(tmp_path):
+def test_the_tools_refuse_a_faulty_module(tmp_path):
     """A module with two drivers, an undriven wire and a latch is refused by both."""
     (tmp_path / "array.v").write_text(
         "module broken(input clk, input a, input b, output x, output y, output reg z);\n"

@@ -61,7 +61,7 @@ EVERYTHING: list[Any] = [
 
 
 class Balanced(HTMLParser):
-    """Fails where a tag is closed by another one."""
+    """Fails where a closing tag does not match the open one."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ def test_differences_of_a_verification() -> None:
 
 
 @pytest.mark.parametrize("result", EVERYTHING, ids=lambda result: type(result).__name__)
-def test_html_is_whole_and_has_the_names(result: Any) -> None:
+def test_html_is_well_formed_and_has_the_names(result: Any) -> None:
     text = result._repr_html_()
     Balanced(text)
     assert "<script" not in text

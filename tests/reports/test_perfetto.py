@@ -65,7 +65,7 @@ def test_events_follow_the_formats_rules():
 
 
 def test_the_first_event_begins_with_the_wave_file():
-    """A viewer that shows times from the first event on then shows the wave's."""
+    """A viewer that counts time from the first event then shows the times of the waves."""
     events = [event for event in events_of(three_layers()) if "ts" in event]
     assert min(event["ts"] for event in events) == 0
     (bench, between) = [event for event in events if event.get("cat") == "host"]
@@ -167,7 +167,7 @@ def test_compressed_traces_are_the_same_and_equal_each_time(tmp_path: Path):
     assert gzip.decompress(packed[0]) == (tmp_path / "trace.json").read_bytes()
 
 
-def test_a_trace_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch):
+def test_a_trace_is_written_completely_or_not_at_all(tmp_path: Path, monkeypatch):
     path = tmp_path / "trace.json"
     path.write_text("old")
     real = perfetto.trace_events

@@ -1,7 +1,6 @@
 """Random networks of several layers: chains, residual blocks, tensors side by side, partial outputs, host products.
 
-They are what tensors are folded, layers merged and layers overlapped for; sizes and channel counts are mostly such that
-these pay.
+Tensors are folded, and layers merged and overlapped, for such networks; most sizes and channel counts make that pay.
 """
 
 from __future__ import annotations

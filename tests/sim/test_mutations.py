@@ -36,7 +36,7 @@ SHAPES = {
 
 
 def network() -> QuantizedNetwork:
-    """Layers that between them wait for everything there is to wait for.
+    """Layers that between them wait for every cause there is.
 
     The first keeps loader and rows about equally busy; the second reads it tile by tile and waits for its own drain.
     The third is so short that the fourth waits until the loader may run ahead again. The fifth has three passes of

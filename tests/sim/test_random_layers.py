@@ -37,7 +37,7 @@ def session(request):
 @pytest.mark.parametrize("several", [False, True], ids=["layers", "graphs"])
 def test_random_networks_are_exact(session, several, campaign_factor):
     """30 networks of one or two layers and 30 of several on each of 11 designs, 660 pairs; a campaign multiplies
-    them. Those of several layers begin with each of the parts in turn that are easily got wrong."""
+    them. Those of several layers begin, in turn, with each kind of part that is easily got wrong."""
     design, examples = session.design, campaign_factor * EXAMPLES
     first = (None, "block", "product", "siblings", "side by side")
     strategies = [graphs(design, part) for part in first] if several else [networks(design)]

@@ -1,4 +1,4 @@
-"""The timeline, the trace and the RTL's waves: every signal in every cycle, at the very simulated time that the trace says."""
+"""The timeline, the trace and the RTL's waves: every signal in every cycle, at exactly the simulated time of the trace."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def signed(value: int, bits: int) -> int:
 
 @pytest.mark.rtl
 def test_the_network_has_every_kind_of_event(run):
-    """Otherwise the other tests would say less than they seem to."""
+    """The other tests cover an event only if the network has it."""
     kinds = {event.kind for event in run.timeline.events}
     assert kinds >= {LOAD, SLOT_WAIT, INPUT_WAIT, ISSUE, DRAINS, HELD, LOAD_WAIT, BALANCE_WAIT, DRAIN_WAIT, START_WAIT}
     assert {span.segment for span in run.timeline.layers} == {0, 1}

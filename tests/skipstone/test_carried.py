@@ -38,7 +38,7 @@ def test_carried_network_is_exact(design, prune):
 
 @pytest.mark.rtl
 def test_a_carried_variant_is_exact():
-    """Ternary weights on PEs that add and subtract, as the file has them."""
+    """Ternary weights of the file on PEs that add and subtract."""
     from skipstone.flow.designs import design_for
     from skipstone.models.onnx_io.reader import load
     from skipstone.models.quantization.quantize import quantize
@@ -59,8 +59,8 @@ def test_mlperf_tiny_resnet8_is_exact(design, prune):
 
 
 @pytest.mark.rtl
-def test_icarus_is_a_second_opinion():
-    """The same bench on another simulator, which also knows unknown values: a layer at 90% zeros on 4x4 PEs."""
+def test_icarus_agrees():
+    """The same bench on another simulator, which also simulates unknown values: a layer with 90% zeros on 4x4 PEs."""
     import shutil
 
     from skipstone.sim.session import RtlSession

@@ -1,4 +1,4 @@
-"""One root for every error that a user can put right, and fields that survive the way to another process."""
+"""One root for every error that a user can put right, and fields that survive pickling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files hold all of a result or what they held before, whatever fails; devices, pipes and descriptors are written to directly."""
+"""A file holds a complete result or its old content, whatever fails; devices, pipes and descriptors are written to directly."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_json(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["write", "fsync", "replace"])
 @pytest.mark.parametrize("failure", [FULL, KeyboardInterrupt()])
-def test_a_failure_leaves_what_was_there(
+def test_a_failure_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, failure: BaseException
 ) -> None:
     path = tmp_path / "a"
@@ -122,7 +122,7 @@ def test_files_of_one_result_are_written_together(tmp_path: Path, monkeypatch: p
 
 
 def test_a_disk_that_is_full(tmp_path: Path) -> None:
-    """/dev/full is a device: it is written to, never replaced. No file appears where a device beside it fails."""
+    """/dev/full is a device: it is written to, never replaced. If a device fails, the other files are not written."""
     if not Path("/dev/full").is_char_device():
         pytest.skip("no /dev/full")
     with pytest.raises(OSError, match="No space left"):
@@ -137,7 +137,7 @@ def test_a_disk_that_is_full(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def test_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unwritable_paths_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FileNotFoundError, match=str(tmp_path / "no" / "a")):
         write_file(tmp_path / "no" / "a", "text")
     (tmp_path / "folder").mkdir()
@@ -195,7 +195,7 @@ def test_a_new_file_has_the_permissions_of_the_umask(tmp_path: Path) -> None:
 
 
 def test_a_library_writes_by_path(tmp_path: Path) -> None:
-    """numpy appends .npz to any other suffix, so the partial file has the name of its place; no pattern takes it for one."""
+    """numpy appends .npz to any other suffix, so the partial file has the final name; patterns in the folder do not match it."""
     with atomic_file(tmp_path / "a.npz") as partial:
         assert partial.name == "a.npz"
         assert not partial.exists()
@@ -207,7 +207,7 @@ def test_a_library_writes_by_path(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("failure", [ValueError("no such layer"), KeyboardInterrupt(), FULL])
-def test_a_library_that_fails_leaves_what_was_there(tmp_path: Path, failure: BaseException) -> None:
+def test_a_library_that_fails_leaves_the_old_file(tmp_path: Path, failure: BaseException) -> None:
     path = tmp_path / "a"
     path.write_text("before")
 
@@ -264,7 +264,7 @@ print("after")
 @pytest.mark.parametrize("place", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
 @pytest.mark.parametrize("into", ["pipe", "file"])
 def test_standard_output(tmp_path: Path, place: str, into: str) -> None:
-    """A pipe takes what is written, in order; a file that standard output goes to is not replaced below it."""
+    """A pipe receives the writes in order; a file to which standard output is redirected is not replaced."""
     if not Path(place).exists():
         pytest.skip(f"no {place}")
     command = [sys.executable, "-c", PRINTS_AND_WRITES, place]

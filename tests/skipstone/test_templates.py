@@ -1,4 +1,4 @@
-"""Templates: what is not theirs is escaped, what they lack is an error, and all of them are valid and in the wheel."""
+"""Templates: values are escaped, a missing value is an error, and all templates are valid and in the wheel."""
 
 from __future__ import annotations
 

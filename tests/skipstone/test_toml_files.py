@@ -1,4 +1,4 @@
-"""TOML files: what can't be read is one message, every wrong key is named with its place, and what is written is read back."""
+"""TOML files: an unreadable file gives one message, every wrong key is named with its place, written tables are read back."""
 
 from __future__ import annotations
 
@@ -91,12 +91,12 @@ def refusal(values: dict[str, Any]) -> str:
         ({"step": [{"do": "cut", "lengths": {"a": "x"}}]}, "step 1 (cut): lengths of 'a' must be a whole number, not 'x'"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_said_with_its_place(change: dict[str, Any], message: str) -> None:
+def test_a_mistake_is_named_with_its_place(change: dict[str, Any], message: str) -> None:
     values = {key: value for key, value in {**RIGHT, **change}.items() if value is not None}
     assert refusal(values) == message
 
 
-def test_what_is_right_is_the_model() -> None:
+def test_a_valid_table_gives_the_model() -> None:
     assert validated(File, RIGHT, "F") == File.model_validate(RIGHT)
 
 
@@ -112,7 +112,7 @@ class Array:
 
 
 def test_a_dataclass_of_plain_fields() -> None:
-    """Its kinds of values are strict, and its own checks run."""
+    """The types of values are strict, and the dataclass's checks run."""
     assert validated(Array, {"name": "a", "rows": 2}, "F", DesignError) == Array("a", 2)
     for values, message in (
         ({"name": "a", "rows": True, "row": 1}, "F: rows must be a whole number, not True; "
@@ -125,7 +125,7 @@ def test_a_dataclass_of_plain_fields() -> None:
         assert str(caught.value) == message
 
 
-def test_what_can_t_be_read(tmp_path: Path) -> None:
+def test_unreadable_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
     for prepare, message in (
         (lambda: None, f"can't read design file {path}: No such file or directory"),
@@ -147,7 +147,7 @@ def test_what_can_t_be_read(tmp_path: Path) -> None:
 
 
 def test_a_file_or_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file goes before a name; a name goes before a folder that is called so."""
+    """A file takes precedence over a name, and a name over a folder of that name."""
     carried = {"default": tmp_path / "carried.toml"}
     monkeypatch.chdir(tmp_path)
     assert file_or_carried("default", carried, "space") == carried["default"]
@@ -173,8 +173,8 @@ scalars = st.one_of(
 
 
 @given(st.dictionaries(st.text(min_size=1), st.one_of(scalars, st.lists(scalars, max_size=3)), max_size=5))
-def test_what_is_written_is_read_back(values: dict[str, Any]) -> None:
-    """Also characters beyond the basic plane and control characters, which JSON's escapes would not do for."""
+def test_written_tables_are_read_back(values: dict[str, Any]) -> None:
+    """Also characters beyond the basic plane and control characters, which JSON escapes differently."""
     assert tomllib.loads(toml_text(values)) == values
 
 

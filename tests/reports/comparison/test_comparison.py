@@ -41,7 +41,7 @@ def test_each_layer_is_compared_once_however_runs_group_them(order, cuts, others
         assert all(math.isclose(sum(c.cycles_by_cause.values()), c.cycles) for c in compared.costs if c)
 
 
-def test_layers_that_a_run_lacks_are_none() -> None:
+def test_layers_that_a_run_lacks_have_no_costs() -> None:
     comparison = compare([("one", network((merged("a"), merged("b")))), ("two", network((merged("b"), merged("c"))))])
     assert {each.name: [cost is not None for cost in each.costs] for each in comparison.layers} == {
         "a": [True, False],
@@ -51,7 +51,7 @@ def test_layers_that_a_run_lacks_are_none() -> None:
     assert comparison.common == 1
 
 
-def test_only_what_differs_is_listed() -> None:
+def test_only_differing_options_are_listed() -> None:
     first = network((layer(),))
     second = network((layer(),), design="edge", parameters=PARAMETERS | {"cols": 16}, pruning="none")
     comparison = compare([("one", first), ("two", second)])
@@ -77,7 +77,7 @@ def test_one_result_is_no_comparison() -> None:
         compare([("one", resnet8())])
 
 
-def test_what_only_the_host_runs_is_left_out() -> None:
+def test_host_layers_are_left_out() -> None:
     comparison = compare([("one", network((layer(), host_layer()))), ("two", network((layer(), host_layer())))])
     assert [each.name for each in comparison.layers] == ["conv1"]
 
@@ -91,7 +91,7 @@ def test_differences_by_cause_add_up(tmp_path: Path) -> None:
         assert figure["layout"]["annotations"][index]["text"] == "+27"
 
 
-def test_the_page_has_each_run_s_numbers_and_its_names_are_names(tmp_path: Path) -> None:
+def test_the_page_has_each_runs_numbers_and_escapes_names(tmp_path: Path) -> None:
     write_comparison(compare([("<b>one", resnet8()), ("two", resnet8(rtl=False))]), tmp_path / "c.html")
     assert "<b>one" not in (tmp_path / "c.html").read_text(encoding="utf-8")
     read = Page(tmp_path / "c.html")

@@ -65,7 +65,7 @@ def test_without_a_design_there_is_no_plot_of_cycles():
     assert [figure.name for figure in sensitivity_figures(result(cycles=None), "sparsity")] == ["sparsity-accuracy"]
 
 
-def test_a_hostile_name_stays_a_name(tmp_path):
+def test_a_hostile_name_is_escaped(tmp_path):
     (tmp_path / "page.html").write_text(sensitivity_html(result(HOSTILE)), encoding="utf-8")
     page = Page(tmp_path / "page.html")
     assert HOSTILE in page.texts()

@@ -88,7 +88,7 @@ def test_it_reads_back_from_json_to_the_same_page(tmp_path: Path) -> None:
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
 
 
-def test_figures_only_where_there_is_something() -> None:
+def test_figures_without_data_are_left_out() -> None:
     assert [figure.name for figure in exploration_figures(RESULT)] == ["importance", "hypervolume", "constraints"]
     bare = exploration((), hypervolume=(), importance={})
     assert exploration_figures(bare) == []
@@ -108,7 +108,7 @@ def clocked(clocks: tuple[float, ...]) -> ExplorationResult:
 
 
 def test_cards_can_be_worked_out(tmp_path: Path) -> None:
-    """What a card's formula divides is what the point has, and gives the card's number."""
+    """A card's formula, applied to the point's figures, gives the card's number."""
     result = clocked((100.0, 62.5))
     write_exploration(result, tmp_path / "exploration.html")
     text = " ".join(" ".join(Page(tmp_path / "exploration.html").texts()).split())

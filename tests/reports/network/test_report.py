@@ -47,7 +47,7 @@ def test_ids_are_unique_and_links_lead_to_them(target: Path) -> None:
     assert {e.attributes["href"][1:] for e in read.all("a")} <= set(ids)
 
 
-def test_a_hostile_name_stays_a_name(target: Path) -> None:
+def test_a_hostile_name_is_escaped(target: Path) -> None:
     hostile = network(
         (layer(HOSTILE, kind=HOSTILE, note=HOSTILE), layer("</script><script>alert(1)</script>"), host_layer(HOSTILE)),
         network=HOSTILE,
@@ -212,7 +212,7 @@ def test_a_read_only_folder_leaves_nothing(read_only: Path) -> None:
     assert not list(read_only.iterdir())
 
 
-def test_a_failure_on_the_way_keeps_the_old_report(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_keeps_the_old_report(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target.write_text("old")
 
     def refuse(source: Path, destination: Path) -> None:

@@ -133,7 +133,7 @@ def test_summary() -> None:
         ({"calibration": ""}, "calibration not stated", "minimum"),
     ],
 )
-def test_what_is_unknown_is_left_out_but_calibration(changes: dict[str, object], seen: str, unseen: str) -> None:
+def test_unknown_figures_are_left_out_except_calibration(changes: dict[str, object], seen: str, unseen: str) -> None:
     text = " ".join(" ".join(drawn(summary_table(dataclasses.replace(resnet8(), **changes)))).split())  # type: ignore[arg-type]
     assert seen in text
     assert unseen not in text
@@ -160,7 +160,7 @@ def test_everything_on_the_host_divides_by_nothing() -> None:
         assert drawn(table)
 
 
-def test_names_are_no_markup_and_no_terminal_codes() -> None:
+def test_markup_and_terminal_codes_in_names_have_no_effect() -> None:
     for table in (layer_table, why_table):
         lines = drawn(table(network((layer("[red]x[/]"), layer("\x1b[31my")))))
         assert any("[red]x[/]" in line for line in lines)

@@ -56,7 +56,7 @@ class Reader(HTMLParser):
     "place",
     ["title", "heading", "lead", "section", "cell", "header", "footer", "definition", "figure", "key", "caption"],
 )
-def test_a_hostile_name_is_text_everywhere(place: str) -> None:
+def test_a_hostile_name_is_escaped_everywhere(place: str) -> None:
     def name(here: str) -> str:
         return HOSTILE if here == place else "name"
 

@@ -1,5 +1,5 @@
-"""The row's bench: random lists, tiles and passes; the bench plays the loader and the drain at random speeds, and hands the row
-a layer while it still works on the one before.
+"""The row's bench: random lists, tiles and passes; the bench plays the loader and the drain at random speeds, and begins a
+layer while the row still works on the layer before.
 
 Two models stand beside the RTL, both written from the documents and not from the gateware. ``IssueModel`` is the
 max-plus rule of ``skipstone.mapper.timing.cycles``: from the recorded times of the loader's and the drain's events it
@@ -295,7 +295,7 @@ class DrainDriver:
         self.rng = rng
         self.recording = recording
         self.slow = slow
-        self.left = 0
+        self.reads_remaining = 0
         # Banks change with every tile, over all layers and starts.
         self.bank = 1
         self.taken = False
@@ -304,22 +304,22 @@ class DrainDriver:
         """The ports' values, and the (column, accumulator) that is read in this cycle."""
         values = {"taken": 0, "released": 0}
         read = None
-        idle = self.left == 0
+        idle = self.reads_remaining == 0
         if not idle:
             column = self.rng.randrange(self.design.cols)
             step = self.design.accumulators_per_step
             accumulator = self.rng.randrange(self.design.bank_depth // step) * step
             read = column, accumulator
             values |= {"drain_bank": self.bank, "drain_column": column, "drain_accumulator": accumulator}
-            self.left -= 1
-            if self.left == 0:
+            self.reads_remaining -= 1
+            if self.reads_remaining == 0:
                 values["released"] = 1
                 self.recording.released.append(now)
                 idle = True
         if idle and finished and self.rng.random() < (0.3 if self.slow else 0.9):
             values["taken"] = 1
             self.recording.taken.append(now)
-            self.left = self.rng.randint(1, 40 if self.slow else 6)
+            self.reads_remaining = self.rng.randint(1, 40 if self.slow else 6)
             self.taken = True
         return values, read
 
@@ -330,7 +330,7 @@ class DrainDriver:
 
 
 class Monitor:
-    """Reads what the row says of itself; ``issue`` is an inner signal."""
+    """Reads the row's outputs and its inner signal ``issue``."""
 
     def __init__(self, ports: Ports, design: Design) -> None:
         self.ports = ports
@@ -365,10 +365,10 @@ class Checker:
         assert recording.issued == issued, f"issued in {recording.issued}, expected {issued}"
         for now, held in recording.held.items():
             begun = sum(cycle < now for cycle in recording.begun)
-            left = sum(
+            freed = sum(
                 leave for cycle, leave in zip(issued, leaves, strict=True) if cycle + timing.ISSUE_LATENCY <= now
             )
-            assert held == begun - left, f"cycle {now}: held {held}, expected {begun} - {left}"
+            assert held == begun - freed, f"cycle {now}: held {held}, expected {begun} - {freed}"
             assert held <= self.design.windows
         for now, finished in recording.finished.items():
             waiting = sum(end + timing.PE_LATENCY <= now for end in tile_ends) - sum(t < now for t in recording.taken)
