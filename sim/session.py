@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.errors import SimulationError
+from skipstone.files import atomic_file
 from skipstone.hw.array import host_selects
 from skipstone.hw.design import Design
 from skipstone.hw.export import COMPILED_ONCE, TOP
@@ -132,7 +133,8 @@ class RtlSession:
             name = "dump.fst" if self.simulator == "verilator" else f"{TOP}.fst"
             wave_file = next(iter([*self._folder.rglob(name), *self._build.folder.rglob(name)]), None)
             if wave_file is not None:
-                shutil.move(wave_file, self.waves)
+                with atomic_file(self.waves) as partial:
+                    shutil.move(wave_file, partial)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def load(self, program: Program) -> None:

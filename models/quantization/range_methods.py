@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
+from skipstone.models.quantization.scales import activation_scale
 
 Limits = tuple[float, float]
 Values = NDArray[np.floating]
@@ -193,8 +194,6 @@ class _Error:
         self._symmetric = symmetric
 
     def __call__(self, low: float, high: float) -> float:
-        from skipstone.models.quantization.quantize import activation_scale  # it imports this package's caller
-
         scale, zero_point = activation_scale(low, high, self._bits, self._symmetric)
         steps = np.arange(1 << self._bits) - (1 << (self._bits - 1)) - zero_point
         ends = np.searchsorted(self._values, (steps[:-1] + 0.5) * scale)

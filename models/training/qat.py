@@ -19,8 +19,9 @@ from skipstone.errors import SkipstoneError
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.grids import ActivationGrid
 from skipstone.models.quantization.concatenation import scale_groups, shared_grids, with_copies
-from skipstone.models.quantization.quantize import activation_scale, materialized
+from skipstone.models.quantization.quantize import materialized
 from skipstone.models.quantization.ranges import Ranges, calibrate
+from skipstone.models.quantization.scales import activation_scale
 from skipstone.models.quantization.scheme import QuantizationScheme
 from skipstone.models.training.loop import TrainingOptions, module_for, train
 from skipstone.models.training.network import GraphModule

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from skipstone.models.quantization.quantize import activation_scale
+from skipstone.models.quantization.scales import activation_scale
 from skipstone.models.training.network import ActivationQuantizer
 
 Tensor = torch.Tensor

@@ -15,8 +15,9 @@ from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.grids import ActivationGrid, WeightCode, WeightGrid
 from skipstone.models.graph.layers import Add, Affine, Concat, Conv, MaxPool, Pointwise
 from skipstone.models.quantization.network import QuantizedNetwork
-from skipstone.models.quantization.quantize import activation_scale, materialized, quantize
+from skipstone.models.quantization.quantize import materialized, quantize
 from skipstone.models.quantization.ranges import Ranges, calibrate
+from skipstone.models.quantization.scales import activation_scale
 from skipstone.models.quantization.scheme import QuantizationScheme
 from tests.models.builders import conv_layer, graph_of, random_images
 from tests.models.onnx_io.test_qdq_export import residual

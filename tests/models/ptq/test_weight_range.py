@@ -14,8 +14,8 @@ from onnx import numpy_helper
 from skipstone.errors import SkipstoneError
 from skipstone.models.graph.to_onnx import to_onnx
 from skipstone.models.ptq.weight_range import nearest_grid, weight_scales, with_weight_range
-from skipstone.models.quantization.quantize import activation_scale
 from skipstone.models.quantization.ranges import calibrate
+from skipstone.models.quantization.scales import activation_scale
 from tests.models.builders import conv_layer, floats, graph_of, random_images
 
 

@@ -30,8 +30,9 @@ from skipstone.models.graph.layers import (
 from skipstone.models.graph.to_onnx import to_onnx
 from skipstone.models.quantization import reference
 from skipstone.models.quantization.network import HostProduct, QuantizedNetwork
-from skipstone.models.quantization.quantize import activation_scale, quantize, requantization
+from skipstone.models.quantization.quantize import quantize, requantization
 from skipstone.models.quantization.ranges import Ranges, calibrate
+from skipstone.models.quantization.scales import activation_scale
 from skipstone.models.quantization.scheme import QuantizationScheme
 from tests.models.builders import conv_layer, floats, graph_of, quantized, random_images
 

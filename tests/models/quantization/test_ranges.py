@@ -15,7 +15,6 @@ from skipstone.errors import SkipstoneError
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.layers import Affine
 from skipstone.models.graph.to_onnx import to_onnx
-from skipstone.models.quantization.quantize import activation_scale
 from skipstone.models.quantization.range_methods import (
     entropy_limits,
     entropy_threshold,
@@ -23,6 +22,7 @@ from skipstone.models.quantization.range_methods import (
     percentile_limits,
 )
 from skipstone.models.quantization.ranges import calibrate
+from skipstone.models.quantization.scales import activation_scale
 from skipstone.models.quantization.scheme import QuantizationScheme
 from tests.models.builders import graph_of
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 
 from skipstone.models.quantization.network import QuantizedTensor
-from skipstone.models.quantization.quantize import activation_scale
 from skipstone.models.quantization.reference import quantize_tensor
+from skipstone.models.quantization.scales import activation_scale
 from skipstone.models.training.qat_activations import MOVING_SHARE, MOVING_STEPS, AffineActivations, TensorRange
 
 
