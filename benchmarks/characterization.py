@@ -16,16 +16,16 @@ DESIGNS = ("tiny", "edge")
 def measure(settings: Settings) -> Section:
     settings.progress("characterization")
     gateware = load_gateware()
-    document = gateware.document
-    runs = document["runs"]
-    held = document["held_out"]
+    carried = gateware.table
+    runs = carried.runs
+    held = carried.held_out
     within = sum(abs(row["error"]) <= 0.1 for row in held)
     blind = sum(abs(row["program_only_error"]) <= 0.1 for row in held)
-    layers = document["layers_left_out"]
+    layers = carried.layers_left_out
     layers_within = sum(abs(row["error"]) <= 0.1 for row in layers)
     text = "\n\n".join(
         (
-            f"From the carried data, not measured by this command: {gateware.source}.",
+            f"From the carried data, not measured by this command: {carried.source}.",
             f"{len(runs)} gate-level runs of cropped layers, {sum(row['cycles'] for row in runs):,} cycles and "
             f"{sum(row['output_words'] for row in runs):,} output words: "
             + (
@@ -42,9 +42,9 @@ def measure(settings: Settings) -> Section:
             f"{layers_within} of {len(layers)} layers are within 10%.",
             left_out(layers),
             "Errors of the fit on the layers and designs that it saw, root mean square and largest:",
-            fits(document["fits"]),
+            fits(carried.fits),
             "Energy of all transitions over that of settled ones, one layer on `tiny`: "
-            + ", ".join(f"{name} {factor:.2f}" for name, factor in document["glitch_factors"].items())
+            + ", ".join(f"{name} {factor:.2f}" for name, factor in carried.glitch_factors.items())
             + ".",
         )
     )

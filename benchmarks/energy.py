@@ -61,7 +61,7 @@ def model_mac(design: Design, technology: Technology) -> Mac:
 
     The activation has the mean size of the characterization.
     """
-    bits = technology.gateware.operand_share * design.activation_bits
+    bits = technology.gateware.table.operand_share * design.activation_bits
     counts = {"macs": 1.0, "awake_macs": 1.0, "activation_bits": bits}
     pj = sum(rate.pj * rate.per * counts[rate.counter] for rate in rates(design, technology) if rate.part == "pe")
     (um2,) = (term.um2 for term in area_terms(design, technology) if term.component == "pe")

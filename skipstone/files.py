@@ -86,6 +86,28 @@ def json_text(values: Any, indent: int | None = 1) -> str:
     return json.dumps(values, indent=indent) + "\n"
 
 
+def table_text(values: Any, depth: int) -> str:
+    """The text of a JSON file of a table: one line for each entry, so that a change can be read.
+
+    Args:
+        values: An object or a list.
+        depth: How deep objects and lists are spread over lines; those within them take one line.
+    """
+    return _spread(values, depth + 1, "") + "\n"
+
+
+def _spread(value: Any, depth: int, indent: str) -> str:
+    if not depth or not value or not isinstance(value, dict | list):
+        return json.dumps(value)
+    inner = indent + " "
+    if isinstance(value, dict):
+        entries = [f"{json.dumps(key)}: {_spread(each, depth - 1, inner)}" for key, each in value.items()]
+    else:
+        entries = [_spread(each, depth - 1, inner) for each in value]
+    first, last = "{}" if isinstance(value, dict) else "[]"
+    return f"{first}\n{inner}" + f",\n{inner}".join(entries) + f"\n{indent}{last}"
+
+
 @contextlib.contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
     """A path to write to, for libraries that write files themselves; when the block ends well the file gets its place.

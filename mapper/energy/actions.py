@@ -100,4 +100,4 @@ def typical_bits(actions: Actions, design: Design) -> int:
     """
     from skipstone.mapper.technology.logic_cells import load_gateware
 
-    return round(load_gateware().operand_share * actions.useful_macs * design.activation_bits)
+    return round(load_gateware().table.operand_share * actions.useful_macs * design.activation_bits)

@@ -9,20 +9,19 @@ the deviations. The model is fast enough for every point of an exploration.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import resources as files
 from statistics import fmean
 from types import MappingProxyType
-from typing import Any
 
 from skipstone.errors import TechnologyError
 from skipstone.hw.design import Design
 from skipstone.hw.numbers import MULTIPLIER_BITS, OTHER_MULTIPLIER_BITS
 from skipstone.mapper.fpga.blocks import BlockSizes, blocks, shared_flip_flops
 from skipstone.mapper.fpga.memories import KINDS, fpga_memories, mapped
+from skipstone.mapper.results.technology_tables import FpgaTable
 
 RESOURCES = ("dsps", "block_rams", "luts", "flip_flops")
 DSP_BITS = 18
@@ -91,7 +90,7 @@ def resources(design: Design, device: str = "ecp5") -> FpgaResources:
         TechnologyError: There is no model of the device.
     """
     carried = _carried(device)
-    return with_coefficients(design, device, carried["luts_per_bit"], carried["kept_in_whole"])
+    return with_coefficients(design, device, carried.luts_per_bit, carried.kept_in_whole)
 
 
 def errors(device: str = "ecp5") -> Mapping[str, Error]:
@@ -120,9 +119,9 @@ def hold_out(device: str = "ecp5") -> tuple[HoldOut, ...]:
         TechnologyError: There is no model of the device.
     """
     designs = []
-    for entry in _carried(device)["hold_out"]:
-        design = Design(**entry["design"])
-        designs.append(HoldOut(design, FpgaResources(**entry["synthesized"]), resources(design, device)))
+    for entry in _carried(device).hold_out:
+        design = Design(**entry.design)
+        designs.append(HoldOut(design, FpgaResources(**entry.synthesized), resources(design, device)))
     return tuple(designs)
 
 
@@ -132,7 +131,7 @@ def source(device: str = "ecp5") -> str:
     Raises:
         TechnologyError: There is no model of the device.
     """
-    return str(_carried(device)["source"])
+    return _carried(device).source
 
 
 def with_coefficients(
@@ -191,7 +190,8 @@ def _parts(bits: int) -> int:
 
 
 @cache
-def _carried(device: str) -> dict[str, Any]:
+def _carried(device: str) -> FpgaTable:
     if device not in KINDS:
         raise TechnologyError(f"unknown FPGA '{device}'; known are {', '.join(devices())}")
-    return dict(json.loads((files.files("skipstone.mapper.technology") / "data" / f"fpga_{device}.json").read_text()))
+    name = f"fpga_{device}.json"
+    return FpgaTable.from_text((files.files("skipstone.mapper.technology") / "data" / name).read_text(), name)

@@ -25,10 +25,14 @@ KINDS = {
     "characterization": "tables of a characterization (characterize --json)",
     "comparison": "a comparison (compare --json)",
     "compression": "a compression's result (compression.json, compress --json)",
+    "dram": "a table of DRAM devices (dram_energydram.json)",
     "exploration": "an exploration's result (exploration.json, explore --json)",
+    "fpga": "a model of FPGA resources (fpga.json of characterize)",
+    "gateware": "a characterization of the gateware (gateware_LIBRARY.json of characterize)",
     "network": "a network's result (run --json, verify --json)",
     "program": "a program (program.json of export)",
     "sensitivity": "a sensitivity (sensitivity.json, sensitivity --json)",
+    "sram": "a memory table (sram_cacti7.json of characterize)",
     "trace": "what is said of a trace (otherData of trace.json)",
 }
 """Each kind of file, and the command that writes it."""
@@ -84,15 +88,33 @@ class Document:
             OSError: The file cannot be read.
         """
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
             raise ResultError(f"{path} is not JSON: {error}") from None
+        return cls.from_text(text, str(path))
+
+    @classmethod
+    def from_text(cls, text: str, where: str) -> Self:
+        """Reads the text of a file that a command wrote.
+
+        Args:
+            text: The JSON text.
+            where: The file's name, for messages.
+
+        Raises:
+            ResultError: The text is not JSON, of another kind, of another version, or damaged; the message names the
+                file.
+        """
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ResultError(f"{where} is not JSON: {error}") from None
         if not isinstance(values, dict):
-            raise ResultError(f"{path} holds no result: it is not a JSON object")
+            raise ResultError(f"{where} holds no result: it is not a JSON object")
         try:
             return cls.from_dict(values)
         except ResultError as error:
-            raise ResultError(f"{path}: {error}") from None
+            raise ResultError(f"{where}: {error}") from None
 
 
 def plain(value: Any) -> Any:

@@ -16,16 +16,21 @@ from skipstone.mapper.results.exploration import ExplorationResult
 from skipstone.mapper.results.network import NetworkResult
 from skipstone.mapper.results.program import ProgramDescription
 from skipstone.mapper.results.sensitivity import SensitivityResult
+from skipstone.mapper.results.technology_tables import DramTable, FpgaTable, GatewareTable, MemoryTable
 from skipstone.mapper.results.timeline import TraceDescription
 
 DOCUMENTS: tuple[type[Document], ...] = (
     CharacterizationResult,
     ComparisonResult,
     CompressionResult,
+    DramTable,
     ExplorationResult,
+    FpgaTable,
+    GatewareTable,
     NetworkResult,
     ProgramDescription,
     SensitivityResult,
+    MemoryTable,
     TraceDescription,
 )
 """Every kind of file."""

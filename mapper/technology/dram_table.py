@@ -15,9 +15,9 @@ import argparse
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from skipstone.files import write_json
+from skipstone.files import write_file
+from skipstone.mapper.results.technology_tables import DramDevice, DramTable
 
 CURRENTS = ("idd0", "idd2n", "idd2p", "idd3n", "idd3p", "idd4r", "idd4w", "idd5")
 
@@ -93,17 +93,17 @@ def bit_energy(device: Device) -> tuple[float, float]:
     return read, write
 
 
-def make_table() -> dict[str, Any]:
-    """Makes the table of all devices, ready for JSON."""
+def make_table() -> DramTable:
+    """Makes the table of all devices."""
     devices = {}
     for name, device in DEVICES.items():
         read, write = bit_energy(device)
-        devices[name] = {
-            "read_pj_per_bit": float(f"{read:.4g}"),
-            "write_pj_per_bit": float(f"{write:.4g}"),
-            "source": f"energydram 0.4.0 (M. Gao; Micron's TN-41-01): {device.source}; whole pages, pins' drivers not counted",
-        }
-    return {"made_by": "python -m skipstone.mapper.technology.dram_table", "devices": devices}
+        devices[name] = DramDevice(
+            read_pj_per_bit=float(f"{read:.4g}"),
+            write_pj_per_bit=float(f"{write:.4g}"),
+            source=f"energydram 0.4.0 (M. Gao; Micron's TN-41-01): {device.source}; whole pages, pins' drivers not counted",
+        )
+    return DramTable("python -m skipstone.mapper.technology.dram_table", devices)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -111,7 +111,7 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m skipstone.mapper.technology.dram_table", description="Energy of a DRAM's bits, by energydram."
     )
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
-    write_json(parser.parse_args(arguments).out, make_table())
+    write_file(parser.parse_args(arguments).out, make_table().text())
 
 
 if __name__ == "__main__":

@@ -14,17 +14,16 @@ average.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
-from skipstone.errors import TechnologyError
+from skipstone.errors import ResultError, TechnologyError
 from skipstone.hw.design import Design
 from skipstone.hw.fields import width_of
+from skipstone.mapper.results.technology_tables import ComponentCoefficients, GatewareTable
 
 COMPONENTS = ("pe", "row", "loader", "drain", "requantizer", "controller")
 CARRIED = "gateware_sky130.json"
@@ -111,20 +110,10 @@ class Gateware:
     """The gateware's numbers of one characterization file, at the node and voltage of its cell library.
 
     Attributes:
-        source: Tools, library and corner.
-        node_nm: The library's node.
-        voltage: The library's supply in V.
-        parts: Coefficients of every quantity, by component.
-        operand_share: The mean share of an activation's bits that a multiply-accumulate sees, over the file's layers.
-        document: The whole file, with fit errors and held-out layers.
+        table: The content of the file, with fit errors and held-out layers.
     """
 
-    source: str
-    node_nm: int
-    voltage: float
-    parts: Mapping[str, Mapping[str, Any]]
-    operand_share: float
-    document: Mapping[str, Any]
+    table: GatewareTable
 
     def components(self, design: Design) -> tuple[Component, ...]:
         """The components of a design."""
@@ -146,9 +135,9 @@ class Gateware:
     def actions(self, design: Design) -> tuple[Action, ...]:
         """Every action with its counter, in a fixed order."""
         return tuple(
-            Action(name, action, values["counter"])
+            Action(name, action, values.counter)
             for name in COMPONENTS
-            for action, values in self.parts[name]["actions"].items()
+            for action, values in self.table.components[name].actions.items()
         )
 
     def action_pj(self, name: str, action: str, design: Design) -> float:
@@ -158,7 +147,9 @@ class Gateware:
     def min_period_ns(self, design: Design) -> float:
         """The longest path through logic by static timing, without the access times of memories."""
         return max(
-            self._value(name, "min_period_ns", design) for name in COMPONENTS if self.parts[name]["min_period_ns"]
+            self._value(name, "min_period_ns", design)
+            for name in COMPONENTS
+            if self.table.components[name].min_period_ns
         )
 
     def _value(self, name: str, quantity: str, design: Design) -> float:
@@ -167,12 +158,12 @@ class Gateware:
 
 @lru_cache(maxsize=65536)
 def _value(gateware: Gateware, name: str, quantity: str, design: Design) -> float:
-    return evaluate_features(gateware.parts[name][quantity], design)
+    return evaluate_features(getattr(gateware.table.components[name], quantity), design)
 
 
 @lru_cache(maxsize=65536)
 def _action(gateware: Gateware, name: str, action: str, design: Design) -> float:
-    return evaluate_features(gateware.parts[name]["actions"][action]["pj"], design)
+    return evaluate_features(gateware.table.components[name].actions[action].pj, design)
 
 
 def evaluate_features(coefficients: Mapping[str, float], design: Design) -> float:
@@ -220,28 +211,39 @@ def parse_gateware(text: str, where: str) -> Gateware:
         where: The file's name, for messages.
 
     Raises:
-        TechnologyError: It is no characterization, or has a component, quantity, counter or feature that is unknown
-            here.
+        TechnologyError: It is no characterization, lacks a component, or has a counter or feature that is unknown here.
     """
     try:
-        document = json.loads(text)
-        parts = {name: document["components"][name] for name in COMPONENTS}
-        used = {
-            feature
-            for part in parts.values()
-            for quantity in ("area_um2", "leakage_nw", "clock_pj", "min_period_ns")
-            for feature in part[quantity]
-        } | {feature for part in parts.values() for action in part["actions"].values() for feature in action["pj"]}
-        named = {action["counter"] for part in parts.values() for action in part["actions"].values()}
-        unknown = sorted((used - FEATURES.keys()) | (named - counted()))
-        if unknown:
-            raise TechnologyError(
-                f"{where}: unknown features or counters {', '.join(unknown)}; make it again with skipstone characterize"
-            )
-        share = float(document["operand_share"])
-        node, voltage = int(document["node_nm"]), float(document["voltage"])
-        return Gateware(document["source"], node, voltage, parts, share, document)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        table = GatewareTable.from_text(text, where)
+    except ResultError as error:
+        raise TechnologyError(f"{error}; make a characterization with skipstone characterize") from None
+    if missing := [name for name in COMPONENTS if name not in table.components]:
         raise TechnologyError(
-            f"{where} is not a characterization of the gateware ({error!r}); make one with skipstone characterize"
-        ) from None
+            f"{where} has no component {', '.join(missing)}; make it again with skipstone characterize"
+        )
+    parts = {name: table.components[name] for name in COMPONENTS}
+    unknown = sorted(_features(parts) - FEATURES.keys() | _counters(parts) - counted())
+    if unknown:
+        raise TechnologyError(
+            f"{where}: unknown features or counters {', '.join(unknown)}; make it again with skipstone characterize"
+        )
+    return Gateware(table)
+
+
+def _features(parts: Mapping[str, ComponentCoefficients]) -> set[str]:
+    return {
+        feature
+        for part in parts.values()
+        for coefficients in (
+            part.area_um2,
+            part.leakage_nw,
+            part.clock_pj,
+            part.min_period_ns,
+            *(action.pj for action in part.actions.values()),
+        )
+        for feature in coefficients
+    }
+
+
+def _counters(parts: Mapping[str, ComponentCoefficients]) -> set[str]:
+    return {action.counter for part in parts.values() for action in part.actions.values()}

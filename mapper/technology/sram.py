@@ -1,18 +1,18 @@
 """Memories of any size at one node: a table made with CACTI, interpolated.
 
-``skipstone.mapper.technology.sram_table`` made the table (``mapper/technology/data/sram_cacti7.json``);
+``skipstone characterize --part sram`` made the table (``mapper/technology/data/sram_cacti7.json``);
 ``skipstone.mapper.technology.technology`` asks for memories. The table's own points come out exactly.
 """
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import exp2, log2
 
 from skipstone.errors import TechnologyError
+from skipstone.mapper.results.technology_tables import MemoryTable, SramRow
 from skipstone.mapper.technology.scaling import Factors
 
 QUANTITIES = ("read_pj", "write_pj", "leakage_mw", "area_um2", "access_ns")
@@ -92,9 +92,9 @@ class SramTable:
     scale: Factors = AS_IT_IS
 
     @classmethod
-    def load(
+    def of(
         cls,
-        text: str,
+        table: MemoryTable,
         node_nm: int,
         device: str,
         smallest_bank_bits: int,
@@ -102,10 +102,10 @@ class SramTable:
         bits_exponent: float,
         scale: Factors = AS_IT_IS,
     ) -> SramTable:
-        """Reads the memories of one node and device.
+        """The memories of one node and device.
 
         Args:
-            text: The JSON table.
+            table: The content of a table's file.
             node_nm: The technology file's entry of that name; so are the following ones.
             device: See ``node_nm``.
             smallest_bank_bits: See ``node_nm``.
@@ -114,19 +114,24 @@ class SramTable:
             scale: Factors of every bank.
 
         Raises:
-            TechnologyError: The table has no memories of that node and device.
+            TechnologyError: The table has no memories of that node and device, or too few to interpolate.
         """
-        table = json.loads(text)
-        memories = table["memories"]
+        memories = table.memories
         if device not in memories.get(str(node_nm), {}):
             carried = ", ".join(f"{node} nm {name}" for node in memories for name in memories[node])
             raise TechnologyError(f"no memories for {node_nm} nm {device}; the table has {carried}")
         by_width = memories[str(node_nm)][device]
         widths = tuple(sorted(int(bits) for bits in by_width))
-        columns = {name: index for index, name in enumerate(table["columns"])}
+        columns = {name: index for index, name in enumerate(table.columns)}
         rows = [sorted(by_width[str(bits)]) for bits in widths]
+        if len(rows) < 2 or min(map(len, rows)) < 2:
+            raise TechnologyError(
+                f"{node_nm} nm {device} has too few memories; interpolation needs two widths, and two of each width"
+            )
+        if any(value <= 0 for group in rows for row in group for value in row):
+            raise TechnologyError(f"{node_nm} nm {device} has a memory with a value that is not positive")
 
-        def logs(group: list[list[float]], column: str) -> tuple[float, ...]:
+        def logs(group: list[SramRow], column: str) -> tuple[float, ...]:
             return tuple(log2(row[columns[column]]) for row in group)
 
         curves = {

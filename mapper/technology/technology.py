@@ -9,7 +9,6 @@ A technology is computed from a file (``skipstone.mapper.technology.files``): me
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,7 +18,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skipstone.errors import TechnologyError
+from skipstone.errors import ResultError, TechnologyError
+from skipstone.mapper.results.technology_tables import DramTable, MemoryTable
 from skipstone.mapper.technology.logic_cells import Gateware, load_gateware
 from skipstone.mapper.technology.scaling import Factors, Process, load_scaling
 from skipstone.mapper.technology.sram import Sram, SramTable
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from skipstone.mapper.technology.files import Logic, MemoryEntry, TechnologyFile
 
 DEFAULT_NODE_NM = 45
+DRAM_TABLE = "dram_energydram.json"
 REFERENCE_MEMORY = (4096, 32)
 """Words and bits of a memory. Its leakage at two nodes gives the factor of logic's leakage between them."""
 
@@ -175,7 +176,7 @@ def make_technology(file: TechnologyFile, folder: Path | None = None) -> Technol
     process = Process(file.node_nm, file.logic.supply_v, file.logic.transistors)
     table, gateware = _sram_table(file, process, folder), _gateware(file.logic, folder)
     sources = {part: getattr(file, part).source for part in ("frequency", "memory", "register_file", "logic")}
-    sources["logic"] += f"; {gateware.source}"
+    sources["logic"] += f"; {gateware.table.source}"
     dram, sources["off_chip"] = _dram(file)
     own_actions, own_components = {}, {}
     for action in file.action:
@@ -192,7 +193,7 @@ def make_technology(file: TechnologyFile, folder: Path | None = None) -> Technol
         file.frequency.mhz,
         table,
         gateware,
-        _logic_factors(file.logic, process, table, Process(gateware.node_nm, gateware.voltage)),
+        _logic_factors(file.logic, process, table, Process(gateware.table.node_nm, gateware.table.voltage)),
         dram,
         own_actions,
         own_components,
@@ -223,8 +224,8 @@ def _sram_table(file: TechnologyFile, process: Process, folder: Path | None) -> 
     own_table = folder / memory.table if folder else None
     try:
         text = own_table.read_text() if own_table and own_table.is_file() else (_folder() / memory.table).read_text()
-        return SramTable.load(
-            text,
+        return SramTable.of(
+            MemoryTable.from_text(text, f"'{memory.table}'"),
             memory.node_nm,
             memory.device,
             memory.smallest_bank_bits,
@@ -234,12 +235,8 @@ def _sram_table(file: TechnologyFile, process: Process, folder: Path | None) -> 
         )
     except OSError as error:
         raise TechnologyError(f"can't read the memory table '{memory.table}': {error.strerror or error}") from None
-    except TechnologyError:
-        raise
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-        raise TechnologyError(
-            f"'{memory.table}' is no memory table as python -m skipstone.mapper.technology.sram_table writes it"
-        ) from None
+    except (UnicodeDecodeError, ResultError) as error:
+        raise TechnologyError(f"{error}; make a memory table with skipstone characterize") from None
 
 
 def _gateware(logic: Logic, folder: Path | None) -> Gateware:
@@ -276,11 +273,11 @@ def _dram(file: TechnologyFile) -> tuple[Dram, str]:
     entry = file.off_chip
     if entry.device is None:
         return Dram(entry.read_pj_per_bit or 0.0, entry.write_pj_per_bit or 0.0), entry.source
-    devices = json.loads((_folder() / "dram_energydram.json").read_text())["devices"]
+    devices = DramTable.from_text((_folder() / DRAM_TABLE).read_text(), DRAM_TABLE).devices
     if entry.device not in devices:
         raise TechnologyError(f"[off_chip] device '{entry.device}' is not known; known are {', '.join(devices)}")
     device = devices[entry.device]
-    return Dram(device["read_pj_per_bit"], device["write_pj_per_bit"]), f"{entry.source}: {device['source']}"
+    return Dram(device.read_pj_per_bit, device.write_pj_per_bit), f"{entry.source}: {device.source}"
 
 
 @lru_cache(maxsize=1 << 14)

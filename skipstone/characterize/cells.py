@@ -27,6 +27,7 @@ from skipstone.characterize.synthesis import PERIOD_PS, yosys
 from skipstone.characterize.timing import cached_paths
 from skipstone.errors import SkipstoneError
 from skipstone.hw.design import Design
+from skipstone.mapper.results.technology_tables import ActionCoefficients, ComponentCoefficients, GatewareTable
 from skipstone.mapper.technology.logic_cells import COMPONENTS, evaluate_features
 
 Progress = Callable[[str], None]
@@ -45,7 +46,7 @@ class Run:
 
 def characterize_cells(
     liberty: Path, work: Path, *, node_nm: int | None = None, quick: bool = False, progress: Progress = lambda _: None
-) -> dict[str, Any]:
+) -> GatewareTable:
     """Characterizes our gateware in the cells of a library: syntheses, gate-level runs, static timing, and fits.
 
     Args:
@@ -56,7 +57,7 @@ def characterize_cells(
         progress: Called with a few words before each stage.
 
     Returns:
-        What ``skipstone.mapper.technology.logic_cells`` reads, as plain JSON.
+        What ``skipstone.mapper.technology.logic_cells`` reads.
 
     Raises:
         SkipstoneError: A tool is missing or fails, the library can't be read, or its node is not in its name.
@@ -176,7 +177,7 @@ def document(
     glitches: Mapping[str, float],
     library: Library,
     node_nm: int,
-) -> dict[str, Any]:
+) -> GatewareTable:
     """Everything that ``skipstone.mapper.technology.logic_cells`` reads, with what it was fitted from and how well.
 
     Args:
@@ -187,7 +188,7 @@ def document(
         library: The cells.
         node_nm: Their node.
     """
-    components: dict[str, Any] = {}
+    components: dict[str, ComponentCoefficients] = {}
     fits: dict[str, Any] = {}
     seen = [run for run in runs if not run.point.held_out]
     for name in COMPONENTS:
@@ -206,24 +207,25 @@ def document(
             name,
             [(made[run.point.design].design, run.measured.actions, switching_pj(name, run.measured)) for run in seen],
         )
-        components[name] = {quantity: fit.coefficients for quantity, fit in quantities.items()} | {
-            "actions": {
-                action: {"counter": ACTIONS[name][action][0], "pj": coefficients}
+        components[name] = ComponentCoefficients(
+            **{quantity: fit.coefficients for quantity, fit in quantities.items()},
+            actions={
+                action: ActionCoefficients(ACTIONS[name][action][0], coefficients)
                 for action, coefficients in actions.items()
-            }
-        }
+            },
+        )
         fits[name] = {quantity: _quality(fit) for quantity, fit in quantities.items()} | {
             "actions": _quality(switching)
         }
     share = _bits_share(seen, made)
-    return {
-        "source": source(library),
-        "made_by": "skipstone characterize --part cells",
-        "library": library.name,
-        "node_nm": node_nm,
-        "voltage": library.voltage,
-        "tools": tools(),
-        "assumptions": {
+    return GatewareTable(
+        source=source(library),
+        made_by="skipstone characterize --part cells",
+        library=library.name,
+        node_nm=node_nm,
+        voltage=library.voltage,
+        tools=tools(),
+        assumptions={
             "synthesis": f"each block alone, cells sized for {PERIOD_PS / 1000:g} ns; memories are not in it",
             "wires": power.WIRE_SOURCE,
             "clock": power.CLOCK_SOURCE,
@@ -231,20 +233,22 @@ def document(
             "glitches": "counted, with one inertial delay for each cell at its load",
             "memories": "pins of memories load a net like the library's smallest input; nothing within memories is counted",
         },
-        "components": components,
-        "operand_share": share,
-        "glitch_factors": dict(glitches),
-        "fits": fits,
-        "held_out": [held_out(run, components, share, made) for run in runs if run.point.held_out],
-        "layers_left_out": layers_left_out(
-            [
-                (run.point.crop.layer, made[run.point.design].design, run.measured.actions, array_pj(run.measured))
-                for run in runs
-            ]
+        components=components,
+        operand_share=share,
+        glitch_factors=dict(glitches),
+        fits=fits,
+        held_out=tuple(held_out(run, components, share, made) for run in runs if run.point.held_out),
+        layers_left_out=tuple(
+            layers_left_out(
+                [
+                    (run.point.crop.layer, made[run.point.design].design, run.measured.actions, array_pj(run.measured))
+                    for run in runs
+                ]
+            )
         ),
-        "runs": [run_row(run) for run in runs],
-        "designs": [design_row(synthesized, paths.get(name, {})) for name, synthesized in made.items()],
-    }
+        runs=tuple(run_row(run) for run in runs),
+        designs=tuple(design_row(synthesized, paths.get(name, {})) for name, synthesized in made.items()),
+    )
 
 
 def static_value(synthesized: Synthesized, name: str, quantity: str) -> float:
@@ -262,7 +266,7 @@ def static_value(synthesized: Synthesized, name: str, quantity: str) -> float:
 def modelled_pj(
     name: str,
     actions: Mapping[str, int],
-    components: Mapping[str, Any],
+    components: Mapping[str, ComponentCoefficients],
     design: Design,
     share: float | None,
 ) -> float:
@@ -276,15 +280,17 @@ def modelled_pj(
         share: Of an activation's bits, for each useful multiply-accumulate, as if there were no data; None: those counted.
     """
     total = 0.0
-    for action in components[name]["actions"].values():
-        counter, pj = action["counter"], evaluate_features(action["pj"], design)
+    for action in components[name].actions.values():
+        counter, pj = action.counter, evaluate_features(action.pj, design)
         if share is not None and counter == "activation_bits":
             counter, pj = "useful_macs", pj * share * design.activation_bits
         total += actions[counter] * pj
     return total
 
 
-def held_out(run: Run, components: Mapping[str, Any], share: float, made: Mapping[str, Synthesized]) -> dict[str, Any]:
+def held_out(
+    run: Run, components: Mapping[str, ComponentCoefficients], share: float, made: Mapping[str, Synthesized]
+) -> dict[str, Any]:
     """Model against gate level for the PE array (PEs and rows) of a layer that the fit did not see.
 
     Args:
@@ -303,7 +309,7 @@ def held_out(run: Run, components: Mapping[str, Any], share: float, made: Mappin
     stand_in = sum(modelled_pj(name, measured.actions, components, design, share) for name in PE_ARRAY)
     counts = component_counts(design)
     model_clock = sum(
-        evaluate_features(components[name]["clock_pj"], design) * counts[name] * measured.cycles for name in PE_ARRAY
+        evaluate_features(components[name].clock_pj, design) * counts[name] * measured.cycles for name in PE_ARRAY
     )
     return {
         "layer": measured.crop,

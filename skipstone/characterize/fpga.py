@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from skipstone.characterize.fpga_synthesis import SCRIPTS, Modules, sampled_designs, synthesize, version
 from skipstone.hw.array import ROW_MODULE
@@ -17,6 +16,7 @@ from skipstone.hw.export import TOP
 from skipstone.hw.row import PE_MODULE
 from skipstone.mapper.fpga.blocks import blocks
 from skipstone.mapper.fpga.resources import FpgaResources, block_luts
+from skipstone.mapper.results.technology_tables import FpgaTable, SynthesizedDesign
 
 TRAINING_SEED, HOLD_OUT_SEED = 1, 2
 MOST_PES = {TRAINING_SEED: 24, HOLD_OUT_SEED: 30}
@@ -36,7 +36,7 @@ GROUPS = ("pe", "row", "captures", "rest")
 """Blocks whose part kept in the whole is fitted."""
 
 
-def characterize_fpga(work: Path, progress: Callable[[str], None], device: str = "ecp5") -> dict[str, Any]:
+def characterize_fpga(work: Path, progress: Callable[[str], None], device: str = "ecp5") -> FpgaTable:
     """Fits the resource model of an FPGA family: the content of ``mapper/technology/data/fpga_<device>.json``.
 
     Args:
@@ -58,7 +58,7 @@ def fit_resource_model(
     by_blocks: list[tuple[Design, Modules]],
     flat: list[tuple[Design, Modules]],
     judged: list[tuple[Design, Modules]],
-) -> dict[str, Any]:
+) -> FpgaTable:
     """The data file's content from syntheses.
 
     Args:
@@ -69,16 +69,14 @@ def fit_resource_model(
     """
     luts_per_bit = _luts_per_bit(device, by_blocks)
     whole_shares = _kept_in_whole(device, flat, luts_per_bit)
-    return {
-        "source": f"{version()}, '{SCRIPTS[device, 'flat']}' on the Verilog of whole arrays: {len(by_blocks)} designs by "
+    return FpgaTable(
+        source=f"{version()}, '{SCRIPTS[device, 'flat']}' on the Verilog of whole arrays: {len(by_blocks)} designs by "
         f"blocks and {len(flat)} whole fitted, {len(judged)} others held out; LUT4 + 2 CCU2C + 6 TRELLIS_DPR16X4",
-        "made_by": "skipstone characterize --part fpga",
-        "luts_per_bit": {name: round(value, 4) for name, value in luts_per_bit.items()},
-        "kept_in_whole": {name: round(value, 4) for name, value in whole_shares.items()},
-        "hold_out": [
-            {"design": design.to_dict(), "synthesized": vars(counted(modules[TOP]))} for design, modules in judged
-        ],
-    }
+        made_by="skipstone characterize --part fpga",
+        luts_per_bit={name: round(value, 4) for name, value in luts_per_bit.items()},
+        kept_in_whole={name: round(value, 4) for name, value in whole_shares.items()},
+        hold_out=tuple(SynthesizedDesign(design.to_dict(), vars(counted(modules[TOP]))) for design, modules in judged),
+    )
 
 
 def counted(cells: Mapping[str, int]) -> FpgaResources:

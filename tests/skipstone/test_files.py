@@ -15,7 +15,7 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from skipstone.files import atomic_file, json_text, write_file, write_files, write_json
+from skipstone.files import atomic_file, json_text, table_text, write_file, write_files, write_json
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
@@ -39,6 +39,25 @@ def test_json(tmp_path: Path) -> None:
     assert json.loads(text) == values
     write_json(tmp_path / "a.json", values, indent=None)
     assert len((tmp_path / "a.json").read_text().splitlines()) == 1
+
+
+def test_a_table_has_a_line_for_each_entry() -> None:
+    values = {"a": 1, "rows": [[1, 2], {"b": [3]}], "none": [], "c": {"d": {"e": 4}}}
+    assert (
+        table_text(values, 1)
+        == """{
+ "a": 1,
+ "rows": [
+  [1, 2],
+  {"b": [3]}
+ ],
+ "none": [],
+ "c": {
+  "d": {"e": 4}
+ }
+}
+"""
+    )
 
 
 @pytest.mark.parametrize("name", ["write", "fsync", "replace"])

@@ -17,7 +17,7 @@ from skipstone.mapper.counters import Actions
 from skipstone.mapper.technology.logic_cells import COMPONENTS, load_gateware
 
 GATEWARE = load_gateware()
-DOCUMENT: dict[str, Any] = dict(GATEWARE.document)
+DOCUMENT: dict[str, Any] = GATEWARE.table.to_dict()
 TINY = load_design("tiny")
 
 
@@ -112,10 +112,13 @@ def test_area_is_within_the_stated_error() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is not a characterization"),
-        ("[]", "is not a characterization"),
-        ("{}", "is not a characterization"),
+        ("{", "is not JSON: .*make a characterization with skipstone characterize"),
+        ("[]", "it is not a JSON object; make a characterization"),
+        ("{}", "not a characterization of the gateware .*no key 'kind'"),
         (json.dumps(DOCUMENT).replace("accumulator_bits", "elbows"), "unknown features or counters elbows"),
+        (json.dumps(DOCUMENT | {"schema": 0}), r"another version of Skipstone .* make a characterization"),
+        (json.dumps(DOCUMENT | {"components": {}}), "has no component pe, row, loader"),
+        (json.dumps(DOCUMENT | {"voltage": "high"}), "damaged: voltage"),
         (json.dumps(DOCUMENT).replace("weight_reads", "elbows"), "unknown features or counters elbows"),
     ],
 )

@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skipstone.errors import TechnologyError
+from skipstone.mapper.results.technology_tables import SRAM_COLUMNS, MemoryTable
 from skipstone.mapper.technology import sram_table
 from skipstone.mapper.technology.scaling import Factors
 from skipstone.mapper.technology.sram import Curve, SramTable
@@ -44,7 +46,7 @@ def test_table_values_come_out(bits: int) -> None:
 
 
 def test_grid_is_whole() -> None:
-    assert TABLE["columns"] == list(sram_table.COLUMNS)
+    assert TABLE["columns"] == list(SRAM_COLUMNS)
     assert {int(node) for node in TABLE["memories"]} == set(sram_table.NODES_NM)
     for devices in TABLE["memories"].values():
         assert set(devices) == set(sram_table.DEVICES)
@@ -151,9 +153,9 @@ def test_refusals() -> None:
 
 def test_a_refusal_names_the_carried_devices() -> None:
     memories: dict[str, Any] = {"45": {"itrs-lstp": {}, "itrs-hp": {}}, "90": {"itrs-hp": {}}}
-    text = json.dumps({"columns": ["words"], "memories": memories})
+    table = MemoryTable.from_dict(TABLE | {"memories": memories})
     with pytest.raises(TechnologyError) as caught:
-        SramTable.load(text, 90, "itrs-lstp", 32, 0.5, 1.0)
+        SramTable.of(table, 90, "itrs-lstp", 32, 0.5, 1.0)
     assert str(caught.value) == (
         "no memories for 90 nm itrs-lstp; the table has 45 nm itrs-lstp, 45 nm itrs-hp, 90 nm itrs-hp"
     )
@@ -191,5 +193,26 @@ def test_grid() -> None:
     assert "-technology (u) 0.045\n" in text
 
 
-def test_render_keeps_the_numbers() -> None:
-    assert json.loads(sram_table.render(TABLE)) == TABLE
+def test_made_as_carried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """CACTI's answers become rows in the order of words; the text of the carried table is the one that is written."""
+    answer = sram_table.parse_output(CACTI_SAYS)
+    monkeypatch.setattr(sram_table, "run_cacti", lambda *_: answer)
+    made = sram_table.make_table(tmp_path, nodes_nm=(45,), jobs=1)
+    rows = made.memories["45"]["itrs-lstp"]["1024"]
+    assert rows[0] == (64, 6.137, 7.5, 0.75, 125000.0, 1.0638)
+    assert tuple(row[0] for row in rows) == sram_table.grid_words(1024)
+    text = (resources.files("skipstone.mapper.technology") / "data" / "sram_cacti7.json").read_text()
+    assert MemoryTable.from_text(text, "it").text() == text
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({"8": [[64, 1, 1, 1, 1, 1]]}, "too few memories"),
+        ({"8": [[64, 1, 1, 1, 1, 1]] * 2, "16": [[64, 1, 1, 1, 1, 1], [128, 1, 0, 1, 1, 1]]}, "is not positive"),
+    ],
+)
+def test_tables_that_cannot_be_interpolated(rows: dict[str, Any], message: str) -> None:
+    table = MemoryTable.from_dict(TABLE | {"memories": {"45": {"itrs-lstp": rows}}})
+    with pytest.raises(TechnologyError, match=message):
+        SramTable.of(table, 45, "itrs-lstp", 32, 0.5, 1.0)
