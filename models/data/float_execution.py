@@ -50,8 +50,21 @@ def float_scores(graph: Graph, images: Images) -> Array:
 
 def float_accuracy(graph: Graph, images: Images, labels: Labels) -> float:
     """Top-1 accuracy, 0 to 1."""
-    scores = float_scores(graph, images)
+    return top_1(float_scores(graph, images), labels, graph.name)
+
+
+def top_1(scores: Array, labels: Labels, network: str) -> float:
+    """Top-1 accuracy, 0 to 1.
+
+    Args:
+        scores: N x elements.
+        labels: A class for each.
+        network: Its name, for messages.
+
+    Raises:
+        SkipstoneError: There are other numbers of labels or classes, or only one element.
+    """
     check_labels(labels, len(scores), scores.shape[1])
     if scores.shape[1] < 2:
-        raise SkipstoneError(f"network '{graph.name}' has one output value, so it has no top-1 accuracy")
+        raise SkipstoneError(f"network '{network}' has one output value, so it has no top-1 accuracy")
     return float(np.mean(scores.argmax(axis=1) == labels))

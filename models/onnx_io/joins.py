@@ -89,10 +89,10 @@ def _factors(node: OnnxNode, view: View, old: bool) -> tuple[int, int]:
     ratios = [Fraction(1)] * 4
     axes = [int(axis) % 4 for axis in attributes.get("axes", range(4))]
     if sizes is not None and sizes.size == len(axes):
-        for axis, size in zip(axes, sizes, strict=True):
+        for axis, size in zip(axes, sizes.ravel(), strict=True):
             ratios[axis] = Fraction(int(size), view.index.shape[axis])
     elif scales is not None and scales.size == len(axes):
-        for axis, scale in zip(axes, scales, strict=True):
+        for axis, scale in zip(axes, scales.ravel(), strict=True):
             ratios[axis] = Fraction(float(scale))
     else:
         raise UnsupportedError("neither scales nor sizes for its axes")

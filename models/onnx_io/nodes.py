@@ -202,11 +202,14 @@ class OnnxNode:
             bias: One summand for each channel, float32.
         """
         producer = self.producer(view)
-        if isinstance(producer, Conv) and producer.clamp is None:
-            weights = producer.weights * scale[:, None, None, None]
-            return self.absorb(view, replace(producer, weights=weights, bias=producer.bias * scale + bias))
-        if isinstance(producer, Affine) and producer.clamp is None:
-            return self.absorb(view, replace(producer, scale=producer.scale * scale, bias=producer.bias * scale + bias))
+        # What overflows is refused with the weights that it makes infinite.
+        with np.errstate(over="ignore", invalid="ignore"):
+            if isinstance(producer, Conv) and producer.clamp is None:
+                weights = producer.weights * scale[:, None, None, None]
+                return self.absorb(view, replace(producer, weights=weights, bias=producer.bias * scale + bias))
+            if isinstance(producer, Affine) and producer.clamp is None:
+                both = replace(producer, scale=producer.scale * scale, bias=producer.bias * scale + bias)
+                return self.absorb(view, both)
         return self.add(Affine(name=self.name, inputs=(view.tensor,), scale=scale, bias=bias), view.index)
 
     def clamp(self, view: View, bounds: Clamp) -> View:

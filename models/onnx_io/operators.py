@@ -106,15 +106,18 @@ def _arithmetic(node: OnnxNode) -> View:
     values = view.per_channel(constant.astype(np.float32))
     if values is None:
         raise UnsupportedError("its constant is not one value for each channel")
+    if operator == "Div" and not values.all():
+        raise UnsupportedError("it divides by 0")
     ones, zeros = np.ones_like(values), np.zeros_like(values)
-    with np.errstate(divide="ignore"):
-        scale, bias = {
-            "Add": (ones, values),
-            "Sub": (ones, -values),
-            "Mul": (values, zeros),
-            "Div": (ones / values, zeros),
-        }[operator]
-    return node.affine(view, scale, bias)
+    match operator:
+        case "Add":
+            return node.affine(view, ones, values)
+        case "Sub":
+            return node.affine(view, ones, -values)
+        case "Mul":
+            return node.affine(view, values, zeros)
+        case _:
+            return node.affine(view, ones / values, zeros)
 
 
 def _add(node: OnnxNode) -> View:

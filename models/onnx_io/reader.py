@@ -10,119 +10,202 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import TensorProto
 
 from skipstone.errors import SkipstoneError
+from skipstone.models.data.images import Images
 from skipstone.models.data.zoo import find
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.layers import Affine, Conv, Shape
 from skipstone.models.onnx_io.arrangement import View, image_index, rows_index
-from skipstone.models.onnx_io.nodes import Conversion, OperatorKey, node_label, operator_key, readable
+from skipstone.models.onnx_io.entry import Entry, fix_input
+from skipstone.models.onnx_io.nodes import Conversion, OperatorKey, node_label, operator_key, operator_name, readable
+from skipstone.models.onnx_io.onnx_file import check_sizes, first_line, read_onnx
 from skipstone.models.onnx_io.pointwise import fold_pointwise
 from skipstone.models.onnx_io.qdq_import import Stored, holds_qdq, unwrap
 from skipstone.models.onnx_io.registry import GUIDE, Operator, converters_of, load_operators
+from skipstone.models.onnx_io.source import (
+    FLOAT_TOLERANCE,
+    HALF_TOLERANCE,
+    QUANTIZED_TOLERANCE,
+    Array,
+    Source,
+    prove,
+)
 
 _log = logging.getLogger(__name__)
 
+OUR_FUSIONS = [
+    f"Fusion{operator}{absorbed}" for operator in ("Conv", "ConvTranspose") for absorbed in ("Add", "BN", "Mul")
+]
+"""Fusions of onnxslim that are left out, since converters absorb these operators: onnxslim does not check along which axis a
+constant lies."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImportedNetwork:
+    """A network that was read.
+
+    Attributes:
+        graph: The network, with the grids of a file that is quantized.
+        source: The file in ONNX Runtime.
+        views: What the file's tensors are in the graph.
+    """
+
+    graph: Graph
+    source: Source
+    views: Mapping[str, View]
+
+    def prove(self, images: Images, results: Mapping[str, Array] | None = None) -> None:
+        """Runs the file and the graph on images.
+
+        Args:
+            images: N x channels x height x width.
+            results: What the file makes of them, by its outputs' names; left out, it runs.
+
+        Raises:
+            SkipstoneError: They differ by more than rounding, see :func:`skipstone.models.onnx_io.source.prove`.
+        """
+        if self.source.is_runnable:
+            prove(self.source, self.graph, self.views, images, results or self.source.run(images))
+
 
 def load(path_or_name: str | Path, input_shape: tuple[int, ...] | None = None) -> Graph:
-    """Reads a network.
+    """Reads a network; see :func:`read_network`."""
+    return read_network(path_or_name, input_shape).graph
 
-    A 4-D input is 1 x channels x height x width. A 2-D input 1 x K becomes (K, 1, 1), and N x K with fixed N becomes
-    (K, 1, N), its rows being pixels; 3-D 1 x N x K likewise.
+
+def read_network(path_or_name: str | Path, input_shape: tuple[int, ...] | None = None) -> ImportedNetwork:
+    """Reads a network, and proves on random input that the graph computes what the file does.
+
+    A 4-D input is 1 x channels x height x width. A 3-D input 1 x N x K becomes (K, 1, N), its rows being pixels; so does a 2-D
+    input if ``input_shape`` says N x K, else it is a batch of vectors. A fixed batch becomes one.
 
     Args:
         path_or_name: An ONNX file, or the name of a carried network.
         input_shape: ONNX's shape of the input, with or without the batch of 1; fixes dynamic dimensions.
 
     Returns:
-        The network, with the grids of a file that is quantized.
+        The network with its file.
 
     Raises:
-        SkipstoneError: The file can't be read, or the network can't be imported: all reasons in one message.
+        SkipstoneError: The file can't be read or run, or the network can't be imported (all reasons in one message), or the
+            import is wrong.
     """
     path = find(path_or_name)
     operators = load_operators()
-    model = _read(path)
-    undefined = [node_label(node) for node in model.graph.node if _is_undefined(node, operators)]
+    original = read_onnx(path)
+    undefined = [node_label(node) for node in original.graph.node if _is_undefined(node, operators)]
+    model = onnx.ModelProto.FromString(original.SerializeToString())
     try:
-        model, view, stored, conversion = _converted(model, path, operators, input_shape)
+        entry = fix_input(model, path, input_shape)
+        model = _checked(model, path, operators)
+        source = _source(original, path, operators, entry)
+        images = _random_images(source.input_view.shape)
+        results, failure = _run(source, images)
+        stored, conversion = _converted(model, path, operators, source.input_view, failure)
     except SkipstoneError:
         # Behind an operator that nobody defines nothing is certain: what was met there may be no fault at all.
         _refuse(path, undefined)
         raise
     _refuse(path, [*(label for label in undefined if label not in conversion.unsupported), *conversion.unsupported])
+    if failure is not None:
+        raise failure
     outputs = []
-    for output in model.graph.output:
+    for output in original.graph.output:
         if output.name not in conversion.views:
             raise SkipstoneError(f"{path.name}: output '{output.name}' does not depend on the input")
         outputs.append(conversion.views[output.name].tensor)
-    name = model.graph.name if stored.ours else path.stem
+    view = conversion.views[entry.name]
+    name = original.graph.name if stored.ours else path.stem
     graph = Graph(name, view.tensor, view.shape, tuple(conversion.layers.values()), tuple(dict.fromkeys(outputs)))
     _check_finite(graph)
     graph = stored.attach(graph, conversion)
-    _log.info("%s: %d nodes became %d layers", path.name, len(model.graph.node), len(graph.layers))
-    return graph
+    _log.info("%s: %d nodes became %d layers", path.name, len(original.graph.node), len(graph.layers))
+    if stored.quantized:
+        source = replace(source, tolerance=QUANTIZED_TOLERANCE)
+    network = ImportedNetwork(graph, source, conversion.views)
+    network.prove(images, results)
+    return network
+
+
+def _source(original: onnx.ModelProto, path: Path, operators: Mapping[OperatorKey, Operator], entry: Entry) -> Source:
+    foreign = sorted({operator_name(*key) for key in map(operator_key, original.graph.node) if key[0]})
+    if foreign:
+        _log.warning("%s: ONNX Runtime does not know %s, so the import is not proven", path.name, ", ".join(foreign))
+    others = [operators[key] for key in dict.fromkeys(map(operator_key, original.graph.node)) if key in operators]
+    plugins = [f"{operator.op_type} in {operator.source}" for operator in others if not operator.is_own]
+    if plugins:
+        hint = f"check the converter of {' and of '.join(plugins)}"
+    elif entry.batch > 1:
+        hint = f"input '{entry.name}' was taken as a batch of {entry.batch}: ask for its own shape if its rows belong together"
+    else:
+        hint = "this is a fault of the import, please report it with the file"
+    halves = any(tensor.data_type == TensorProto.FLOAT16 for tensor in original.graph.initializer)
+    tolerance = HALF_TOLERANCE if halves else FLOAT_TOLERANCE
+    view = _input_view(entry.name, entry.sizes)
+    return Source(path.name, original, entry.name, view, entry.batch, tolerance, not foreign, hint)
+
+
+def _random_images(shape: Shape) -> Images:
+    """Two images: values as those of pictures, and values of both signs."""
+    low = np.array([0.0, -1.0]).reshape(2, 1, 1, 1)
+    return np.random.default_rng(0).uniform(low, 1.0, (2, *shape)).astype(np.float32)
+
+
+def _run(source: Source, images: Images) -> tuple[Mapping[str, Array], SkipstoneError | None]:
+    """What the file makes of images, or why ONNX Runtime can't run it."""
+    try:
+        return source.run(images) if source.is_runnable else {}, None
+    except SkipstoneError as error:
+        return {}, error
 
 
 def _converted(
     model: onnx.ModelProto,
     path: Path,
     operators: Mapping[OperatorKey, Operator],
-    input_shape: tuple[int, ...] | None,
-) -> tuple[onnx.ModelProto, View, Stored, Conversion]:
-    """The simplified model, its input, what its file stores beside the float network, and all its nodes converted."""
-    input_name, sizes = _fix_input(model, path, input_shape)
+    input_view: View,
+    failure: SkipstoneError | None,
+) -> tuple[Stored, Conversion]:
+    """What the file stores beside its float network, and all of its nodes converted.
+
+    Where ONNX Runtime can't run the file, which is ``failure``, the nodes may be anything; that is then the error.
+    """
+    try:
+        return _converted_nodes(model, path, operators, input_view)
+    except Exception:
+        if failure is None:
+            raise
+        raise failure from None
+
+
+def _converted_nodes(
+    model: onnx.ModelProto, path: Path, operators: Mapping[OperatorKey, Operator], input_view: View
+) -> tuple[Stored, Conversion]:
+    name = input_view.tensor
     stored = unwrap(model, path.name)
-    model = _checked(model, path, operators)
+    if stored.quantized:
+        model = _checked(model, path, operators)
     # Our own quantized files have nothing to simplify, and their names must stay.
     model = model if stored.ours else _slim(model, path)
-    view = _input_view(input_name, sizes, stored.ours)
+    if not (stored.ours or readable(name)):
+        input_view = replace(input_view, tensor="input")
     converters = {**converters_of(operators), **fold_pointwise(model), **stored.converters}
-    conversion = Conversion(model, input_name, view, converters, stored.ours)
+    conversion = Conversion(model, name, input_view, converters, stored.ours)
     for node in model.graph.node:
         conversion.convert(node)
-    return model, view, stored, conversion
+    return stored, conversion
 
 
 def is_quantized(path_or_name: str | Path) -> bool:
     """Whether a network's file is quantized, in QDQ form."""
-    return holds_qdq(_read(find(path_or_name)))
-
-
-def _read(path: Path) -> onnx.ModelProto:
-    """The parsed file, external data loaded."""
-    try:
-        model = onnx.load_model(str(path), format="protobuf", load_external_data=False)
-    except (DecodeError, UnicodeDecodeError, ValueError) as error:
-        raise SkipstoneError(f"{path} is not an ONNX file, or it is truncated ({_first_line(error)})") from None
-    except OSError as error:
-        raise SkipstoneError(f"can't read {path}: {error.strerror}") from None
-    if not model.graph.node:
-        raise SkipstoneError(f"{path} is not an ONNX file, or it is truncated (it holds no nodes)")
-    for tensor in model.graph.initializer:
-        if tensor.data_location == TensorProto.EXTERNAL:
-            location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
-            if not (path.parent / location).is_file():
-                raise SkipstoneError(
-                    f"{path}: the weights '{tensor.name}' are in the file '{location}', which is missing beside it"
-                )
-    try:
-        onnx.load_external_data_for_model(model, str(path.parent))
-        for tensor in model.graph.initializer:
-            onnx.numpy_helper.to_array(tensor)
-    except (ValueError, OSError, onnx.checker.ValidationError) as error:
-        raise SkipstoneError(f"{path}: can't read its weights ({_first_line(error)}); is a file truncated?") from None
-    return model
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return holds_qdq(read_onnx(find(path_or_name)))
 
 
 def _is_undefined(node: onnx.NodeProto, operators: Mapping[OperatorKey, Operator]) -> bool:
@@ -137,50 +220,6 @@ def _refuse(path: Path, unsupported: list[str]) -> None:
             f"{path.name}: the array can't do {', '.join(unsupported)}; cut the network before them, replace them by "
             f"supported operators, or say what they become ({GUIDE})"
         )
-
-
-def _fix_input(model: onnx.ModelProto, path: Path, input_shape: tuple[int, ...] | None) -> tuple[str, tuple[int, ...]]:
-    """Gives the only input fixed sizes, in place; returns its name and sizes."""
-    initializers = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in initializers]
-    if len(inputs) != 1:
-        names = ", ".join(f"'{value.name}'" for value in inputs) or "none"
-        raise SkipstoneError(f"{path.name}: a network must have one input, this one has {len(inputs)} ({names})")
-    tensor_type = inputs[0].type.tensor_type
-    name, rank = inputs[0].name, len(tensor_type.shape.dim)
-    if tensor_type.elem_type not in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE):
-        kind = TensorProto.DataType.Name(tensor_type.elem_type)
-        raise SkipstoneError(f"{path.name}: input '{name}' is {kind}; export the network with a float input")
-    if rank not in (2, 3, 4):
-        raise SkipstoneError(f"{path.name}: input '{name}' has {rank} axes; 2 to 4 are supported")
-    # Some exporters write -1 for a dimension that they leave open.
-    sizes = [max(0, dim.dim_value) for dim in tensor_type.shape.dim]
-    shown = "x".join(str(dim.dim_value) if dim.dim_value > 0 else dim.dim_param or "?" for dim in tensor_type.shape.dim)
-    if input_shape is not None:
-        fixed = (1, *input_shape) if len(input_shape) == rank - 1 else tuple(input_shape)
-        fits = len(fixed) == rank and all(f > 0 and s in (0, f) for f, s in zip(fixed, sizes, strict=False))
-        if not fits:
-            text = "x".join(map(str, input_shape))
-            raise SkipstoneError(f"{path.name}: input shape {text} does not fit input '{name}', which is {shown}")
-        sizes = list(fixed)
-    if sizes[0] == 0:
-        sizes[0] = 1
-    if 0 in sizes:
-        raise SkipstoneError(
-            f"{path.name}: input '{name}' has dynamic dimensions, {shown}; say its shape", parameter="input_shape"
-        )
-    if rank > 2 and sizes[0] != 1:
-        raise SkipstoneError(
-            f"{path.name}: input '{name}' has a fixed batch of {sizes[0]}; export the network with batch 1"
-        )
-    for dim, size in zip(tensor_type.shape.dim, sizes, strict=True):
-        dim.dim_value = size
-    # Shapes recorded in the file may contradict the ones just fixed; they are inferred anew.
-    del model.graph.value_info[:]
-    for output in model.graph.output:
-        for dim in output.type.tensor_type.shape.dim:
-            dim.Clear()
-    return name, tuple(sizes)
 
 
 def _checked(model: onnx.ModelProto, path: Path, operators: Mapping[OperatorKey, Operator]) -> onnx.ModelProto:
@@ -201,10 +240,9 @@ def _checked(model: onnx.ModelProto, path: Path, operators: Mapping[OperatorKey,
         onnx.checker.check_model(model)
         for node, original in zip(model.graph.node, nodes, strict=True):
             node.CopyFrom(original)
-    except onnx.shape_inference.InferenceError as error:
-        raise SkipstoneError(f"{path.name}: its shapes don't fit together ({_first_line(error)})") from None
-    except onnx.checker.ValidationError as error:
-        raise SkipstoneError(f"{path.name} is not a valid ONNX network ({_first_line(error)})") from None
+    except Exception as error:  # Inference and checker raise errors of several kinds, their own and Python's.
+        raise SkipstoneError(f"{path.name} is not a valid ONNX network ({first_line(error)})") from None
+    check_sizes(model, path)
     return model
 
 
@@ -212,14 +250,13 @@ def _slim(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     import onnxslim
 
     try:
-        simplified: onnx.ModelProto = onnxslim.slim(model)
+        simplified: onnx.ModelProto = onnxslim.slim(model, skip_fusion_patterns=OUR_FUSIONS)
     except Exception as error:  # Any failure of a foreign pass means the same to the user.
-        raise SkipstoneError(f"{path.name}: onnxslim can't simplify it ({_first_line(error)})") from error
+        raise SkipstoneError(f"{path.name}: onnxslim can't simplify it ({first_line(error)})") from error
     return simplified
 
 
-def _input_view(onnx_name: str, sizes: tuple[int, ...], named: bool) -> View:
-    name = onnx_name if named or readable(onnx_name) else "input"
+def _input_view(name: str, sizes: tuple[int, ...]) -> View:
     if len(sizes) == 4:
         shape: Shape = (sizes[1], sizes[2], sizes[3])
         return View(name, shape, image_index(shape), exclusive=False)

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from skipstone.errors import SkipstoneError
 from skipstone.mapper.results.network import Accuracy
 from skipstone.models.data import zoo
-from skipstone.models.data.float_execution import float_accuracy
+from skipstone.models.data.float_execution import float_scores, top_1
 from skipstone.models.data.images import fit_images, load_images
 from skipstone.models.graph.graph import Graph
 from skipstone.models.onnx_io import reader as onnx_import
+from skipstone.models.onnx_io.source import Source
 from skipstone.models.pruning import spec
 from skipstone.models.pruning.masks import density
 from skipstone.models.quantization import ranges as calibrate
@@ -26,6 +27,9 @@ from skipstone.models.quantization.quantize import materialized, quantize
 from skipstone.models.quantization.scheme import INT8, QuantizationScheme, scheme_of
 
 Progress = Callable[[str], None]
+
+PROOF_IMAGES = 4
+"""Calibration images on which the imported network must compute what its file does."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ class PreparedNetwork:
         images: Evaluation images where there are any, else calibration images; N x C x H x W.
         evaluation: Evaluation images and labels.
         calibration: Calibration images.
+        source: The file that ``graph`` was read from.
     """
 
     options: CompressionOptions
@@ -83,6 +88,7 @@ class PreparedNetwork:
     images: NDArray[np.float32] | None
     evaluation: tuple[NDArray[np.float32], NDArray[np.int64]] | None = field(default=None)
     calibration: NDArray[np.float32] | None = None
+    source: Source | None = None
 
 
 def prepare_network(network: str, options: CompressionOptions, progress: Progress = lambda _: None) -> PreparedNetwork:
@@ -101,7 +107,8 @@ def prepare_network(network: str, options: CompressionOptions, progress: Progres
     """
     pruning = spec.parse(options.prune)
     progress("reading the network")
-    graph = onnx_import.load(network, options.input_shape)
+    imported = onnx_import.read_network(network, options.input_shape)
+    graph = imported.graph
     if graph.quantized:
         _check_stored(graph, options)
     carried = zoo.carried_networks().get(network)
@@ -110,6 +117,7 @@ def prepare_network(network: str, options: CompressionOptions, progress: Progres
     images = None
     if calibration_path:
         images = fit_images(graph, load_images(calibration_path)[0])
+        imported.prove(images[:PROOF_IMAGES])
     evaluation = None
     if evaluation_path:
         evaluation_images, labels = load_images(evaluation_path)
@@ -128,7 +136,16 @@ def prepare_network(network: str, options: CompressionOptions, progress: Progres
     if graph.quantized:
         options = _options_of(compressed, options)
     return PreparedNetwork(
-        options, graph, dense, compressed, spec.describe(pruning), density(pruned), shown, evaluation, images
+        options,
+        graph,
+        dense,
+        compressed,
+        spec.describe(pruning),
+        density(pruned),
+        shown,
+        evaluation,
+        images,
+        imported.source,
     )
 
 
@@ -231,7 +248,10 @@ def measure_accuracy(prepared: PreparedNetwork, progress: Progress = lambda _: N
     float_share = None
     if not prepared.graph.quantized:
         progress(f"accuracy on {len(labels)} images: float")
-        float_share = float_accuracy(prepared.graph, images, labels)
+        # The float network is what the user's file is, not what we made of it.
+        file = prepared.source if prepared.source is not None and prepared.source.is_runnable else None
+        scores = file.scores(images) if file is not None else float_scores(prepared.graph, images)
+        float_share = top_1(scores, labels, prepared.graph.name)
     progress(f"accuracy on {len(labels)} images: quantized")
     quantized = reference.accuracy(prepared.dense, images, labels)
     progress(f"accuracy on {len(labels)} images: compressed")

@@ -62,7 +62,7 @@ def assert_import_is_faithful(model: onnx.ModelProto, folder: Path, shape: tuple
 
     ``shape`` is the input's. Outputs are compared in ONNX's element order, which must be the tensor's own.
     """
-    graph = load(save(model, folder))
+    graph = load(save(model, folder), shape)
     x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     mine = x if x.ndim == 4 else x.reshape(-1, x.shape[-1]).T.reshape(1, *graph.input_shape)
     expected = run_ort(model, x)

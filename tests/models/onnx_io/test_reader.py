@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from skipstone.errors import SkipstoneError
 from skipstone.models.data.zoo import find
 from skipstone.models.graph.to_onnx import to_onnx
-from skipstone.models.onnx_io.reader import load
+from skipstone.models.onnx_io.reader import load, read_network
 from tests.models.builders import floats, node, onnx_model, run_ort, save
 from tests.real_networks import RESNETS
 
@@ -93,10 +93,29 @@ def test_input_shape_that_does_not_fit(tmp_path: Path, asked: tuple[int, ...], s
     )
 
 
-def test_fixed_batch(tmp_path: Path) -> None:
-    assert refusal(save(onnx_model([CONV], (8, 4, 9, 8), WEIGHTS), tmp_path)) == (
-        "network.onnx: input 'x' has a fixed batch of 8; export the network with batch 1"
-    )
+@pytest.mark.parametrize("input_shape", [None, (1, 4, 9, 8), (4, 9, 8)])
+def test_a_fixed_batch_becomes_one(tmp_path: Path, input_shape: tuple[int, ...] | None) -> None:
+    nodes = [node("Conv", ["x", "w"], "c"), node("Reshape", ["c", "sizes"])]
+    constants = {**WEIGHTS, "sizes": np.array([8, -1], np.int64)}
+    network = read_network(save(onnx_model(nodes, (8, 4, 9, 8), constants), tmp_path), input_shape)
+    assert network.graph.input_shape == (4, 9, 8)
+    assert network.source.batch == 8
+    with pytest.raises(SkipstoneError, match="has a batch of 8"):
+        load(tmp_path / "network.onnx", (8, 4, 9, 8))
+
+
+def test_two_axes_are_a_batch_of_vectors_unless_their_shape_is_asked_for(tmp_path: Path) -> None:
+    path = save(onnx_model([node("MatMul", ["x", "v"])], (32, 8), {"v": floats(8, 3)}), tmp_path)
+    assert load(path).input_shape == (8, 1, 1)
+    assert load(path, (1, 8)).input_shape == (8, 1, 1)
+    assert load(path, (32, 8)).input_shape == (8, 1, 32)
+
+
+def test_rows_that_are_mixed_are_no_batch(tmp_path: Path) -> None:
+    nodes = [node("MatMul", ["x", "v"], "m"), node("Transpose", ["m"], "t"), node("Flatten", ["t"], axis=0)]
+    path = save(onnx_model(nodes, (6, 8), {"v": floats(8, 3)}), tmp_path)
+    assert "taken as a batch of 6" in refusal(path)
+    assert load(path, (6, 8)).input_shape == (8, 1, 6)
 
 
 def test_shapes_that_contradict_each_other(tmp_path: Path) -> None:
