@@ -4,11 +4,11 @@ bound, and of the carried network, where escapes cost cycles too."""
 from __future__ import annotations
 
 from benchmarks.document import Section, table
+from benchmarks.index_coding import DELTA_BITS, entry_bits
 from benchmarks.settings import Settings
 from skipstone.flow.prepare import CompressionOptions, prepare_network
 from skipstone.hw.design import load_design
 from skipstone.mapper.cost import cost
-from skipstone.mapper.lowering.coding import DELTA_BITS, entry_bits
 
 PRUNINGS = ("none", "unstructured:0.5", "unstructured:0.8")
 NETWORK_DELTA_BITS = (4, 5, 6, 8)

@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from skipstone.errors import SimulationError
+from skipstone.errors import SimulationError, SkipstoneError
 from skipstone.files import write_file
 from skipstone.hw.design import Design
 
@@ -75,11 +75,13 @@ def build(
         building: called if there is something to compile.
 
     Raises:
-        ValueError: the simulator is unknown.
+        SkipstoneError: the simulator is unknown.
         SimulationError: a tool is missing, or the build failed.
     """
     if simulator not in SIMULATORS:
-        raise ValueError(f"simulator must be one of {', '.join(SIMULATORS)}, not '{simulator}'")
+        raise SkipstoneError(
+            f"simulator must be one of {', '.join(SIMULATORS)}, not '{simulator}'", parameter="simulator"
+        )
     # The simulation is linked to cocotb's libraries where they lie now: another environment needs its own.
     libraries = str(cocotb_libraries())
     identity = "\n".join(

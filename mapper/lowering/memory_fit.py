@@ -98,4 +98,4 @@ def with_memories_for(network: QuantizedNetwork, design: Design) -> Design:
     try:
         return design.replace(name=f"{design.name} (memories enlarged: {changes})", **enlarged)
     except DesignError as error:
-        raise MappingError(f"design '{design.name}': {error}") from None
+        raise MappingError(f"design '{design.name}': {error}", parameter=error.parameter) from None

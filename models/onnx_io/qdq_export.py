@@ -18,7 +18,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from skipstone.errors import SkipstoneError
 from skipstone.models.graph.layers import AveragePool, ConvTranspose, Layer, Pointwise
@@ -149,14 +149,6 @@ def integer_type(bits: int) -> type[np.signedinteger]:
 def integer_name(tensor: str) -> str:
     """The name of the integers of ``tensor`` in a QDQ file."""
     return f"{tensor}.integers"
-
-
-def integer_info(tensor: QuantizedTensor) -> onnx.ValueInfoProto:
-    return tensor_info(integer_name(tensor.name), tensor.shape, _onnx_type(tensor.bits))
-
-
-def _onnx_type(bits: int) -> int:
-    return int(TensorProto.INT8 if bits <= 8 else TensorProto.INT16)
 
 
 def _limits(tensor: QuantizedTensor) -> tuple[int, int]:

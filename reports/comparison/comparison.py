@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from skipstone.errors import SkipstoneError
 from skipstone.mapper.results.comparison import ComparedLayerFigures, ComparedRun, ComparisonResult
 from skipstone.mapper.results.network import CAUSES, LayerResult, NetworkResult
 from skipstone.reports.network.compression import accuracies
@@ -136,10 +137,10 @@ def compare(results: Sequence[tuple[str, NetworkResult]]) -> Comparison:
     """Compares results, each with its label; all others with the first.
 
     Raises:
-        ValueError: there are fewer than two.
+        SkipstoneError: there are fewer than two.
     """
     if len(results) < 2:
-        raise ValueError(f"there must be at least two results to compare, not {len(results)}")
+        raise SkipstoneError(f"there must be at least two results to compare, not {len(results)}")
     runs = tuple(Run(label, result) for label, result in results)
     settings = [_settings(run.result) for run in runs]
     names = dict.fromkeys(name for by_name in settings for name in by_name)

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from skipstone.mapper.results.compression import CompressionResult, StepResult
+from skipstone.reports.network.summary import percent
 
 Rows = list[tuple[str, str]]
 
@@ -25,9 +26,9 @@ def step_table(result: CompressionResult) -> Table:
         table.add_row(
             Text(step.do),
             Text(settings_text(step)),
-            percent(step.accuracy_before),
-            percent(step.accuracy_after),
-            percent(step.integer_accuracy) if step.integer_accuracy is not None else "",
+            percent(step.accuracy_before, 2),
+            percent(step.accuracy_after, 2),
+            percent(step.integer_accuracy, 2) if step.integer_accuracy is not None else "",
             f"{100 * step.sparsity:.1f}%",
             f"{step.weights:,}",
             f"{step.macs:,}",
@@ -83,7 +84,7 @@ def summary(result: CompressionResult) -> Rows:
         rows.append(
             (
                 "accuracy",
-                f"float {percent(result.float_accuracy)}, compressed integers {percent(result.accuracy)}: {change} "
+                f"float {percent(result.float_accuracy, 2)}, compressed integers {percent(result.accuracy, 2)}: {change} "
                 f"(top-1, {result.test_images:,} images)",
             )
         )
@@ -123,8 +124,3 @@ def _short(value: object) -> str:
     if isinstance(value, dict):
         return f"({len(value)} layers)"
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def percent(share: float | None) -> str:
-    """A share with two decimals."""
-    return "-" if share is None else f"{100 * share:.2f}%"

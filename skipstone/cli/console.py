@@ -43,8 +43,9 @@ def errors(values: Mapping[str, Any]) -> Iterator[None]:
         yield
     except SkipstoneError as error:
         message = str(error)
-        if values.get("fit_memories") is False and memory_too_small(error):
-            message += "; --fit-memories enlarges the memories to what the network needs"
+        if memory_too_small(error):
+            if values.get("fit_memories") is False:
+                message += "; --fit-memories enlarges the memories to what the network needs"
         elif option := option_of(error.parameter, values):
             message += f" (option {option})"
     except OSError as error:

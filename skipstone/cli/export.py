@@ -19,24 +19,18 @@ def export_command(
     """Write the Verilog, the memory images, the program as JSON, and a testbench for any simulator."""
     design = request.load_design()
     with writable(out), progress_for(None) as progress:
-        from skipstone.flow.export import export_files, write_export
-        from skipstone.flow.prepare import prepare_network
-        from skipstone.mapper.cost import cost
+        from skipstone.flow.export import export_network
 
-        prepared = prepare_network(request.network, request.options, progress)
-        progress("mapping")
-        mapped = cost(prepared.compressed, design, memories="enlarged" if request.fit_memories else "of_design")
-        progress("generating the Verilog")
-        files = export_files(prepared, mapped)
-        write_export(files, out)
+        export = export_network(
+            request.network, design, request.options, out=out, progress=progress, fit_memories=request.fit_memories
+        )
     console = console_for(None)
     console.print(
-        f"{len(files)} files in {out}: design {mapped.design.name}, "
-        f"activation ranges from {prepared.compressed.calibration}",
+        f"{len(export.files)} files in {out}: design {export.design.name}, activation ranges from {export.calibration}",
         markup=False,
     )
-    if note := files.get("quantized.onnx.missing.txt"):
-        console.print(str(note).strip(), markup=False)
+    if export.missing is not None:
+        console.print(export.missing, markup=False)
     console.print(
         f"try: cd {out} && iverilog -g2005 -o testbench skipstone_array.v testbench.v && vvp testbench",
         markup=False,

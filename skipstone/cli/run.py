@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from skipstone.cli.console import progress_for, writable
-from skipstone.cli.network_report import show_result, write_report
+from skipstone.cli.network_report import show_result
 from skipstone.cli.options import Json, Out
 from skipstone.cli.request import Request, with_request
 
@@ -16,6 +16,7 @@ def run_command(request: Request, out: Out = Path("out"), json_file: Json = None
     design = request.load_design()
     with writable(out, json_file), progress_for(json_file) as progress:
         from skipstone.flow.evaluate import evaluate
+        from skipstone.flow.report import write_network_report
 
         evaluated = evaluate(
             request.network,
@@ -26,5 +27,5 @@ def run_command(request: Request, out: Out = Path("out"), json_file: Json = None
             technology=request.load_technology(),
         )
         progress("writing the report")
-        write_report(evaluated.result, evaluated.cost.program, out)
+        write_network_report(evaluated.result, evaluated.cost.program, out / "report.html")
     show_result(evaluated.result, out, json_file)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skipstone.cli.console import console_for, progress_for, writable
-from skipstone.cli.network_report import show_result, write_report
+from skipstone.cli.network_report import show_result
 from skipstone.cli.options import Json, Out
 from skipstone.cli.request import Request, with_request
 
@@ -42,6 +42,7 @@ def verify_command(
         raise OSError(errno.EINVAL, "waves are written in the FST format; name a file that ends in .fst", str(waves))
     with writable(out, json_file, waves), progress_for(json_file) as progress:
         from skipstone.flow.evaluate import evaluate
+        from skipstone.flow.report import write_network_report
         from skipstone.flow.verify import verify_evaluated
 
         evaluated = evaluate(
@@ -54,7 +55,7 @@ def verify_command(
         )
         verification = verify_evaluated(evaluated, images, waves, simulator, progress)
         progress("writing the report")
-        write_report(verification.result, evaluated.cost.program, out)
+        write_network_report(verification.result, evaluated.cost.program, out / "report.html")
     show_result(verification.result, out, json_file)
     _show_verdict(verification, json_file)
     if waves is not None:

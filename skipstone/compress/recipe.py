@@ -79,8 +79,3 @@ def step_kinds() -> dict[str, type[Keys]]:
     """The class of each step's keys, by what ``do`` says."""
     union = Step.__origin__  # type: ignore[attr-defined]
     return {kind.model_fields["do"].annotation.__args__[0]: kind for kind in union.__args__}
-
-
-def step_names() -> tuple[str, ...]:
-    """What ``do`` may be."""
-    return tuple(step_kinds())

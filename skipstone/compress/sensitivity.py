@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +22,8 @@ from skipstone.models.graph.graph import Graph
 from skipstone.models.onnx_io import reader as onnx_import
 from skipstone.models.quantization.scheme import INT8, QuantizationScheme
 from skipstone.reports.compression.sensitivity import sensitivity_html
+from skipstone.reports.web.csv_files import csv_text
+from skipstone.reports.web.figures import Numbers
 
 RANGE_IMAGES = 64
 """Images that give the activation ranges; cycles hardly depend on them."""
@@ -150,7 +150,7 @@ def run_sensitivity(
     result = replace(result, network=short_name(network))
     progress("writing")
     out.mkdir(parents=True, exist_ok=True)
-    texts = (json_text(result.to_dict()), csv_text(result.points), sensitivity_html(result))
+    texts = (json_text(result.to_dict()), csv_text(_numbers(result.points)), sensitivity_html(result))
     write_files({out / name: text for name, text in zip(FILES, texts, strict=True)})
     return result
 
@@ -161,11 +161,6 @@ def _check_sparsities(sparsities: Sequence[float]) -> None:
             raise SkipstoneError(f"sparsities must be shares of zeros, each from 0 to below 1, not {amount:g}")
 
 
-def csv_text(points: Sequence[SensitivityPoint]) -> str:
-    """The points as CSV: a header, then a line for each."""
-    text = io.StringIO()
-    names = list(SensitivityPoint.__dataclass_fields__)
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows([getattr(point, name) for name in names] for point in points)
-    return text.getvalue()
+def _numbers(points: Sequence[SensitivityPoint]) -> Numbers:
+    names = tuple(SensitivityPoint.__dataclass_fields__)
+    return Numbers(names, tuple(tuple(getattr(point, name) for name in names) for point in points))

@@ -140,11 +140,11 @@ class Evaluator:
             The design and its figures; for what can't be built or mapped, the reason.
 
         Raises:
-            ValueError: There is no such metric or parameter.
+            SkipstoneError: There is no such metric or parameter.
         """
         unknown = sorted(metrics - set(METRICS))
         if unknown:
-            raise ValueError(f"no metric '{unknown[0]}'; the metrics are {', '.join(METRICS)}")
+            raise SkipstoneError(f"no metric '{unknown[0]}'; the metrics are {', '.join(METRICS)}")
         design = None
         try:
             compressed = self.compressor.compressed(Compression.of(choice, self._options))

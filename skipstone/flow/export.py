@@ -7,6 +7,7 @@ output and the number of cycles. It runs in any simulator, for example ``iverilo
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,11 @@ from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
 from skipstone.files import json_text, write_files
-from skipstone.flow.prepare import PreparedNetwork, sample_inputs
+from skipstone.flow.prepare import CompressionOptions, PreparedNetwork, Progress, prepare_network, sample_inputs
 from skipstone.hw.array import host_port_bits, host_selects
 from skipstone.hw.design import Design
 from skipstone.hw.export import TOP
-from skipstone.mapper.cost import NetworkCost
+from skipstone.mapper.cost import NetworkCost, cost
 from skipstone.mapper.lowering.tensor_words import pack_words, write_words
 from skipstone.mapper.program import Placement
 from skipstone.mapper.results.program import (
@@ -34,6 +35,64 @@ from skipstone.mapper.results.program import (
 from skipstone.models.onnx_io.qdq_export import to_qdq
 from skipstone.models.quantization import reference
 from skipstone.sim.build import cached_verilog
+
+MISSING = "quantized.onnx.missing.txt"
+"""Says why there is no ``quantized.onnx``."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """What was exported.
+
+    Attributes:
+        folder: The folder of the files.
+        files: Their paths in the folder.
+        design: The design, with its memories.
+        calibration: Where activation ranges come from.
+        missing: Why there is no quantized.onnx; None where there is one.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    design: Design
+    calibration: str
+    missing: str | None
+
+
+def export_network(
+    network: str,
+    design: Design,
+    options: CompressionOptions | None = None,
+    *,
+    out: Path = Path("out"),
+    progress: Progress = lambda _: None,
+    fit_memories: bool = False,
+) -> Export:
+    """Compresses a network, maps it onto a design and writes all that a simulator takes.
+
+    Args:
+        network: An ONNX file, or the name of a carried network.
+        design: The array.
+        options: Pruning, quantization and data. None: 8 bits, no pruning.
+        out: The folder for the files, made where it is missing.
+        progress: Called with a few words before each stage.
+        fit_memories: Enlarge the design's memories to what the network needs.
+
+    Raises:
+        SkipstoneError: The network, the data or the options are wrong.
+        MappingError: The network does not fit the design.
+        OSError: A file can't be written; all hold what they held before.
+    """
+    prepared = prepare_network(network, options or CompressionOptions(), progress)
+    progress("mapping")
+    mapped = cost(prepared.compressed, design, memories="enlarged" if fit_memories else "of_design")
+    progress("generating the Verilog")
+    files = export_files(prepared, mapped)
+    write_export(files, out)
+    note = files.get(MISSING)
+    return Export(
+        out, tuple(files), mapped.design, prepared.compressed.calibration, None if note is None else str(note).strip()
+    )
 
 
 def export_files(prepared: PreparedNetwork, cost: NetworkCost) -> dict[str, str | bytes]:
@@ -55,7 +114,7 @@ def export_files(prepared: PreparedNetwork, cost: NetworkCost) -> dict[str, str 
         files["quantized.onnx"] = to_qdq(prepared.compressed).SerializeToString()
     except SkipstoneError as error:
         # QDQ files hold biases of 32 bits; what the array can do and they cannot is said, not left out in silence.
-        files["quantized.onnx.missing.txt"] = f"no quantized.onnx: {error}\n"
+        files[MISSING] = f"no quantized.onnx: {error}\n"
     for name, words in images.items():
         files[f"memories/{name}.hex"] = _hex(words)
     expected, masks, addresses = [], [], []

@@ -21,7 +21,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from skipstone.cli.main import app
-from skipstone.compress.recipe import step_names
+from skipstone.compress.recipe import step_kinds
 from tests.docs.blocks import ROOT, Command, blocks, commands
 
 COLUMNS = "100"
@@ -32,7 +32,7 @@ _MASKS = (
     (re.compile(r"-?\d+(\.\d+)?%"), "#%"),
     (re.compile(r"(synthesis allows) [\d.]+"), r"\1 #"),
     (re.compile(r"-?\d[\d.]*(?= +#%)"), "#"),
-    (re.compile(rf"^ ?(({'|'.join(step_names())}) .*) \d+ *$"), r"\1 #"),
+    (re.compile(rf"^ ?(({'|'.join(step_kinds())}) .*) \d+ *$"), r"\1 #"),
 )
 
 

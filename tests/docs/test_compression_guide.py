@@ -9,7 +9,7 @@ import pytest
 
 from skipstone.compress import keys, recipe
 from skipstone.compress.keys import Training
-from skipstone.compress.recipe import parse_recipe, recipe_names, step_names
+from skipstone.compress.recipe import parse_recipe, recipe_names, step_kinds
 from tests.docs.blocks import DOCS, blocks
 
 PAGE = DOCS / "compression.md"
@@ -22,7 +22,7 @@ def row(step: str) -> str:
     return match[0]
 
 
-@pytest.mark.parametrize("step", step_names())
+@pytest.mark.parametrize("step", step_kinds())
 def test_every_step_and_key_is_in_the_table(step: str) -> None:
     kind = recipe.step_kinds()[step]
     text = row(step)

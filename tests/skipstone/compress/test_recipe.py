@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import skipstone
-from skipstone.compress.recipe import load_recipe, parse_recipe, recipe_names, step_names, with_seed
+from skipstone.compress.recipe import load_recipe, parse_recipe, recipe_names, step_kinds, with_seed
 from skipstone.compress.steps import REGISTRY
 from skipstone.errors import SkipstoneError
 
@@ -22,7 +22,7 @@ def test_every_carried_recipe_is_read(path):
 
 
 def test_every_step_has_a_function():
-    assert {kind.model_fields["do"].annotation.__args__[0] for kind in REGISTRY} == set(step_names())
+    assert {kind.model_fields["do"].annotation.__args__[0] for kind in REGISTRY} == set(step_kinds())
 
 
 PRUNE = {"do": "prune"}
@@ -89,7 +89,7 @@ def test_a_mistake_names_the_file_and_the_step(step, message):
     assert "\n" not in str(error.value)
 
 
-def test_a_mistake_in_the_second_step_names_step_2():
+def test_a_mistake_in_the_second_names_step_2():
     with pytest.raises(SkipstoneError, match=r"^r: step 2 \(equalize\): unknown key 'x'; it takes no keys$"):
         parse_recipe({"step": [{"do": "quantize"}, {"do": "equalize", "x": 1}]}, "r")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from skipstone.compress.recipe import step_names
+from skipstone.compress.recipe import step_kinds
 from skipstone.errors import SkipstoneError
 from skipstone.hw.design import load_design
 from tests.skipstone.compress.small import float_network, labelled_data, run, small_place
@@ -291,7 +291,7 @@ class TestTraining:
 
 def test_every_kind_is_tested_here():
     text = Path(__file__).read_text()
-    missing = [name for name in step_names() if f'"{name}"' not in text]
+    missing = [name for name in step_kinds() if f'"{name}"' not in text]
     assert not missing
 
 

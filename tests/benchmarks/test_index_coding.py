@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from benchmarks.index_coding import WINDOWS, bits_per_nonzero, bound, entry_bits
 from skipstone.hw.design import Design
-from skipstone.mapper.lowering.coding import WINDOWS, bits_per_nonzero, bound, entry_bits
 
 DESIGN = Design("coded", 2, 2, 8, 2, 2, 4, 2)
 
