@@ -33,7 +33,7 @@ __all__ = ["ENTRY_POINTS", "OnnxNode", "UnsupportedError", "View", "load_operato
 
 ENTRY_POINTS = "skipstone.operators"
 """The group of entry points in which packages name their modules of converters."""
-GUIDE = "docs/tutorials/add-an-operator.md"
+GUIDE = "see 'Add an operator' in the manual"
 """Where messages send those who miss an operator."""
 _Function = TypeVar("_Function", bound=Converter)
 _ROOM = __name__.rpartition(".")[0]

@@ -49,6 +49,18 @@ def test_every_command_and_option_exists(page: Path) -> None:
 
 
 @PAGES
+def test_every_shown_command_parses(page: Path) -> None:
+    """Options have values of their kinds, and what a command requires is there."""
+    for block in blocks(page):
+        for shown in commands(block) if block.language == "console" else ():
+            words = shlex.split(shown.command)
+            if words[0] != "skipstone" or words[1].startswith("--") or shown.output.startswith("skipstone: "):
+                continue
+            end = next((place for place, word in enumerate(words) if word in ("|", ">", "&&", ";")), len(words))
+            COMMANDS.commands[words[1]].make_context(words[1], words[2:end])
+
+
+@PAGES
 def test_every_program_imports_existing_names(page: Path) -> None:
     for block in blocks(page):
         if block.language != "python":

@@ -2,8 +2,9 @@
 
 import pytest
 
-from skipstone.errors import MappingError
+from skipstone.errors import DesignError, MappingError
 from skipstone.hw.design import MAX_ACCUMULATOR_BITS
+from skipstone.mapper.lowering import memory_fit
 from skipstone.mapper.lowering.compile import compile_network
 from skipstone.mapper.lowering.memory_fit import (
     COUNTED,
@@ -49,6 +50,21 @@ def test_only_what_overflows_grows_and_the_name_says_so():
 def test_limits_that_are_no_memories_are_still_refused():
     with pytest.raises(MappingError, match="raise max_stride to 3"):
         with_memories_for(residual(stride=3), DESIGN.replace(weight_entries=16))
+
+
+def test_a_memory_that_no_design_has_is_named(monkeypatch):
+    """What a design refuses keeps the parameter that it refuses."""
+
+    def refuse(design, **changes):
+        raise DesignError("weight_entries must be at most 7", parameter="weight_entries")
+
+    small = DESIGN.replace(weight_entries=16)
+    roomy_design = memory_fit.roomy(small)
+    monkeypatch.setattr(memory_fit, "roomy", lambda design: roomy_design)
+    monkeypatch.setattr(type(small), "replace", refuse)
+    with pytest.raises(MappingError, match=r"^design 'small': weight_entries must be at most 7$") as caught:
+        with_memories_for(residual(), small)
+    assert caught.value.parameter == "weight_entries"
 
 
 def test_tables_and_codebooks_are_not_rounded_to_a_power_of_two():

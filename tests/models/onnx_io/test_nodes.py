@@ -28,7 +28,7 @@ def test_one_error_names_every_unsupported_node(tmp_path: Path) -> None:
     assert str(error.value) == (
         "network.onnx: the array can't do DepthToSpace (node 'shuffle'), LRN (node 'last'); "
         "cut the network before them, replace them by supported operators, or say what they become "
-        "(docs/tutorials/add-an-operator.md)"
+        "(see 'Add an operator' in the manual)"
     )
 
 
@@ -132,7 +132,7 @@ def test_reasons(tmp_path: Path, nodes: list[onnx.NodeProto], shape: tuple[int, 
         load(save(onnx_model(nodes, shape, used), tmp_path))
     assert str(error.value) == (
         f"network.onnx: the array can't do {reason}; cut the network before them, replace them by supported operators, or "
-        "say what they become (docs/tutorials/add-an-operator.md)"
+        "say what they become (see 'Add an operator' in the manual)"
     )
 
 

@@ -209,5 +209,5 @@ def test_slopes_of_channels_are_refused(tmp_path: Path) -> None:
     assert str(error.value) == (
         "network.onnx: the array can't do PRelu (node 'p': its slopes differ from channel to channel); "
         "cut the network before them, replace them by supported operators, or say what they become "
-        "(docs/tutorials/add-an-operator.md)"
+        "(see 'Add an operator' in the manual)"
     )

@@ -138,7 +138,7 @@ def test_operator_that_no_onnx_has(tmp_path: Path) -> None:
     nodes = [node("Fancy", ["x"], "a", name="n"), node("Conv", ["a", "w"])]
     assert refusal(save(onnx_model(nodes, IMAGE, WEIGHTS), tmp_path)) == (
         "network.onnx: the array can't do Fancy (node 'n'); cut the network before them, replace them by supported "
-        "operators, or say what they become (docs/tutorials/add-an-operator.md)"
+        "operators, or say what they become (see 'Add an operator' in the manual)"
     )
 
 

@@ -203,7 +203,7 @@ def test_refusals_are_collected_with_ours(tmp_path: Path) -> None:
         imported(tmp_path, mine(["x"], "a"), node("LRN", ["x"], "b", name="l", size=3), node("Add", ["a", "b"]))
     assert str(error.value) == (
         "network.onnx: the array can't do My.Op (node 'n': its moon is full), LRN (node 'l'); cut the network before them, "
-        "replace them by supported operators, or say what they become (docs/tutorials/add-an-operator.md)"
+        "replace them by supported operators, or say what they become (see 'Add an operator' in the manual)"
     )
 
 
@@ -221,7 +221,7 @@ def test_nodes_that_nobody_registered_are_named_with_all_others(tmp_path: Path) 
     assert str(error.value) == (
         "network.onnx: the array can't do Sub (node 'difference': both operands are activations), My.Op (node 'n'), "
         "My.Other (node 'n'), LRN (node 'l'); cut the network before them, replace them by supported operators, or say "
-        "what they become (docs/tutorials/add-an-operator.md)"
+        "what they become (see 'Add an operator' in the manual)"
     )
 
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from skipstone.errors import SkipstoneError
 from skipstone.mapper.results.network import LayerResult
 from skipstone.reports.comparison.comparison import compare
 from skipstone.reports.comparison.page import write_comparison
@@ -73,7 +74,7 @@ def test_speed_up_is_over_the_first_run_and_not_over_another_network() -> None:
 
 
 def test_one_result_is_no_comparison() -> None:
-    with pytest.raises(ValueError, match="at least two"):
+    with pytest.raises(SkipstoneError, match="at least two"):
         compare([("one", resnet8())])
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from skipstone.errors import MappingError
+from skipstone.errors import MappingError, SkipstoneError
 from skipstone.explore.evaluate import Evaluation, EvaluationSettings, Evaluator
 from skipstone.explore.space import MEMORIES, parse_space
 from skipstone.flow.evaluate import evaluate_network
@@ -193,7 +193,7 @@ def test_only_requested_metrics_are_measured(evaluator):
         ({"energy_pj"}, {"energy_pj", "frequency_mhz"}),
     ):
         assert evaluator.evaluate(choice(), frozenset(metrics)).metrics.keys() == figures
-    with pytest.raises(ValueError, match="no metric 'beauty'"):
+    with pytest.raises(SkipstoneError, match="no metric 'beauty'"):
         evaluator.evaluate(choice(), frozenset({"beauty"}))
 
 
