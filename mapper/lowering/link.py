@@ -161,7 +161,7 @@ def _walk(
 ) -> dict[str, int]:
     """The addresses of the pixels that the drain visits in ``placed``.
 
-    ``beside`` is the output to whose words it adds them, which begin somewhere behind the workload's first word.
+    ``beside``: the concatenated output; addresses are offset into it.
     """
     space = 1 << design.address_bits
     tile = mapped.schedule.tile

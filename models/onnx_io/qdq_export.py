@@ -87,8 +87,7 @@ def _base_name(layer: QuantizedLayer) -> str:
 
 
 def _in_order(network: QuantizedNetwork, groups: Mapping[str, Group]) -> list[str]:
-    """The tensors that layers write and those that are others side by side, each after what it is made of: as in the
-    network's tensors, as far as that is such an order."""
+    """Tensors in an order where each follows its parts; otherwise the network's order."""
     place = {name: number for number, name in enumerate(network.tensors)}
     waiting = sorted(network.concats, key=place.__getitem__)
     made, order = {network.input}, []
@@ -189,8 +188,7 @@ class QdqWriter:
     def quantize(
         self, tensor: QuantizedTensor, real: str, bounds: tuple[int, int], clips: bool = True, layer: str = ""
     ) -> None:
-        """The integers of ``tensor``, from its float values ``real``, within ``bounds`` (unless they are anyway, and no float
-        ``layer`` is their Clip)."""
+        """Quantizes ``real``; adds a Clip only where the type's range or the float layer does not already bound it."""
         limits = np.iinfo(integer_type(tensor.bits))
         if clips and (layer or bounds != (limits.min, limits.max)):
             low, high = ((bound - tensor.zero_point) * tensor.scale for bound in bounds)

@@ -21,9 +21,9 @@ Solve = Callable[[Conv, "Problem"], NDArray[np.float64] | None]
 
 
 class Problem:
-    """A layer's least squares: new weights w (K x D) against the old ones, on the inputs x that it will see.
+    """Least squares of one layer: find weights w (K x D) so that w x matches ``old z`` on the inputs x that the layer sees.
 
-    The layer shall give ``old z``, where z is x with ``correction`` times what the dense network would see instead.
+    z is x moved towards the dense network's inputs by the share ``correction``.
     ``hessians`` (groups x D x D) are E[x x^T] with ``damping`` times its mean diagonal added; with ``bias_correction`` of
     x less its mean, since the bias then takes over the mean. ``target`` (K x D) is the best w without any zeros.
     """

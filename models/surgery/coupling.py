@@ -76,8 +76,7 @@ def coupled_channels(graph: Graph) -> Coupling:
 
 
 def mixes(graph: Graph, tensor: str) -> bool:
-    """Whether ``tensor`` is made by a convolution of several input channels, or of one that does not go along: any but a
-    depthwise one."""
+    """Whether a non-depthwise convolution makes ``tensor``."""
     if tensor == graph.input:
         return False
     layer = graph.layer(tensor)
@@ -85,7 +84,7 @@ def mixes(graph: Graph, tensor: str) -> bool:
 
 
 def is_depthwise(layer: Conv) -> bool:
-    """Whether each filter reads the one input channel that is removed with it; a convolution of one group is none."""
+    """Whether the convolution is depthwise; one group does not count."""
     return layer.groups > 1 and layer.weights.shape[1] == 1
 
 

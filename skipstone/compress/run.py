@@ -320,7 +320,7 @@ def _taken_up(graph: Graph, stored: Mapping[str, Any]) -> tuple[State, StepResul
 
 
 def dense_cost(context: Context) -> NetworkCost | None:
-    """What the network as it came costs on the design; None without a design.
+    """Cost of the unpruned int8 network; None without a design.
 
     Raises:
         MappingError: The design can't run it. Nothing is compressed yet.

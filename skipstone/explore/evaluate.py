@@ -74,11 +74,10 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class _Mapped:
-    """What is kept of a network's cost on a design, whose program takes megabytes: the actions of each workload, and the
-    least size of each memory.
+    """A network's cached cost on a design, without the program: the actions of each workload, and the least size of each
+    memory.
 
-    ``depends_on_memories``: in smaller memories the mapper might choose another program, since what was better in part, but
-    not on the whole, may no longer fit.
+    ``depends_on_memories``: smaller memories may force another mapping.
     """
 
     actions: tuple[Actions, ...]

@@ -250,7 +250,7 @@ def _tell(draws: Draws, draw: Draw, record: Record, plan: Plan, number: int) -> 
 
 
 class _Counts:
-    """Counts trials for whoever waits."""
+    """Counts trials and reports progress."""
 
     def __init__(self, plan: Plan, finished: Callable[[Status], None]) -> None:
         self._plan, self._finished = plan, finished
@@ -270,7 +270,7 @@ class _Counts:
 
 @contextmanager
 def _going_on(storage: Path) -> Iterator[None]:
-    """Says of whatever ends a search early that it can go on."""
+    """Adds the resume hint to any error."""
     resume_hint = f"what is finished is kept in {storage}, and the same command goes on from there"
     try:
         yield
@@ -400,7 +400,7 @@ def _result(
 
 
 def _ended(plan: Plan, run: Found) -> str:
-    """Why the search ended before its trials were through, where that is not since every choice was tried."""
+    """Reason for an early stop; empty if every choice was tried."""
     if not run.stuck:
         return ""
     return (

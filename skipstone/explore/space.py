@@ -88,7 +88,7 @@ class SearchSpace:
         return replace(self, layers={name: matches[name] for name in layer_names if name in matches})
 
     def canonical(self, choice: Mapping[str, Choice]) -> dict[str, Choice]:
-        """The choice that stands for all that are equal to a choice: two with the same canonical one are the same point.
+        """The representative of all choices that mean the same point.
 
         A parameter that means nothing beside the others, or the same, gets the first of its choices.
         """
