@@ -23,7 +23,7 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunInput:
     """Write words of activation memory, start the array, and read tensors as its layers end.
 
     Attributes:
@@ -41,13 +41,13 @@ class Run:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What the array did with one ``Run``.
+    """What the array did with one ``RunInput``.
 
     Attributes:
         cycles: of each layer, from the end of the layer before (or from ``start``): simulated time between changes of the
             ``layer`` port, divided by the clock's period.
-        words: of each layer, the words of each tensor of ``Run.reads``.
-        host_words: the words of each tensor of ``Run.host_reads``; none without ``done``.
+        words: of each layer, the words of each tensor of ``RunInput.reads``.
+        host_words: the words of each tensor of ``RunInput.host_reads``; none without ``done``.
         done: whether the array said so.
         seconds: wall time that the simulator took for the cycles alone, without writing and reading memories.
         error: why the run ended early, or None.

@@ -26,7 +26,7 @@ from skipstone.mapper.lowering.tensor_words import unpack_words, write_words
 from skipstone.mapper.program import Program
 from skipstone.models.quantization.reference import run_product
 from skipstone.sim.build import Build, build, cached_verilog, runner_of, simulator_environment
-from skipstone.sim.jobs import Load, Run, RunResult, Stop
+from skipstone.sim.jobs import Load, RunInput, RunResult, Stop
 from skipstone.sim.segments import host_placements, segment_stops
 
 START_SECONDS = 120.0
@@ -174,7 +174,7 @@ class RtlSession:
             # What the host works on it reads through its port, when the array has stopped.
             host_tensors = host_placements(program, stop)
             host_reads = tuple((tensor.base, tensor.words) for tensor in host_tensors.values())
-            result: RunResult = self._ask(Run(tuple(writes), reads, host_reads, limit))
+            result: RunResult = self._ask(RunInput(tuple(writes), reads, host_reads, limit))
             cycles += result.cycles
             seconds += result.seconds
             for layer, words_of_layer in zip(segment, result.words, strict=False):
@@ -213,7 +213,7 @@ class RtlSession:
                 tensors[step.output.name] = run_product(step.product, a, b)[0]
                 writes += write_words(step.output, self.design, tensors[step.output.name])
 
-    def _ask(self, job: Load | Run) -> Any:
+    def _ask(self, job: Load | RunInput) -> Any:
         if self._connection is None:
             self._fail("is not running")
         try:

@@ -21,13 +21,13 @@ Count = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
 
 
-class Keys(BaseModel):
+class TechnologyKeys(BaseModel):
     """The base of all parts of a file: frozen, and without keys that are not declared."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class Entry(Keys):
+class Entry(TechnologyKeys):
     """A part of the file with the source of its numbers."""
 
     source: Text
@@ -117,7 +117,7 @@ class ComponentEntry(Entry):
     leakage_nw: NotNegative
 
 
-class TechnologyFile(Keys):
+class TechnologyFile(TechnologyKeys):
     """All parts of a technology file."""
 
     node_nm: Count

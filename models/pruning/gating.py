@@ -98,7 +98,7 @@ def gate(
         means: Typical means by tensor (:func:`typical_means`, of calibration images).
     """
     integers = reference.quantize_input(network, images)
-    scores = reference.scores(network, integers)
+    scores = reference.class_scores(network, integers)
     check_labels(labels, len(scores), scores.shape[1])
     _check(network, threshold, means)
 

@@ -151,7 +151,7 @@ def prune(graph: Graph, pruning: Pruning, evidence: Evidence | None = None, seed
     return Pruned(graph.with_weights(weights) if weights else graph, lines)
 
 
-def density(graph: Graph) -> float:
+def weight_density(graph: Graph) -> float:
     """Share of nonzero weights over all Conv and Gemm layers."""
     total = sum(layer.weights.size for layer in graph.convs)
     return sum(int(np.count_nonzero(layer.weights)) for layer in graph.convs) / total if total else 1.0

@@ -3,7 +3,7 @@ lattice.
 
 A transposed convolution becomes one plain convolution for each phase (output pixels of one remainder modulo the
 stride). An average pool whose divisor changes at the border becomes one for each rectangle of windows with one divisor.
-Both axes are computed independently; a layer is a pair of :class:`Run`.
+Both axes are computed independently; a layer is a pair of :class:`AxisLattice`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from itertools import groupby
 
 
 @dataclass(frozen=True)
-class Run:
+class AxisLattice:
     """Output positions along one axis, and the window over the input that computes them.
 
     Attributes:
@@ -41,7 +41,7 @@ class Run:
 
 def transposed_runs(
     inputs: int, outputs: int, kernel: int, stride: int, dilation: int, padding: int
-) -> tuple[Run, ...]:
+) -> tuple[AxisLattice, ...]:
     """The phases of a transposed convolution along one axis.
 
     Output ``y`` sums tap ``i`` times input ``(y + padding - i * dilation) / stride`` over the taps for which that is an
@@ -68,7 +68,7 @@ def transposed_runs(
 
 def average_runs(
     inputs: int, outputs: int, kernel: int, stride: int, dilation: int, padding: int, counted: tuple[int, int]
-) -> tuple[Run, ...]:
+) -> tuple[AxisLattice, ...]:
     """The runs of equal divisors of an average pool along one axis.
 
     Args:
@@ -103,13 +103,15 @@ def _trimmed(
     dilation: int,
     inputs: int,
     divisor: int = 1,
-) -> Run:
+) -> AxisLattice:
     """A run without the outer taps that never read the input. ``starts`` is the input position that each tap reads
     first."""
     live = [any(0 <= start + t * stride < inputs for t in range(size)) for start in starts]
     if not any(live):
-        return Run(offset, step, size, (), 1, 1, 0, size - inputs, divisor)
+        return AxisLattice(offset, step, size, (), 1, 1, 0, size - inputs, divisor)
     first, last = live.index(True), len(live) - live[::-1].index(True)
     before = -starts[first]
     reach = (size - 1) * stride + (last - first - 1) * dilation + 1
-    return Run(offset, step, size, tuple(taps[first:last]), stride, dilation, before, reach - inputs - before, divisor)
+    return AxisLattice(
+        offset, step, size, tuple(taps[first:last]), stride, dilation, before, reach - inputs - before, divisor
+    )

@@ -22,7 +22,7 @@ from skipstone.models.graph.layers import (
     Shape,
     Upsample,
 )
-from skipstone.models.quantization.lattices import Run, average_runs, transposed_runs
+from skipstone.models.quantization.lattices import AxisLattice, average_runs, transposed_runs
 from skipstone.models.quantization.network import Lattice, Operation, QuantizedTensor
 from skipstone.models.quantization.scheme import QuantizationScheme
 from skipstone.models.quantization.weight_codes import code_weights, value_bits
@@ -34,7 +34,7 @@ need them."""
 
 
 @dataclass(frozen=True, eq=False)
-class Linear:
+class LinearLayer:
     """One layer as the array computes it.
 
     ``bias`` is in units of ``input scale * weight_scale``, without zero points. ``part`` and ``lattice`` say which
@@ -57,7 +57,7 @@ class Linear:
 
 def linear_layers(
     layer: Layer, source: QuantizedTensor, output: Shape, output_scale: float, scheme: QuantizationScheme | None
-) -> list[Linear]:
+) -> list[LinearLayer]:
     """The layers of the array that compute one float layer.
 
     Args:
@@ -85,7 +85,7 @@ def linear_layers(
         case Affine():
             return [_trained(layer, layer.scale.reshape(-1, 1, 1, 1), source, output_scale, scheme, channels)]
         case AveragePool() if any(layer.uncounted):
-            linear = Linear(ones(layer.kernel), unit, zero, channels)
+            linear = LinearLayer(ones(layer.kernel), unit, zero, channels)
             parts = []
             for rows, columns in _pairs(average_axes(layer, source.shape, output)):
                 part = _at(linear, rows, columns)
@@ -94,19 +94,19 @@ def linear_layers(
             return [replace(parts[0], part="", lattice=None)] if plain else parts
         case AveragePool():
             scale = unit / math.prod(layer.kernel)
-            return [Linear(ones(layer.kernel), scale, zero, channels, layer.stride, layer.padding, layer.dilation)]
+            return [LinearLayer(ones(layer.kernel), scale, zero, channels, layer.stride, layer.padding, layer.dilation)]
         case MaxPool():
             window = (layer.stride, layer.padding, layer.dilation)
-            return [Linear(ones(layer.kernel), unit, zero, channels, *window, "max")]
+            return [LinearLayer(ones(layer.kernel), unit, zero, channels, *window, "max")]
         case Upsample():
-            linear = Linear(ones((1, 1)), unit, zero, channels)
+            linear = LinearLayer(ones((1, 1)), unit, zero, channels)
             axes = [
-                [Run(at, factor, size, (0,), 1, 1, 0, 0) for at in range(factor)]
+                [AxisLattice(at, factor, size, (0,), 1, 1, 0, 0) for at in range(factor)]
                 for factor, size in ((layer.factor[0], source.shape[1]), (layer.factor[1], source.shape[2]))
             ]
             return [_at(linear, rows, columns) for rows, columns in _pairs((tuple(axes[0]), tuple(axes[1])))]
         case _:
-            return [Linear(ones((1, 1)), unit, zero, channels)]
+            return [LinearLayer(ones((1, 1)), unit, zero, channels)]
 
 
 def writes_alone(layer: Layer) -> bool:
@@ -116,7 +116,9 @@ def writes_alone(layer: Layer) -> bool:
     )
 
 
-def transposed_axes(layer: ConvTranspose, source: Shape, output: Shape) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
+def transposed_axes(
+    layer: ConvTranspose, source: Shape, output: Shape
+) -> tuple[tuple[AxisLattice, ...], tuple[AxisLattice, ...]]:
     """The phases of a transposed convolution along both axes."""
     rows, columns = (
         transposed_runs(
@@ -132,7 +134,9 @@ def transposed_axes(layer: ConvTranspose, source: Shape, output: Shape) -> tuple
     return rows, columns
 
 
-def average_axes(layer: AveragePool, source: Shape, output: Shape) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
+def average_axes(
+    layer: AveragePool, source: Shape, output: Shape
+) -> tuple[tuple[AxisLattice, ...], tuple[AxisLattice, ...]]:
     """The runs of equal divisors of an average pool along both axes."""
     rows, columns = (
         average_runs(
@@ -149,18 +153,18 @@ def average_axes(layer: AveragePool, source: Shape, output: Shape) -> tuple[tupl
     return rows, columns
 
 
-def _divisor(layer: AveragePool, rows: Run, columns: Run) -> int:
+def _divisor(layer: AveragePool, rows: AxisLattice, columns: AxisLattice) -> int:
     divisor = rows.divisor * columns.divisor
     if not divisor:
         raise SkipstoneError(f"layer '{layer.name}': it has windows of padding only, which have no mean")
     return divisor
 
 
-def _pairs(axes: tuple[tuple[Run, ...], tuple[Run, ...]]) -> list[tuple[Run, Run]]:
+def _pairs(axes: tuple[tuple[AxisLattice, ...], tuple[AxisLattice, ...]]) -> list[tuple[AxisLattice, AxisLattice]]:
     return [(rows, columns) for rows in axes[0] for columns in axes[1]]
 
 
-def _at(linear: Linear, rows: Run, columns: Run) -> Linear:
+def _at(linear: LinearLayer, rows: AxisLattice, columns: AxisLattice) -> LinearLayer:
     """The part of ``linear`` that computes the pixels of two runs, with their taps of its weights."""
     weights = linear.weights[:, :, list(rows.taps)][:, :, :, list(columns.taps)]
     if not weights.size:
@@ -183,7 +187,7 @@ def _trained(
     output_scale: float,
     scheme: QuantizationScheme | None,
     groups: int,
-) -> Linear:
+) -> LinearLayer:
     """The layer with its weights as integers of ``scheme``, or on the grid that they already have."""
     assert scheme is not None
     if layer.grid is not None:
@@ -197,7 +201,7 @@ def _trained(
         empty = np.full(len(weights), output_scale / source.scale / 256)
         integers, scale = _coded(weights, scheme, lowest, empty)
     bias = np.rint(layer.bias / (source.scale * scale))
-    return Linear(integers, scale, bias, groups, scheme=scheme)
+    return LinearLayer(integers, scale, bias, groups, scheme=scheme)
 
 
 def _coded(

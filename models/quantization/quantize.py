@@ -34,7 +34,7 @@ from skipstone.models.graph.layers import (
     Softmax,
 )
 from skipstone.models.quantization.concatenation import shared_grids, with_copies
-from skipstone.models.quantization.linear import Linear, linear_layers, writes_alone
+from skipstone.models.quantization.linear import LinearLayer, linear_layers, writes_alone
 from skipstone.models.quantization.network import (
     HostLayer,
     HostProduct,
@@ -213,7 +213,7 @@ class _Quantizer:
     def _layer(
         self,
         base: Layer,
-        linear: Linear,
+        linear: LinearLayer,
         source: QuantizedTensor,
         made: QuantizedTensor,
         target: QuantizedTensor,

@@ -120,7 +120,7 @@ def run_product(product: HostProduct, a: Integers, b: Integers) -> Integers:
     return requantize(exact, none, multiplier, shift, product.zero_point, product.low, product.high)
 
 
-def scores(network: QuantizedNetwork, images: Integers) -> Integers:
+def class_scores(network: QuantizedNetwork, images: Integers) -> Integers:
     """Computes the first output for quantized images, flattened to N x elements.
 
     Batches run in parallel threads, each with single-threaded BLAS. Most of the time goes into moving memory, for which
@@ -137,13 +137,13 @@ def scores(network: QuantizedNetwork, images: Integers) -> Integers:
 
 def predict(network: QuantizedNetwork, images: NDArray[np.floating]) -> Integers:
     """The class of each float image. Of equal scores the first wins."""
-    classes: Integers = scores(network, quantize_input(network, images)).argmax(axis=1)
+    classes: Integers = class_scores(network, quantize_input(network, images)).argmax(axis=1)
     return classes
 
 
 def accuracy(network: QuantizedNetwork, images: NDArray[np.floating], labels: Labels) -> float:
     """Top-1 accuracy, 0 to 1."""
-    result = scores(network, quantize_input(network, images))
+    result = class_scores(network, quantize_input(network, images))
     check_labels(labels, len(result), result.shape[1])
     return float(np.mean(result.argmax(axis=1) == labels))
 

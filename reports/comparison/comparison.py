@@ -18,7 +18,7 @@ from skipstone.reports.network.summary import cause_cycles, energy_by_part, macs
 
 
 @dataclass(frozen=True)
-class Run:
+class LabelledResult:
     """A result with the name under which it is shown."""
 
     label: str
@@ -26,7 +26,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Difference:
+class DifferentSetting:
     """A parameter or option that is not the same in all runs: its value in each; None where a run has none."""
 
     name: str
@@ -87,8 +87,8 @@ class Comparison:
     """``differences``: options and design parameters that differ; ``same``: those that all runs share; ``layers`` in the first
     run's order."""
 
-    runs: tuple[Run, ...]
-    differences: tuple[Difference, ...]
+    runs: tuple[LabelledResult, ...]
+    differences: tuple[DifferentSetting, ...]
     same: tuple[tuple[str, Any], ...]
     layers: tuple[ComparedLayer, ...]
 
@@ -141,13 +141,13 @@ def compare(results: Sequence[tuple[str, NetworkResult]]) -> Comparison:
     """
     if len(results) < 2:
         raise SkipstoneError(f"there must be at least two results to compare, not {len(results)}")
-    runs = tuple(Run(label, result) for label, result in results)
+    runs = tuple(LabelledResult(label, result) for label, result in results)
     settings = [_settings(run.result) for run in runs]
     names = dict.fromkeys(name for by_name in settings for name in by_name)
     values = {name: tuple(by_name.get(name) for by_name in settings) for name in names}
     return Comparison(
         runs,
-        tuple(Difference(name, each) for name, each in values.items() if any(value != each[0] for value in each)),
+        tuple(DifferentSetting(name, each) for name, each in values.items() if any(value != each[0] for value in each)),
         tuple((name, each[0]) for name, each in values.items() if all(value == each[0] for value in each)),
         tuple(_layers([run.result for run in runs])),
     )

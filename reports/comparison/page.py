@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skipstone.mapper.results.network import CAUSES
-from skipstone.reports.comparison.comparison import METRICS, Comparison, LayerCost, Run
+from skipstone.reports.comparison.comparison import METRICS, Comparison, LabelledResult, LayerCost
 from skipstone.reports.comparison.figures import comparison_figures
 from skipstone.reports.comparison.rows import change_text, difference_rows, layer_rows, metric_rows, value_text
 from skipstone.reports.network.compression import accuracies
@@ -19,7 +19,7 @@ TEMPLATES = "reports/comparison/templates"
 
 
 @dataclass(frozen=True)
-class Summary:
+class ComparisonSummary:
     """Large figures, the metrics of each run, and the metrics' formulas."""
 
     cards: tuple[Card, ...]
@@ -36,11 +36,11 @@ class Differences:
 
 
 @dataclass(frozen=True)
-class About:
+class ComparisonAbout:
     """The causes of cycles with their formulas, and the runs."""
 
     causes: tuple[tuple[str, str], ...]
-    runs: tuple[Run, ...]
+    runs: tuple[LabelledResult, ...]
 
 
 def write_comparison(comparison: Comparison, path: Path) -> None:
@@ -82,9 +82,9 @@ def comparison_page(comparison: Comparison) -> Page:
     )
 
 
-def _summary(comparison: Comparison) -> Summary:
+def _summary(comparison: Comparison) -> ComparisonSummary:
     labels = [run.label for run in comparison.runs]
-    return Summary(
+    return ComparisonSummary(
         tuple(_cards(comparison)),
         Grid(("", *labels), tuple(map(tuple, metric_rows(comparison)))),
         tuple((metric.name, metric.formula) for metric in METRICS),
@@ -99,9 +99,9 @@ def _differences(comparison: Comparison) -> Differences:
     )
 
 
-def _about(comparison: Comparison) -> About:
+def _about(comparison: Comparison) -> ComparisonAbout:
     causes = tuple((cause, f"{CAUSE_DEFINITIONS[cause]}: {CAUSE_FORMULAS[cause]}") for cause in CAUSES)
-    return About(causes, comparison.runs)
+    return ComparisonAbout(causes, comparison.runs)
 
 
 def _lead(comparison: Comparison) -> str:

@@ -20,7 +20,7 @@ TITLES: dict[What, str] = {"sparsity": "sparsity", "bits": "weight bits"}
 
 
 @dataclass(frozen=True)
-class Summary:
+class SensitivitySummary:
     """Large figures of the network as it is, and how it was pruned and measured."""
 
     cards: tuple[Card, ...]
@@ -112,9 +112,9 @@ def sensitivity_figures(result: SensitivityResult, what: What) -> tuple[Figure, 
     return over, against
 
 
-def _summary(result: SensitivityResult) -> Summary:
+def _summary(result: SensitivityResult) -> SensitivitySummary:
     worst = min(result.points, key=lambda point: point.accuracy, default=None)
-    return Summary(
+    return SensitivitySummary(
         cards=(
             Card("accuracy as it is", percent(result.accuracy, 2), f"float, {result.images:,} images"),
             Card("cycles as it is", count(result.cycles), result.design),

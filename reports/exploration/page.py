@@ -54,7 +54,7 @@ DEFINITIONS = (
 
 
 @dataclass(frozen=True)
-class Summary:
+class ExplorationSummary:
     """Large figures and what follows from the points. ``nearest``: where no point meets all constraints, those that miss them
     least; ``picks``: points to choose, each with its purpose; ``constraint_costs``: a sentence for each objective."""
 
@@ -95,7 +95,7 @@ class Problems:
 
 
 @dataclass(frozen=True)
-class About:
+class ExplorationAbout:
     """How the points were searched, what their numbers rest on and what their names mean. ``accuracy_images`` is empty where no
     accuracy was measured."""
 
@@ -149,11 +149,11 @@ def exploration_page(result: ExplorationResult) -> Page:
     )
 
 
-def _summary(result: ExplorationResult) -> Summary:
+def _summary(result: ExplorationResult) -> ExplorationSummary:
     feasible = any(point.feasible for point in result.points)
     closest = nearest(result)[:NEAREST] if result.points and not feasible else []
     chosen = picks(result)
-    return Summary(
+    return ExplorationSummary(
         cards=_cards(result),
         diagnosis=result.diagnosis,
         nearest=_points_grid(result, "breaks", [(broken_text(result, point), point) for point in closest])
@@ -251,7 +251,7 @@ def _problems(problems: Mapping[str, int]) -> Problems:
     )
 
 
-def _about(result: ExplorationResult) -> About:
+def _about(result: ExplorationResult) -> ExplorationAbout:
     shown = {metric.name: metric for metric in metrics(result)}
     search = (
         ("sampler", f"{result.sampler}, seed {result.seed}"),
@@ -278,7 +278,7 @@ def _about(result: ExplorationResult) -> About:
         ),
         frozenset({0, 1}),
     )
-    return About(
+    return ExplorationAbout(
         search=search,
         space=space,
         accuracy_images=count(result.accuracy_images) if "accuracy" in shown else "",

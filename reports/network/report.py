@@ -41,7 +41,7 @@ Rows = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
-class Summary:
+class NetworkSummary:
     """The head of the report: large figures, questions with their answers, and all figures in a list."""
 
     cards: tuple[Card, ...]
@@ -50,7 +50,7 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class About:
+class NetworkAbout:
     """What the numbers rest on and what their names mean."""
 
     calibration: str
@@ -125,8 +125,8 @@ def _lead(result: NetworkResult) -> str:
     )
 
 
-def _summary(result: NetworkResult) -> Summary:
-    return Summary(tuple(cards(result)), tuple(findings(result)), tuple(summary_rows(result)))
+def _summary(result: NetworkResult) -> NetworkSummary:
+    return NetworkSummary(tuple(cards(result)), tuple(findings(result)), tuple(summary_rows(result)))
 
 
 def _layers(result: NetworkResult) -> Grid:
@@ -185,9 +185,9 @@ def _layers(result: NetworkResult) -> Grid:
     return Grid(header, rows, frozenset(text), LAYER_COLUMNS, footer, styles)
 
 
-def _about(result: NetworkResult) -> About:
+def _about(result: NetworkResult) -> NetworkAbout:
     actions = tuple(dict.fromkeys(action for layer in result.layers for action in layer.actions))
-    return About(
+    return NetworkAbout(
         calibration=result.calibration or "not stated",
         technology=result.technology or "not stated",
         sources=result.sources,

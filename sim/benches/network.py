@@ -16,7 +16,7 @@ from cocotb.triggers import FallingEdge, First, RisingEdge, Timer, ValueChange
 from cocotb.utils import get_sim_time
 
 from skipstone.hw.array import SELECT_ACTIVATIONS
-from skipstone.sim.jobs import PERIOD_NS, RESET_CYCLES, Load, Run, RunResult, Stop
+from skipstone.sim.jobs import PERIOD_NS, RESET_CYCLES, Load, RunInput, RunResult, Stop
 
 
 class HostDriver:
@@ -84,8 +84,8 @@ def _bits(value: Any) -> int:
     )
 
 
-async def run_network(dut: Any, driver: HostDriver, monitor: LayerMonitor, job: Run) -> RunResult:
-    """Does one ``Run``: writes the input, starts, and reads every layer's tensors when it ends."""
+async def run_network(dut: Any, driver: HostDriver, monitor: LayerMonitor, job: RunInput) -> RunResult:
+    """Does one ``RunInput``: writes the input, starts, and reads every layer's tensors when it ends."""
     await driver.write(SELECT_ACTIVATIONS, job.input)
     seconds = 0.0
     dut.start.value = 1

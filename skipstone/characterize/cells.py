@@ -36,7 +36,7 @@ PE_ARRAY = ("pe", "row")
 
 
 @dataclass(frozen=True)
-class Run:
+class SimulatedPoint:
     """A simulated point, and the clock's energy (pJ) of each block in its cycles."""
 
     point: Point
@@ -121,7 +121,7 @@ def node_of(library: str) -> int:
     return int(match[1]) * 10 if match[1] else int(match[2])
 
 
-def run_point(point: Point, design: Synthesized, library: Library, work: Path) -> Run:
+def run_point(point: Point, design: Synthesized, library: Library, work: Path) -> SimulatedPoint:
     """Simulates one point in gates.
 
     Args:
@@ -136,7 +136,7 @@ def run_point(point: Point, design: Synthesized, library: Library, work: Path) -
     measured = measure(design, point.crop, library, work)
     counts = component_counts(design.design)
     clock = {name: design.powers[name].clock_pj * counts[name] * measured.cycles for name in COMPONENTS}
-    return Run(point, measured, clock)
+    return SimulatedPoint(point, measured, clock)
 
 
 def component_counts(design: Design) -> dict[str, int]:
@@ -172,7 +172,7 @@ def glitch_factors(design: Synthesized, library: Library, work: Path) -> dict[st
 
 def document(
     made: Mapping[str, Synthesized],
-    runs: list[Run],
+    runs: list[SimulatedPoint],
     paths: Mapping[str, Mapping[str, float]],
     glitches: Mapping[str, float],
     library: Library,
@@ -289,7 +289,7 @@ def modelled_pj(
 
 
 def held_out(
-    run: Run, components: Mapping[str, ComponentCoefficients], share: float, made: Mapping[str, Synthesized]
+    run: SimulatedPoint, components: Mapping[str, ComponentCoefficients], share: float, made: Mapping[str, Synthesized]
 ) -> dict[str, Any]:
     """Model against gate level for the PE array (PEs and rows) of a layer that the fit did not see.
 
@@ -374,7 +374,7 @@ def layers_left_out(
 FITTED_DESIGNS = frozenset(point.design for point in points() if not point.held_out)
 
 
-def run_row(run: Run) -> dict[str, Any]:
+def run_row(run: SimulatedPoint) -> dict[str, Any]:
     """A gate-level run as plain JSON."""
     measured = run.measured
     return {
@@ -453,7 +453,7 @@ def _quality(fit: Fit) -> dict[str, Any]:
     }
 
 
-def _bits_share(runs: list[Run], made: Mapping[str, Synthesized]) -> float:
+def _bits_share(runs: list[SimulatedPoint], made: Mapping[str, Synthesized]) -> float:
     bits = sum(run.measured.actions["activation_bits"] for run in runs)
     most = sum(run.measured.actions["useful_macs"] * made[run.point.design].design.activation_bits for run in runs)
     return _rounded(bits / most)

@@ -38,7 +38,7 @@ from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.to_onnx import to_onnx
 from skipstone.models.onnx_io import reader as onnx_import
 from skipstone.models.onnx_io.qdq_export import to_qdq
-from skipstone.models.pruning.masks import density
+from skipstone.models.pruning.masks import weight_density
 from skipstone.models.quantization import reference
 from skipstone.models.quantization.network import QuantizedNetwork
 from skipstone.models.quantization.scheme import INT8, QuantizationScheme
@@ -240,7 +240,7 @@ def run_step(
         accuracy_before=before,
         accuracy_after=after,
         integer_accuracy=integers,
-        sparsity=1 - density(state.graph),
+        sparsity=1 - weight_density(state.graph),
         weights=sum(layer.weights.size for layer in state.graph.convs),
         macs=sum(state.graph.macs.values()),
         seconds=round(time.monotonic() - start, 1),

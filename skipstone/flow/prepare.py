@@ -19,7 +19,7 @@ from skipstone.models.graph.graph import Graph
 from skipstone.models.onnx_io import reader as onnx_import
 from skipstone.models.onnx_io.source import Source
 from skipstone.models.pruning import spec
-from skipstone.models.pruning.masks import density
+from skipstone.models.pruning.masks import weight_density
 from skipstone.models.quantization import ranges as calibrate
 from skipstone.models.quantization import reference
 from skipstone.models.quantization.network import QuantizedNetwork
@@ -141,7 +141,7 @@ def prepare_network(network: str, options: CompressionOptions, progress: Progres
         dense,
         compressed,
         spec.describe(pruning),
-        density(pruned),
+        weight_density(pruned),
         shown,
         evaluation,
         images,

@@ -83,7 +83,7 @@ def test_float_in_float_out_any_batch() -> None:
     images = random_images(graph, 5)
     network = quantize(graph, calibrate(graph, images))
     got = run_onnx(to_qdq(network), {"x": images}, optimize=False)["o"]
-    scores = reference.scores(network, reference.quantize_input(network, images))
+    scores = reference.class_scores(network, reference.quantize_input(network, images))
     real = (scores - network.tensors["g"].zero_point) * network.tensors["g"].scale
     expected = np.exp(real) / np.exp(real).sum(axis=1, keepdims=True)
     # Scores may differ by a step at each of three roundings.

@@ -265,7 +265,7 @@ def quantized_by_onnxruntime(graph: Graph, folder: Path, images: Any, **options:
 def steps_between(path: Path, graph: Graph, network: QuantizedNetwork, images: Any) -> tuple[float, float]:
     """The largest difference from what ONNX Runtime computes, in steps of the result, and the share of equal classes."""
     expected = run_onnx(onnx.load(path), {graph.input: images}, optimize=False)[graph.outputs[0]]
-    scores = reference.scores(network, reference.quantize_input(network, images))
+    scores = reference.class_scores(network, reference.quantize_input(network, images))
     tensor = network.tensors[network.outputs[0]]
     real = (scores - tensor.zero_point) * tensor.scale
     expected = expected.reshape(real.shape)

@@ -61,7 +61,7 @@ def test_text_direction() -> None:
     assert result.max_steps <= 1
     assert result.min_equal_fraction >= 0.99
     target = network.tensors[network.outputs[0]]
-    real = (reference.scores(network, integers) - target.zero_point) * target.scale
+    real = (reference.class_scores(network, integers) - target.zero_point) * target.scale
     floats = run_onnx(to_onnx(graph, all_tensors=True), {graph.input: images})[target.name].reshape(real.shape)
     # 74 layers of 8 bits; the networks decide alike wherever the float one is sure.
     sure = np.abs(floats[:, 0] - floats[:, 1]) > 0.5 * np.abs(floats).max()

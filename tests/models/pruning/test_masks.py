@@ -14,7 +14,7 @@ from skipstone.errors import SkipstoneError
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.layers import Conv, Softmax
 from skipstone.models.pruning.criteria import Evidence
-from skipstone.models.pruning.masks import Pruning, density, output_layers, prune
+from skipstone.models.pruning.masks import Pruning, output_layers, prune, weight_density
 from skipstone.models.pruning.statistics import measure
 from skipstone.models.pruning.structures import GRANULARITIES, Granularity, group_ids
 from tests.models.builders import conv_layer, graph_of, random_images
@@ -103,7 +103,7 @@ def test_network_scope_leaves_each_layer_its_best_group_unless_it_may_empty() ->
     emptied = prune(small, Pruning("weight", 0.5, scope="network", may_empty=True))
     assert not emptied.graph.convs[1].weights.any()
     assert emptied.notes == ("layer 'b': all of its weights are pruned",)
-    assert density(guarded.graph) == density(emptied.graph) == 0.5
+    assert weight_density(guarded.graph) == weight_density(emptied.graph) == 0.5
 
 
 def test_amounts_and_skip() -> None:

@@ -14,7 +14,7 @@ from skipstone.models.data.zoo import carried_networks
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.to_onnx import to_onnx
 from skipstone.models.onnx_io.reader import load
-from skipstone.models.pruning.masks import Pruning, density, prune
+from skipstone.models.pruning.masks import Pruning, prune, weight_density
 from skipstone.models.pruning.second_order import second_order
 from tests.models.builders import conv_layer, graph_of, random_images
 
@@ -122,7 +122,7 @@ def test_carried_network_keeps_its_accuracy() -> None:
     assert labels is not None
     pruning = Pruning("weight", 0.7)
     done = second_order(graph, pruning, load_images(carried.calibration)[0][:32], exact_inputs=150).graph
-    assert density(done) == pytest.approx(0.3, abs=1e-4)
+    assert weight_density(done) == pytest.approx(0.3, abs=1e-4)
     magnitude = float_accuracy(prune(graph, pruning).graph, images, labels)
     assert float_accuracy(done, images, labels) > magnitude + 0.5
 

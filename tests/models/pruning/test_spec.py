@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from skipstone.errors import SkipstoneError
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.layers import AveragePool
-from skipstone.models.pruning.masks import Pruning, density
+from skipstone.models.pruning.masks import Pruning, weight_density
 from skipstone.models.pruning.spec import METHODS, describe, parse, prune_as
 from tests.models.builders import conv_layer, graph_of
 
@@ -41,7 +41,7 @@ def test_global_count_is_exact_with_one_threshold_for_all_layers(amount: float) 
     graph = network()
     pruned = prune_as(graph, f"global:{amount!r}").graph
     assert sum(zeros(pruned)) == round(amount * 350)
-    assert density(pruned) == (350 - round(amount * 350)) / 350
+    assert weight_density(pruned) == (350 - round(amount * 350)) / 350
     gone = [np.abs(a.weights[b.weights == 0]) for a, b in zip(graph.convs, pruned.convs, strict=True)]
     remaining = [np.abs(b.weights[b.weights != 0]) for b in pruned.convs]
     if any(array.size for array in gone) and any(array.size for array in remaining):

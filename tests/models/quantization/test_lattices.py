@@ -7,10 +7,10 @@ from collections import Counter
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from skipstone.models.quantization.lattices import Run, average_runs, transposed_runs
+from skipstone.models.quantization.lattices import AxisLattice, average_runs, transposed_runs
 
 
-def reads(run: Run, inputs: int) -> dict[int, Counter[tuple[int, int]]]:
+def reads(run: AxisLattice, inputs: int) -> dict[int, Counter[tuple[int, int]]]:
     """For each output position, how often it reads which (tap, input pixel)."""
     assert run.before > -inputs, "a whole image cropped away"
     assert run.after > -inputs

@@ -204,7 +204,7 @@ def test_batches_do_not_change_results() -> None:
     images = random_images(graph, 130)
     integers = reference.quantize_input(network, images)
     expected = reference.run(network, integers)["c"].reshape(130, -1)
-    np.testing.assert_array_equal(reference.scores(network, integers), expected)
+    np.testing.assert_array_equal(reference.class_scores(network, integers), expected)
     np.testing.assert_array_equal(reference.predict(network, images), expected.argmax(axis=1))
 
 

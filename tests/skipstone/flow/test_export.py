@@ -27,4 +27,4 @@ def test_nothing_is_written_for_no_network(tmp_path: Path) -> None:
 def test_a_report_has_the_schedule(tmp_path: Path) -> None:
     evaluated = evaluate("resnet8_fashion", load_design("edge"))
     write_network_report(evaluated.result, evaluated.cost.program, tmp_path / "report.html")
-    assert (tmp_path / "report_data" / "timeline.csv").is_file()
+    assert (tmp_path / "report_data" / "schedule.csv").is_file()
