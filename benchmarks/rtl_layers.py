@@ -60,6 +60,7 @@ def alone(network: QuantizedNetwork, name: str) -> QuantizedNetwork:
         layers=layers,
         host_layers=(),
         results=(),
+        file_ends=None,
         concats={},
     )
 

@@ -27,11 +27,12 @@ from skipstone.models.data.images import (
     check_labels,
     checked_images,
     checked_labels,
-    fit_to_shape,
+    fit_to_input,
     load_images,
     read_arrays,
 )
 from skipstone.models.data.zoo import carried_networks
+from skipstone.models.graph.ends import Arrangement
 from skipstone.models.graph.layers import Shape
 
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
@@ -149,7 +150,12 @@ class Split:
     validation_labels: Labels
 
 
-def load_dataset(text: str, graph_input_shape: Shape | None = None, classes: int | None = None) -> Dataset:
+def load_dataset(
+    text: str,
+    graph_input_shape: Shape | None = None,
+    classes: int | None = None,
+    arrangement: Arrangement | None = None,
+) -> Dataset:
     """Loads a data set by its name.
 
     Names are
@@ -166,6 +172,7 @@ def load_dataset(text: str, graph_input_shape: Shape | None = None, classes: int
         graph_input_shape: C, H, W that images must have. A network of vectors (K x 1 x 1) takes an image's K values
             channel by channel, row by row. None: any.
         classes: Labels must be below this. None: any.
+        arrangement: How the network's file sees its input; images may be arranged so, too.
 
     Returns:
         Images as float32, N x C x H x W, and labels as int64, N, of each part.
@@ -189,13 +196,15 @@ def load_dataset(text: str, graph_input_shape: Shape | None = None, classes: int
             f"no dataset '{text}'; give fashion-mnist, fashion-mnist:FOLDER, mnist-5k, a folder of IDX files, an .npz file, "
             f"or a carried network ({', '.join(carried_networks())})"
         )
-    return fit_dataset(dataset, graph_input_shape, classes)
+    return fit_dataset(dataset, graph_input_shape, classes, arrangement)
 
 
-def fit_dataset(dataset: Dataset, shape: Shape | None, classes: int | None) -> Dataset:
+def fit_dataset(
+    dataset: Dataset, shape: Shape | None, classes: int | None, arrangement: Arrangement | None = None
+) -> Dataset:
     """``dataset`` with images of ``shape`` and labels below ``classes``, where these are given (see :func:`load_dataset`)."""
     _check_parts(dataset, classes)
-    return dataset if shape is None else _fit_shape(dataset, shape)
+    return dataset if shape is None else _fit_shape(dataset, shape, arrangement)
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
@@ -396,7 +405,7 @@ def _images(dataset: Dataset) -> Iterable[Images]:
     return (images for images in every if images is not None)
 
 
-def _fit_shape(dataset: Dataset, shape: Shape) -> Dataset:
+def _fit_shape(dataset: Dataset, shape: Shape, arrangement: Arrangement | None) -> Dataset:
     """``dataset`` with images of ``shape``."""
 
     def fit(images: Images | None) -> Images | None:
@@ -404,7 +413,7 @@ def _fit_shape(dataset: Dataset, shape: Shape) -> Dataset:
             return None
         flat = shape[1:] == (1, 1) and math.prod(images.shape[1:]) == shape[0]
         try:
-            return fit_to_shape(images.reshape(len(images), -1) if flat else images, shape, "the network")
+            return fit_to_input(images.reshape(len(images), -1) if flat else images, shape, arrangement, "the network")
         except SkipstoneError as error:
             raise SkipstoneError(f"dataset '{dataset.name}': {error}") from None
 

@@ -7,7 +7,7 @@ import onnx
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.data.images import Images, Labels, check_labels, fit_images
+from skipstone.models.data.images import Images, Labels, check_images, check_labels
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.to_onnx import to_onnx
 
@@ -43,9 +43,12 @@ def run_onnx(
 
 
 def float_scores(graph: Graph, images: Images) -> Array:
-    """The network's first output for each image, flattened in channel, height, width order: N x elements."""
-    scores = run_onnx(to_onnx(graph), {graph.input: fit_images(graph, images)})[graph.outputs[0]]
-    return scores.reshape(len(images), -1)
+    """The scores of classes (``graph.scores``) for images of N x channels x height x width: N x classes in the order of the
+    network's file."""
+    name, order = graph.scores
+    scores = run_onnx(to_onnx(graph.with_outputs((name,))), {graph.input: check_images(graph, images)})[name]
+    flat = scores.reshape(len(images), -1)
+    return flat if order is None else flat[:, order]
 
 
 def float_accuracy(graph: Graph, images: Images, labels: Labels) -> float:

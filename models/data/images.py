@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import zipfile
 import zlib
 from pathlib import Path
@@ -10,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
+from skipstone.models.graph.ends import Arrangement
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.layers import Shape
+
+_log = logging.getLogger(__name__)
 
 Images = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -75,20 +79,45 @@ def checked_labels(path: str | Path, name: str, labels: NDArray[np.generic], ima
 
 
 def fit_images(graph: Graph, images: NDArray[np.floating]) -> Images:
-    """Brings images into the shape of the graph's input, N x channels x height x width.
+    """Brings a user's images into the shape of the graph's input, N x channels x height x width.
 
     Args:
         graph: The network.
-        images: Images in that shape; for a network whose ONNX input was a matrix also N x K (vectors) or N x rows x K.
+        images: Images as the network's file has its input (for example N x height x width x channels), or else in our shape.
+            Where both are of one shape, they are taken as the file's.
 
     Raises:
         SkipstoneError: Any other shape (the text has both), or NaN or infinity.
     """
-    return fit_to_shape(images, graph.input_shape, f"network '{graph.name}'")
+    return fit_to_input(images, graph.input_shape, graph.ends.input.arrangement, f"network '{graph.name}'")
 
 
-def fit_to_shape(images: NDArray[np.floating], shape: Shape, whose: str) -> Images:
-    """As :func:`fit_images`, for an input of ``shape`` that messages call ``whose``."""
+def check_images(graph: Graph, images: NDArray[np.floating]) -> Images:
+    """Images of N x channels x height x width (N x K or N x rows x K for a matrix) for ``graph``; SkipstoneError for others."""
+    return _fit_to_shape(images, graph.input_shape, f"network '{graph.name}'")
+
+
+def fit_to_input(images: NDArray[np.floating], shape: Shape, arrangement: Arrangement | None, whose: str) -> Images:
+    """As :func:`fit_images`, for an input of ``shape`` that its file sees in an ``arrangement`` and messages call ``whose``."""
+    if arrangement is None or arrangement.index is None or images.shape[1:] != arrangement.sample_shape:
+        in_file = arrangement.sample_shape if arrangement is not None and arrangement.sample_shape != shape else None
+        if in_file is not None and images.shape[1:] == shape:
+            _log.info(
+                "images are %s (channels, height, width), the input of %s is %s", _sizes(shape), whose, _sizes(in_file)
+            )
+        flat = in_file is not None and images.shape[1:] == in_file
+        return _fit_to_shape(images.reshape(-1, *shape) if flat else images, shape, whose, in_file)
+    _log.info("images are %s, as the input of %s", _sizes(images.shape[1:]), whose)
+    return _fit_to_shape(arrangement.from_file(images).reshape(-1, *shape), shape, whose)
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _fit_to_shape(
+    images: NDArray[np.floating], shape: Shape, whose: str, in_file: tuple[int, ...] | None = None
+) -> Images:
     channels, height, width = shape
     result = np.asarray(images, dtype=np.float32)
     if result.shape[1:] == (width, channels) and height == 1:
@@ -97,8 +126,8 @@ def fit_to_shape(images: NDArray[np.floating], shape: Shape, whose: str) -> Imag
         result = result[:, :, None, None]
     if result.shape[1:] != shape:
         raise SkipstoneError(
-            f"images of shape {'x'.join(map(str, images.shape[1:]))} don't fit {whose}, "
-            f"whose input is {'x'.join(map(str, shape))}"
+            f"images of shape {_sizes(images.shape[1:])} don't fit {whose}, whose input is {_sizes(shape)}"
+            + (f", or {_sizes(in_file)} in its file" if in_file is not None else "")
         )
     if not len(result):
         raise SkipstoneError("there are no images")

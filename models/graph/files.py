@@ -22,16 +22,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph import function, graph, grids, layers
+from skipstone.models.graph import ends, function, graph, grids, layers
 from skipstone.models.graph.graph import Graph
 
-VERSION = 1
+VERSION = 2
 DESCRIPTION = "graph"
 """The archive's array with the JSON text; the others are called by their numbers."""
 
 _CLASSES: dict[str, type] = {
     name: kind
-    for module in (graph, layers, grids, function)
+    for module in (graph, layers, ends, grids, function)
     for name, kind in vars(module).items()
     if isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind.__module__ == module.__name__
 }

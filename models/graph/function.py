@@ -36,7 +36,12 @@ class Function:
         return " ".join(step.operator for step in self.steps)
 
     def nodes(
-        self, x: str, y: str, constant: Callable[[str, NDArray[np.generic]], str], prefix: str
+        self,
+        x: str,
+        y: str,
+        constant: Callable[[str, NDArray[np.generic]], str],
+        value: Callable[[str], str],
+        prefix: str,
     ) -> list[onnx.NodeProto]:
         """ONNX nodes of the function.
 
@@ -44,9 +49,10 @@ class Function:
             x: Name of the input tensor.
             y: Name of the output tensor.
             constant: Takes a constant's name and value into a model; gives the name.
+            value: Gives the name of a tensor between, like the one that it is called with.
             prefix: Begins the names of nodes and tensors between.
         """
-        names = [x, *(f"{prefix}.step{number}" for number in range(1, len(self.steps))), y]
+        names = [x, *(value(f"{prefix}.step{number}") for number in range(1, len(self.steps))), y]
         nodes = []
         for number, step in enumerate(self.steps, start=1):
             inputs = [

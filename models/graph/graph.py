@@ -7,7 +7,8 @@ Nothing here changes after construction. A layer has one output tensor, which ca
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -16,17 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
+from skipstone.models.graph.ends import Arrangement, End, Ends, FileShape
 from skipstone.models.graph.grids import ActivationGrid, WeightGrid
-from skipstone.models.graph.layers import Affine, Conv, Layer, Shape
+from skipstone.models.graph.layers import Affine, ArgMax, Conv, Join, Layer, OnHost, Shape
+from skipstone.models.graph.names import Names
 
 
 @dataclass(frozen=True, eq=False)
 class Graph:
     """A network: one input tensor named ``input`` of ``input_shape``, ``layers``, and the names of its output tensors.
 
-    ``layers`` may come in any order without a cycle; :attr:`order` is the execution order. ``grids`` has the tensors whose
-    quantization is fixed, and ``grids_from`` where it comes from, in words for reports. Raises SkipstoneError for a cycle,
-    a name used twice, a tensor that no layer makes, or shapes that don't fit.
+    ``layers`` may come in any order without a cycle; :attr:`order` is the execution order. A tensor may be several outputs, and
+    the input an output. ``grids`` has the tensors whose quantization is fixed, and ``grids_from`` where it comes from, in words
+    for reports. ``file_ends`` is how the network's file sees the input and each output; None: as they are, under our names.
+    Raises SkipstoneError for a cycle, a name used twice, a tensor that no layer makes, or shapes that don't fit.
     """
 
     name: str
@@ -36,6 +40,7 @@ class Graph:
     outputs: tuple[str, ...]
     grids: Mapping[str, ActivationGrid] = field(default_factory=dict)
     grids_from: str = ""
+    file_ends: Ends | None = None
 
     def __post_init__(self) -> None:
         names = [self.input, *(layer.name for layer in self.layers)]
@@ -52,6 +57,21 @@ class Graph:
         if not nx.is_directed_acyclic_graph(self.network):
             raise SkipstoneError(f"network '{self.name}' has a cycle")
         self.shapes  # noqa: B018  (computed here so that a misfit is refused at construction)
+        if self.file_ends is not None:
+            self._check_ends(self.file_ends)
+
+    def _check_ends(self, ends: Ends) -> None:
+        if len(ends.outputs) != len(self.outputs):
+            raise SkipstoneError(f"network '{self.name}': {len(ends.outputs)} ends of {len(self.outputs)} outputs")
+        for tensor, end in zip((self.input, *self.outputs), (ends.input, *ends.outputs), strict=True):
+            order, size = end.arrangement.order, math.prod(self.shapes[tensor])
+            if order.max(initial=0) >= size or order.min(initial=0) < 0:
+                raise SkipstoneError(f"network '{self.name}': '{end.name}' has elements that '{tensor}' does not have")
+        seen = ends.input.arrangement
+        if seen.order.size != math.prod(self.input_shape) or not seen.permutes:
+            raise SkipstoneError(
+                f"network '{self.name}': '{ends.input.name}' does not have all elements of '{self.input}'"
+            )
 
     @cached_property
     def network(self) -> nx.DiGraph:
@@ -77,6 +97,66 @@ class Graph:
         for layer in self.order:
             shapes[layer.name] = layer.output_shape(tuple(shapes[tensor] for tensor in layer.inputs))
         return shapes
+
+    @cached_property
+    def ends(self) -> Ends:
+        """How the network's file sees the input and each output."""
+        if self.file_ends is not None:
+            return self.file_ends
+        names = Names()
+        outputs = (End(names.take(name), Arrangement(self.file_shape(name))) for name in self.outputs)
+        return Ends(End(self.input, Arrangement((1, *self.input_shape))), tuple(outputs))
+
+    def file_shape(self, tensor: str) -> FileShape:
+        """ONNX's shape of a tensor as it is: 1 x channels x height x width, but for what the host makes of other shapes."""
+        layer = None if tensor == self.input else self.layer(tensor)
+        if isinstance(layer, OnHost):
+            return layer.result_shape(tuple(self.shapes[name] for name in layer.inputs))
+        return (1, *self.shapes[tensor])
+
+    def on_host(self, tensor: str) -> bool:
+        """Whether the host computes ``tensor`` in floats."""
+        return tensor != self.input and isinstance(self.layer(tensor), OnHost)
+
+    def needed(self, tensors: Iterable[str]) -> frozenset[str]:
+        """``tensors`` and all that they are made of."""
+        names = set(tensors)
+        return frozenset(names.union(*(nx.ancestors(self.network, name) for name in names)))
+
+    def mixes_batch(self, tensor: str) -> bool:
+        """Whether the host mixes the images of a batch on the way to ``tensor``."""
+        hosts = (self.layer(name) for name in self.needed([tensor]) if self.on_host(name))
+        return any(isinstance(host, OnHost) and not host.batched for host in hosts)
+
+    def is_integer(self, tensor: str) -> bool:
+        """Whether the host makes integers of ``tensor``: classes, or several side by side."""
+        layer = None if tensor == self.input else self.layer(tensor)
+        return isinstance(layer, ArgMax) or (isinstance(layer, Join) and self.is_integer(layer.inputs[0]))
+
+    @cached_property
+    def scores(self) -> tuple[str, NDArray[np.int64] | None]:
+        """The tensor whose values are the scores of classes, and the order in which the file has them (None for their own): the
+        first output that is not the input, or what the host makes a class or a list of heads of."""
+        chosen = next((number for number, name in enumerate(self.outputs) if name != self.input), 0)
+        tensor, order = self.outputs[chosen], self.ends.outputs[chosen].arrangement.index
+        while tensor != self.input and isinstance(layer := self.layer(tensor), ArgMax | Join):
+            tensor, order = layer.scored(order)
+        return tensor, order
+
+    @property
+    def scores_output(self) -> int | None:
+        """The number of the output that is the scores of classes; None where they are not an output themselves."""
+        return next((number for number, name in enumerate(self.outputs) if name == self.scores[0]), None)
+
+    @property
+    def classes(self) -> int:
+        """How many scores there are."""
+        tensor, order = self.scores
+        return math.prod(self.shapes[tensor]) if order is None else order.size
+
+    def with_outputs(self, tensors: Iterable[str]) -> Graph:
+        """The network with ``tensors`` as its outputs, all ends as they are."""
+        return replace(self, outputs=tuple(tensors), file_ends=None)
 
     @cached_property
     def macs(self) -> Mapping[str, int]:

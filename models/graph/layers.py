@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
+from skipstone.models.graph.ends import Arrangement, FileShape
 from skipstone.models.graph.function import Function
 from skipstone.models.graph.grids import WeightGrid, check_grid
 
@@ -292,16 +293,134 @@ class ClampLayer(Layer):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Softmax(Layer):
-    """Softmax over the channels, done on the host."""
+class OnHost(Layer):
+    """What the host computes in floats after the array, as ONNX's ``operator`` does along an axis of ONNX's.
+
+    No layer of the array reads it. The result of an operator that sees its inputs as they are is a tensor as all others.
+    Else it is flat, in the order of ONNX's elements: (elements, 1, 1), or what ONNX's four axes are.
+
+    Args:
+        views: How the operator sees each input; empty: N x channels x height x width.
+        axis: The axis of these views that it works along.
+    """
+
+    views: tuple[Arrangement, ...] = ()
+    axis: int = 1
+
+    def __post_init__(self) -> None:
+        if self.views and len(self.views) != len(self.inputs):
+            raise SkipstoneError(f"layer '{self.name}': {len(self.views)} views of {len(self.inputs)} inputs")
+
+    @property
+    def operator(self) -> str:
+        """ONNX's name of what it computes."""
+        raise NotImplementedError
+
+    @property
+    def attributes(self) -> dict[str, int]:
+        """ONNX's attributes."""
+        return {"axis": self.axis}
 
     @property
     def kind(self) -> str:
-        return "softmax"
+        return self.operator.lower()
+
+    @property
+    def batched(self) -> bool:
+        """Whether it works on every image of a batch alone."""
+        return self.axis > 0 and all(view.batched for view in self.views)
+
+    def scored(self, order: NDArray[np.int64] | None) -> tuple[str, NDArray[np.int64] | None]:
+        """The tensor that holds the scores of classes which this makes probabilities or a class of, and their order.
+
+        Args:
+            order: The order in which the file has this layer's results; None for their own.
+        """
+        return self.inputs[0], self.views[0].index if self.views else None
+
+    def seen(self, shapes: tuple[Shape, ...]) -> tuple[FileShape, ...]:
+        """The shapes of its inputs in ONNX."""
+        return tuple(view.shape for view in self.views) or tuple((1, *shape) for shape in shapes)
+
+    def result_shape(self, shapes: tuple[Shape, ...]) -> FileShape:
+        """The shape of its result in ONNX, for inputs whose tensors have ``shapes``."""
+        return self.seen(shapes)[0]
+
+    def output_shape(self, shapes: tuple[Shape, ...]) -> Shape:
+        for view, shape in zip(self.views, shapes, strict=False):
+            if view.order.max(initial=0) >= math.prod(shape) or view.order.min(initial=0) < 0:
+                raise SkipstoneError(
+                    f"layer '{self.name}': it sees elements that its input of shape {shape} does not have"
+                )
+        for seen in self.seen(shapes):
+            if not 0 <= self.axis < len(seen):
+                raise SkipstoneError(f"layer '{self.name}': axis {self.axis} of a tensor of shape {seen}")
+        batch, *sizes = self.result_shape(shapes)
+        if batch == 1 and len(sizes) == 3:
+            return (sizes[0], sizes[1], sizes[2])
+        return (batch * math.prod(sizes), 1, 1)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Softmax(OnHost):
+    """Softmax along an axis, the channels unless ``views`` say otherwise; its logarithm if ``log``."""
+
+    log: bool = False
+
+    @property
+    def operator(self) -> str:
+        return "LogSoftmax" if self.log else "Softmax"
+
+    def scored(self, order: NDArray[np.int64] | None) -> tuple[str, NDArray[np.int64] | None]:
+        if not self.views:
+            return self.inputs[0], order
+        return self.inputs[0], self.views[0].index if order is None else self.views[0].order[order]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ArgMax(OnHost):
+    """The place of the largest value along an axis, which stays with size 1 if ``keep``; of equal ones the first, or the
+    last if ``last``."""
+
+    keep: bool = True
+    last: bool = False
+
+    @property
+    def operator(self) -> str:
+        return "ArgMax"
+
+    @property
+    def attributes(self) -> dict[str, int]:
+        return {"axis": self.axis, "keepdims": int(self.keep), "select_last_index": int(self.last)}
+
+    def result_shape(self, shapes: tuple[Shape, ...]) -> FileShape:
+        (seen,) = self.seen(shapes)
+        return (*seen[: self.axis], *((1,) if self.keep else ()), *seen[self.axis + 1 :])
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Join(OnHost):
+    """Tensors side by side along any axis of ONNX's: the results of several heads."""
+
+    @property
+    def operator(self) -> str:
+        return "Concat"
+
+    @property
+    def kind(self) -> str:
+        return "join"
+
+    def result_shape(self, shapes: tuple[Shape, ...]) -> FileShape:
+        seen = self.seen(shapes)
+        others = {(shape[: self.axis], shape[self.axis + 1 :]) for shape in seen}
+        if len(others) > 1:
+            raise SkipstoneError(f"layer '{self.name}': can't put tensors of shapes {seen} side by side")
+        return (*seen[0][: self.axis], sum(shape[self.axis] for shape in seen), *seen[0][self.axis + 1 :])
 
 
 LAYER_TYPES: tuple[type[Layer], ...] = (
-    Add, Affine, AveragePool, ClampLayer, Concat, Conv, ConvTranspose, Copy, MaxPool, Pointwise, Product, Softmax, Upsample,
+    Add, Affine, ArgMax, AveragePool, ClampLayer, Concat, Conv, ConvTranspose, Copy, Join, MaxPool, Pointwise, Product, Softmax,
+    Upsample,
 )  # fmt: skip
 """Every kind of layer; quantizer, trainer and mapper know these and no others."""
 

@@ -1,221 +1,163 @@
 """Writes a float graph back to ONNX, so that ONNX Runtime can run it: the source of every float number we report.
 
-A pruned graph is measured this way too. The batch is dynamic.
+A pruned graph is measured this way too.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.layers import (
     Add,
     Affine,
     AveragePool,
+    ClampLayer,
     Concat,
     Conv,
     ConvTranspose,
     Copy,
     Layer,
     MaxPool,
+    OnHost,
     Pointwise,
     Product,
-    Shape,
-    Softmax,
     Upsample,
 )
+from skipstone.models.graph.onnx_writer import (
+    Attributes,
+    OnnxWriter,
+    average_pool,
+    end_info,
+    has_any_batch,
+    transposed_attributes,
+    transposed_weights,
+    window,
+)
 
-Attributes = dict[str, int | str | list[int]]
-"""A node's attributes by name."""
-Constant = Callable[[str, NDArray[np.generic]], str]
-"""Takes a constant's name and value into a model; gives the name."""
-
-OPSET = 21
-IR_VERSION = 10
-BATCH = "N"
 RESIZE: Attributes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 """Attributes of a Resize that repeats pixels."""
 
 
 def to_onnx(graph: Graph, all_tensors: bool = False) -> onnx.ModelProto:
-    """Writes a float network as ONNX (opset 21) for any batch.
+    """Writes a float network as ONNX (opset 21), with the input and the outputs that its file has.
 
-    Tensors keep their names and are N x channels x height x width.
+    The batch is dynamic where every end has one. An end that is a tensor of ours as it is has no node of its own.
 
     Args:
         graph: The network.
-        all_tensors: Every layer's output is an output of the model, in execution order; else the graph's outputs are.
+        all_tensors: The ends are instead the input and every layer's output, in execution order, under our names, N x channels x
+            height x width (what the host computes as ONNX has it, without what mixes the images of a batch).
     """
-    nodes: list[onnx.NodeProto] = []
-    constants: list[onnx.TensorProto] = []
+    if all_tensors:
+        graph = graph.with_outputs(layer.name for layer in graph.order if not graph.mixes_batch(layer.name))
+    ends, shape = graph.ends, graph.file_shape
+    needed = graph.needed(graph.outputs)
+    hosts = [layer for layer in graph.layers if isinstance(layer, OnHost) and layer.name in needed]
+    any_batch = has_any_batch(ends, hosts)
+    writer = OnnxWriter(graph.shapes, {ends.input.name, *(end.name for end in ends.outputs)}, any_batch)
+    values = {graph.input: ends.input.name}
+    if not ends.input.is_plain(shape(graph.input)):
+        values[graph.input] = writer.value(graph.input)
+        inverse = ends.input.arrangement.inverse(shape(graph.input))
+        writer.arrange(ends.input.name, ends.input.shape, inverse, values[graph.input])
+    for tensor, end in zip(graph.outputs, ends.outputs, strict=True):
+        if tensor not in values and end.is_plain(shape(tensor)):
+            values[tensor] = end.name
     for layer in graph.order:
-        _write(layer, nodes, constants)
-    outputs = tuple(layer.name for layer in graph.order) if all_tensors else graph.outputs
-    onnx_graph = helper.make_graph(
-        nodes,
-        graph.name,
-        [tensor_info(graph.input, graph.input_shape)],
-        [tensor_info(name, graph.shapes[name]) for name in outputs],
-        constants,
-    )
-    return make_model(onnx_graph)
+        if isinstance(layer, OnHost) and layer.name not in needed:
+            continue
+        if layer.name not in values:
+            values[layer.name] = writer.value(layer.name)
+        if isinstance(layer, OnHost):
+            shapes = layer.seen(tuple(graph.shapes[name] for name in layer.inputs))
+            result = _before_clamp(writer, layer, values[layer.name])
+            writer.host_layer(layer, [(values[name], shape(name)) for name in layer.inputs], shapes, result)
+        else:
+            result = _write(writer, layer, [values[name] for name in layer.inputs], values[layer.name])
+        _clamp(writer, layer, result, values[layer.name])
+    for tensor, end in zip(graph.outputs, ends.outputs, strict=True):
+        if values[tensor] != end.name:
+            writer.arrange(values[tensor], shape(tensor), end.arrangement, end.name)
+    outputs = [
+        end_info(end, writer.any_batch, graph.is_integer(tensor))
+        for tensor, end in zip(graph.outputs, ends.outputs, strict=True)
+    ]
+    return writer.model(graph.name, [end_info(ends.input, writer.any_batch)], outputs)
 
 
-def tensor_info(name: str, shape: Shape, kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
-    """ONNX's description of a tensor of ``shape`` with a dynamic batch before it."""
-    return helper.make_tensor_value_info(name, kind, [BATCH, *shape])
+def _before_clamp(writer: OnnxWriter, layer: Layer, value: str) -> str:
+    """The name of what ``layer`` makes before its clamp, which makes ``value``."""
+    return value if layer.clamp is None else writer.value(f"{layer.name}.unclamped")
 
 
-def make_model(graph: onnx.GraphProto) -> onnx.ModelProto:
-    """A checked model in versions that ONNX Runtime accepts."""
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-    model.producer_name = "skipstone"
-    onnx.checker.check_model(model, full_check=True)
-    return model
-
-
-def add_attributes(node: onnx.NodeProto, attributes: Attributes) -> None:
-    """Gives ``node`` its ``attributes``."""
-    node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
-
-
-def average_nodes(layer: AveragePool, x: str, result: str, constant: Constant) -> list[onnx.NodeProto]:
-    """ONNX's nodes of an average pool.
-
-    Where some padding counts and some does not, the padding that counts becomes zeros of the image. (``ceil_mode`` would need
-    no second node, but ONNX and ONNX Runtime do not agree on how many windows that gives.)
-
-    Args:
-        layer: The pool.
-        x: Name of its input tensor.
-        result: Name of its output tensor.
-        constant: Takes the sizes of a Pad, if there is one, into the model.
-    """
-    counted = [padding - outer for padding, outer in zip(layer.padding, layer.uncounted, strict=True)]
-    mixed = any(counted) and any(layer.uncounted)
-    attributes: Attributes = {
-        "kernel_shape": list(layer.kernel),
-        "strides": list(layer.stride),
-        "pads": list(layer.uncounted if mixed else layer.padding),
-        "dilations": list(layer.dilation),
-        "count_include_pad": 0 if any(layer.uncounted) else 1,
-    }
-    nodes = []
-    if mixed:
-        top, left, bottom, right = counted
-        pads = constant(f"{result}.pads", np.array((0, 0, top, left, 0, 0, bottom, right), np.int64))
-        nodes.append(helper.make_node("Pad", [x, pads], [f"{result}.padded"], name=f"{result}.padded"))
-        x = f"{result}.padded"
-    nodes.append(helper.make_node("AveragePool", [x], [result], name=result))
-    add_attributes(nodes[-1], attributes)
-    return nodes
-
-
-def transposed_attributes(layer: ConvTranspose) -> Attributes:
-    """ONNX's attributes of a transposed convolution."""
-    return {
-        "kernel_shape": list(layer.weights.shape[2:]),
-        "strides": list(layer.stride),
-        "pads": list(layer.padding),
-        "dilations": list(layer.dilation),
-        "output_padding": list(layer.output_padding),
-        "group": layer.groups,
-    }
-
-
-def transposed_weights(weights: NDArray[np.float32], groups: int) -> NDArray[np.float32]:
-    """K x C/groups x kh x kw as ONNX's C x K/groups x kh x kw, or back."""
-    outputs, inputs, *kernel = weights.shape
-    grouped = weights.reshape(groups, outputs // groups, inputs, *kernel).swapaxes(1, 2)
-    return grouped.reshape(groups * inputs, outputs // groups, *kernel)
-
-
-def _write(layer: Layer, nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto]) -> None:
-    def named(name: str, array: NDArray[np.generic]) -> str:
-        constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
-        return name
+def _write(writer: OnnxWriter, layer: Layer, inputs: list[str], value: str) -> str:
+    """Writes what ``layer`` computes of ``inputs``, without its clamp; the name of the result, which is ``value`` where there is
+    no clamp."""
 
     def constant(what: str, array: NDArray[np.float32]) -> str:
-        return named(f"{layer.name}.{what}", array.astype(np.float32))
+        return writer.constant(f"{layer.name}.{what}", array.astype(np.float32))
 
-    result = layer.name if layer.clamp is None else f"{layer.name}.unclamped"
+    if isinstance(layer, ClampLayer):
+        return inputs[0]
+    result = _before_clamp(writer, layer, value)
     match layer:
         case ConvTranspose():
             weights = constant("weights", transposed_weights(layer.weights, layer.groups))
-            node = helper.make_node("ConvTranspose", [layer.inputs[0], weights], [result], name=layer.name)
-            node.input.append(constant("bias", layer.bias))
-            add_attributes(node, transposed_attributes(layer))
-            nodes.append(node)
+            parameters = [inputs[0], weights, constant("bias", layer.bias)]
+            return writer.node("ConvTranspose", parameters, result, layer.name, transposed_attributes(layer))
         case Conv():
-            inputs = [layer.inputs[0], constant("weights", layer.weights), constant("bias", layer.bias)]
-            nodes.append(
-                helper.make_node(
-                    "Conv",
-                    inputs,
-                    [result],
-                    name=layer.name,
-                    kernel_shape=list(layer.weights.shape[2:]),
-                    strides=list(layer.stride),
-                    pads=list(layer.padding),
-                    dilations=list(layer.dilation),
-                    group=layer.groups,
-                )
-            )
+            parameters = [inputs[0], constant("weights", layer.weights), constant("bias", layer.bias)]
+            kernel = (layer.weights.shape[2], layer.weights.shape[3])
+            attributes = window(kernel, layer.stride, layer.padding, layer.dilation, group=layer.groups)
+            return writer.node("Conv", parameters, result, layer.name, attributes)
         case AveragePool():
-            nodes.extend(average_nodes(layer, layer.inputs[0], result, named))
+            average_pool(writer, layer, inputs[0], result)
         case MaxPool():
-            nodes.append(
-                helper.make_node(
-                    "MaxPool",
-                    list(layer.inputs),
-                    [result],
-                    name=layer.name,
-                    kernel_shape=list(layer.kernel),
-                    strides=list(layer.stride),
-                    pads=list(layer.padding),
-                    dilations=list(layer.dilation),
-                )
-            )
+            attributes = window(layer.kernel, layer.stride, layer.padding, layer.dilation)
+            writer.node("MaxPool", inputs, result, layer.name, attributes)
         case Add():
-            nodes.append(helper.make_node("Add", list(layer.inputs), [result], name=layer.name))
+            writer.node("Add", inputs, result, layer.name)
         case Product():
-            nodes.append(helper.make_node("Mul", list(layer.inputs), [result], name=layer.name))
+            writer.node("Mul", inputs, result, layer.name)
         case Concat():
-            nodes.append(helper.make_node("Concat", list(layer.inputs), [result], name=layer.name, axis=1))
+            writer.node("Concat", inputs, result, layer.name, {"axis": 1})
         case Upsample():
-            inputs = [layer.inputs[0], "", constant("factors", np.array((1, 1, *layer.factor), np.float32))]
-            node = helper.make_node("Resize", inputs, [result], name=layer.name)
-            add_attributes(node, RESIZE)
-            nodes.append(node)
+            factors = constant("factors", np.array((1, 1, *layer.factor), np.float32))
+            writer.node("Resize", [inputs[0], "", factors], result, layer.name, RESIZE)
         case Pointwise():
-            nodes.extend(layer.function.nodes(layer.inputs[0], result, named, layer.name))
+            nodes = layer.function.nodes(inputs[0], result, writer.constant, writer.value, layer.name)
+            for node in nodes[:-1]:
+                writer.add(node)
+            writer.add(nodes[-1], layer.name)
         case Affine():
-            scaled = f"{layer.name}.scaled"
+            scaled = writer.value(f"{layer.name}.scaled")
             scale = constant("scale", layer.scale.reshape(-1, 1, 1))
             bias = constant("bias", layer.bias.reshape(-1, 1, 1))
-            nodes.append(helper.make_node("Mul", [layer.inputs[0], scale], [scaled], name=scaled))
-            nodes.append(helper.make_node("Add", [scaled, bias], [result], name=layer.name))
+            writer.node("Mul", [inputs[0], scale], scaled)
+            writer.node("Add", [scaled, bias], result, layer.name)
         case Copy():
-            nodes.append(helper.make_node("Identity", list(layer.inputs), [result], name=layer.name))
-        case Softmax():
-            nodes.append(helper.make_node("Softmax", list(layer.inputs), [result], name=layer.name, axis=1))
+            writer.node("Identity", inputs, result, layer.name)
         case _:
-            result = layer.inputs[0]
+            raise AssertionError(f"no ONNX for {layer.kind}")
+    return result
+
+
+def _clamp(writer: OnnxWriter, layer: Layer, result: str, value: str) -> None:
+    """Writes the clamp of ``layer``, if it has one: ``result`` within its bounds is ``value``."""
     if layer.clamp is None:
         return
     low, high = layer.clamp
-    name = f"{layer.name}.clamp"
+    name = layer.name if isinstance(layer, ClampLayer) else ""
     if (low, high) == (0.0, math.inf):
-        nodes.append(helper.make_node("Relu", [result], [layer.name], name=name))
+        writer.node("Relu", [result], value, name)
         return
     bounds = [
-        "" if math.isinf(bound) else constant(what, np.array(bound, np.float32))
+        "" if math.isinf(bound) else writer.constant(f"{layer.name}.{what}", np.array(bound, np.float32))
         for what, bound in (("low", low), ("high", high))
     ]
-    nodes.append(helper.make_node("Clip", [result, *bounds], [layer.name], name=name))
+    writer.node("Clip", [result, *bounds], value, name)

@@ -52,8 +52,8 @@ def fix_input(model: onnx.ModelProto, path: Path, input_shape: tuple[int, ...] |
         kinds = TensorProto.DataType
         kind = kinds.Name(tensor_type.elem_type) if tensor_type.elem_type in kinds.values() else "of no known type"
         raise SkipstoneError(f"{path.name}: input '{name}' is {kind}; export the network with a float input")
-    if rank not in (2, 3, 4):
-        raise SkipstoneError(f"{path.name}: input '{name}' has {rank} axes; 2 to 4 are supported")
+    if not rank:
+        raise SkipstoneError(f"{path.name}: input '{name}' is a single number")
     # Some exporters write -1 for a dimension that they leave open.
     stated = [max(0, dim.dim_value) for dim in tensor_type.shape.dim]
     sizes = list(stated)
@@ -66,7 +66,7 @@ def fix_input(model: onnx.ModelProto, path: Path, input_shape: tuple[int, ...] |
             text = "x".join(map(str, input_shape))
             raise SkipstoneError(f"{path.name}: input shape {text} does not fit input '{name}', which is {shown}")
         sizes = list(fixed)
-    elif sizes[0] != 1:
+    elif sizes[0] != 1 and rank > 1:
         if sizes[0] > 1:
             _log.warning(
                 "%s: input '%s' is %s, taken as a batch of %d; one image is run at a time",

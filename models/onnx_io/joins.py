@@ -6,8 +6,10 @@ from fractions import Fraction
 from math import ceil, floor
 
 import numpy as np
+from numpy.typing import NDArray
 
-from skipstone.models.graph.layers import Concat, ConvTranspose, Product, Upsample
+from skipstone.models.graph.ends import Arrangement
+from skipstone.models.graph.layers import Concat, ConvTranspose, Join, Product, Upsample
 from skipstone.models.onnx_io.arrangement import View
 from skipstone.models.onnx_io.nodes import OnnxNode, UnsupportedError
 from skipstone.models.onnx_io.pools import pads_of, pair
@@ -41,19 +43,29 @@ def _spreads_over(small: View, large: View) -> bool:
 
 @register_operator("Concat")
 def _concat(node: OnnxNode) -> View:
-    views = [node.view(position) for position in range(len(node.inputs))]
+    """Along the channels of what the array makes, side by side in its memory; else the host does it at the end."""
+    views = [node.any_view(position) for position in range(len(node.inputs))]
     axis = int(node.attributes["axis"]) % views[0].index.ndim
     if len(views) == 1:
         return views[0]
+    inputs = tuple(view.tensor for view in views)
+    if any(map(node.is_on_host, range(len(views)))) or (index := _joined_channels(views, axis)) is None:
+        arrangements = tuple(Arrangement.of_index(view.index) for view in views)
+        return node.on_host(Join(name=node.name, inputs=inputs, views=arrangements, axis=axis))
+    return node.add(Concat(name=node.name, inputs=inputs), index)
+
+
+def _joined_channels(views: list[View], axis: int) -> NDArray[np.int64] | None:
+    """How ONNX sees the tensors of ``views`` side by side; None where ``axis`` is not the channels of all."""
     channels = [view.shape[0] for view in views]
     shape = (sum(channels), *views[0].shape[1:])
+    if any(view.shape[1:] != shape[1:] or view.channel_axis() is None for view in views):
+        return None
+    if any(view.index.ndim <= axis or view.index.shape[axis] != view.shape[0] for view in views):
+        return None
     offsets = np.cumsum([0, *channels[:-1]]) * views[0].pixels
-    fits = all(view.shape[1:] == shape[1:] and view.channel_axis() is not None for view in views)
     index = np.concatenate([view.index + offset for view, offset in zip(views, offsets, strict=True)], axis)
-    joined = View("", shape, index, exclusive=False)
-    if not fits or any(view.index.shape[axis] != view.shape[0] for view in views) or joined.channel_axis() != axis:
-        raise UnsupportedError(f"it joins along axis {axis}, which is not the channels of all its inputs")
-    return node.add(Concat(name=node.name, inputs=tuple(view.tensor for view in views)), index)
+    return index if View("", shape, index, exclusive=False).channel_axis() == axis else None
 
 
 @register_operator("Resize", "Upsample")

@@ -21,7 +21,18 @@ from onnx import helper, numpy_helper
 
 from skipstone.errors import SkipstoneError
 from skipstone.models.graph.grids import ActivationGrid
-from skipstone.models.graph.layers import LAYER_TYPES, Affine, Clamp, ClampLayer, Concat, Conv, Layer, Shape, Softmax
+from skipstone.models.graph.layers import (
+    LAYER_TYPES,
+    Affine,
+    Clamp,
+    ClampLayer,
+    Concat,
+    Conv,
+    Join,
+    Layer,
+    OnHost,
+    Shape,
+)
 from skipstone.models.onnx_io.arrangement import View, image_index
 
 MAX_NAME = 24
@@ -99,15 +110,17 @@ class OnnxNode:
         """The activation at input ``position``, to compute with.
 
         Raises:
-            UnsupportedError: The input is a constant or left out, or comes from a Softmax, which the host does.
+            UnsupportedError: The input is a constant or left out, or comes from what the host does.
         """
         view = self.any_view(position)
-        if isinstance(self.conversion.layers.get(view.tensor), Softmax):
-            raise UnsupportedError("it reads a Softmax, which the host does after the array")
+        if isinstance(layer := self.conversion.layers.get(view.tensor), OnHost):
+            article = "an" if layer.operator[0] in "AEIOU" else "a"
+            where = f" along axis {layer.axis}, not the channels" if isinstance(layer, Join) else ""
+            raise UnsupportedError(f"it reads {article} {layer.operator}{where}, which the host does after the array")
         return view
 
     def any_view(self, position: int = 0) -> View:
-        """The activation at input ``position``, only to rearrange: it may come from a Softmax.
+        """The activation at input ``position``, only to rearrange or for the host: it may come from what the host does.
 
         Raises:
             UnsupportedError: The input is a constant or left out.
@@ -117,6 +130,10 @@ class OnnxNode:
             what = "a constant" if name else "nothing"
             raise UnsupportedError(f"it reads {what} where an activation is expected")
         return self.conversion.views[name]
+
+    def is_on_host(self, position: int = 0) -> bool:
+        """Whether input ``position`` is what the host makes after the array."""
+        return isinstance(self.conversion.layers.get(self.any_view(position).tensor), OnHost)
 
     def image(self, position: int = 0) -> View:
         """The activation at input ``position``, which must be a plain 1 x channels x height x width.
@@ -180,6 +197,15 @@ class OnnxNode:
             SkipstoneError: The layer does not fit its inputs, or is of a class that Skipstone does not have.
         """
         return self.conversion.add(self.proto, layer, index)
+
+    def on_host(self, layer: OnHost) -> View:
+        """Adds a layer that the host computes after the array; its result is seen in ONNX's order.
+
+        Args:
+            layer: The layer; see :meth:`add`.
+        """
+        shape = layer.result_shape(tuple(self.conversion.shape(tensor) for tensor in layer.inputs))
+        return self.add(layer, np.arange(math.prod(shape)).reshape(shape))
 
     def producer(self, view: View) -> Layer | None:
         """The layer that makes ``view``, if it may do this node's work too: nothing else reads its output."""
@@ -313,6 +339,10 @@ class Conversion:
         self.layers[name] = replace(layer, name=name)
         self.nodes[name] = proto
         return View(name, shape, image_index(shape) if index is None else index, exclusive=True)
+
+    def shape(self, tensor: str) -> Shape:
+        """The shape of a tensor of ours."""
+        return self._shapes[tensor]
 
     def _free_name(self, proto: onnx.NodeProto, kind: str) -> str:
         self._numbers[kind] += 1

@@ -7,7 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from skipstone.models.graph.layers import Add, Conv, Softmax
+from skipstone.models.graph.ends import Arrangement
+from skipstone.models.graph.layers import Add, ArgMax, Conv, Softmax
 from skipstone.models.onnx_io.arrangement import View, rows_index
 from skipstone.models.onnx_io.joins import product
 from skipstone.models.onnx_io.nodes import OnnxNode, UnsupportedError
@@ -157,12 +158,30 @@ def _prelu(node: OnnxNode) -> View:
     raise UnsupportedError("its slopes differ from channel to channel")
 
 
-@register_operator("Softmax")
+@register_operator("Softmax", "LogSoftmax")
 def _softmax(node: OnnxNode) -> View:
-    view = node.view()
+    view, log = node.any_view(), node.op_type == "LogSoftmax"
     flattens = node.opset < 13
     axis = int(node.attributes.get("axis", 1 if flattens else -1)) % view.index.ndim
-    # Before opset 13, Softmax runs over all axes from ``axis`` on.
-    if view.channel_axis() != axis or (flattens and view.pixels > 1 and axis < view.index.ndim - 1):
-        raise UnsupportedError("its axis is not the channels")
-    return node.add(Softmax(name=node.name, inputs=(view.tensor,)), view.index)
+    # Before opset 13, it runs over all axes from ``axis`` on.
+    if flattens and math.prod(view.index.shape[axis + 1 :]) > 1:
+        raise UnsupportedError(f"it runs over several axes, from axis {axis} on")
+    if view.channel_axis() == axis and not node.is_on_host():
+        return node.add(Softmax(name=node.name, inputs=(view.tensor,), log=log), view.index)
+    views = (Arrangement.of_index(view.index),)
+    return node.on_host(Softmax(name=node.name, inputs=(view.tensor,), views=views, axis=axis, log=log))
+
+
+@register_operator("ArgMax")
+def _arg_max(node: OnnxNode) -> View:
+    view, attributes = node.any_view(), node.attributes
+    return node.on_host(
+        ArgMax(
+            name=node.name,
+            inputs=(view.tensor,),
+            views=(Arrangement.of_index(view.index),),
+            axis=int(attributes.get("axis", 0)) % view.index.ndim,
+            keep=bool(attributes.get("keepdims", 1)),
+            last=bool(attributes.get("select_last_index", 0)),
+        )
+    )

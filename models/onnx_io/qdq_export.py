@@ -18,50 +18,77 @@ from dataclasses import replace
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from skipstone.errors import SkipstoneError
 from skipstone.models.graph.layers import AveragePool, ConvTranspose, Layer, Pointwise
-from skipstone.models.graph.to_onnx import (
-    RESIZE,
-    Attributes,
-    average_nodes,
-    make_model,
-    tensor_info,
+from skipstone.models.graph.names import Names
+from skipstone.models.graph.onnx_writer import (
+    OPSET,
+    OnnxWriter,
+    average_pool,
+    end_info,
+    has_any_batch,
     transposed_attributes,
+    window,
 )
+from skipstone.models.graph.to_onnx import RESIZE
 from skipstone.models.quantization.linear import transposed_axes
 from skipstone.models.quantization.network import HostProduct, QuantizedLayer, QuantizedNetwork, QuantizedTensor
 from skipstone.models.quantization.weight_codes import value_bits
 
+OPSET_8_BIT = 20
+"""The opset of files without integers of 16 bits. From 21 on, ONNX Runtime (1.24 and later) can't load 8-bit tensors that are
+rearranged: it moves a QuantizeLinear with the ``output_dtype`` INT8, and makes the zero point UINT8."""
+
 
 def to_qdq(network: QuantizedNetwork) -> onnx.ModelProto:
-    """The whole network, float in and float out (host layers included), any batch; opset 21."""
-    writer = QdqWriter(network)
+    """The whole network with the ends of its file, float in and float out (host layers included); opset 21."""
+    ends = network.ends
+    writer = QdqWriter(network, {ends.input.name, *(end.name for end in ends.outputs)})
     source = network.tensors[network.input]
-    writer.quantize(source, source.name, _limits(source))
+    image = ends.input.name
+    if not ends.input.is_plain(network.file_shape(network.input)):
+        image = writer.value(f"{network.input}.image")
+        inverse = ends.input.arrangement.inverse(network.file_shape(network.input))
+        writer.arrange(ends.input.name, ends.input.shape, inverse, image)
+    writer.quantize(source, image, _limits(source))
     groups = by_output(network)
     for name in _in_order(network, groups):
         writer.concat(name) if name in network.concats else writer.group(groups[name])
-    real = {name: writer.dequantize(network.tensors[name], result=name) for name in network.outputs}
-    hosts = {host.output: host for host in network.host_layers}
+    _write_ends(writer, network, image)
     outputs = []
-    for name in network.results or network.outputs:
-        host = hosts.get(name)
-        if host is None:
-            outputs.append(tensor_info(real[name], network.tensors[name].shape))
-        else:
-            result = writer.node(host.operator, [real[host.input]], host.output, axis=1)
-            outputs.append(tensor_info(result, network.tensors[host.input].shape))
-    model = writer.model([tensor_info(network.input, source.shape)], outputs)
+    for name, end in zip(network.results or network.outputs, ends.outputs, strict=True):
+        outputs.append(end_info(end, writer.any_batch, network.is_integer(name)))
+    model = writer.model(network.name, [end_info(ends.input, writer.any_batch)], outputs)
     helper.set_model_props(model, _metadata(network))
     return model
 
 
+def _write_ends(writer: QdqWriter, network: QuantizedNetwork, image: str) -> None:
+    """The outputs from the array's integers, by way of what the host computes. ``image`` is the input's name, as ours."""
+    results = list(zip(network.results or network.outputs, network.ends.outputs, strict=True))
+    plain: dict[str, str] = {}
+    for name, end in results:
+        if end.is_plain(network.file_shape(name)):
+            plain.setdefault(name, end.name)
+    real = {network.input: image}
+    for name in network.outputs:
+        real[name] = writer.dequantize(network.tensors[name], plain.get(name) or writer.value(f"{name}.real"))
+    for host in network.host_layers:
+        shapes = host.layer.seen(tuple(network.tensor_shape(source) for source in host.inputs))
+        inputs = [(real[source], network.file_shape(source)) for source in host.inputs]
+        real[host.name] = plain.get(host.name) or writer.value(host.name)
+        writer.host_layer(host.layer, inputs, shapes, real[host.name])
+    for name, end in results:
+        if real[name] != end.name:
+            writer.arrange(real[name], network.file_shape(name), end.arrangement, end.name)
+
+
 METADATA = "skipstone."
 """What the names of a file's metadata of ours begin with: ``weight_code``, ``weight_bits`` and ``activation_bits`` of the
-network, ``calibration`` in words, and ``layers``, a JSON object with each layer's ``kind`` and, where it has trained
-weights, ``weight_bits`` and ``weight_code``."""
+network, ``input``, our name of its tensor, ``calibration`` in words, and ``layers``, a JSON object with each layer's ``kind``
+and, where it has trained weights, ``weight_bits`` and ``weight_code``."""
 
 
 def _metadata(network: QuantizedNetwork) -> dict[str, str]:
@@ -75,6 +102,7 @@ def _metadata(network: QuantizedNetwork) -> dict[str, str]:
         "weight_code": network.weight_code,
         "weight_bits": str(network.weight_bits),
         "activation_bits": str(network.activation_bits),
+        "input": network.input,
         "calibration": network.calibration,
         "layers": json.dumps(layers),
     }
@@ -137,7 +165,8 @@ def table_input(network: QuantizedNetwork, group: Group) -> QuantizedTensor | No
     if isinstance(first, HostProduct) or first.table is None or first.kind == "table":
         return None
     target = network.tensors[first.output]
-    return replace(target, name=f"{first.name}.before", scale=first.table_scale, zero_point=first.zero_point)
+    name = Names(network.tensors).take(f"{first.name}.before")
+    return replace(target, name=name, scale=first.table_scale, zero_point=first.zero_point)
 
 
 def integer_type(bits: int) -> type[np.signedinteger]:
@@ -154,63 +183,67 @@ def _limits(tensor: QuantizedTensor) -> tuple[int, int]:
     return -(1 << (tensor.bits - 1)), (1 << (tensor.bits - 1)) - 1
 
 
-class QdqWriter:
-    """Collects nodes and constants of one model."""
+def needs_clip(tensor: QuantizedTensor, bounds: tuple[int, int]) -> bool:
+    """Whether the ONNX type that holds ``tensor`` has more values than ``bounds`` allow."""
+    limits = np.iinfo(integer_type(tensor.bits))
+    return bounds != (limits.min, limits.max)
 
-    def __init__(self, network: QuantizedNetwork) -> None:
+
+class QdqWriter(OnnxWriter):
+    """Collects nodes and constants of one model.
+
+    Args:
+        network: The network.
+        ends: ONNX's names of its input and outputs.
+    """
+
+    def __init__(self, network: QuantizedNetwork, ends: Iterable[str] = ()) -> None:
+        befores = (table_input(network, group) for group in by_output(network).values())
+        tensors = [*network.tensors, *(before.name for before in befores if before is not None)]
+        layers = {name for layer in network.layers for name in (layer.name, *layer.sources)}
+        hosts = {host.name for host in network.host_layers}
+        super().__init__(
+            {*layers, *hosts, *network.concats},
+            {*ends, *map(integer_name, tensors)},
+            _has_any_batch(network),
+            OPSET if integer_type(max(network.activation_bits, _stored_bits(network))) is np.int16 else OPSET_8_BIT,
+        )
         self._network = network
-        self._nodes: list[onnx.NodeProto] = []
-        self._constants: dict[str, onnx.TensorProto] = {}
-
-    def model(self, inputs: Iterable[onnx.ValueInfoProto], outputs: Iterable[onnx.ValueInfoProto]) -> onnx.ModelProto:
-        constants = list(self._constants.values())
-        return make_model(helper.make_graph(self._nodes, self._network.name, list(inputs), list(outputs), constants))
-
-    def node(
-        self, operator: str, inputs: list[str], output: str, layer: str = "", **attributes: int | str | list[int]
-    ) -> str:
-        """A node with the name of the float ``layer`` that it is, or else of its output."""
-        node = helper.make_node(operator, inputs, [output], name=layer or output)
-        node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
-        self._nodes.append(node)
-        return output
-
-    def constant(self, name: str, array: NDArray[np.generic]) -> str:
-        self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
-        return name
+        self._scales: dict[str, list[str]] = {}
 
     def _scale(self, tensor: QuantizedTensor) -> list[str]:
-        return [
-            self.constant(f"{tensor.name}.scale", np.array(tensor.scale, np.float32)),
-            self.constant(f"{tensor.name}.zero_point", np.array(tensor.zero_point, integer_type(tensor.bits))),
-        ]
+        if tensor.name not in self._scales:
+            self._scales[tensor.name] = [
+                self.constant(f"{tensor.name}.scale", np.array(tensor.scale, np.float32)),
+                self.constant(f"{tensor.name}.zero_point", np.array(tensor.zero_point, integer_type(tensor.bits))),
+            ]
+        return self._scales[tensor.name]
 
     def quantize(
         self, tensor: QuantizedTensor, real: str, bounds: tuple[int, int], clips: bool = True, layer: str = ""
     ) -> None:
         """Quantizes ``real``; adds a Clip only where the type's range or the float layer does not already bound it."""
-        limits = np.iinfo(integer_type(tensor.bits))
-        if clips and (layer or bounds != (limits.min, limits.max)):
+        if clips and (layer or needs_clip(tensor, bounds)):
             low, high = ((bound - tensor.zero_point) * tensor.scale for bound in bounds)
             names = [
                 self.constant(f"{tensor.name}.low", np.array(low, np.float32)),
                 self.constant(f"{tensor.name}.high", np.array(high, np.float32)),
             ]
-            real = self.node("Clip", [real, *names], f"{tensor.name}.clipped", layer)
+            real = self.node("Clip", [real, *names], self.value(f"{tensor.name}.clipped"), layer)
         self.node("QuantizeLinear", [real, *self._scale(tensor)], integer_name(tensor.name))
 
     def dequantize(self, tensor: QuantizedTensor, result: str) -> str:
-        inputs = [integer_name(tensor.name), *self._scale(tensor)]
-        return self.node("DequantizeLinear", inputs, result, f"{result}.real")
+        """The float values ``result`` of ``tensor``, whose integers are there."""
+        return self.node("DequantizeLinear", [integer_name(tensor.name), *self._scale(tensor)], result)
 
     def concat(self, name: str) -> None:
         """The integers of a tensor that is several side by side."""
         tensors = self._network.tensors
         parts = [
-            self.dequantize(tensors[part], f"{name}.part{number}")
+            self.dequantize(tensors[part], self.value(f"{name}.part{number}"))
             for number, part in enumerate(self._network.concats[name])
         ]
-        joined = self.node("Concat", parts, f"{name}.parts", name, axis=1)
+        joined = self.node("Concat", parts, self.value(f"{name}.parts"), name, {"axis": 1})
         self.quantize(tensors[name], joined, _limits(tensors[name]), False)
 
     def group(self, group: Group) -> None:
@@ -219,34 +252,37 @@ class QdqWriter:
         target = tensors[first.output]
         if isinstance(first, HostProduct):
             factors = [
-                self.dequantize(tensors[name], f"{first.name}.{which}")
+                self.dequantize(tensors[name], self.value(f"{first.name}.{which}"))
                 for name, which in zip(first.inputs, "ab", strict=True)
             ]
-            product = self.node("Mul", factors, f"{first.name}.product", first.name)
+            product = self.node("Mul", factors, self.value(f"{first.name}.product"), first.name)
             self.quantize(target, product, (first.low, first.high))
             return
         layers = [layer for layer in group if isinstance(layer, QuantizedLayer)]
         real = self._operator(layers)
         if first.other is not None:
-            other = self.dequantize(tensors[first.other], f"{first.name}.other")
+            other = self.dequantize(tensors[first.other], self.value(f"{first.name}.other"))
             made = first.sources[0 if first.kind == "add" else 1] if len(first.sources) > 1 else _base_name(first)
-            real = self.node("Add", [real, other], f"{first.name}.sum", made)
+            real = self.node("Add", [real, other], self.value(f"{first.name}.sum"), made)
         clamp = first.sources[0] if first.kind == "clamp" else ""
         if first.table is None:
             self.quantize(target, real, (first.low, first.high), layer=clamp)
             return
         if (before := table_input(self._network, group)) is not None:
             self.quantize(before, real, (first.low, first.high), layer=clamp)
-            real = self.dequantize(before, f"{first.name}.argument")
+            real = self.dequantize(before, self.value(f"{first.name}.argument"))
         pointwise = self._float_layer(first, -1)
         assert isinstance(pointwise, Pointwise)
-        result = f"{first.name}.function"
-        self._nodes.extend(pointwise.function.nodes(real, result, self.constant, result))
         unbounded = pointwise.clamp is None
         bounds = _limits(target) if unbounded else (int(first.table.min()), int(first.table.max()))
-        self.quantize(target, result, bounds)
-        # Whoever reads the file takes function and bounds for one function, which has the name of the node before the last.
-        self._nodes[-2].name = pointwise.name
+        result = self.value(f"{first.name}.function")
+        *steps, last = pointwise.function.nodes(real, result, self.constant, self.value, result)
+        for step in steps:
+            self.add(step)
+        # Whoever reads the file takes function and bounds for one function, which has the name of the last node.
+        clips = needs_clip(target, bounds)
+        self.add(last, "" if clips else pointwise.name)
+        self.quantize(target, result, bounds, layer=pointwise.name if clips else "")
 
     def _float_layer(self, layer: QuantizedLayer, which: int) -> Layer:
         """The float network's layer that ``layer`` computes, the first (0) or last (-1) of its sources."""
@@ -260,38 +296,38 @@ class QdqWriter:
         """The float result of what ``layers`` compute together, before the Add and all that follows."""
         first, tensors = layers[0], self._network.tensors
         source = tensors[first.input]
-        x, name = self.dequantize(source, f"{first.name}.input"), _base_name(first)
-        window: Attributes = {
-            "kernel_shape": list(first.weights.shape[2:]),
-            "strides": list(first.stride),
-            "pads": list(first.padding),
-            "dilations": list(first.dilation),
-        }
+        x, name = self.dequantize(source, self.value(f"{first.name}.input")), _base_name(first)
+        kernel = (first.weights.shape[2], first.weights.shape[3])
+        attributes = window(kernel, first.stride, first.padding, first.dilation)
         match first.kind:
             case "add" | "clamp" | "table":
                 return x
             case "copy":
-                return self.node("Identity", [x], f"{first.name}.copied", name)
+                return self.node("Identity", [x], self.value(f"{first.name}.copied"), name)
             case "max_pool":
-                return self.node("MaxPool", [x], f"{first.name}.maximum", name, **window)
+                return self.node("MaxPool", [x], self.value(f"{first.name}.maximum"), name, attributes)
             case "upsample":
                 assert first.lattice is not None
                 factors = np.array((1, 1, *first.lattice.step), np.float32)
                 inputs = [x, "", self.constant(f"{first.name}.factors", factors)]
-                return self.node("Resize", inputs, f"{first.name}.repeated", name, **RESIZE)
+                return self.node("Resize", inputs, self.value(f"{first.name}.repeated"), name, RESIZE)
             case "average_pool" if self._network.graph is not None or first.lattice is not None:
                 pool = self._float_layer(first, 0)
                 assert isinstance(pool, AveragePool)
-                self._nodes.extend(average_nodes(pool, x, f"{first.name}.mean", self.constant))
-                self._nodes[-1].name = name
-                return f"{first.name}.mean"
+                if pool.dilation != (1, 1):
+                    # ONNX Runtime would make it a quantized pool, which has no dilations, and then refuse it.
+                    x = self.node("Sum", [x], self.value(f"{first.name}.seen"))
+                mean = self.value(f"{first.name}.mean")
+                average_pool(self, pool, x, mean)
+                return mean
             case "transposed_conv":
                 layer = self._float_layer(first, 0)
                 assert isinstance(layer, ConvTranspose)
                 return self._transposed(x, layers, layer)
             case _:
                 parameters = [x, *self._parameters(first, first.weights, source)]
-                return self.node("Conv", parameters, f"{first.name}.linear", name, group=first.groups, **window)
+                linear = self.value(f"{first.name}.linear")
+                return self.node("Conv", parameters, linear, name, {**attributes, "group": first.groups})
 
     def _transposed(self, x: str, layers: list[QuantizedLayer], layer: ConvTranspose) -> str:
         """One ConvTranspose of the kernel that ``layers`` have the taps of."""
@@ -309,11 +345,12 @@ class QdqWriter:
         # A scale for each output channel goes along axis 0, where ONNX's transposed kernels have the input channels.
         for number, shape in enumerate(shapes):
             sizes = self.constant(f"{first.name}.shape{number}", np.array(shape, np.int64))
-            weights = self.node("Reshape", [weights, sizes], f"{first.name}.weights{number}")
+            weights = self.node("Reshape", [weights, sizes], self.value(f"{first.name}.weights{number}"))
             if number == 0:
-                weights = self.node("Transpose", [weights], f"{first.name}.swapped", perm=[0, 2, 1, 3, 4])
-        attributes = transposed_attributes(layer)
-        return self.node("ConvTranspose", [x, weights, bias], f"{first.name}.linear", layer.name, **attributes)
+                swapped = self.value(f"{first.name}.swapped")
+                weights = self.node("Transpose", [weights], swapped, attributes={"perm": [0, 2, 1, 3, 4]})
+        linear = self.value(f"{first.name}.linear")
+        return self.node("ConvTranspose", [x, weights, bias], linear, layer.name, transposed_attributes(layer))
 
     def _parameters(self, layer: QuantizedLayer, kernel: NDArray[np.int64], source: QuantizedTensor) -> tuple[str, str]:
         """Names of the dequantized weights ``kernel`` (some or all of which are ``layer``'s) and of the bias."""
@@ -322,24 +359,28 @@ class QdqWriter:
         if np.abs(bias).max() >= 1 << 31:
             raise SkipstoneError(f"layer '{name}': its bias needs more than the 32 bits of a QDQ file")
         network = self._network
-        weights = kernel.astype(
-            integer_type(max(network.weight_bits, value_bits(network.weight_code, network.weight_bits)))
-        )
-        weight_scale = self.constant(f"{name}.weight_scale", layer.weight_scale.astype(np.float32))
-        weight_zero = self.constant(f"{name}.weight_zero_point", np.zeros(len(weights), weights.dtype))
-        bias_scale = self.constant(f"{name}.bias_scale", (source.scale * layer.weight_scale).astype(np.float32))
-        bias_zero = self.constant(f"{name}.bias_zero_point", np.zeros(len(weights), np.int32))
+        weights = kernel.astype(integer_type(_stored_bits(network)))
+        weight_scale = layer.weight_scale.astype(np.float32)
+        bias_scale = (source.scale * layer.weight_scale).astype(np.float32)
         return (
-            self.node(
-                "DequantizeLinear",
-                [self.constant(f"{name}.weights.integers", weights), weight_scale, weight_zero],
-                f"{name}.weights",
-                axis=0,
-            ),
-            self.node(
-                "DequantizeLinear",
-                [self.constant(f"{name}.bias.integers", bias.astype(np.int32)), bias_scale, bias_zero],
-                f"{name}.bias",
-                axis=0,
-            ),
+            self._parameter(f"{name}.weights", weights, weight_scale),
+            self._parameter(f"{name}.bias", bias.astype(np.int32), bias_scale),
         )
+
+    def _parameter(self, name: str, integers: NDArray[np.generic], scale: NDArray[np.float32]) -> str:
+        """The dequantized ``integers``, which have a ``scale`` for each output channel."""
+        inputs = [
+            self.constant(f"{name}.integers", integers),
+            self.constant(f"{name}.scale", scale),
+            self.constant(f"{name}.zero_point", np.zeros(len(scale), integers.dtype)),
+        ]
+        return self.node("DequantizeLinear", inputs, self.value(name), attributes={"axis": 0})
+
+
+def _stored_bits(network: QuantizedNetwork) -> int:
+    """Bits of the weights' integers in the file."""
+    return max(network.weight_bits, value_bits(network.weight_code, network.weight_bits))
+
+
+def _has_any_batch(network: QuantizedNetwork) -> bool:
+    return has_any_batch(network.ends, (host.layer for host in network.host_layers))

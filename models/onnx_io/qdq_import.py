@@ -23,7 +23,7 @@ from onnx import numpy_helper
 from skipstone.errors import SkipstoneError
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.grids import ActivationGrid, WeightCode, WeightGrid
-from skipstone.models.graph.layers import Affine, AveragePool, Conv, Copy, Layer, Padding, Softmax
+from skipstone.models.graph.layers import Affine, AveragePool, Conv, Copy, Layer, Padding
 from skipstone.models.onnx_io.arrangement import View
 from skipstone.models.onnx_io.nodes import (
     Attributes,
@@ -85,6 +85,7 @@ class Stored:
             ("", "Pad"): self._pad,
             ("", "AveragePool"): self._average,
             ("", "Clip"): _clip,
+            ("", "Sum"): OnnxNode.image,
         }
         return {**marks, **own} if self.ours else marks
 
@@ -132,8 +133,7 @@ class Stored:
 
     def _quantize(self, node: OnnxNode) -> View:
         view, grid, conversion = node.any_view(), self._grid(node), node.conversion
-        softmax = isinstance(conversion.layers.get(view.tensor), Softmax)
-        if softmax or conversion.grids.setdefault(view.tensor, grid) == grid:
+        if node.is_on_host() or conversion.grids.setdefault(view.tensor, grid) == grid:
             return view
         copy = node.add(Copy(name=node.name, inputs=(view.tensor,)), view.index)
         conversion.grids[copy.tensor] = grid

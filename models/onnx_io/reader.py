@@ -20,9 +20,11 @@ from onnx import TensorProto
 from skipstone.errors import SkipstoneError
 from skipstone.models.data.images import Images
 from skipstone.models.data.zoo import find
+from skipstone.models.graph.ends import Arrangement, End, Ends
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.layers import Affine, Conv, Shape
-from skipstone.models.onnx_io.arrangement import View, image_index, rows_index
+from skipstone.models.onnx_io.arrangement import View
+from skipstone.models.onnx_io.ends import ends_of_outputs, file_view, input_view
 from skipstone.models.onnx_io.entry import Entry, fix_input
 from skipstone.models.onnx_io.nodes import Conversion, OperatorKey, node_label, operator_key, operator_name, readable
 from skipstone.models.onnx_io.onnx_file import check_sizes, first_line, read_onnx
@@ -83,8 +85,10 @@ def load(path_or_name: str | Path, input_shape: tuple[int, ...] | None = None) -
 def read_network(path_or_name: str | Path, input_shape: tuple[int, ...] | None = None) -> ImportedNetwork:
     """Reads a network, and proves on random input that the graph computes what the file does.
 
-    A 4-D input is 1 x channels x height x width. A 3-D input 1 x N x K becomes (K, 1, N), its rows being pixels; so does a 2-D
-    input if ``input_shape`` says N x K, else it is a batch of vectors. A fixed batch becomes one.
+    Where a layer says what are channels, height and width, the input is that, however the file rearranges it before. Else a 4-D
+    input is 1 x channels x height x width. A 3-D input 1 x N x K becomes (K, 1, N), its rows being pixels; so does a 2-D
+    input if ``input_shape`` says N x K, else it is a batch of vectors. A fixed batch becomes one. :attr:`Graph.ends` has the
+    file's own input and outputs.
 
     Args:
         path_or_name: An ONNX file, or the name of a carried network.
@@ -108,7 +112,7 @@ def read_network(path_or_name: str | Path, input_shape: tuple[int, ...] | None =
         source = _source(original, path, operators, entry)
         images = _random_images(source.input_view.shape)
         results, failure = _run(source, images)
-        stored, conversion = _converted(model, path, operators, source.input_view, failure)
+        stored, conversion = _converted(model, path, operators, entry, failure)
     except SkipstoneError:
         # Behind an operator that nobody defines nothing is certain: what was met there may be no fault at all.
         _refuse(path, undefined)
@@ -116,19 +120,20 @@ def read_network(path_or_name: str | Path, input_shape: tuple[int, ...] | None =
     _refuse(path, [*(label for label in undefined if label not in conversion.unsupported), *conversion.unsupported])
     if failure is not None:
         raise failure
-    outputs = []
-    for output in original.graph.output:
-        if output.name not in conversion.views:
-            raise SkipstoneError(f"{path.name}: output '{output.name}' does not depend on the input")
-        outputs.append(conversion.views[output.name].tensor)
+    output_names = [output.name for output in original.graph.output]
+    outputs, output_ends = ends_of_outputs(output_names, conversion.views, path.name)
     view = conversion.views[entry.name]
+    if set(outputs) == {view.tensor}:
+        raise SkipstoneError(f"{path.name}: its outputs are its input; there is no layer that the array computes")
     name = original.graph.name if stored.ours else path.stem
-    graph = Graph(name, view.tensor, view.shape, tuple(conversion.layers.values()), tuple(dict.fromkeys(outputs)))
+    seen = Arrangement.of_index(view.index)
+    ends = Ends(End(entry.name, seen), output_ends)
+    graph = Graph(name, view.tensor, view.shape, tuple(conversion.layers.values()), outputs, file_ends=ends)
     _check_finite(graph)
     graph = stored.attach(graph, conversion)
     _log.info("%s: %d nodes became %d layers", path.name, len(original.graph.node), len(graph.layers))
-    if stored.quantized:
-        source = replace(source, tolerance=QUANTIZED_TOLERANCE)
+    source = replace(source, input_view=view, tolerance=QUANTIZED_TOLERANCE if stored.quantized else source.tolerance)
+    images = seen.from_file(images).reshape(len(images), *view.shape)
     network = ImportedNetwork(graph, source, conversion.views)
     network.prove(images, results)
     return network
@@ -148,8 +153,9 @@ def _source(original: onnx.ModelProto, path: Path, operators: Mapping[OperatorKe
         hint = "this is a fault of the import, please report it with the file"
     halves = any(tensor.data_type == TensorProto.FLOAT16 for tensor in original.graph.initializer)
     tolerance = HALF_TOLERANCE if halves else FLOAT_TOLERANCE
-    view = _input_view(entry.name, entry.sizes)
-    return Source(path.name, original, entry.name, view, entry.batch, tolerance, not foreign, hint)
+    return Source(
+        path.name, original, entry.name, file_view(entry.name, entry.sizes), entry.batch, tolerance, not foreign, hint
+    )
 
 
 def _random_images(shape: Shape) -> Images:
@@ -170,7 +176,7 @@ def _converted(
     model: onnx.ModelProto,
     path: Path,
     operators: Mapping[OperatorKey, Operator],
-    input_view: View,
+    entry: Entry,
     failure: SkipstoneError | None,
 ) -> tuple[Stored, Conversion]:
     """What the file stores beside its float network, and all of its nodes converted.
@@ -178,7 +184,7 @@ def _converted(
     Where ONNX Runtime can't run the file, which is ``failure``, the nodes may be anything; that is then the error.
     """
     try:
-        return _converted_nodes(model, path, operators, input_view)
+        return _converted_nodes(model, path, operators, entry)
     except Exception:
         if failure is None:
             raise
@@ -186,18 +192,17 @@ def _converted(
 
 
 def _converted_nodes(
-    model: onnx.ModelProto, path: Path, operators: Mapping[OperatorKey, Operator], input_view: View
+    model: onnx.ModelProto, path: Path, operators: Mapping[OperatorKey, Operator], entry: Entry
 ) -> tuple[Stored, Conversion]:
-    name = input_view.tensor
     stored = unwrap(model, path.name)
     if stored.quantized:
         model = _checked(model, path, operators)
     # Our own quantized files have nothing to simplify, and their names must stay.
     model = model if stored.ours else _slim(model, path)
-    if not (stored.ours or readable(name)):
-        input_view = replace(input_view, tensor="input")
+    tensor = stored.metadata.get("input") or (entry.name if stored.ours or readable(entry.name) else "input")
+    view = input_view(model, entry.name, entry.sizes, tensor, converters_of(operators), stored.ours)
     converters = {**converters_of(operators), **fold_pointwise(model), **stored.converters}
-    conversion = Conversion(model, name, input_view, converters, stored.ours)
+    conversion = Conversion(model, entry.name, view, converters, stored.ours)
     for node in model.graph.node:
         conversion.convert(node)
     return stored, conversion
@@ -254,14 +259,6 @@ def _slim(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     except Exception as error:  # Any failure of a foreign pass means the same to the user.
         raise SkipstoneError(f"{path.name}: onnxslim can't simplify it ({first_line(error)})") from error
     return simplified
-
-
-def _input_view(name: str, sizes: tuple[int, ...]) -> View:
-    if len(sizes) == 4:
-        shape: Shape = (sizes[1], sizes[2], sizes[3])
-        return View(name, shape, image_index(shape), exclusive=False)
-    rows, channels = sizes[-2], sizes[-1]
-    return View(name, (channels, 1, rows), rows_index(sizes[:-1], channels), exclusive=False)
 
 
 def _check_finite(graph: Graph) -> None:

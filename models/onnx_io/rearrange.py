@@ -12,6 +12,12 @@ from skipstone.models.onnx_io.arrangement import View
 from skipstone.models.onnx_io.nodes import Constant, OnnxNode, UnsupportedError
 from skipstone.models.onnx_io.registry import register_operator
 
+REARRANGING = frozenset({
+    "Constant", "DepthToSpace", "Dropout", "Flatten", "Gather", "Identity", "Reshape", "SpaceToDepth", "Squeeze", "Transpose",
+    "Unsqueeze",
+})  # fmt: skip
+"""The operators of this module."""
+
 
 @register_operator("Identity", "Dropout")
 def _same(node: OnnxNode) -> View:
@@ -71,6 +77,26 @@ def _gather(node: OnnxNode) -> View:
     if index.size != view.index.size or len(np.unique(index)) != view.index.size:
         raise UnsupportedError("it drops or repeats elements")
     return view.rearranged(index)
+
+
+@register_operator("DepthToSpace")
+def _depth_to_space(node: OnnxNode) -> View:
+    view, block = node.any_view(), int(node.attributes["blocksize"])
+    batch, channels, height, width = view.index.shape
+    if node.attributes.get("mode", b"DCR") == b"CRD":
+        split = view.index.reshape(batch, -1, block, block, height, width).transpose(0, 1, 4, 2, 5, 3)
+    else:
+        split = view.index.reshape(batch, block, block, -1, height, width).transpose(0, 3, 4, 1, 5, 2)
+    return view.rearranged(split.reshape(batch, channels // block**2, height * block, width * block))
+
+
+@register_operator("SpaceToDepth")
+def _space_to_depth(node: OnnxNode) -> View:
+    view, block = node.any_view(), int(node.attributes["blocksize"])
+    batch, channels, height, width = view.index.shape
+    split = view.index.reshape(batch, channels, height // block, block, width // block, block)
+    deep = split.transpose(0, 3, 5, 1, 2, 4)
+    return view.rearranged(deep.reshape(batch, channels * block**2, height // block, width // block))
 
 
 @register_operator("Constant")

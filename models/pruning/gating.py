@@ -104,8 +104,7 @@ def gate(
 
     def batch(start: int) -> tuple[Integers, Masks]:
         tensors, masks = run_gated(network, integers[start : start + BATCH_IMAGES], threshold, means)
-        output = tensors[network.outputs[0]]
-        return output.reshape(len(output), -1), masks
+        return reference.scores_of(network, tensors), masks
 
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as threads:
         parts = list(threads.map(batch, range(0, len(integers), BATCH_IMAGES)))

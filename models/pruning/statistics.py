@@ -10,14 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import repeat
 
-import networkx as nx
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
 from skipstone.models.data.float_execution import run_onnx
-from skipstone.models.data.images import Images, fit_images
+from skipstone.models.data.images import Images, check_images
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.layers import Add, ClampLayer, Conv, ConvTranspose, Layer
 from skipstone.models.graph.to_onnx import to_onnx
@@ -55,7 +54,7 @@ class Moments:
 
 def measure(graph: Graph, images: Images) -> dict[str, LayerStatistics]:
     """Statistics of every layer with trained weights, in execution order."""
-    images = fit_images(graph, images)
+    images = check_images(graph, images)
     probed = _unclamped(graph)
     activation = {layer.name: _activation(graph, layer) for layer in graph.convs}
     model = to_onnx(probed, all_tensors=True)
@@ -117,7 +116,7 @@ def input_moments(graph: Graph, layer: Conv, images: Images, reference: Graph | 
 
 def input_batches(graph: Graph, layer: Conv, images: Images) -> Iterator[NDArray[np.float32]]:
     """The tensor that ``layer`` reads, a few images at a time: N x C x H x W. Only what it needs is run."""
-    images = fit_images(graph, images)
+    images = check_images(graph, images)
     tensor = layer.inputs[0]
     before = None if tensor == graph.input else to_onnx(_ancestors(graph, tensor))
     for start in range(0, len(images), BATCH):
@@ -167,8 +166,9 @@ def _add(totals: dict[str, Real], name: str, part: Real) -> None:
 
 
 def _ancestors(graph: Graph, tensor: str) -> Graph:
-    needed = nx.ancestors(graph.network, tensor) | {tensor}
-    return replace(graph, layers=tuple(layer for layer in graph.layers if layer.name in needed), outputs=(tensor,))
+    needed = graph.needed([tensor])
+    layers = tuple(layer for layer in graph.layers if layer.name in needed)
+    return replace(graph.with_outputs((tensor,)), layers=layers)
 
 
 def _before_clamp(layer: Conv) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ def float_tensors(graph: Graph, images: Images, names: Iterable[str]) -> dict[st
     """
     tensors = tuple(dict.fromkeys(names))
     computed = tuple(name for name in tensors if name != graph.input)
-    outputs = run_onnx(to_onnx(replace(graph, outputs=computed)), {graph.input: images}) if computed else {}
+    outputs = run_onnx(to_onnx(graph.with_outputs(computed)), {graph.input: images}) if computed else {}
     return {name: images if name == graph.input else outputs[name].astype(np.float32) for name in tensors}
 
 

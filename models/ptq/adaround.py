@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.data.images import Images, fit_images
+from skipstone.models.data.images import Images, check_images
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.grids import WeightGrid
 from skipstone.models.graph.layers import Conv
@@ -122,7 +122,7 @@ def adaround(
     Raises:
         SkipstoneError: Bits are out of range, or a layer has no weights.
     """
-    images = fit_images(graph, images)
+    images = check_images(graph, images)
     chosen = chosen_layers(graph, layers)
     for layer in chosen:
         if (bits := scheme.bits_of(layer.name)) > MOST_BITS:

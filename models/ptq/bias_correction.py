@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.data.images import Images, fit_images
+from skipstone.models.data.images import Images, check_images
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.layers import Clamp, Conv
 from skipstone.models.ptq.activations import QuantizedInputs, float_tensors
@@ -68,7 +68,7 @@ def correct_biases(
     Raises:
         SkipstoneError: The graphs' layers differ.
     """
-    images = fit_images(graph, images)
+    images = check_images(graph, images)
     originals = {layer.name: layer for layer in original.convs}
     for layer in graph.convs:
         partner = originals.get(layer.name)

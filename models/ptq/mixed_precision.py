@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
 from skipstone.models.data.float_execution import float_scores
-from skipstone.models.data.images import Images, Labels, check_labels, fit_images
+from skipstone.models.data.images import Images, Labels, check_images, check_labels
 from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Softmax
 from skipstone.models.ptq.chosen import chosen_layers
 from skipstone.models.ptq.weight_range import WeightRange, nearest_grid
 
@@ -83,7 +84,7 @@ def sensitivities(
     """
     if measure not in get_args(Measure):
         raise SkipstoneError(f"no sensitivity measure '{measure}'; the measures are {', '.join(get_args(Measure))}")
-    images = fit_images(graph, images)
+    images = check_images(graph, images)
     original = _scores(graph, images)
     if (measure == "loss") != (labels is not None):
         raise SkipstoneError("the measure 'loss' needs labels, and the others take none")
@@ -183,7 +184,8 @@ def _greedy(costs: Sensitivities, sizes: Mapping[str, int], budget: int) -> dict
 def _scores(graph: Graph, images: Images) -> NDArray[np.float64]:
     """The first output, N x elements; of a Softmax, its logarithms."""
     scores = float_scores(graph, images).astype(np.float64)
-    if graph.outputs[0] != graph.input and graph.layer(graph.outputs[0]).kind == "softmax":
+    layer = graph.layer(graph.scores[0])
+    if isinstance(layer, Softmax) and not layer.log:
         return np.log(np.maximum(scores, np.finfo(np.float32).tiny))
     return scores
 

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from skipstone.models.graph.ends import Arrangement, End, Ends, FileShape
 from skipstone.models.graph.grids import WeightCode
+from skipstone.models.graph.layers import ArgMax, Join, OnHost, Shape
+from skipstone.models.graph.names import Names
 
 if TYPE_CHECKING:
     from skipstone.models.graph.graph import Graph
@@ -146,13 +149,30 @@ class HostProduct:
 
 @dataclass(frozen=True)
 class HostLayer:
-    """A layer that the host computes in floats after the array, which cannot compute it. ``operator`` is its ONNX name."""
+    """A layer that the host computes in floats after the array, which cannot compute it.
 
-    name: str
-    operator: str
-    input: str
-    output: str
+    Attributes:
+        layer: What it computes, of which tensors or other such layers' results.
+        elements: Values of its result.
+    """
+
+    layer: OnHost
     elements: int
+
+    @property
+    def name(self) -> str:
+        """The layer's name, which is also its result's."""
+        return self.layer.name
+
+    @property
+    def operator(self) -> str:
+        """ONNX's name of what it computes."""
+        return self.layer.operator
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The tensors that it reads."""
+        return self.layer.inputs
 
 
 @dataclass(frozen=True)
@@ -163,10 +183,11 @@ class QuantizedNetwork:
     several others side by side (name -> parts, in channel order): all parts have the scale and zero point of the whole, lie
     in one place in memory, and each belongs to one whole at most. ``weight_code``: the code that all weights keep
     to (``linear`` where layers differ), and ``weight_bits`` the most that any of them has in it.
-    ``outputs`` are array tensors; ``host_layers`` run on them afterwards; ``results`` are the network's own outputs in order,
-    each one of the outputs or what a host layer makes of it (empty: the outputs). ``calibration`` says where the ranges come
-    from, in words for reports (for example "min-max on 128 images" or "seeded random input in 0,1"). ``graph`` is the float
-    network it was made from, whose operators the QDQ writer names where the integers alone don't tell them.
+    ``outputs`` are array tensors; ``host_layers`` run on them afterwards, in order; ``results`` are the network's own outputs in
+    order, each one of the outputs, what a host layer makes, or the input (empty: the outputs). ``file_ends`` is how the network's
+    file sees the input and the results (None: as they are). ``calibration`` says where the ranges come from, in words for reports
+    (for example "min-max on 128 images" or "seeded random input in 0,1"). ``graph`` is the float network it was made from, whose
+    operators the QDQ writer names where the integers alone don't tell them.
     """
 
     name: str
@@ -182,6 +203,47 @@ class QuantizedNetwork:
     concats: dict[str, tuple[str, ...]] = field(default_factory=dict)
     weight_code: WeightCode = "linear"
     graph: Graph | None = None
+    file_ends: Ends | None = None
+
+    @property
+    def ends(self) -> Ends:
+        """How the network's file sees the input and the results."""
+        if self.file_ends is not None:
+            return self.file_ends
+        names = Names()
+        outputs = (End(names.take(name), Arrangement(self.file_shape(name))) for name in self.results or self.outputs)
+        return Ends(End(self.input, Arrangement((1, *self.tensors[self.input].shape))), tuple(outputs))
+
+    def file_shape(self, name: str) -> FileShape:
+        """ONNX's shape of a tensor, or of what a host layer makes, as it is."""
+        host = next((host.layer for host in self.host_layers if host.name == name), None)
+        if host is None:
+            return (1, *self.tensors[name].shape)
+        return host.result_shape(tuple(self.tensor_shape(source) for source in host.inputs))
+
+    def is_integer(self, name: str) -> bool:
+        """Whether the host makes integers of ``name``."""
+        host = next((host.layer for host in self.host_layers if host.name == name), None)
+        return isinstance(host, ArgMax) or (isinstance(host, Join) and self.is_integer(host.inputs[0]))
+
+    def tensor_shape(self, name: str) -> Shape:
+        """Channels, height and width of a tensor, or of what a host layer makes."""
+        host = next((host.layer for host in self.host_layers if host.name == name), None)
+        if host is None:
+            return self.tensors[name].shape
+        return host.output_shape(tuple(self.tensor_shape(source) for source in host.inputs))
+
+    @property
+    def scores(self) -> tuple[str, NDArray[np.int64] | None]:
+        """The array's tensor whose values are the scores of classes, and the order in which the file has them (None for their
+        own): the first result that is not the input, or what host layers make it of."""
+        results = self.results or self.outputs
+        chosen = next((number for number, name in enumerate(results) if name != self.input), 0)
+        tensor, order = results[chosen], self.ends.outputs[chosen].arrangement.index
+        hosts = {host.name: host.layer for host in self.host_layers}
+        while tensor in hosts:
+            tensor, order = hosts[tensor].scored(order)
+        return tensor, order
 
     @property
     def array_layers(self) -> tuple[QuantizedLayer, ...]:

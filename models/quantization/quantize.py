@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +29,9 @@ from skipstone.models.graph.layers import (
     Conv,
     ConvTranspose,
     Layer,
+    OnHost,
     Pointwise,
     Product,
-    Softmax,
 )
 from skipstone.models.quantization.concatenation import shared_grids, with_copies
 from skipstone.models.quantization.linear import LinearLayer, linear_layers, writes_alone
@@ -79,9 +79,8 @@ def quantize(
     concats: dict[str, tuple[str, ...]] = {}
     for layer in placed.order:
         match layer:
-            case Softmax():
-                elements = math.prod(placed.shapes[layer.name])
-                host_layers.append(HostLayer(layer.name, "Softmax", layer.inputs[0], layer.name, elements))
+            case OnHost():
+                host_layers.append(HostLayer(layer, math.prod(placed.shapes[layer.name])))
             case Concat():
                 concats[layer.name] = layer.inputs
             case Product():
@@ -91,8 +90,9 @@ def quantize(
                     layers.extend(quantizer.layers(layer))
     if not any(isinstance(layer, QuantizedLayer) for layer in layers):
         raise SkipstoneError(f"network '{graph.name}' has no layer that the array computes")
-    after = {layer.output: layer.input for layer in host_layers}
-    outputs = tuple(dict.fromkeys(after.get(name, name) for name in graph.outputs))
+    outputs = tuple(_array_outputs(placed))
+    if not outputs:
+        raise SkipstoneError(f"network '{graph.name}' has no output that the array computes")
     _log.info("%s: %d layers, %d fused", graph.name, len(layers), len(quantizer.fused))
     tensors = {name: tensor for name, tensor in quantizer.tensors.items() if name not in quantizer.fused}
     weight_code, weight_bits = _network_coding(layers, scheme)
@@ -110,7 +110,22 @@ def quantize(
         concats=concats,
         weight_code=weight_code,
         graph=placed,
+        file_ends=graph.file_ends,
     )
+
+
+def _array_outputs(graph: Graph) -> Iterable[str]:
+    """The tensors that the host reads from the array for the network's outputs, each once. (It has the input already.)"""
+    waiting, seen = list(reversed(graph.outputs)), {graph.input}
+    while waiting:
+        tensor = waiting.pop()
+        if tensor in seen:
+            continue
+        seen.add(tensor)
+        if graph.on_host(tensor):
+            waiting.extend(reversed(graph.layer(tensor).inputs))
+        else:
+            yield tensor
 
 
 def _calibration(graph: Graph, ranges: Ranges | None) -> str:
@@ -319,7 +334,7 @@ def _fused_tables(graph: Graph) -> dict[str, str]:
 
 def _on_host(graph: Graph) -> set[str]:
     """The tensors that the host computes in float."""
-    return {layer.name for layer in graph.layers if isinstance(layer, Softmax)}
+    return {layer.name for layer in graph.layers if isinstance(layer, OnHost)}
 
 
 def _tensors(graph: Graph, ranges: Ranges | None, scheme: QuantizationScheme) -> dict[str, QuantizedTensor]:

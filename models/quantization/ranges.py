@@ -11,7 +11,7 @@ import numpy as np
 
 from skipstone.errors import SkipstoneError
 from skipstone.models.data.float_execution import run_onnx
-from skipstone.models.data.images import Images, fit_images
+from skipstone.models.data.images import Images, check_images
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.to_onnx import to_onnx
 from skipstone.models.quantization.range_methods import (
@@ -86,7 +86,7 @@ def calibrate(
         images = rng.uniform(low, high, (random_images, *graph.input_shape)).astype(np.float32)
         source = f"{random_images} seeded random inputs in {low:g},{high:g}"
     else:
-        images = fit_images(graph, images)
+        images = check_images(graph, images)
         source = f"{len(images)} images"
     model = to_onnx(graph, all_tensors=True)
     lows: dict[str, float] = {}

@@ -121,18 +121,24 @@ def run_product(product: HostProduct, a: Integers, b: Integers) -> Integers:
 
 
 def class_scores(network: QuantizedNetwork, images: Integers) -> Integers:
-    """Computes the first output for quantized images, flattened to N x elements.
+    """Computes the scores of classes (``network.scores``) for quantized images, N x classes in the order of the network's file.
 
     Batches run in parallel threads, each with single-threaded BLAS. Most of the time goes into moving memory, for which
     BLAS alone would use one core.
     """
 
     def batch(start: int) -> Integers:
-        output = run(network, images[start : start + BATCH_IMAGES])[network.outputs[0]]
-        return output.reshape(len(output), -1)
+        return scores_of(network, run(network, images[start : start + BATCH_IMAGES]))
 
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as threads:
         return np.concatenate(list(threads.map(batch, range(0, len(images), BATCH_IMAGES))))
+
+
+def scores_of(network: QuantizedNetwork, tensors: dict[str, Integers]) -> Integers:
+    """The scores of classes among ``tensors``, N x classes in the order of the network's file."""
+    name, order = network.scores
+    flat = tensors[name].reshape(len(tensors[name]), -1)
+    return flat if order is None else flat[:, order]
 
 
 def predict(network: QuantizedNetwork, images: NDArray[np.floating]) -> Integers:

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from skipstone.errors import SkipstoneError
 from skipstone.models.data.float_execution import run_onnx
 from skipstone.models.graph.function import Function
-from skipstone.models.graph.to_onnx import make_model
+from skipstone.models.graph.onnx_writer import OnnxWriter
 from skipstone.models.quantization.network import QuantizedTensor
 from skipstone.models.quantization.reference import quantize_tensor
 
 
 def evaluate_function(function: Function, x: NDArray[np.float32]) -> NDArray[np.float32]:
     """Applies ``function`` to every element of ``x`` by ONNX Runtime."""
-    constants: list[onnx.TensorProto] = []
-
-    def constant(name: str, value: NDArray[np.generic]) -> str:
-        constants.append(numpy_helper.from_array(value, name))
-        return name
-
+    writer = OnnxWriter((), ("x", "y"))
+    for node in function.nodes("x", "y", writer.constant, writer.value, "f"):
+        writer.add(node)
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [x.size]) for name in ("x", "y")]
-    nodes = function.nodes("x", "y", constant, "f")
-    model = make_model(helper.make_graph(nodes, "function", ends[:1], ends[1:], constants))
+    model = writer.model("function", ends[:1], ends[1:])
     with np.errstate(all="ignore"):
         return run_onnx(model, {"x": x.ravel()}, optimize=False, batch=x.size)["y"].reshape(x.shape).astype(np.float32)
 

@@ -23,9 +23,9 @@ from skipstone.models.graph.layers import (
     Conv,
     ConvTranspose,
     Layer,
+    OnHost,
     Pointwise,
     Product,
-    Softmax,
 )
 from skipstone.models.quantization.tables import evaluate_function
 
@@ -89,8 +89,9 @@ def needed(graph: Graph, is_constant: Mapping[str, Mask]) -> dict[str, Mask]:
                     stop = start + graph.shapes[name][0]
                     used[name] |= mine[start:stop]
                     start = stop
-            case Softmax():
-                used[layer.inputs[0]] |= mine.any()
+            case OnHost():
+                for name in layer.inputs:
+                    used[name] |= mine.any()
             case Affine():
                 used[layer.inputs[0]] |= mine & (layer.scale != 0)
             case _:
@@ -156,8 +157,8 @@ def _through(graph: Graph, layer: Layer, inputs: list[tuple[Mask, Values]]) -> t
             return np.concatenate([each[0] for each in inputs]), np.concatenate([each[1] for each in inputs]), never
         case Pointwise() if fixed.any():
             return fixed, evaluate_function(layer.function, value.astype(np.float32)).astype(np.float64), never
-        case Softmax():
-            return never, value, never
+        case OnHost():
+            return never, np.zeros(never.size), never
         case _:
             return fixed, value, never
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.models.graph.graph import Graph
-from skipstone.models.graph.layers import Concat, Conv, Softmax
+from skipstone.models.graph.layers import Concat, Conv, OnHost
 
 Channel = tuple[str, int]
 """(tensor, channel)."""
@@ -30,7 +30,7 @@ class Coupling:
 
     ``group_of[tensor][channel]`` is the group's number; numbers rise from 0 with the execution order of each group's first
     tensor and with its first channel. ``fixed[group]`` is true where a channel belongs to the network's input, to one of
-    its outputs or to a Softmax, so that the group can't be removed.
+    its outputs or to what the host computes, so that the group can't be removed.
     """
 
     graph: Graph
@@ -69,8 +69,8 @@ def coupled_channels(graph: Graph) -> Coupling:
             group_of[tensor][channel] = count
         count += 1
     fixed = np.zeros(count, bool)
-    ends = [graph.input, *graph.outputs, *(layer.name for layer in graph.layers if isinstance(layer, Softmax))]
-    for tensor in ends:
+    hosts = [layer for layer in graph.layers if isinstance(layer, OnHost)]
+    for tensor in [graph.input, *graph.outputs, *(name for host in hosts for name in (host.name, *host.inputs))]:
         fixed[group_of[tensor]] = True
     return Coupling(graph, group_of, fixed)
 
@@ -103,6 +103,8 @@ def _edges(graph: Graph, name: str) -> Iterator[tuple[Channel, Channel]]:
                 for channel in range(each, count):
                     yield (tensor, channel % each), (tensor, channel)
         case Conv():
+            return
+        case OnHost() if layer.views:
             return
         case Concat():
             start = 0

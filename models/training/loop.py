@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from skipstone.errors import SkipstoneError
 from skipstone.files import write_file
-from skipstone.models.data.images import check_labels, fit_images
+from skipstone.models.data.images import check_images, check_labels
 from skipstone.models.graph.files import graph_fingerprint
 from skipstone.models.graph.graph import Graph
 from skipstone.models.training.network import GraphModule
@@ -266,7 +266,7 @@ def _check(
     teacher: Graph | None,
     options: TrainingOptions,
 ) -> None:
-    fit_images(graph, images)
+    check_images(graph, images)
     if options.distillation != "teacher" and labels is None:
         raise SkipstoneError(
             "training needs labels, and the data has none; with distillation = 'teacher' the float network teaches in their place"
@@ -274,7 +274,7 @@ def _check(
     if options.distillation != "none" and teacher is None:
         raise SkipstoneError(f"distillation = '{options.distillation}' needs a teacher")
     if labels is not None:
-        check_labels(labels, len(images), math.prod(graph.shapes[graph.outputs[0]]))
+        check_labels(labels, len(images), graph.classes)
 
 
 def _groups(module: GraphModule, options: TrainingOptions) -> list[dict[str, Any]]:

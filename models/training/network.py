@@ -33,10 +33,10 @@ from skipstone.models.graph.layers import (
     Copy,
     Layer,
     MaxPool,
+    OnHost,
     Padding,
     Pointwise,
     Product,
-    Softmax,
     Upsample,
 )
 from skipstone.models.training.functions import apply_function
@@ -193,19 +193,19 @@ class Normalization(nn.Module):
 
 
 class GraphModule(nn.Module):
-    """``graph`` as a module from N x C x H x W images to N x classes scores (the first output, flattened; a Softmax at the end
-    is left out, which no class depends on).
+    """``graph`` as a module from N x C x H x W images to N x classes scores (``graph.scores``, without a Softmax, which no class
+    depends on).
 
     ``convs`` are the layers with weights, by name. ``quantizers`` (by tensor name) round activations where they stand.
-    Raises SkipstoneError for a Softmax that other layers read.
+    Raises SkipstoneError for what the host computes and other layers read.
     """
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
         for layer in graph.order:
-            if isinstance(layer, Softmax) and graph.readers(layer.name):
+            if isinstance(layer, OnHost) and not all(graph.on_host(reader) for reader in graph.readers(layer.name)):
                 raise SkipstoneError(
-                    f"layer '{layer.name}': training can't go through a Softmax that other layers read; "
+                    f"layer '{layer.name}': training can't go through a {layer.operator} that other layers read; "
                     "compress this network with post-training steps"
                 )
         self.graph = graph
@@ -248,8 +248,9 @@ class GraphModule(nn.Module):
         return self._run(images, keep=True)
 
     def forward(self, images: Tensor) -> Tensor:
-        name = self.graph.outputs[0]
-        return self._run(images, keep=False)[name].flatten(1)
+        name, order = self.graph.scores
+        flat = self._run(images, keep=False)[name].flatten(1)
+        return flat if order is None else flat[:, torch.from_numpy(order)]
 
     def _run(self, images: Tensor, keep: bool) -> dict[str, Tensor]:
         tensors = {self.graph.input: self._quantized(self.graph.input, images)}
@@ -286,7 +287,7 @@ class GraphModule(nn.Module):
             case Affine():
                 scale, bias = self.affines[layer.name]
                 return x * scale.reshape(-1, 1, 1) + bias.reshape(-1, 1, 1)
-            case ClampLayer() | Copy() | Softmax():
+            case ClampLayer() | Copy() | OnHost():
                 return x
             case _:
                 raise SkipstoneError(f"layer '{layer.name}' ({layer.kind}) can't be trained")
@@ -322,7 +323,7 @@ def _last_readers(graph: Graph) -> dict[str, list[str]]:
     last = {name: layer.name for layer in graph.order for name in layer.inputs}
     result: dict[str, list[str]] = {}
     for tensor, reader in last.items():
-        if tensor not in graph.outputs:
+        if tensor not in (*graph.outputs, graph.scores[0]):
             result.setdefault(reader, []).append(tensor)
     return result
 

@@ -95,6 +95,7 @@ def cropped(crop: Crop) -> tuple[QuantizedNetwork, NDArray[np.int64]]:
             layers=(single,),
             host_layers=(),
             results=(),
+            file_ends=None,
             concats={},
             graph=None,
         ),

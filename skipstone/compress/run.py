@@ -141,11 +141,10 @@ def dataset_for(graph: Graph, data: str | Dataset) -> Dataset:
     Raises:
         SkipstoneError: There is none of that name, or it does not fit.
     """
-    channels, height, width = graph.shapes[graph.outputs[0]]
-    classes = channels * height * width
+    arrangement = graph.ends.input.arrangement
     if isinstance(data, Dataset):
-        return fit_dataset(data, graph.input_shape, classes)
-    return load_dataset(data, graph.input_shape, classes)
+        return fit_dataset(data, graph.input_shape, graph.classes, arrangement)
+    return load_dataset(data, graph.input_shape, graph.classes, arrangement)
 
 
 @contextlib.contextmanager

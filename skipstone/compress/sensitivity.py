@@ -17,7 +17,7 @@ from skipstone.mapper.pruning.sensitivity import PruneLayer, magnitude, measure
 from skipstone.mapper.pruning.target import target_for
 from skipstone.mapper.results.sensitivity import SensitivityLayer, SensitivityPoint, SensitivityResult
 from skipstone.models.data import zoo
-from skipstone.models.data.images import Images, Labels, check_labels, fit_images
+from skipstone.models.data.images import Images, Labels, check_images, check_labels
 from skipstone.models.graph.graph import Graph
 from skipstone.models.onnx_io import reader as onnx_import
 from skipstone.models.quantization.scheme import INT8, QuantizationScheme
@@ -66,7 +66,7 @@ def sensitivity(
     """
     _check_sparsities(sparsities)
     check_float(graph)
-    shown = fit_images(graph, images)
+    shown = check_images(graph, images)
     check_labels(labels, len(shown), 1 << 30)
     target = target_for(graph, design, shown[:RANGE_IMAGES], scheme)
     progress("mapping the network as it is")

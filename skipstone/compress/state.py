@@ -45,9 +45,8 @@ class Context:
 
     @cached_property
     def classes(self) -> int:
-        """Values of the network's first output."""
-        channels, height, width = self.parent.shapes[self.parent.outputs[0]]
-        return channels * height * width
+        """Scores that the network gives."""
+        return self.parent.classes
 
 
 def activation_ranges(graph: Graph, scheme: QuantizationScheme, dataset: Dataset) -> Ranges:

@@ -205,7 +205,8 @@ def program_description(prepared: PreparedNetwork, cost: NetworkCost) -> Program
             for step in program.host_steps
         ),
         host_layers=tuple(
-            HostLayerDescription(layer.name, layer.operator, layer.input) for layer in prepared.compressed.host_layers
+            HostLayerDescription(layer.name, layer.operator, layer.inputs[0])
+            for layer in prepared.compressed.host_layers
         ),
     )
 

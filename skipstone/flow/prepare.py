@@ -250,7 +250,8 @@ def measure_accuracy(prepared: PreparedNetwork, progress: Progress = lambda _: N
         progress(f"accuracy on {len(labels)} images: float")
         # The float network is what the user's file is, not what we made of it.
         file = prepared.source if prepared.source is not None and prepared.source.is_runnable else None
-        scores = file.scores(images) if file is not None else float_scores(prepared.graph, images)
+        output = prepared.graph.scores_output
+        scores = float_scores(prepared.graph, images) if file is None or output is None else file.scores(images, output)
         float_share = top_1(scores, labels, prepared.graph.name)
     progress(f"accuracy on {len(labels)} images: quantized")
     quantized = reference.accuracy(prepared.dense, images, labels)

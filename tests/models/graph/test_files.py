@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from skipstone.errors import SkipstoneError
 from skipstone.models.data.zoo import carried_networks
 from skipstone.models.graph import layers as layers_module
+from skipstone.models.graph.ends import Arrangement, End, Ends
 from skipstone.models.graph.files import graph_fingerprint, pack_graph, unpack_graph
 from skipstone.models.graph.function import Function, Step, function
 from skipstone.models.graph.graph import Graph
@@ -26,12 +27,14 @@ from skipstone.models.graph.grids import ActivationGrid, WeightGrid
 from skipstone.models.graph.layers import (
     Add,
     Affine,
+    ArgMax,
     AveragePool,
     ClampLayer,
     Concat,
     Conv,
     ConvTranspose,
     Copy,
+    Join,
     Layer,
     MaxPool,
     Pointwise,
@@ -44,7 +47,7 @@ from tests.models.builders import conv_layer, graph_of
 
 KINDS = (
     "conv", "quantized", "transposed", "average", "max", "add", "product", "concat", "upsample", "table", "copy", "affine",
-    "quantized affine", "clamp", "softmax",
+    "quantized affine", "clamp", "softmax", "arg_max", "join",
 )  # fmt: skip
 ODD_FLOATS = st.floats(width=32) | st.sampled_from([0.0, -0.0, math.inf, -math.inf, math.nan, 1e-45])
 
@@ -127,6 +130,12 @@ def layers(draw: st.DrawFn, name: str, tensors: dict[str, layers_module.Shape]) 
     if kind == "quantized affine":
         grid = WeightGrid(np.arange(channels).reshape(-1, 1, 1, 1), np.full(channels, 0.5), bits=4)
         return Affine(**shared, scale=grid.weights.ravel(), bias=draw(arrays(channels)), grid=grid)
+    if kind in ("arg_max", "join"):
+        index = draw(st.sampled_from([None, np.arange(channels * height * width)[::-1].copy()]))
+        view = Arrangement((1, width, channels * height), index)
+        if kind == "arg_max":
+            return ArgMax(**shared, views=(view,), axis=2, keep=draw(st.booleans()), last=draw(st.booleans()))
+        return Join(**{**shared, "inputs": (source, source)}, views=(view, view), axis=1)
     return {"copy": Copy, "clamp": ClampLayer, "softmax": Softmax}[kind](**shared)
 
 
@@ -141,7 +150,12 @@ def graphs(draw: st.DrawFn) -> Graph:
     names = draw(st.lists(st.sampled_from(sorted(tensors)), unique=True))
     grids = {name: ActivationGrid(draw(st.floats(1e-6, 10)), draw(st.integers(-8, 7)), 4) for name in names}
     order = draw(st.permutations(made))
-    return Graph("net", "x", shape, tuple(order), (made[-1].name, made[0].name), grids, draw(st.text()))
+    ends = Ends(
+        End("in put", Arrangement((*reversed(shape), 1), np.arange(math.prod(shape))[::-1].copy())),
+        (End("out/1", Arrangement((1, 1), np.zeros(1, np.int64))), End("é", Arrangement((1,), np.zeros(1, np.int64)))),
+    )
+    file_ends = draw(st.sampled_from([None, ends]))
+    return Graph("net", "x", shape, tuple(order), (made[-1].name, made[0].name), grids, draw(st.text()), file_ends)
 
 
 @given(graphs())
@@ -162,7 +176,7 @@ def test_every_kind_of_layer_is_tried() -> None:
     }
     assert kinds == {
         "Layer", "_Pool", "Conv", "ConvTranspose", "AveragePool", "MaxPool", "Add", "Product", "Concat", "Upsample",
-        "Pointwise", "Copy", "Affine", "ClampLayer", "Softmax",
+        "Pointwise", "Copy", "Affine", "ClampLayer", "OnHost", "Softmax", "ArgMax", "Join",
     }  # fmt: skip
 
 
@@ -222,15 +236,15 @@ class Exploit:
         pickle.dumps(Exploit()),
         archive({}),
         archive([]),
-        archive({"version": 1}),
-        archive({"version": 1, "graph": {"class": "Popen", "args": "ls"}}),
-        archive({"version": 1, "graph": {"class": "Graph"}}),
-        archive({"version": 1, "graph": {"class": "Copy", "name": "c", "inputs": ["x"]}}),
-        archive({"version": 1, "graph": {"array": "7"}}),
-        archive({"version": 1, "graph": {"array": "0"}}, **{"0": np.array([Exploit()], object)}),
-        archive({"version": 1, "graph": {"function": "os.system"}}),
-        archive({"version": 1, "graph": {"array": "0", "float": "1"}}),
-        archive({"version": 1, "graph": json.loads("[" * 900 + "]" * 900)}),
+        archive({"version": 2}),
+        archive({"version": 2, "graph": {"class": "Popen", "args": "ls"}}),
+        archive({"version": 2, "graph": {"class": "Graph"}}),
+        archive({"version": 2, "graph": {"class": "Copy", "name": "c", "inputs": ["x"]}}),
+        archive({"version": 2, "graph": {"array": "7"}}),
+        archive({"version": 2, "graph": {"array": "0"}}, **{"0": np.array([Exploit()], object)}),
+        archive({"version": 2, "graph": {"function": "os.system"}}),
+        archive({"version": 2, "graph": {"array": "0", "float": "1"}}),
+        archive({"version": 2, "graph": json.loads("[" * 900 + "]" * 900)}),
     ],
 )
 def test_other_bytes_are_refused(content: bytes) -> None:
@@ -240,9 +254,9 @@ def test_other_bytes_are_refused(content: bytes) -> None:
 
 def test_versions() -> None:
     with pytest.raises(SkipstoneError) as error:
-        unpack_graph(archive({"version": 2, "graph": None}))
+        unpack_graph(archive({"version": 3, "graph": None}))
     assert str(error.value) == (
-        "can't read the stored network: its format is version 2, this Skipstone reads version 1"
+        "can't read the stored network: its format is version 3, this Skipstone reads version 2"
     )
 
 

@@ -14,7 +14,7 @@ from skipstone.models.graph.function import function
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.grids import ActivationGrid, WeightCode, WeightGrid
 from skipstone.models.graph.layers import Add, Affine, Concat, Conv, MaxPool, Pointwise
-from skipstone.models.quantization.network import QuantizedNetwork
+from skipstone.models.quantization.network import HostLayer, QuantizedNetwork
 from skipstone.models.quantization.quantize import materialized, quantize
 from skipstone.models.quantization.ranges import Ranges, calibrate
 from skipstone.models.quantization.scales import activation_scale
@@ -43,13 +43,23 @@ def on_its_grids(graph: Graph, network: QuantizedNetwork) -> Graph:
     return replace(graph.with_grids(weights), grids=grids, grids_from="by hand")
 
 
+def described(host: HostLayer) -> tuple[object, ...]:
+    views = [(view.shape, view.order.tolist()) for view in host.layer.views]
+    return host.name, host.operator, host.inputs, host.layer.attributes, views, host.elements
+
+
 def assert_same(first: QuantizedNetwork, second: QuantizedNetwork) -> None:
     """All integers of two networks are the same."""
     assert first.tensors == second.tensors
     assert list(first.tensors) == list(second.tensors)
-    assert (first.concats, first.outputs, first.results, first.host_layers) == (
-        second.concats, second.outputs, second.results, second.host_layers,
-    )  # fmt: skip
+    assert (first.concats, first.outputs, first.results) == (second.concats, second.outputs, second.results)
+    assert [described(host) for host in first.host_layers] == [described(host) for host in second.host_layers]
+    for end, other in zip(
+        (first.ends.input, *first.ends.outputs), (second.ends.input, *second.ends.outputs), strict=True
+    ):
+        assert (end.name, end.shape, end.arrangement.order.tolist()) == (
+            other.name, other.shape, other.arrangement.order.tolist(),
+        )  # fmt: skip
     assert (first.weight_bits, first.weight_code, first.activation_bits) == (
         second.weight_bits, second.weight_code, second.activation_bits,
     )  # fmt: skip

@@ -10,7 +10,8 @@ import onnx
 from skipstone.models.data.float_execution import run_onnx
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.layers import Add, Affine, AveragePool, ClampLayer, MaxPool, Softmax
-from skipstone.models.graph.to_onnx import IR_VERSION, OPSET, to_onnx
+from skipstone.models.graph.onnx_writer import IR_VERSION, OPSET
+from skipstone.models.graph.to_onnx import to_onnx
 from tests.models.builders import conv_layer, graph_of
 
 

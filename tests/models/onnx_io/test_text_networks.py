@@ -44,7 +44,7 @@ def imported(path: Path, shape: tuple[int, ...]) -> tuple[Graph, QuantizedNetwor
     graph = load(path, shape)
     images = strokes(graph, 8, seed=1)
     expected = run_ort(onnx.load(path), images)
-    got = run_onnx(to_onnx(graph), {graph.input: images})[graph.outputs[0]]
+    got = run_onnx(to_onnx(graph), {graph.ends.input.name: images})[graph.ends.outputs[0].name]
     np.testing.assert_allclose(got.reshape(expected.shape), expected, atol=1e-4)
     return graph, quantize(graph, calibrate(graph, images)), images
 

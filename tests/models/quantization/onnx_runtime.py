@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from skipstone.models.data.float_execution import run_onnx
-from skipstone.models.graph.to_onnx import tensor_info
+from skipstone.models.graph.onnx_writer import BATCH
 from skipstone.models.onnx_io.qdq_export import (
     Group,
     QdqWriter,
@@ -88,6 +88,7 @@ def layer_to_qdq(network: QuantizedNetwork, layer: QuantizedLayer | HostProduct)
     if (before := table_input(network, group)) is not None:
         outputs.append(before)
     return writer.model(
+        network.name,
         [_integer_info(network.tensors[name]) for name in inputs_of(group[0])],
         [_integer_info(tensor) for tensor in outputs],
     )
@@ -133,4 +134,4 @@ def _top1(
 
 def _integer_info(tensor: QuantizedTensor) -> onnx.ValueInfoProto:
     kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(integer_type(tensor.bits)))
-    return tensor_info(integer_name(tensor.name), tensor.shape, kind)
+    return helper.make_tensor_value_info(integer_name(tensor.name), kind, [BATCH, *tensor.shape])

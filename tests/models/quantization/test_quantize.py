@@ -216,7 +216,7 @@ def test_kinds_and_host_layers() -> None:
     kinds = ["clamp", "affine", "max_pool", "depthwise", "conv", "add", "average_pool", "gemm"]
     assert [layer.kind for layer in network.layers] == kinds
     assert network.outputs == ("g",)
-    assert [(host.operator, host.input, host.elements) for host in network.host_layers] == [("Softmax", "g", 5)]
+    assert [(host.operator, host.inputs, host.elements) for host in network.host_layers] == [("Softmax", ("g",), 5)]
     pool = network.layers[2]
     source, target = network.tensors["n"], network.tensors["m"]
     assert (target.scale, target.zero_point) == (source.scale, source.zero_point)

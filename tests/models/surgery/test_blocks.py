@@ -74,7 +74,7 @@ def test_a_block_without_its_branch_is_its_shortcut_and_the_clamp() -> None:
 def test_a_clamp_that_holds_already_goes_too_but_an_output_keeps_its_name() -> None:
     graph = load("resnet8_fashion")
     assert "add1" not in remove_blocks(graph, ["add1"]).graph.network
-    seen = replace(graph, outputs=("classifier", "add1"))
+    seen = graph.with_outputs(("classifier", "add1"))
     smaller = remove_blocks(seen, ["add1"]).graph
     assert isinstance(smaller.layer("add1"), ClampLayer)
     assert_same(smaller, with_zeros(seen, "blocks.0.conv2"))

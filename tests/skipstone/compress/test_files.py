@@ -73,12 +73,12 @@ def test_damaged_checkpoints_are_ignored_with_a_note(tmp_path: Path) -> None:
 def test_checkpoints_of_another_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Checkpoint(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("skipstone.models.graph.files.VERSION", 2)
+        patch.setattr("skipstone.models.graph.files.VERSION", 3)
         store.save(KEY, network())
     note = store.load(KEY).note
     assert note == (
-        f"checkpoint {store.path(KEY)}: can't read the stored network: its format is version 2, "
-        "this Skipstone reads version 1; the step is done again"
+        f"checkpoint {store.path(KEY)}: can't read the stored network: its format is version 3, "
+        "this Skipstone reads version 2; the step is done again"
     )
 
 
