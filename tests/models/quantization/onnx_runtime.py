@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx import helper
 
 from skipstone.models.data.float_execution import run_onnx
 from skipstone.models.graph.onnx_writer import BATCH
