@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from skipstone.models.graph.ends import Arrangement
 from skipstone.models.graph.layers import Concat, ConvTranspose, Join, Product, Upsample
 from skipstone.models.onnx_io.arrangement import View
-from skipstone.models.onnx_io.nodes import OnnxNode, UnsupportedError
+from skipstone.models.onnx_io.nodes import ArrangementError, OnnxNode, UnsupportedError
 from skipstone.models.onnx_io.pools import pads_of, pair
 from skipstone.models.onnx_io.registry import register_operator
 
@@ -23,7 +23,7 @@ def product(node: OnnxNode) -> View:
         first, second = second, first
     same = first.shape == second.shape and np.array_equal(first.index, second.index)
     if not same and not _spreads_over(second, first):
-        raise UnsupportedError(
+        raise ArrangementError(
             f"it multiplies activations of shapes {first.index.shape} and {second.index.shape}; the second must have the "
             "first's shape, or one pixel for each channel"
         )

@@ -75,6 +75,10 @@ def node_attributes(node: onnx.NodeProto) -> Attributes:
     return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
 
 
+class ArrangementError(UnsupportedError):
+    """Raised by a converter to which a tensor's elements come in an order that the array has no use for."""
+
+
 class OnnxNode:
     """A node of an ONNX file, as a converter sees it: what it reads, and what can be made of it.
 
@@ -143,7 +147,7 @@ class OnnxNode:
         """
         view = self.view(position)
         if not view.is_image():
-            raise UnsupportedError(
+            raise ArrangementError(
                 f"it reads a rearranged tensor, {view.index.shape}, not 1 x channels x height x width"
             )
         return view
@@ -300,23 +304,50 @@ class Conversion:
         self._tensors_read: set[str] = set()
         self._numbers: Counter[str] = Counter()
         self._unknown: set[str] = set()
+        self._assumed: set[str] = set()
+        self._onnx_shapes = {
+            value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+            for value in (*graph.value_info, *graph.output)
+        }
 
     def convert(self, proto: onnx.NodeProto) -> None:
         """Converts one node, or notes why it can't be."""
         key = operator_key(proto)
         label = node_label(proto)
         converter = self._converters.get(key)
+        assumed = not self._assumed.isdisjoint(proto.input)
         if converter is None:
             self.unsupported.append(label)
-        elif not self._unknown.intersection(proto.input):
+        elif self._unknown.isdisjoint(proto.input):
             try:
                 if any(self._readers[name] for name in proto.output[1:]):
                     raise UnsupportedError("its second output is used")
                 self._set(proto.output[0], converter(OnnxNode(self, proto, self._opsets.get(key[0], 1))))
+                if assumed:
+                    self._assumed.update(proto.output)
                 return
             except UnsupportedError as reason:
-                self.unsupported.append(f"{label[:-1]}: {reason})" if str(reason) else label)
-        self._unknown.update(proto.output)
+                if not (assumed and isinstance(reason, ArrangementError)):
+                    self.unsupported.append(f"{label[:-1]}: {reason})" if str(reason) else label)
+            except Exception:
+                # Of a tensor that only its shape is known of, anything can be wrong.
+                if not assumed:
+                    raise
+        for name in proto.output:
+            self._assume(name)
+
+    def _assume(self, name: str) -> None:
+        """Goes on behind a node that was refused as if its output were an ordinary tensor, to see what else is refused."""
+        sizes = self._onnx_shapes.get(name, ())
+        if len(sizes) not in (2, 3, 4) or sizes[0] != 1 or 0 in sizes:
+            self._unknown.add(name)
+            return
+        channels, *pixels = sizes[1:]
+        shape: Shape = (channels, *([1] * (2 - len(pixels))), *pixels)
+        tensor = f"output '{name}' of what was refused"
+        self._shapes[tensor] = shape
+        self._assumed.add(name)
+        self._set(name, View(tensor, shape, image_index(shape).reshape(sizes), exclusive=False))
 
     def _set(self, name: str, value: View | Constant) -> None:
         """Says what the ONNX tensor ``name`` is."""

@@ -173,6 +173,11 @@ def _check_constructs(model: onnx.ModelProto, path: Path) -> None:
             raise SkipstoneError(f"{path.name} is damaged: node '{node.name}' has no operator")
         if not any(node.output):
             raise SkipstoneError(f"{path.name} is damaged: {node.op_type} (node '{node.name}') has no output")
+        if node.op_type == "BatchNormalization" and any(a.name == "spatial" and a.i == 0 for a in node.attribute):
+            raise SkipstoneError(
+                f"{path.name}: BatchNormalization (node '{node.name or node.output[0]}') has spatial=0, values for each pixel; "
+                "export it with values for each channel"
+            )
 
 
 # Weights -------------------------------------------------------------------------------------------------------------
@@ -233,12 +238,6 @@ def _modern(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     version = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), OLDEST_OPSET)
     if version >= OLDEST_OPSET:
         return model
-    for node in model.graph.node:
-        if node.op_type == "BatchNormalization" and any(a.name == "spatial" and a.i == 0 for a in node.attribute):
-            raise SkipstoneError(
-                f"{path.name}: BatchNormalization (node '{node.name or node.output[0]}') has spatial=0, values for each pixel; "
-                "export it with values for each channel"
-            )
     try:
         converted = onnx.version_converter.convert_version(model, CONVERTED_OPSET)
     except Exception as error:  # The converter raises errors of several kinds.

@@ -11,7 +11,7 @@ from skipstone.models.graph.ends import Arrangement
 from skipstone.models.graph.layers import Add, ArgMax, Conv, Softmax
 from skipstone.models.onnx_io.arrangement import View, rows_index
 from skipstone.models.onnx_io.joins import product
-from skipstone.models.onnx_io.nodes import OnnxNode, UnsupportedError
+from skipstone.models.onnx_io.nodes import ArrangementError, OnnxNode, UnsupportedError
 from skipstone.models.onnx_io.pools import pads_of, pair
 from skipstone.models.onnx_io.registry import register_operator
 
@@ -48,7 +48,7 @@ def _linear(node: OnnxNode, weights: NDArray[np.float32], bias: NDArray[np.float
     elif view.is_rows() and view.shape[0] == inputs:
         kernels = weights.reshape(outputs, inputs, 1, 1)
     else:
-        raise UnsupportedError("the axis it sums over is neither the channels nor the whole of a tensor")
+        raise ArrangementError("the axis it sums over is neither the channels nor the whole of a tensor")
     layer = Conv(name=node.name, inputs=(view.tensor,), weights=kernels, bias=bias, gemm=True)
     return node.add(layer, rows_index(view.index.shape[:-1], outputs))
 
@@ -86,7 +86,7 @@ def _batch_normalization(node: OnnxNode) -> View:
         raise UnsupportedError("training_mode")
     view = node.view()
     if view.channel_axis() != 1:
-        raise UnsupportedError("its axis 1 is not the channels")
+        raise ArrangementError("its axis 1 is not the channels")
     gain, shift, mean, variance = (node.constant(position).astype(np.float64) for position in range(1, 5))
     with np.errstate(invalid="ignore", divide="ignore"):
         scale = gain / np.sqrt(variance + float(attributes.get("epsilon", 1e-5)))
@@ -106,7 +106,7 @@ def _arithmetic(node: OnnxNode) -> View:
     view, constant = node.view(position), node.constant(1 - position)
     values = view.per_channel(constant.astype(np.float32))
     if values is None:
-        raise UnsupportedError("its constant is not one value for each channel")
+        raise ArrangementError("its constant is not one value for each channel")
     if operator == "Div" and not values.all():
         raise UnsupportedError("it divides by 0")
     ones, zeros = np.ones_like(values), np.zeros_like(values)
@@ -126,7 +126,7 @@ def _add(node: OnnxNode) -> View:
         raise UnsupportedError("both operands are activations")
     first, second = node.view(0), node.view(1)
     if first.shape != second.shape or not np.array_equal(first.index, second.index):
-        raise UnsupportedError(
+        raise ArrangementError(
             f"its operands have different shapes or arrangements, {first.index.shape} and {second.index.shape}"
         )
     return node.add(Add(name=node.name, inputs=(first.tensor, second.tensor)), first.index)

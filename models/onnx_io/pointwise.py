@@ -20,6 +20,7 @@ from skipstone.models.graph.layers import Pointwise
 from skipstone.models.onnx_io.arrangement import View
 from skipstone.models.onnx_io.nodes import (
     FOLDED_DOMAIN,
+    ArrangementError,
     Constant,
     Converter,
     OnnxNode,
@@ -81,7 +82,7 @@ def fold_pointwise(model: onnx.ModelProto) -> dict[OperatorKey, Converter]:
     def convert(node: OnnxNode) -> View:
         view, name = node.view(), node.proto.output[0]
         if np.broadcast_shapes(view.index.shape, shapes[name]) != view.index.shape:
-            raise UnsupportedError(f"its constants change the shape {view.index.shape}")
+            raise ArrangementError(f"its constants change the shape {view.index.shape}")
         return node.add(Pointwise(name=name, inputs=(view.tensor,), function=functions[name]), view.index)
 
     return {(FOLDED_DOMAIN, op_type): convert for op_type in POINTWISE}

@@ -8,7 +8,7 @@ import numpy as np
 
 from skipstone.models.graph.layers import AveragePool, MaxPool, Padding, Pair, Shape
 from skipstone.models.onnx_io.arrangement import View
-from skipstone.models.onnx_io.nodes import Attributes, OnnxNode, UnsupportedError
+from skipstone.models.onnx_io.nodes import ArrangementError, Attributes, OnnxNode, UnsupportedError
 from skipstone.models.onnx_io.registry import register_operator
 
 
@@ -86,7 +86,7 @@ def _ceiled_end(size: int, kernel: int, stride: int, dilation: int, before: int,
 def _global_mean(node: OnnxNode, view: View, axes: tuple[int, ...], keep: bool) -> View:
     index = view.spatial_mean_index(axes, keep)
     if index is None:
-        raise UnsupportedError("a mean over other axes than height and width")
+        raise ArrangementError("a mean over other axes than height and width")
     return node.add(AveragePool(name=node.name, inputs=(view.tensor,), kernel=(view.shape[1], view.shape[2])), index)
 
 

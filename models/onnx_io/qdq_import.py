@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from skipstone.errors import SkipstoneError
 from skipstone.models.graph.graph import Graph
@@ -34,6 +34,7 @@ from skipstone.models.onnx_io.nodes import (
     OperatorKey,
     UnsupportedError,
     node_attributes,
+    node_label,
     operator_key,
 )
 from skipstone.models.onnx_io.operators import clip
@@ -175,7 +176,8 @@ class Stored:
         scale, zero_point = node.constant(1), node.optional_constant(2)
         if scale.size > 1:
             raise UnsupportedError("an activation with several scales")
-        kind = np.dtype(np.uint8) if zero_point is None else zero_point.dtype
+        stated = node.attributes.get("output_dtype", 0) or TensorProto.UINT8
+        kind = helper.tensor_dtype_to_np_dtype(stated) if zero_point is None else zero_point.dtype
         zero = 0 if zero_point is None else int(zero_point.ravel()[0])
         bits, shift = _bits_of(kind)
         if self.ours:
@@ -206,6 +208,7 @@ def unwrap(model: onnx.ModelProto, file: str) -> Stored:
     constants = _constants(graph)
     dequantized = _fold_constants(graph, constants)
     _check_weights(graph, dequantized, file)
+    _check_pairs(graph, constants, file)
     # Ours has a pair for each reader, so that the product of a tensor with itself does not become a function of it.
     if not stored.ours:
         _merge_pairs(graph, file)
@@ -226,12 +229,22 @@ def _is_ours(metadata: dict[str, str], file: str) -> bool:
     if not metadata:
         return False
     try:
-        intact = int(metadata["activation_bits"]) > 0 and isinstance(json.loads(metadata["layers"]), dict)
-    except (KeyError, ValueError):
+        layers = json.loads(metadata["layers"])
+        intact = 2 <= int(metadata["activation_bits"]) <= 16 and isinstance(layers, dict)
+        intact = intact and all(_is_description(layer) for layer in layers.values())
+    except (KeyError, ValueError, RecursionError):
         intact = False
     if not intact:
         raise SkipstoneError(f"{file}: its metadata, '{METADATA}...', is damaged; export the network again")
     return True
+
+
+def _is_description(layer: object) -> bool:
+    """Whether the metadata's entry of a layer is one that we write."""
+    if not isinstance(layer, dict) or not isinstance(layer.get("kind"), str):
+        return False
+    bits, code = layer.get("weight_bits", 8), layer.get("weight_code", "linear")
+    return type(bits) is int and 1 <= bits <= 16 and code in get_args(WeightCode)
 
 
 def holds_qdq(model: onnx.ModelProto) -> bool:
@@ -330,6 +343,31 @@ def _check_weights(graph: onnx.GraphProto, dequantized: dict[str, _Integers], fi
                 f"{file}: layer '{node.name or node.output[0]}' has asymmetric weights (zero point {weights.zero_point}); "
                 "the array multiplies by symmetric ones, so quantize weights symmetrically"
             )
+
+
+def _check_pairs(graph: onnx.GraphProto, constants: Mapping[str, Constant], file: str) -> None:
+    """What is dequantized must be on the grid on which it was quantized: then both together are a rounding."""
+    quantizers = {node.output[0]: node for node in graph.node if node.op_type == "QuantizeLinear"}
+    for node in graph.node:
+        quantizer = quantizers.get(node.input[0]) if node.op_type == "DequantizeLinear" else None
+        if quantizer is None:
+            continue
+        for place, what, default in ((1, "scale", None), (2, "zero point", np.zeros(1))):
+            first, second = (
+                constants.get(other.input[place]) if len(other.input) > place and other.input[place] else default
+                for other in (quantizer, node)
+            )
+            if first is not None and second is not None and not np.array_equal(first.ravel(), second.ravel()):
+                raise SkipstoneError(
+                    f"{file}: {node_label(node)} has another {what}, {_few(second)}, than the {node_label(quantizer)} "
+                    f"that it reads, {_few(first)}; give both the same, or put a Mul or Add of the difference after them"
+                )
+
+
+def _few(values: Constant) -> str:
+    """The first values of an array, for messages."""
+    shown = ", ".join(f"{value:g}" for value in values.ravel()[:3].astype(float))
+    return f"{shown}, ..." if values.size > 3 else shown
 
 
 def _merge_pairs(graph: onnx.GraphProto, file: str) -> None:

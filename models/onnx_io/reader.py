@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 
 from skipstone.errors import SkipstoneError
 from skipstone.models.data.images import Images
@@ -41,6 +41,9 @@ from skipstone.models.onnx_io.source import (
 )
 
 _log = logging.getLogger(__name__)
+
+_ORT_QUANTIZED = ("com.microsoft.Q", "com.microsoft.DequantizeLinear", "QLinear", "ConvInteger", "MatMulInteger")
+"""How the labels of quantized operators begin that are not of the QDQ form."""
 
 OUR_FUSIONS = [
     f"Fusion{operator}{absorbed}" for operator in ("Conv", "ConvTranspose") for absorbed in ("Add", "BN", "Mul")
@@ -220,6 +223,12 @@ def _is_undefined(node: onnx.NodeProto, operators: Mapping[OperatorKey, Operator
 
 
 def _refuse(path: Path, unsupported: list[str]) -> None:
+    if any(label.startswith(_ORT_QUANTIZED) for label in unsupported):
+        raise SkipstoneError(
+            f"{path.name}: it is quantized with operators of ONNX Runtime's own ({', '.join(unsupported)}); quantize the float "
+            "network in QDQ form with ONNX's operators: quantize_static(..., quant_format=QuantFormat.QDQ), without "
+            "UseQDQContribOps, from opset 21 on for other integers than of 8 bits"
+        )
     if unsupported:
         raise SkipstoneError(
             f"{path.name}: the array can't do {', '.join(unsupported)}; cut the network before them, replace them by "
@@ -251,9 +260,27 @@ def _checked(model: onnx.ModelProto, path: Path, operators: Mapping[OperatorKey,
     return model
 
 
+def _spread_pads(model: onnx.ModelProto) -> None:
+    """States the sizes of every Pad for all axes, in place, as before opset 18: onnxslim takes them for that."""
+    graph = model.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in (*graph.input, *graph.value_info)}
+    for node in graph.node:
+        if node.op_type != "Pad" or len(node.input) < 4 or node.input[0] not in ranks:
+            continue
+        if node.input[1] in constants and node.input[3] in constants:
+            axes = numpy_helper.to_array(constants[node.input[3]]).astype(np.int64)
+            pads = np.zeros((2, ranks[node.input[0]]), np.int64)
+            pads[:, axes] = numpy_helper.to_array(constants[node.input[1]]).reshape(2, -1)
+            name = f"{node.output[0]}, pads of all axes"
+            graph.initializer.append(numpy_helper.from_array(pads.ravel(), name))
+            node.input[:] = [node.input[0], name, *node.input[2:3]]
+
+
 def _slim(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     import onnxslim
 
+    _spread_pads(model)
     try:
         simplified: onnx.ModelProto = onnxslim.slim(model, skip_fusion_patterns=OUR_FUSIONS)
     except Exception as error:  # Any failure of a foreign pass means the same to the user.

@@ -9,7 +9,7 @@ import onnx
 from onnx import numpy_helper
 
 from skipstone.models.onnx_io.arrangement import View
-from skipstone.models.onnx_io.nodes import Constant, OnnxNode, UnsupportedError
+from skipstone.models.onnx_io.nodes import ArrangementError, Constant, OnnxNode, UnsupportedError
 from skipstone.models.onnx_io.registry import register_operator
 
 REARRANGING = frozenset({
@@ -42,7 +42,7 @@ def _reshape(node: OnnxNode) -> View:
     try:
         return view.rearranged(index.reshape(sizes))
     except ValueError:
-        raise UnsupportedError(f"can't reshape {index.shape} to {tuple(sizes)}") from None
+        raise ArrangementError(f"can't reshape {index.shape} to {tuple(sizes)}") from None
 
 
 @register_operator("Transpose")
@@ -75,7 +75,7 @@ def _gather(node: OnnxNode) -> View:
     order = node.constant(1).astype(np.int64)
     index = np.take(view.index, order, axis=int(node.attributes.get("axis", 0)))
     if index.size != view.index.size or len(np.unique(index)) != view.index.size:
-        raise UnsupportedError("it drops or repeats elements")
+        raise ArrangementError("it drops or repeats elements")
     return view.rearranged(index)
 
 

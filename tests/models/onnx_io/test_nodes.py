@@ -24,12 +24,45 @@ def test_one_error_names_every_unsupported_node(tmp_path: Path) -> None:
     ]
     with pytest.raises(SkipstoneError) as error:
         load(save(onnx_model(nodes, IMAGE, {"w": floats(1, 1, 1, 1)}), tmp_path))
-    # The difference reads what can't be known after the first refusal; the operators are named all the same.
+    # What follows a refusal is looked at as if its output were there.
     assert str(error.value) == (
-        "network.onnx: the array can't do LpNormalization (node 'shuffle'), LRN (node 'last'); "
+        "network.onnx: the array can't do LpNormalization (node 'shuffle'), Sub (node 'difference': both operands are "
+        "activations), LRN (node 'last'); "
         "cut the network before them, replace them by supported operators, or say what they become "
         "(see 'Add an operator' in the manual)"
     )
+
+
+def test_every_node_of_a_kind_is_named(tmp_path: Path) -> None:
+    nodes = [
+        node("Resize", ["x", "", "s"], "a", name="first", mode="linear"),
+        node("Relu", ["a"], "b"),
+        node("Resize", ["b", "", "s"], "c", name="second", mode="linear"),
+        node("MatMul", ["c", "c"], "m", name="scores"),
+        node("Resize", ["m", "", "s"], name="third", mode="linear"),
+    ]
+    constants = {"s": np.array([1, 1, 2, 2], np.float32)}
+    with pytest.raises(SkipstoneError) as error:
+        load(save(onnx_model(nodes, (1, 4, 9, 9), constants), tmp_path))
+    assert all(f"'{name}'" in str(error.value) for name in ("first", "second", "scores", "third"))
+
+
+def test_what_follows_a_refusal_is_refused_for_certain_reasons_only(tmp_path: Path) -> None:
+    """Behind an operator that we lack, nobody knows how its output would lie: reasons that rest on that are left out."""
+    nodes = [
+        node("LRN", ["x"], "a", name="norm", size=3),
+        node("Transpose", ["a"], "t", perm=[0, 2, 3, 1]),
+        node("Conv", ["t", "w"], "c", name="conv"),
+        node("Resize", ["c", "", "s"], "r", name="resize", mode="linear"),
+        node("MatMul", ["r", "r"], name="scores"),
+    ]
+    constants = {"w": floats(9, 9, 1, 1), "s": np.array([1, 1, 2, 2], np.float32)}
+    with pytest.raises(SkipstoneError) as error:
+        load(save(onnx_model(nodes, (1, 4, 9, 4), constants), tmp_path))
+    assert "'norm'" in str(error.value)
+    assert "'resize': mode linear" in str(error.value)
+    assert "'scores': its input 2 is not a constant" in str(error.value)
+    assert "'conv'" not in str(error.value)
 
 
 @pytest.mark.parametrize(

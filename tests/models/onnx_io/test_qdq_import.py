@@ -48,7 +48,7 @@ from skipstone.models.quantization.network import QuantizedNetwork
 from skipstone.models.quantization.quantize import materialized, quantize
 from skipstone.models.quantization.ranges import calibrate
 from skipstone.models.quantization.scheme import QuantizationScheme
-from tests.models.builders import random_images
+from tests.models.builders import floats, node, onnx_model, random_images, save
 from tests.models.graph.test_grids import assert_same
 from tests.models.onnx_io.test_qdq_export import residual
 from tests.models.quantization.test_onnx_runtime import branches
@@ -353,12 +353,12 @@ def test_weights_folded_to_floats_are_quantized_again(tmp_path: Path) -> None:
     before = quantize(load(path), None)
     model = onnx.load(path)
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    for node in [node for node in model.graph.node if node.op_type == "DequantizeLinear"]:
-        if node.input[0].endswith("weights_quantized"):
-            integers, scale = (numpy_helper.to_array(constants[name]) for name in node.input[:2])
+    for pair in [pair for pair in model.graph.node if pair.op_type == "DequantizeLinear"]:
+        if pair.input[0].endswith("weights_quantized"):
+            integers, scale = (numpy_helper.to_array(constants[name]) for name in pair.input[:2])
             real = integers.astype(np.float32) * scale.reshape(-1, 1, 1, 1)
-            model.graph.initializer.append(numpy_helper.from_array(real, node.output[0]))
-            model.graph.node.remove(node)
+            model.graph.initializer.append(numpy_helper.from_array(real, pair.output[0]))
+            model.graph.node.remove(pair)
     onnx.save(model, path)
     read = load(path)
     assert [layer.grid for layer in read.convs] == [None] * 3
@@ -382,8 +382,54 @@ def test_integers_without_a_quantizelinear_are_refused(tmp_path: Path) -> None:
         load(path)
 
 
+def pair_of(nodes: list[onnx.NodeProto], **constants: Any) -> onnx.ModelProto:
+    convolution = [node("Conv", ["d", "w"])]
+    arrays = {name: np.asarray(value) for name, value in constants.items()}
+    model = onnx_model([*nodes, *convolution], (1, 4, 5, 6), {"w": floats(3, 4, 1, 1), **arrays})
+    model.opset_import[0].version = 21
+    return model
+
+
+@pytest.mark.parametrize("other", ["scale", "zero point"])
+def test_a_pair_on_two_grids_is_refused(other: str, tmp_path: Path) -> None:
+    """Also where a second reader has the right one."""
+    nodes = [
+        node("QuantizeLinear", ["x", "s", "z"], "q"),
+        node("DequantizeLinear", ["q", "s", "z"], "e"),
+        node("DequantizeLinear", ["q", "t" if other == "scale" else "s", "u" if other == "zero point" else "z"], "d"),
+    ]
+    constants = {"s": np.float32(0.1), "t": np.float32(0.2), "z": np.int8(3), "u": np.int8(4)}
+    with pytest.raises(SkipstoneError, match=f"DequantizeLinear .* has another {other}, .* than the QuantizeLinear"):
+        load(save(pair_of(nodes, **constants), tmp_path))
+
+
 @pytest.mark.parametrize(
-    "damage", [{"skipstone.layers": "{"}, {"skipstone.activation_bits": ""}, {"skipstone.other": "1"}]
+    ("kind", "zero_point"), [(onnx.TensorProto.INT8, 0), (onnx.TensorProto.UINT8, -128), (0, -128)]
+)
+def test_the_type_of_a_quantizelinear_without_zero_point(kind: int, zero_point: int, tmp_path: Path) -> None:
+    attributes = {"output_dtype": kind} if kind else {}
+    nodes = [
+        node("QuantizeLinear", ["x", "s"], "q", **attributes),
+        node("DequantizeLinear", ["q", "s"], "d"),
+    ]
+    graph = load(save(pair_of(nodes, s=np.float32(0.01)), tmp_path))
+    assert graph.grids[graph.input].zero_point == zero_point
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"skipstone.layers": "{"},
+        {"skipstone.layers": "[" * 100_000},
+        {"skipstone.layers": '{"a": "conv"}'},
+        {"skipstone.layers": '{"a": {"kind": 1}}'},
+        {"skipstone.layers": '{"a": {"kind": "conv", "weight_bits": [8]}}'},
+        {"skipstone.layers": '{"a": {"kind": "conv", "weight_code": "cubes"}}'},
+        {"skipstone.activation_bits": ""},
+        {"skipstone.activation_bits": "77"},
+        {"skipstone.other": "1"},
+    ],
+    ids=range(9),
 )
 def test_damaged_metadata(damage: dict[str, str], tmp_path: Path) -> None:
     graph = residual()

@@ -214,14 +214,15 @@ def test_nodes_that_nobody_registered_are_named_with_all_others(tmp_path: Path) 
         mine(["s"], "a"),
         mine(["a"], "b", "Other"),
         node("LRN", ["b"], "l", name="l", size=3),
-        node("Sub", ["l", "l"], name="unclear"),
+        node("Sub", ["l", "l"], name="another difference"),
     ]
     with pytest.raises(SkipstoneError) as error:
         imported(tmp_path, *nodes)
     assert str(error.value) == (
         "network.onnx: the array can't do Sub (node 'difference': both operands are activations), My.Op (node 'n'), "
-        "My.Other (node 'n'), LRN (node 'l'); cut the network before them, replace them by supported operators, or say "
-        "what they become (see 'Add an operator' in the manual)"
+        "My.Other (node 'n'), LRN (node 'l'), Sub (node 'another difference': both operands are activations); cut the "
+        "network before them, replace them by supported operators, or say what they become (see 'Add an operator' in the "
+        "manual)"
     )
 
 
