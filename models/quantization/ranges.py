@@ -5,6 +5,7 @@ The network runs in ONNX Runtime with all its tensors as outputs. The quantizer 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +45,12 @@ class Ranges:
     description: str
 
 
+RANDOM_IMAGES = 16
+"""How many random images, at least, serve to measure ranges."""
+RANDOM_VALUES = 2048
+"""How many values they have together, at least: a vector has few."""
+
+
 def calibrate(
     graph: Graph,
     images: Images | None = None,
@@ -52,7 +59,7 @@ def calibrate(
     seed: int = 0,
     low: float = 0.0,
     high: float = 1.0,
-    random_images: int = 16,
+    random_images: int | None = None,
 ) -> Ranges:
     """Measures the range of every tensor of a graph.
 
@@ -75,7 +82,7 @@ def calibrate(
         seed: Seed of random images.
         low: Least value of random images.
         high: Greatest value of random images.
-        random_images: How many random images.
+        random_images: How many random images; None for 16, and more of few values each, so that there are 2048 values.
     """
     name, percentile = parse_method(scheme.calibration_method)
     activation_bits, symmetric = scheme.activation_bits, scheme.symmetric
@@ -83,6 +90,8 @@ def calibrate(
         if not low < high:
             raise SkipstoneError(f"random input needs low below high, not {low:g} and {high:g}")
         rng = np.random.default_rng(seed)
+        if random_images is None:
+            random_images = max(RANDOM_IMAGES, RANDOM_VALUES // math.prod(graph.input_shape))
         images = rng.uniform(low, high, (random_images, *graph.input_shape)).astype(np.float32)
         source = f"{random_images} seeded random inputs in {low:g},{high:g}"
     else:

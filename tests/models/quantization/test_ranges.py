@@ -60,7 +60,7 @@ def test_random_input_is_seeded_and_described() -> None:
     assert first == again != other
     assert -2 <= first.limits["x"][0] < -1.9
     assert 2.9 < first.limits["x"][1] < 3
-    assert first.description == "min-max on 16 seeded random inputs in -2,3"
+    assert first.description == "min-max on 20 seeded random inputs in -2,3"
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_a_tensor_without_a_grid_in_the_file_is_calibrated(tmp_path: Path) -> No
     onnx.save(model, path)
     prepared = prepare_network(str(path), CompressionOptions())
     assert prepared.compressed.calibration == (
-        "as stored in the file (min-max on 3 images); the others: min-max on 16 seeded random inputs in 0,1"
+        "as stored in the file (min-max on 3 images); the others: min-max on 27 seeded random inputs in 0,1"
     )
     assert prepared.compressed.tensors["s"] == network.tensors["s"]
     assert prepared.compressed.tensors["g"].scale != network.tensors["g"].scale
