@@ -38,8 +38,8 @@ from skipstone.models.quantization.network import HostProduct, QuantizedLayer, Q
 from skipstone.models.quantization.weight_codes import value_bits
 
 OPSET_8_BIT = 20
-"""The opset of files without integers of 16 bits. From 21 on, ONNX Runtime (1.24 and later) can't load 8-bit tensors that are
-rearranged: it moves a QuantizeLinear with the ``output_dtype`` INT8, and makes the zero point UINT8."""
+"""The opset of files without integers of 16 bits. From 21 on, ONNX Runtime (seen in 1.32) can't load 8-bit tensors that go
+through a MaxPool, Reshape or Transpose: it puts a QuantizeLinear of INT8 behind, and then makes its zero point UINT8."""
 
 
 def to_qdq(network: QuantizedNetwork) -> onnx.ModelProto:
@@ -174,6 +174,12 @@ def integer_type(bits: int) -> type[np.signedinteger]:
     return np.int8 if bits <= 8 else np.int16
 
 
+def activation_type(network: QuantizedNetwork) -> type[np.signedinteger]:
+    """The NumPy type that holds activations in a QDQ file: int16 also where only the weights need it. Such a file is of opset 21,
+    with which ONNX Runtime can't load rearranged tensors of 8 bits (see ``OPSET_8_BIT``)."""
+    return integer_type(max(network.activation_bits, _stored_bits(network)))
+
+
 def integer_name(tensor: str) -> str:
     """The name of the integers of ``tensor`` in a QDQ file."""
     return f"{tensor}.integers"
@@ -181,12 +187,6 @@ def integer_name(tensor: str) -> str:
 
 def _limits(tensor: QuantizedTensor) -> tuple[int, int]:
     return -(1 << (tensor.bits - 1)), (1 << (tensor.bits - 1)) - 1
-
-
-def needs_clip(tensor: QuantizedTensor, bounds: tuple[int, int]) -> bool:
-    """Whether the ONNX type that holds ``tensor`` has more values than ``bounds`` allow."""
-    limits = np.iinfo(integer_type(tensor.bits))
-    return bounds != (limits.min, limits.max)
 
 
 class QdqWriter(OnnxWriter):
@@ -206,16 +206,17 @@ class QdqWriter(OnnxWriter):
             {*layers, *hosts, *network.concats},
             {*ends, *map(integer_name, tensors)},
             _has_any_batch(network),
-            OPSET if integer_type(max(network.activation_bits, _stored_bits(network))) is np.int16 else OPSET_8_BIT,
+            OPSET if activation_type(network) is np.int16 else OPSET_8_BIT,
         )
         self._network = network
+        self._kind = activation_type(network)
         self._scales: dict[str, list[str]] = {}
 
     def _scale(self, tensor: QuantizedTensor) -> list[str]:
         if tensor.name not in self._scales:
             self._scales[tensor.name] = [
                 self.constant(f"{tensor.name}.scale", np.array(tensor.scale, np.float32)),
-                self.constant(f"{tensor.name}.zero_point", np.array(tensor.zero_point, integer_type(tensor.bits))),
+                self.constant(f"{tensor.name}.zero_point", np.array(tensor.zero_point, self._kind)),
             ]
         return self._scales[tensor.name]
 
@@ -223,7 +224,7 @@ class QdqWriter(OnnxWriter):
         self, tensor: QuantizedTensor, real: str, bounds: tuple[int, int], clips: bool = True, layer: str = ""
     ) -> None:
         """Quantizes ``real``; adds a Clip only where the type's range or the float layer does not already bound it."""
-        if clips and (layer or needs_clip(tensor, bounds)):
+        if clips and (layer or self._needs_clip(bounds)):
             low, high = ((bound - tensor.zero_point) * tensor.scale for bound in bounds)
             names = [
                 self.constant(f"{tensor.name}.low", np.array(low, np.float32)),
@@ -231,6 +232,11 @@ class QdqWriter(OnnxWriter):
             ]
             real = self.node("Clip", [real, *names], self.value(f"{tensor.name}.clipped"), layer)
         self.node("QuantizeLinear", [real, *self._scale(tensor)], integer_name(tensor.name))
+
+    def _needs_clip(self, bounds: tuple[int, int]) -> bool:
+        """Whether the ONNX type of activations has more values than ``bounds`` allow."""
+        limits = np.iinfo(self._kind)
+        return bounds != (limits.min, limits.max)
 
     def dequantize(self, tensor: QuantizedTensor, result: str) -> str:
         """The float values ``result`` of ``tensor``, whose integers are there."""
@@ -280,7 +286,7 @@ class QdqWriter(OnnxWriter):
         for step in steps:
             self.add(step)
         # Whoever reads the file takes function and bounds for one function, which has the name of the last node.
-        clips = needs_clip(target, bounds)
+        clips = self._needs_clip(bounds)
         self.add(last, "" if clips else pointwise.name)
         self.quantize(target, result, bounds, layer=pointwise.name if clips else "")
 
@@ -339,6 +345,10 @@ class QdqWriter(OnnxWriter):
             if row.taps and column.taps:
                 kernel[:, :, np.array(row.taps)[:, None], np.array(column.taps)] = part.weights
         weights, bias = self._parameters(first, kernel, source)
+        if layer.groups == 1:
+            weights, bias = self._parameters(first, kernel.swapaxes(0, 1), source, axis=1)
+            linear = self.value(f"{first.name}.linear")
+            return self.node("ConvTranspose", [x, weights, bias], linear, layer.name, transposed_attributes(layer))
         outputs, inputs, height, width = layer.weights.shape
         each = outputs // layer.groups
         shapes = (layer.groups, each, inputs, height, width), (layer.groups * inputs, each, height, width)
@@ -352,8 +362,11 @@ class QdqWriter(OnnxWriter):
         linear = self.value(f"{first.name}.linear")
         return self.node("ConvTranspose", [x, weights, bias], linear, layer.name, transposed_attributes(layer))
 
-    def _parameters(self, layer: QuantizedLayer, kernel: NDArray[np.int64], source: QuantizedTensor) -> tuple[str, str]:
-        """Names of the dequantized weights ``kernel`` (some or all of which are ``layer``'s) and of the bias."""
+    def _parameters(
+        self, layer: QuantizedLayer, kernel: NDArray[np.int64], source: QuantizedTensor, axis: int = 0
+    ) -> tuple[str, str]:
+        """Names of the dequantized weights ``kernel`` (some or all of which are ``layer``'s), whose output channels are along
+        ``axis``, and of the bias."""
         name = layer.name
         bias = layer.bias + source.zero_point * layer.weights.sum(axis=(1, 2, 3))
         if np.abs(bias).max() >= 1 << 31:
@@ -363,18 +376,18 @@ class QdqWriter(OnnxWriter):
         weight_scale = layer.weight_scale.astype(np.float32)
         bias_scale = (source.scale * layer.weight_scale).astype(np.float32)
         return (
-            self._parameter(f"{name}.weights", weights, weight_scale),
+            self._parameter(f"{name}.weights", weights, weight_scale, axis),
             self._parameter(f"{name}.bias", bias.astype(np.int32), bias_scale),
         )
 
-    def _parameter(self, name: str, integers: NDArray[np.generic], scale: NDArray[np.float32]) -> str:
-        """The dequantized ``integers``, which have a ``scale`` for each output channel."""
+    def _parameter(self, name: str, integers: NDArray[np.generic], scale: NDArray[np.float32], axis: int = 0) -> str:
+        """The dequantized ``integers``, which have a ``scale`` for each output channel, along ``axis``."""
         inputs = [
             self.constant(f"{name}.integers", integers),
             self.constant(f"{name}.scale", scale),
             self.constant(f"{name}.zero_point", np.zeros(len(scale), integers.dtype)),
         ]
-        return self.node("DequantizeLinear", inputs, self.value(name), attributes={"axis": 0})
+        return self.node("DequantizeLinear", inputs, self.value(name), attributes={"axis": axis})
 
 
 def _stored_bits(network: QuantizedNetwork) -> int:

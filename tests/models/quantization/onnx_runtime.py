@@ -18,10 +18,10 @@ from skipstone.models.graph.onnx_writer import BATCH
 from skipstone.models.onnx_io.qdq_export import (
     Group,
     QdqWriter,
+    activation_type,
     by_output,
     inputs_of,
     integer_name,
-    integer_type,
     table_input,
     to_qdq,
 )
@@ -90,8 +90,8 @@ def layer_to_qdq(network: QuantizedNetwork, layer: QuantizedLayer | HostProduct)
         outputs.append(before)
     return writer.model(
         network.name,
-        [_integer_info(network.tensors[name]) for name in inputs_of(group[0])],
-        [_integer_info(tensor) for tensor in outputs],
+        [_integer_info(network, network.tensors[name]) for name in inputs_of(group[0])],
+        [_integer_info(network, tensor) for tensor in outputs],
     )
 
 
@@ -100,7 +100,7 @@ def _compare(network: QuantizedNetwork, group: Group, tensors: dict[str, referen
     input; otherwise one step of the input could be several of the output."""
     first = group[0]
     inputs = {name: tensors[name] for name in inputs_of(first)}
-    feeds = {integer_name(name): array.astype(integer_type(network.activation_bits)) for name, array in inputs.items()}
+    feeds = {integer_name(name): array.astype(activation_type(network)) for name, array in inputs.items()}
     theirs = {
         name: array.astype(np.int64)
         for name, array in run_onnx(layer_to_qdq(network, first), feeds, optimize=False).items()
@@ -133,6 +133,6 @@ def _top1(
     return ours.argmax(axis=1) == theirs.reshape(len(theirs), -1).argmax(axis=1), near
 
 
-def _integer_info(tensor: QuantizedTensor) -> onnx.ValueInfoProto:
-    kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(integer_type(tensor.bits)))
+def _integer_info(network: QuantizedNetwork, tensor: QuantizedTensor) -> onnx.ValueInfoProto:
+    kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(activation_type(network)))
     return helper.make_tensor_value_info(integer_name(tensor.name), kind, [BATCH, *tensor.shape])
