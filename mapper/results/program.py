@@ -98,18 +98,53 @@ class HostStepDescription:
 
 
 @dataclass(frozen=True)
+class ArrangementDescription:
+    """How ONNX sees a tensor, which is flat in channel, height, width order before.
+
+    Attributes:
+        shape: ONNX's shape, with a batch of 1 where there is one.
+        axes: The flat tensor is first reshaped to these sizes.
+        perm: Then its axes come in this order, as in NumPy's ``transpose``. Then it is reshaped to ``shape``.
+        places: Where no transposition gives it: for each of ONNX's elements in order, its place in the flat tensor; ``axes`` and
+            ``perm`` are then empty.
+    """
+
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+    perm: tuple[int, ...]
+    places: tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class EndDescription:
+    """The network's input, an output of it, or an input of a host layer, as ONNX sees it.
+
+    Attributes:
+        name: ONNX's name.
+        tensor: The tensor that it is: the input's, one of the array's outputs, or a host layer's result.
+        arrangement: How ONNX sees its elements.
+    """
+
+    name: str
+    tensor: str
+    arrangement: ArrangementDescription
+
+
+@dataclass(frozen=True)
 class HostLayerDescription:
-    """A layer after the array's last one, which the host computes in floats.
+    """A layer after the array's last one, which the host computes in floats. Its result has its name.
 
     Attributes:
         name: The layer's name.
         operator: Its ONNX operator.
-        input: The tensor that it reads.
+        attributes: The operator's attributes.
+        inputs: What it reads, as the operator sees it.
     """
 
     name: str
     operator: str
-    input: str
+    attributes: Mapping[str, int]
+    inputs: tuple[EndDescription, ...]
 
 
 @dataclass(frozen=True)
@@ -128,11 +163,13 @@ class ProgramDescription(Document):
         total_cycles: Cycles of one inference.
         layers: The array's layers in execution order.
         host_steps: What the host computes between layers.
-        host_layers: What the host computes after the array's last layer.
+        host_layers: What the host computes after the array's last layer, in order.
+        file_input: The input as the network's file has it.
+        file_outputs: The outputs as the network's file has them, in its order.
     """
 
     KIND: ClassVar[str] = "program"
-    SCHEMA: ClassVar[int] = 1
+    SCHEMA: ClassVar[int] = 2
 
     network: str
     calibration: str
@@ -146,3 +183,5 @@ class ProgramDescription(Document):
     layers: tuple[LayerDescription, ...]
     host_steps: tuple[HostStepDescription, ...]
     host_layers: tuple[HostLayerDescription, ...]
+    file_input: EndDescription
+    file_outputs: tuple[EndDescription, ...]

@@ -33,6 +33,7 @@ from skipstone.models.graph.layers import (
     Pointwise,
     Product,
 )
+from skipstone.models.graph.names import Names
 from skipstone.models.quantization.concatenation import shared_grids, with_copies
 from skipstone.models.quantization.linear import LinearLayer, linear_layers, writes_alone
 from skipstone.models.quantization.network import (
@@ -198,6 +199,7 @@ class _Quantizer:
     ) -> None:
         self.tensors = tensors
         self._graph = graph
+        self._names = Names(graph.shapes)
         self._schemes = schemes
         self._adds = _fused_adds(graph)
         self._tables = _fused_tables(graph)
@@ -237,7 +239,7 @@ class _Quantizer:
         sources: tuple[str, ...],
         table: NDArray[np.int64] | None,
     ) -> QuantizedLayer:
-        name = f"{base.name}.{linear.part}" if linear.part else base.name
+        name = self._names.take(f"{base.name}.{linear.part}") if linear.part else base.name
         other = self.tensors[other_name] if other_name is not None else None
         maximum = linear.operation == "max"
         folded = 1 if maximum else linear.weights.sum(axis=(1, 2, 3))

@@ -25,6 +25,8 @@ from skipstone.mapper.cost import NetworkCost, cost
 from skipstone.mapper.lowering.tensor_words import pack_words, write_words
 from skipstone.mapper.program import Placement
 from skipstone.mapper.results.program import (
+    ArrangementDescription,
+    EndDescription,
     FieldDescription,
     HostLayerDescription,
     HostStepDescription,
@@ -32,8 +34,10 @@ from skipstone.mapper.results.program import (
     ProgramDescription,
     TensorDescription,
 )
+from skipstone.models.graph.ends import Arrangement, End, strides
 from skipstone.models.onnx_io.qdq_export import to_qdq
 from skipstone.models.quantization import reference
+from skipstone.models.quantization.network import HostLayer, QuantizedNetwork
 from skipstone.sim.build import cached_verilog
 
 MISSING = "quantized.onnx.missing.txt"
@@ -161,6 +165,7 @@ def program_description(prepared: PreparedNetwork, cost: NetworkCost) -> Program
         cost: The network mapped onto the design.
     """
     program, design = cost.program, cost.design
+    ends, results = prepared.compressed.ends, prepared.compressed.results or prepared.compressed.outputs
     return ProgramDescription(
         network=program.network,
         calibration=prepared.compressed.calibration,
@@ -204,11 +209,23 @@ def program_description(prepared: PreparedNetwork, cost: NetworkCost) -> Program
             )
             for step in program.host_steps
         ),
-        host_layers=tuple(
-            HostLayerDescription(layer.name, layer.operator, layer.inputs[0])
-            for layer in prepared.compressed.host_layers
-        ),
+        host_layers=tuple(_host_layer(host, prepared.compressed) for host in prepared.compressed.host_layers),
+        file_input=_end(ends.input, prepared.compressed.input),
+        file_outputs=tuple(_end(end, tensor) for tensor, end in zip(results, ends.outputs, strict=True)),
     )
+
+
+def _host_layer(host: HostLayer, network: QuantizedNetwork) -> HostLayerDescription:
+    seen = host.layer.seen(tuple(network.tensor_shape(name) for name in host.inputs))
+    views = host.layer.views or tuple(map(Arrangement, seen))
+    inputs = tuple(_end(End(name, view), name) for name, view in zip(host.inputs, views, strict=True))
+    return HostLayerDescription(host.name, host.operator, host.layer.attributes, inputs)
+
+
+def _end(end: End, tensor: str) -> EndDescription:
+    axes, perm = strides(end.arrangement.order) or ((), ())
+    places = None if axes or end.arrangement.order.size == 1 else tuple(end.arrangement.order.tolist())
+    return EndDescription(end.name, tensor, ArrangementDescription(end.shape, axes, perm, places))
 
 
 def _tensor(placed: Placement, prepared: PreparedNetwork) -> TensorDescription:

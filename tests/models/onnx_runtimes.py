@@ -41,6 +41,14 @@ def run_at_all_levels(model: onnx.ModelProto | Path, x: Array) -> dict[str, list
     }
 
 
+def open_files(folder: Path) -> list[str]:
+    """Opens every ONNX file in ``folder`` and below at all levels; their paths in it."""
+    paths = sorted(folder.rglob("*.onnx"))
+    for path in paths:
+        open_at_all_levels(path)
+    return [path.relative_to(folder).as_posix() for path in paths]
+
+
 def ends_of(model: onnx.ModelProto) -> tuple[list[str], list[str]]:
     """Names of the inputs and of the outputs."""
     constants = {tensor.name for tensor in model.graph.initializer}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.data.images import check_labels, fit_images, load_images
+from skipstone.models.data.images import check_images, check_labels, fit_images, load_images
+from skipstone.models.graph.ends import Arrangement, End, Ends
+from skipstone.models.graph.graph import Graph
 from tests.models.builders import conv_layer, graph_of
 
 IMAGES = np.zeros((3, 1, 4, 4), np.float32)
@@ -79,6 +82,42 @@ def test_fit() -> None:
     assert fitted[1, 2, 0, 3] == rows[1, 3, 2]
     vector = graph_of(conv_layer("c", "x", (2, 3, 1, 1)), shape=(3, 1, 1))
     assert fit_images(vector, np.zeros((7, 3))).shape == (7, 3, 1, 1)
+
+
+def channels_last(shape: tuple[int, int, int]) -> Graph:
+    """A network whose file has channels last."""
+    channels, height, width = shape
+    places = np.arange(channels * height * width).reshape(shape).transpose(1, 2, 0)[None]
+    plain = graph_of(conv_layer("c", "x", (2, channels, 1, 1)), shape=shape)
+    return replace(plain, file_ends=Ends(End("image", Arrangement.of_index(places)), plain.ends.outputs))
+
+
+def test_images_come_as_the_file_has_its_input_or_as_ours() -> None:
+    images = np.random.default_rng(0).normal(size=(5, 3, 4, 6)).astype(np.float32)
+    graph = channels_last((3, 4, 6))
+    np.testing.assert_array_equal(fit_images(graph, images), images)
+    np.testing.assert_array_equal(fit_images(graph, images.transpose(0, 2, 3, 1)), images)
+    np.testing.assert_array_equal(check_images(graph, images), images)
+    with pytest.raises(SkipstoneError) as error:
+        fit_images(graph, np.zeros((2, 6, 4, 3)))
+    assert (
+        str(error.value) == "images of shape 6x4x3 don't fit network 'test', whose input is 3x4x6, or 4x6x3 in its file"
+    )
+
+
+def test_where_both_are_of_one_shape_images_are_as_the_file_s() -> None:
+    images = np.random.default_rng(0).normal(size=(5, 4, 4, 4)).astype(np.float32)
+    graph = channels_last((4, 4, 4))
+    np.testing.assert_array_equal(fit_images(graph, images), images.transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(check_images(graph, images), images)
+
+
+def test_a_flat_vector_is_an_image() -> None:
+    plain = graph_of(conv_layer("c", "x", (2, 1, 1, 1)), shape=(1, 4, 6))
+    graph = replace(plain, file_ends=Ends(End("image", Arrangement((1, 24))), plain.ends.outputs))
+    images = np.random.default_rng(0).normal(size=(5, 1, 4, 6)).astype(np.float32)
+    np.testing.assert_array_equal(fit_images(graph, images.reshape(5, 24)), images)
+    np.testing.assert_array_equal(fit_images(graph, images), images)
 
 
 def test_fit_errors() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import onnx
 import pytest
 
 from skipstone.errors import SkipstoneError
@@ -14,6 +15,7 @@ from skipstone.models.data.zoo import carried_networks, find
 from skipstone.models.onnx_io.reader import load
 from skipstone.models.quantization import reference
 from skipstone.models.quantization.quantize import quantize
+from tests.models.onnx_runtimes import ends_of, open_at_all_levels
 
 
 @pytest.mark.parametrize("name", carried_networks())
@@ -28,6 +30,15 @@ def test_card(name: str) -> None:
         return
     # One image in a thousand may fall to the other side in another float implementation.
     assert float_accuracy(graph, images, labels) == pytest.approx(card["accuracy_evaluation_1000"], abs=0.001)
+
+
+@pytest.mark.parametrize("name", carried_networks())
+def test_it_opens_everywhere(name: str) -> None:
+    """ONNX's checker and ONNX Runtime take it at every level, and it has the ends of the network it was made from."""
+    model = onnx.load(carried_networks()[name].network)
+    sessions = open_at_all_levels(carried_networks()[name].network)
+    assert len(sessions) == 4
+    assert ends_of(model) == (["image"], ["scores"])
 
 
 @pytest.mark.parametrize("name", carried_networks())

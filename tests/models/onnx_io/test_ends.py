@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 
 from skipstone.errors import SkipstoneError
+from skipstone.models.data.float_execution import float_accuracy
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.to_onnx import to_onnx
 from skipstone.models.onnx_io.qdq_export import to_qdq
@@ -177,6 +178,42 @@ def test_what_the_array_gives_arranged_is_what_the_file_gives(tmp_path: Path, na
             real = (end.arrangement.to_file(tensors[tensor]) - zero_point) * scale
             # ONNX Runtime adds in float; a step more or less.
             np.testing.assert_allclose(real.reshape(wanted.shape), wanted, atol=1.01 * scale)
+
+
+def test_the_accuracy_goes_by_the_file_s_order_of_classes(tmp_path: Path) -> None:
+    """Classes are rearranged at the end, or only their ArgMax is there."""
+    rng = np.random.default_rng(2)
+    images = rng.uniform(-1, 1, (20, 3, 4, 4)).astype(np.float32)
+    constants = {
+        "k": rng.normal(size=(8, 3, 4, 4)).astype(np.float32),
+        "swap": CONSTANTS["swap"],
+        "flat": CONSTANTS["flat"],
+    }
+    ways = {
+        "swapped": [node("Conv", ["x", "k"], "c"), node("Gather", ["c", "swap"], "g", axis=1), node("Reshape", ["g", "flat"])],
+        "class": [
+            node("Conv", ["x", "k"], "c"), node("Gather", ["c", "swap"], "g", axis=1), node("Reshape", ["g", "flat"], "r"),
+            node("ArgMax", ["r"], axis=1),
+        ],
+    }  # fmt: skip
+    for way, nodes in ways.items():
+        model = onnx_model(nodes, IMAGE, constants)
+        if way == "class":
+            model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
+        scores = np.einsum("nchw,kchw->nk", images, constants["k"])[:, constants["swap"]]
+        labels = scores.argmax(axis=1)
+        graph = load(save(model, tmp_path))
+        assert graph.classes == 8
+        assert float_accuracy(graph, images, labels) == 1, way
+        assert reference.accuracy(integers_of(graph), images, labels) > 0.85, way
+
+
+@pytest.mark.parametrize("constant", ["shuffle", "swap"])
+def test_rearrangements_are_written_as_plain_nodes(tmp_path: Path, constant: str) -> None:
+    """A transposition is a Transpose between two Reshapes; only what is none is a Gather."""
+    model, _ = case_of("pixel shuffle" if constant == "shuffle" else "channels in another order")
+    operators = [made.op_type for made in to_onnx(load(save(model, tmp_path))).graph.node]
+    assert operators == ["Conv", "Reshape", "Transpose" if constant == "shuffle" else "Gather", "Reshape"]
 
 
 def test_a_network_whose_outputs_are_all_its_input(tmp_path: Path) -> None:

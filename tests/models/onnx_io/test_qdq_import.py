@@ -51,6 +51,7 @@ from skipstone.models.quantization.scheme import QuantizationScheme
 from tests.models.builders import floats, node, onnx_model, random_images, save
 from tests.models.graph.test_grids import assert_same
 from tests.models.onnx_io.test_qdq_export import residual
+from tests.models.onnx_runtimes import run_at_all_levels
 from tests.models.quantization.test_onnx_runtime import branches
 from tests.models.quantization.test_quantize import everything
 
@@ -223,6 +224,88 @@ def test_random_networks_come_back(tmp_path: Path, graph: Graph, bits: tuple[int
     assert_same(network, again)
     if len(network.layers) < 4:
         assert_same_program(network, again)
+
+
+@settings(max_examples=25, suppress_health_check=NO_FIXTURE_CHECK)
+@given(
+    float_graphs(),
+    st.sampled_from([
+        QuantizationScheme(),
+        QuantizationScheme(4, 6),
+        QuantizationScheme(12, 8),
+        QuantizationScheme(8, 16),
+        QuantizationScheme(8, 8, "power_of_two"),
+        QuantizationScheme(8, 8, "ternary"),
+        QuantizationScheme(8, 8, "codebook", 7),
+    ]),
+)  # fmt: skip
+def test_random_networks_open_at_every_level(graph: Graph, scheme: QuantizationScheme) -> None:
+    """So does the float file. Each level gives what the file says, but for a step where ONNX Runtime's kernels round."""
+    assume(max(math.prod(shape) for shape in graph.shapes.values()) < 1 << 14)
+    x = random_images(graph, 2)
+    plain, *optimized = run_at_all_levels(to_onnx(graph), x).values()
+    for results in optimized:
+        for result, wanted in zip(results, plain, strict=True):
+            np.testing.assert_allclose(result, wanted, rtol=1e-3, atol=1e-4)
+    try:
+        network = quantize(graph, calibrate(graph, x), scheme)
+        model = to_qdq(network)
+    except SkipstoneError as error:
+        assume("bits of a QDQ file" not in str(error) and "requantizer can't multiply" not in str(error))
+        raise
+    plain, *optimized = run_at_all_levels(model, x).values()
+    for results in optimized:
+        for name, result, wanted in zip(network.results, results, plain, strict=True):
+            if name in network.outputs:
+                assert np.abs(result - wanted).max() < 1.01 * network.tensors[name].scale
+
+
+@pytest.mark.parametrize("dilation", [(1, 1), (2, 1), (2, 2)])
+@pytest.mark.parametrize("uncounted", [(0, 0, 0, 0), (1, 1, 1, 1), (0, 0, 1, 1)])
+@pytest.mark.parametrize("padded", [False, True])
+def test_average_pools_open_and_come_back(
+    tmp_path: Path, dilation: tuple[int, int], uncounted: tuple[int, int, int, int], padded: bool
+) -> None:
+    """ONNX Runtime has a quantized average pool, but none with dilations."""
+    conv = trained().layers[0]
+    padding = (1, 1, 1, 1) if padded else (0, 0, 0, 0)
+    uncounted = uncounted if padded else padding
+    pool = AveragePool(
+        name="p", inputs=(conv.name,), kernel=(2, 3), dilation=dilation, padding=padding, uncounted=uncounted
+    )
+    graph = Graph("pools", "x", (3, 8, 8), (conv, pool), ("p",))
+    x = random_images(graph, 2)
+    network = quantize(graph, calibrate(graph, x))
+    expected = reference.run(network, reference.quantize_input(network, x))["p"]
+    tensor = network.tensors["p"]
+    for level, (result,) in run_at_all_levels(to_qdq(network), x).items():
+        steps = np.abs(np.rint(result / tensor.scale) + tensor.zero_point - expected)
+        assert steps.max() <= 1, level
+        assert (steps == 0).mean() > 0.97, level
+    assert_same(network, reread(network, tmp_path))
+
+
+def test_parts_of_a_layer_have_names_that_no_layer_has(tmp_path: Path) -> None:
+    conv = trained().layers[0]
+    first = Upsample(name="u", inputs=(conv.name,), factor=(2, 2))
+    plain = Graph("parts", "x", (3, 8, 8), (conv, first), ("u",))
+    x = random_images(plain, 2)
+    part = quantize(plain, calibrate(plain, x)).array_layers[1].name
+    assert part.startswith("u.")
+    second = replace(
+        conv,
+        name=part,
+        inputs=("u",),
+        weights=np.ones((2, 6, 1, 1), np.float32),
+        bias=np.zeros(2, np.float32),
+        padding=(0, 0, 0, 0),
+    )
+    graph = Graph("parts", "x", (3, 8, 8), (conv, first, second), (part,))
+    network = quantize(graph, calibrate(graph, x))
+    names = [layer.name for layer in network.layers]
+    assert len(names) == len(set(names))
+    assert len(run_at_all_levels(to_qdq(network), x)) == 4
+    assert_same(network, reread(network, tmp_path))
 
 
 def trained(seed: int = 0) -> Graph:

@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from tests.models.onnx_runtimes import open_files
 from tests.skipstone.builders import TINY_DESIGN
 from tests.skipstone.cli.place import invoke, mistake, place
 
@@ -22,6 +23,7 @@ def test_export_is_complete(place):
     program = json.loads((place / "e" / "program.json").read_text())
     assert [layer["name"] for layer in program["layers"]] == ["first", "second", "pool", "dense"]
     assert program["host_layers"][0]["operator"] == "Softmax"
+    assert open_files(place / "e") == ["quantized.onnx"]
     names = {path.name for path in (place / "e").rglob("*") if path.is_file()}
     assert "weights9.hex" not in names, "a row that only an earlier, larger design had"
     assert "mine.txt" in names

@@ -16,6 +16,7 @@ from skipstone.mapper.lowering.memory_fit import with_memories_for
 from skipstone.models.data.float_execution import float_scores
 from skipstone.models.onnx_io import reader as onnx_import
 from skipstone.models.quantization.quantize import quantize
+from tests.models.onnx_runtimes import open_files
 from tests.skipstone.compress.small import outputs, run, small_place
 
 TRAINED = {"epochs": 1, "batch": 32, "shift": 0}
@@ -65,6 +66,7 @@ def test_the_files_hold_the_network_bit_for_bit(place, design, coding):
     if "trained" in coding:
         pytest.importorskip("torch")
     done = run(place, *CODINGS[coding], out=coding, design=design)
+    assert open_files(place / coding) == ["compressed.onnx", "quantized.onnx"]
     again = quantize(onnx_import.load(place / coding / "quantized.onnx"), None)
     assert (again.weight_code, again.weight_bits) == (done.network.weight_code, done.network.weight_bits)
     chosen = with_memories_for(done.network, design_for(done.network, design))

@@ -15,6 +15,7 @@ from skipstone.flow.evaluate import evaluate_network
 from skipstone.flow.prepare import CompressionOptions
 from skipstone.hw.design import load_design
 from skipstone.models.data.zoo import carried_networks
+from tests.models.onnx_runtimes import open_files
 
 SPACE = """
 [design]
@@ -55,6 +56,7 @@ def test_running_a_point_gives_its_figures(exploration):
     written = write_points(result, chosen, "resnet8_fashion", CompressionOptions(), settings, folder / "points")
     assert {saved.point.number for saved in written} == set(chosen)
     for saved in written:
+        assert open_files(saved.folder) == ["quantized.onnx"]
         design = load_design(str(saved.folder / "design.toml"))
         carried = carried_networks()["resnet8_fashion"].evaluation
         assert saved.command.endswith(f"--design {saved.folder / 'design.toml'} --evaluation {carried}")
