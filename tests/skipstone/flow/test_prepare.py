@@ -20,7 +20,8 @@ from skipstone.models.quantization.network import QuantizedNetwork
 from skipstone.models.quantization.quantize import quantize
 from skipstone.models.quantization.ranges import calibrate
 from skipstone.models.quantization.scheme import QuantizationScheme
-from tests.models.builders import random_images
+from tests.models import builders
+from tests.models.builders import floats, onnx_model, random_images, save
 from tests.models.graph.test_grids import assert_same
 from tests.models.onnx_io.test_qdq_export import residual
 
@@ -124,3 +125,31 @@ def test_a_tensor_without_a_grid_in_the_file_is_calibrated(tmp_path: Path) -> No
 def test_a_float_network_keeps_its_options() -> None:
     options = CompressionOptions(scheme=QuantizationScheme(weight_bits=5))
     assert stored_options("resnet8_fashion", options) is options
+
+
+def test_data_as_the_file_has_its_input_or_channels_first(tmp_path: Path) -> None:
+    """A network with channels last whose output is a class: the accuracies are the same, and right."""
+    nodes = [
+        builders.node("Transpose", ["x"], "t", perm=[0, 3, 1, 2]),
+        builders.node("Conv", ["t", "w"], "c"),
+        builders.node("GlobalAveragePool", ["c"], "g"),
+        builders.node("Flatten", ["g"], "f"),
+        builders.node("ArgMax", ["f"], axis=1, keepdims=0),
+    ]
+    weights = floats(5, 3, 3, 3)
+    model = onnx_model(nodes, ("N", 6, 6, 3), {"w": weights})
+    model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
+    path = save(model, tmp_path)
+    images = floats(60, 6, 6, 3, seed=9)
+    sums = np.lib.stride_tricks.sliding_window_view(images, (4, 4), axis=(1, 2)).sum(axis=(4, 5))
+    labels = np.einsum("nijc,kcij->nk", sums, weights).argmax(axis=1)
+    measured = set()
+    for name, arranged in (("last", images), ("first", images.transpose(0, 3, 1, 2))):
+        data = tmp_path / f"{name}.npz"
+        np.savez(data, images=arranged, labels=labels)
+        options = CompressionOptions(calibration=str(data), evaluation=str(data))
+        measured.add(measure_accuracy(prepare_network(str(path), options)))
+    (accuracy,) = measured
+    assert accuracy.float == 1
+    assert accuracy.quantized is not None
+    assert accuracy.quantized > 0.85
