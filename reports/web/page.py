@@ -7,6 +7,7 @@ All files of a page are written whole: first beside their places, then renamed.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,15 +64,21 @@ class Page:
     scripts: tuple[tuple[str, str], ...] = ()
 
 
-def write_page(page: Page, path: Path) -> None:
+def write_page(page: Page, path: Path, others: Mapping[Path, str | bytes] | None = None) -> None:
     """Writes a page to ``path``, and the numbers of its figures as CSV files to ``csv_files.data_folder(path)``.
+
+    Args:
+        page: The page.
+        path: Its file.
+        others: Contents of files that belong to it by their paths, which come last: all of them are written, or none.
 
     Raises:
         OSError: a file can't be written; nothing new is then left.
     """
     folder = data_folder(path)
-    files: dict[str | Path, str] = {path: page_html(page)}
+    files: dict[str | Path, str | bytes] = {path: page_html(page)}
     files |= {folder / f"{figure.name}.csv": csv_text(figure.numbers) for figure in page.figures}
+    files.update((others or {}).items())
     new_folder = bool(page.figures) and path.parent.is_dir() and not folder.exists()
     if new_folder:
         folder.mkdir()

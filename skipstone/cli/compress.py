@@ -54,7 +54,8 @@ def compress_command(
 ) -> None:
     """Prune, quantize, factorize, train: compress NETWORK by a recipe, with accuracy after each step and cycles on a design.
 
-    Writes compressed.onnx, quantized.onnx and compression.json. Given again after an interruption, it goes on where it was.
+    Writes compressed.onnx, quantized.onnx, compression.json and report.html. Given again after an interruption, it goes on
+    where it was.
     """
     from skipstone.errors import SkipstoneError
 
@@ -111,6 +112,8 @@ def _show(result: CompressionResult, out: Path, json_file: str | None) -> None:
     console.print()
     console.print(size_table(result))
     console.print(summary_table(result))
-    console.print(f"compressed.onnx, quantized.onnx and compression.json in {out}", markup=False, highlight=False)
+    console.print(
+        f"compressed.onnx, quantized.onnx, compression.json and report.html in {out}", markup=False, highlight=False
+    )
     if json_file is not None:
         write_json(result.to_dict(), json_file)

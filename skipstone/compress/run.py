@@ -23,7 +23,7 @@ from skipstone.compress.state import Context, Progress, State, quantized
 from skipstone.compress.step_keys import QuantizationAwareTraining, Quantize
 from skipstone.compress.steps import REGISTRY, USES_DESIGN
 from skipstone.errors import SkipstoneError
-from skipstone.files import json_text, write_files
+from skipstone.files import json_text
 from skipstone.flow.prepare import short_name
 from skipstone.hw.design import Design
 from skipstone.mapper.cost import NetworkCost, cost
@@ -42,6 +42,8 @@ from skipstone.models.pruning.masks import weight_density
 from skipstone.models.quantization import reference
 from skipstone.models.quantization.network import QuantizedNetwork
 from skipstone.models.quantization.scheme import INT8, QuantizationScheme
+from skipstone.reports.compression.page import compression_page
+from skipstone.reports.web.page import write_page
 
 VERSION = "2"
 """Changes when a step's meaning or a checkpoint's form does: checkpoints of other versions are not taken up."""
@@ -391,7 +393,7 @@ def assemble(
 
 
 def write_results(out: Path, graph: Graph, integers: QuantizedNetwork, result: CompressionResult) -> None:
-    """Writes ``compressed.onnx``, ``quantized.onnx`` and ``compression.json``; all of them or none.
+    """Writes ``report.html``, ``compressed.onnx``, ``quantized.onnx`` and ``compression.json``; all of them or none.
 
     Args:
         out: The folder, made where it is missing.
@@ -402,10 +404,10 @@ def write_results(out: Path, graph: Graph, integers: QuantizedNetwork, result: C
     Raises:
         OSError: A file can't be written; all hold what they held before.
     """
-    files: dict[str | Path, bytes | str] = {
+    files: dict[Path, str | bytes] = {
         out / "compressed.onnx": to_onnx(graph).SerializeToString(),
         out / "quantized.onnx": to_qdq(integers).SerializeToString(),
         out / "compression.json": json_text(result.to_dict()),
     }
     out.mkdir(parents=True, exist_ok=True)
-    write_files(files)
+    write_page(compression_page(result), out / "report.html", files)
