@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 from skipstone.hw.design import Design
@@ -93,6 +93,8 @@ class LayerSpan:
         tiles_y: Rows of tiles.
         tiles_x: Columns of tiles.
         recorded: So many first tiles, over all passes, have events.
+        unrecorded_work: Cycles in which the loader, each row and the drain work on the other tiles, by unit; empty where all
+            tiles are recorded.
     """
 
     name: str
@@ -110,6 +112,7 @@ class LayerSpan:
     tiles_y: int
     tiles_x: int
     recorded: int
+    unrecorded_work: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def tiles(self) -> int:

@@ -128,6 +128,7 @@ class _Recorder:
             if self._limit is not None:
                 self._most = len(self.events) + max(0, self._limit - len(self.events)) // len(self._waiting)
             self._waiting.pop()
+        self._first_event = len(self.events)
         self._load_begin = self._issue_begin = self._drain_begin = NEVER
         self._reached: dict[int, int] = {}
         setup = min(first_take, timing.START_LATENCY if restarted else free - 1 + timing.NEXT_LAYER_LATENCY)
@@ -172,7 +173,9 @@ class _Recorder:
         recorded = self._tile + 1 if self._recording else 0
         rest = schedule.passes * schedule.tiles - recorded
         self._windows += schedule.tiles * sum(len(words) for words in schedule.words)
+        unrecorded_work = {}
         if self._recording and rest:
+            unrecorded_work = self._unrecorded_work(schedule)
             self._tile += 1
             for unit, end in ((LOADER, next_take), (DRAIN, drained + 1), *enumerate(time + 1 for time in issued)):
                 self._add(unit, LEFT_OUT, self._reached.get(unit, end), end, rest)
@@ -193,8 +196,19 @@ class _Recorder:
                 tiles_y=schedule.tiles_y,
                 tiles_x=schedule.tiles_x,
                 recorded=recorded,
+                unrecorded_work=unrecorded_work,
             )
         )
+
+    def _unrecorded_work(self, schedule: LayerSchedule) -> dict[int, int]:
+        """Cycles of work of the layer that is recorded, less those that have events."""
+        pixels = schedule.passes * schedule.out_height * schedule.out_width
+        work = {LOADER: schedule.tiles * schedule.load_words, DRAIN: pixels * schedule.steps}
+        work |= {row: schedule.tiles * int(entries) for row, entries in enumerate(schedule.row_entries)}
+        for event in self.events[self._first_event :]:
+            if event.kind in (LOAD, ISSUE, DRAINS):
+                work[event.unit] -= event.amount
+        return work
 
     def _add(self, unit: int, kind: str, begin: int, end: int, amount: int = 0) -> None:
         """An event with times from the last start; none where it takes no time."""

@@ -7,7 +7,7 @@ They are drawn from a ``Timeline``, whose times are exact; captions name what is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from skipstone.mapper.results.network import CAUSES, NetworkResult
@@ -102,18 +102,30 @@ def schedule_figure(timeline: Timeline, result: NetworkResult) -> Figure:
         for (lane, layer), intervals in merged.items()
         for begin, end, cycles in intervals
     ]
-    grey = [
-        Bar(lanes.of(event.unit), GREY, event.begin, event.end, 0, f"{timeline.layers[event.layer].name}: not recorded")
-        for event in timeline.events
-        if event.kind == LEFT_OUT and (event.unit < 0 or event.unit % lanes.together == 0)
+    # What has no events is drawn as a bar a lane, whose work is known all the same.
+    ends: dict[tuple[int, int], list[Event]] = {}
+    for event in timeline.events:
+        if event.kind == LEFT_OUT:
+            ends.setdefault((lanes.of(event.unit), event.layer), []).append(event)
+    repeated = [
+        Bar(
+            lane,
+            layer % GREY,
+            min(event.begin for event in events),
+            max(event.end for event in events),
+            sum(timeline.layers[layer].unrecorded_work[event.unit] for event in events) / lanes.units(lane),
+            f"{timeline.layers[layer].name}, {events[0].amount:,} more tiles",
+        )
+        for (lane, layer), events in ends.items()
     ]
     series = sorted({bar.series for bar in spans})
     traces = [_trace([bar for bar in (*spans, *bars) if bar.series == colour], colour, named=True) for colour in series]
     repeats = len(timeline.layers) > GREY
     keys = [] if repeats else [Key(shortened(bar.text), bar.series, (series.index(bar.series),)) for bar in spans]
-    if grey:
-        traces.append(_trace(grey, GREY))
-        keys.append(Key("not recorded", GREY, (len(traces) - 1,), KINDS[LEFT_OUT]))
+    for colour in sorted({bar.series for bar in repeated}):
+        trace = _trace([bar for bar in repeated if bar.series == colour], colour)
+        traces.append(trace | {"opacity": 0.55})
+        keys = [replace(key, traces=(*key.traces, len(traces) - 1)) if key.colour == colour else key for key in keys]
     caption = (
         "When each layer is loaded, computed and written. Where its input allows, a layer begins before the one ahead has ended. "
         + (f"A lane of rows stands for {lanes.together} rows. " if lanes.together > 1 else "")
@@ -134,7 +146,7 @@ def schedule_figure(timeline: Timeline, result: NetworkResult) -> Figure:
         numbers=Numbers(
             ("lane", "layer", "begin (cycle)", "end (cycle, not included)", "working (cycles, mean of the lane's units)"),
             tuple((lanes.names[bar.lane] or lanes.names[0], bar.text, bar.begin, bar.end, bar.work or None)
-                  for bar in (*spans, *bars, *grey)),
+                  for bar in (*spans, *bars, *repeated)),
         ),
     )  # fmt: skip
 
@@ -368,7 +380,10 @@ def _cut_text(cut: Sequence[LayerSpan]) -> str:
     if not cut:
         return ""
     missing = sum(span.tiles - span.recorded for span in cut)
-    return f"Of {len(cut)} layers only the first tiles are recorded, {missing:,} tiles are not (grey). "
+    return (
+        f"Of {len(cut)} layers the first tiles are drawn one by one, and {missing:,} more as one lighter bar a lane; hover shows "
+        "in how many of its cycles there is work. "
+    )
 
 
 def _time_text(result: NetworkResult) -> str:

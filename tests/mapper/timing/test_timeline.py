@@ -157,7 +157,7 @@ def test_a_limit_leaves_out_the_ends_of_layers_and_nothing_else(data):
     # Each layer may end with the tile in which its share is used up: loads, slots, waits, issues of every row, a drain.
     assert len(cut.events) <= limit + len(layers) * (widest * (6 + 4 * design.rows) + design.rows + 6)
     for index, span in enumerate(cut.layers):
-        assert replace(span, recorded=full.layers[index].recorded) == full.layers[index]
+        assert replace(span, recorded=full.layers[index].recorded, unrecorded_work={}) == full.layers[index]
         recorded_events = [event for event in cut.events if event.layer == index and event.kind != LEFT_OUT]
         assert recorded_events == [e for e in full.events if e.layer == index and e.tile < span.recorded]
         left_out = [event for event in cut.events if event.layer == index and event.kind == LEFT_OUT]
@@ -168,6 +168,8 @@ def test_a_limit_leaves_out_the_ends_of_layers_and_nothing_else(data):
             if rest:
                 assert event.begin <= rest[0].begin
                 assert event.end == rest[-1].end
+            work = sum(e.end - e.begin for e in rest if e.kind in (LOAD, ISSUE, DRAINS))
+            assert span.unrecorded_work[event.unit] == work
 
 
 @settings(max_examples=20)
@@ -180,7 +182,7 @@ def test_chosen_layers_have_the_same_events_as_with_all_layers(data):
     assert partial.chosen == tuple(chosen)
     assert partial.events == tuple(event for event in full.events if event.layer in chosen)
     for index, span in enumerate(partial.layers):
-        assert replace(span, recorded=full.layers[index].recorded) == full.layers[index]
+        assert replace(span, recorded=full.layers[index].recorded, unrecorded_work={}) == full.layers[index]
 
 
 def test_two_layers_of_one_tile_by_hand():
