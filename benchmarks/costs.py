@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from skipstone.hw.design import Design
 from skipstone.mapper.cost import cost
 from skipstone.mapper.program import LayerProgram
-from skipstone.mapper.timing.causes import bound_of
 from skipstone.models.quantization.network import QuantizedNetwork
 
 WEIGHTED = ("conv", "depthwise", "gemm")
@@ -45,8 +44,8 @@ def layer_costs(network: QuantizedNetwork, design: Design) -> list[LayerCost]:
     """Costs of every layer of ``network``, with memories enlarged to what it needs."""
     mapped = cost(network, design, memories="enlarged")
     costs = []
-    for layer, cycles, causes, actions in zip(
-        mapped.program.layers, mapped.layers, mapped.causes, mapped.actions, strict=True
+    for layer, cycles, causes, actions, bound in zip(
+        mapped.program.layers, mapped.layers, mapped.causes, mapped.actions, mapped.bounds, strict=True
     ):
         loss = max((cause for cause in causes if cause != "compute"), key=lambda cause: causes[cause])
         costs.append(
@@ -59,7 +58,7 @@ def layer_costs(network: QuantizedNetwork, design: Design) -> list[LayerCost]:
                 useful_macs=actions.useful_macs,
                 ideal_cycles=actions.useful_macs / design.pes,
                 loaded_bytes=actions.load_list_reads * design.activation_word_bits // 8,
-                bound=bound_of(causes),
+                bound=bound,
                 loss=loss,
                 loss_share=causes[loss] / cycles.cycles,
             )

@@ -1,8 +1,9 @@
 """The one road from a quantized network and a design to what it costs: program, exact cycles, actions, energy, area, clock.
 
-``cost`` maps the network and counts its cycles. Everything else follows from the program and is computed when it is first
-asked for, so that a search that compares cycles pays for nothing more. ``price`` turns actions into time, energy and area;
-a search that knows the actions of a mapping asks it once for each clock.
+``NetworkCost.dense`` is what the same network without zeros costs on the same design: the other side of every speed-up
+and saving. ``cost`` maps the network and counts its cycles. Everything else follows from the program and is computed when
+it is first asked for, so that a search that compares cycles pays for nothing more. ``price`` turns actions into time,
+energy and area; a search that knows the actions of a mapping asks it once for each clock.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from skipstone.errors import MappingError
 from skipstone.hw.design import Design
 from skipstone.mapper.counters import Actions
 from skipstone.mapper.energy.actions import network_actions
@@ -19,18 +21,20 @@ from skipstone.mapper.energy.area import area_um2
 from skipstone.mapper.energy.clock import clocked
 from skipstone.mapper.energy.energy import network_energy
 from skipstone.mapper.energy.operands import Operands
-from skipstone.mapper.lowering.compile import compile_network
-from skipstone.mapper.lowering.memory_fit import memories_needed, unbounded, with_memories_for
+from skipstone.mapper.lowering.compile import compile_dense, compile_network
+from skipstone.mapper.lowering.memory_fit import all_too_small, with_memories_for
+from skipstone.mapper.lowering.memory_sizes import memories_needed, unbounded
 from skipstone.mapper.program import Program
 from skipstone.mapper.results.layer_cycles import LayerCycles
 from skipstone.mapper.technology.technology import Technology, load_technology
-from skipstone.mapper.timing.causes import bound_of, cycles_by_cause
-from skipstone.mapper.timing.cycles import network_cycles
-from skipstone.models.quantization.network import QuantizedNetwork
+from skipstone.mapper.timing.causes import cycles_by_cause
+from skipstone.mapper.timing.cycles import layer_cycles, network_cycles
+from skipstone.mapper.timing.savings import bound_of, layer_savings
+from skipstone.models.quantization.network import QuantizedNetwork, without_zeros
 
-MemorySizes = Literal["of_design", "enlarged", "unbounded"]
-"""Which memories a network is mapped into: the design's own; those, enlarged to what the network needs; or memories and
-accumulators that hold anything, for the cycles of a network that need not fit."""
+MemorySizes = Literal["of_design", "enlarged", "unbounded", "of_design_or_unbounded"]
+"""Which memories a network is mapped into: the design's own; those, enlarged to what the network needs; memories and
+accumulators that hold anything, for the cycles of a network that need not fit; or these only where it does not fit."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +100,36 @@ class NetworkCost:
         )
 
     @cached_property
+    def alone(self) -> tuple[int, ...]:
+        """Cycles of each workload if it ran alone."""
+        return tuple(layer_cycles(layer.schedule, self.program.design).cycles for layer in self.program.layers)
+
+    @cached_property
+    def savings(self) -> tuple[dict[str, int], ...]:
+        """What each change would save each workload that runs alone (``skipstone.mapper.timing.savings``)."""
+        return tuple(
+            layer_savings(layer, self.program.design, alone)
+            for layer, alone in zip(self.program.layers, self.alone, strict=True)
+        )
+
+    @cached_property
+    def bounds(self) -> tuple[str, ...]:
+        """What bounds each workload."""
+        return tuple(
+            bound_of(savings, alone, layer.trained)
+            for layer, savings, alone in zip(self.program.layers, self.savings, self.alone, strict=True)
+        )
+
+    @cached_property
     def actions(self) -> tuple[Actions, ...]:
         """What the hardware does for each workload."""
         return network_actions(self.program, self.layers, self.operands)
+
+    @cached_property
+    def dense(self) -> NetworkCost:
+        """The cost of the dense network on the same design."""
+        operands = None if self.operands is None else self.operands.without_zeros()
+        return dense_cost(self.network, self.design, self.asked_technology, operands)
 
     @cached_property
     def technology(self) -> Technology:
@@ -110,12 +141,10 @@ class NetworkCost:
         """Time, energy and area. Raises TechnologyError where ``design`` does not reach the clock."""
         return price(self.actions, self.design, self.technology)
 
-    def bounds(self) -> dict[str, str]:
+    def layer_bounds(self) -> dict[str, str]:
         """What bounds the workload that each of the network's layers is part of, by the layer's name."""
         return {
-            name: bound_of(causes)
-            for layer, causes in zip(self.program.layers, self.causes, strict=True)
-            for name in layer.layers
+            name: bound for layer, bound in zip(self.program.layers, self.bounds, strict=True) for name in layer.layers
         }
 
     def layer_cycles(self) -> dict[str, int]:
@@ -155,8 +184,35 @@ def cost(
         design = with_memories_for(network, design)
     if technology is not None:
         technology = clocked(design, technology)
-    program = compile_network(network, unbounded(design) if memories == "unbounded" else design)
+    try:
+        program = compile_network(network, unbounded(design) if memories == "unbounded" else design)
+    except MappingError as error:
+        if memories != "of_design_or_unbounded":
+            raise all_too_small(network, design, error) from None
+        program = compile_network(network, unbounded(design))
     return NetworkCost(network, design, program, network_cycles(program), operands, technology)
+
+
+def dense_cost(
+    network: QuantizedNetwork, design: Design, technology: Technology | None = None, operands: Operands | None = None
+) -> NetworkCost:
+    """Map ``network`` without zeros onto ``design`` and count its cycles.
+
+    Every trained weight counts as nonzero (:func:`skipstone.models.quantization.network.without_zeros`). The dense
+    network need not fit: its program is one for unbounded memories and accumulators, and its energy is that of the same
+    actions on ``design`` as it is. Memories that hold it would take more area and energy.
+
+    Args:
+        network: The integers.
+        design: The array.
+        technology: What energy is of; the carried 45 nm if None.
+        operands: What the multipliers of the dense network see of images (``Operands.without_zeros``).
+
+    Returns:
+        The cost. Its program has no words.
+    """
+    program = compile_dense(network, design)
+    return NetworkCost(without_zeros(network), design, program, network_cycles(program), operands, technology)
 
 
 def price(actions: Sequence[Actions], design: Design, technology: Technology) -> Price:

@@ -148,8 +148,10 @@ class LayerProgram:
         other: The tensor that is added, or None.
         geometry: How windows slide over the (folded) input.
         split: The part of the kernel that one window holds.
+        groups: For each pass, the channel groups of the input that windows are cut from, in order.
         entry_bits: Width of a row's entry.
         uses_table: Results are looked up in a table.
+        trained: Its weights come from the network.
     """
 
     name: str
@@ -169,8 +171,10 @@ class LayerProgram:
     other: Placement | None
     geometry: Geometry
     split: KernelSplit
+    groups: tuple[NDArray[np.int64], ...]
     entry_bits: int = 0
     uses_table: bool = False
+    trained: bool = True
 
     @property
     def weights(self) -> tuple[NDArray[Any], ...]:
@@ -281,7 +285,7 @@ class Program:
         return images
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Geometry:
     """How windows slide over the input, in rows and columns.
 

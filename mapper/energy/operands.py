@@ -16,7 +16,7 @@ from skipstone.mapper.energy.activity import activation_bits
 from skipstone.mapper.program import LayerProgram
 from skipstone.models.data.images import Images
 from skipstone.models.quantization import reference
-from skipstone.models.quantization.network import QuantizedNetwork
+from skipstone.models.quantization.network import QuantizedNetwork, without_zeros
 
 IMAGES = 4
 """The most images that a mean is taken over."""
@@ -46,6 +46,15 @@ class Operands:
     @cached_property
     def _tensors(self) -> dict[str, NDArray[np.int64]]:
         return reference.run(self._network, self._images)
+
+    def without_zeros(self) -> Operands:
+        """What the multipliers of the network without zeros see: the same activations, at every weight.
+
+        A weight that stands for a zero has no value, so that the activations stay those of the network.
+        """
+        dense = Operands(without_zeros(self._network), self._images)
+        dense._tensors = self._tensors
+        return dense
 
     def bits(self, program: LayerProgram) -> int:
         """Bits of one layer of a program of the network, for one image."""

@@ -3,33 +3,53 @@
 Layers are folded and merged into workloads and mapped in execution order, because a layer's windows follow from the
 order of its input's channels. Then each may run ahead as far as its data allow, and all are linked. What does not fit
 the design is refused with the parameter to raise.
+
+The same network without zeros is mapped too, for three reasons: it is what speed-ups are over (``compile_dense``); its
+mapping is tried for each workload (``map_workload``); and no program is taken that is slower than it, as a whole or in
+a workload that runs alone, while one that is not fits the memories. Output channels of a layer without zeros are alike,
+so that this takes little time.
 """
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from skipstone.errors import MappingError
 from skipstone.hw.design import Design
 from skipstone.mapper.lowering.folding import choose_folds, merge_candidates
-from skipstone.mapper.lowering.layout import Layout
+from skipstone.mapper.lowering.layout import Layout, connected
 from skipstone.mapper.lowering.limits import check_geometry, check_memories, check_numbers, check_widths
 from skipstone.mapper.lowering.link import link
 from skipstone.mapper.lowering.lookups import Lookups, collect_lookups
+from skipstone.mapper.lowering.memory_sizes import unbounded
 from skipstone.mapper.lowering.overlap import INDEPENDENT, NOTHING, Footprint, Overlap, overlap
 from skipstone.mapper.lowering.tiling import MappedWorkload, map_workload
 from skipstone.mapper.lowering.workload import UNFOLDED, Fold, Workload, folded_shape, lower, merge
 from skipstone.mapper.program import HostStep, Program, Search
 from skipstone.mapper.timing.cycles import history, network_cycles
-from skipstone.models.quantization.network import HostProduct, QuantizedNetwork
+from skipstone.models.quantization.network import HostProduct, QuantizedNetwork, without_zeros
+
+
+@dataclass(frozen=True, eq=False)
+class _Compiled:
+    """A program, the foldings and merges that it has, and its workloads' cycles: in the program, and of each alone."""
+
+    program: Program
+    folds: dict[str, Fold]
+    merges: dict[str, str]
+    cycles: int
+    alone: dict[tuple[str, ...], int]
 
 
 def compile_network(network: QuantizedNetwork, design: Design) -> Program:
     """Compiles a network for a design. The result is deterministic.
 
-    Two programs are compared by their exact cycles: that of the plain network, and that with folded tensors and merged
-    layers. The one with fewer cycles is taken, or the only one that fits the memories.
+    Programs are compared by their exact cycles: that of the plain network, that with folded tensors and merged layers,
+    and, where these are slower than the network without zeros, those that are mapped like it. The one with fewest
+    cycles is taken, or the only one that fits the memories.
 
     Args:
         network: The quantized network.
@@ -42,6 +62,101 @@ def compile_network(network: QuantizedNetwork, design: Design) -> Program:
     lookups = collect_lookups(network, design)
     for layer in network.array_layers:
         check_numbers(layer, network, design)
+    dense_network = replace(without_zeros(network), graph=None)
+    programs, foldings = _programs(network, design, lookups, dense_network)
+    dense = _dense(_Structure(dense_network), design)
+    if all(_slower(compiled, dense) for compiled in programs):
+        for like_dense in (False, True):
+            with contextlib.suppress(MappingError):
+                programs.append(
+                    _compile(network, design, lookups, dense.folds, dense.merges, dense_network, like_dense)
+                )
+    never_slower = [compiled for compiled in programs if not _slower(compiled, dense)]
+    best = min(never_slower or programs, key=_total)
+    search = Search(foldings, sum(compiled.program.search.schedules for compiled in programs), len(programs))
+    return replace(best.program, search=search)
+
+
+def compile_dense(network: QuantizedNetwork, design: Design) -> Program:
+    """Compiles ``network`` without zeros (``without_zeros``), for its cycles and actions: its lists have no words.
+
+    It need not fit: memories and accumulators are unbounded.
+
+    Args:
+        network: The quantized network.
+        design: The array.
+    """
+    return _dense(_Structure(replace(without_zeros(network), graph=None)), design).program
+
+
+@dataclass(frozen=True)
+class _Structure:
+    """A network without zeros, equal to any other that has the same program but for its tables and constants."""
+
+    network: QuantizedNetwork = field(compare=False)
+    key: tuple[object, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        network = self.network
+        layers = tuple(
+            layer
+            if isinstance(layer, HostProduct)
+            else (
+                *(
+                    layer.name,
+                    layer.kind,
+                    layer.operation,
+                    layer.input,
+                    layer.output,
+                    layer.weights.shape,
+                    layer.groups,
+                ),
+                *(layer.stride, layer.padding, layer.dilation, layer.pad_value, layer.other, layer.lattice),
+                *(layer.table is None, layer.trained or layer.weights.tobytes()),
+            )
+            for layer in network.layers
+        )
+        tensors = tuple((name, tensor.shape) for name, tensor in network.tensors.items())
+        concats = tuple(network.concats.items())
+        object.__setattr__(self, "key", (network.name, network.input, network.outputs, tensors, concats, layers))
+
+
+@lru_cache(maxsize=8)
+def _dense(structure: _Structure, design: Design) -> _Compiled:
+    """The best program of the network without zeros."""
+    roomy_design = unbounded(design)
+    lookups = collect_lookups(structure.network, roomy_design)
+    programs, _ = _programs(structure.network, roomy_design, lookups, None)
+    return min(programs, key=_total)
+
+
+def _total(compiled: _Compiled) -> int:
+    return compiled.cycles
+
+
+def _slower(compiled: _Compiled, dense: _Compiled) -> bool:
+    """Whether a program takes more cycles than that without zeros, as a whole or in a workload that runs alone."""
+    if compiled.cycles > dense.cycles:
+        return True
+    return any(
+        sum(compiled.alone[layers] for layers in ours) > sum(dense.alone[layers] for layers in theirs)
+        for ours, theirs in _together(list(compiled.alone), list(dense.alone))
+    )
+
+
+def _together(
+    ours: list[tuple[str, ...]], theirs: list[tuple[str, ...]]
+) -> Iterator[tuple[list[tuple[str, ...]], list[tuple[str, ...]]]]:
+    """The smallest sets of workloads of two programs of one network that have the same layers."""
+    groups = connected((name for layers in ours for name in layers), [*ours, *theirs])
+    for group in dict.fromkeys(groups.values()):
+        yield [layers for layers in ours if layers[0] in group], [layers for layers in theirs if layers[0] in group]
+
+
+def _programs(
+    network: QuantizedNetwork, design: Design, lookups: Lookups, dense: QuantizedNetwork | None
+) -> tuple[list[_Compiled], int]:
+    """The plain program and that with folds and merges, where they fit, and how many foldings were compared."""
     folds, foldings = choose_folds(network, design)
     merges = merge_candidates(network, design, folds)
     reshaped = None
@@ -49,32 +164,37 @@ def compile_network(network: QuantizedNetwork, design: Design) -> Program:
     for merged in (merges, {}):
         if reshaped is None and (folds or merged):
             with contextlib.suppress(MappingError):
-                reshaped = _compile(network, design, lookups, folds, merged)
+                reshaped = _compile(network, design, lookups, folds, merged, dense)
     try:
-        plain = _compile(network, design, lookups, {}, {})
+        plain = _compile(network, design, lookups, {}, {}, dense)
     except MappingError:
         if reshaped is None:
             raise
         plain = None
-    programs = [program for program in (plain, reshaped) if program is not None]
-    search = Search(foldings, sum(program.search.schedules for program in programs), len(programs))
-    return replace(min(programs, key=_total), search=search)
-
-
-def _total(program: Program) -> int:
-    return sum(layer.cycles for layer in network_cycles(program))
+    return [compiled for compiled in (plain, reshaped) if compiled is not None], foldings
 
 
 def _compile(
-    network: QuantizedNetwork, design: Design, lookups: Lookups, folds: dict[str, Fold], merges: dict[str, str]
-) -> Program:
-    workloads = _workloads(network, folds, merges)
+    network: QuantizedNetwork,
+    design: Design,
+    lookups: Lookups,
+    folds: dict[str, Fold],
+    merges: dict[str, str],
+    dense: QuantizedNetwork | None,
+    like_dense: bool = False,
+) -> _Compiled:
+    """One program; ``dense`` is the network without zeros, None where ``network`` has none."""
+    workloads = _workloads(network, folds, merges, alike=dense is None)
+    full = {} if dense is None else _workloads(dense, folds, merges, alike=True)
     for workload in workloads.values():
         _, height, width = folded_shape(
             network.tensors[workload.layer.input].shape, folds.get(workload.layer.input, UNFOLDED)
         )
         check_geometry(workload, (height, width), design)
-    layout = Layout(network, design, folds, list(workloads.values()))
+    if like_dense:
+        layout = Layout(network, design, folds, list(full.values()))
+    else:
+        layout = Layout(network, design, folds, list(workloads.values()), list(full.values()) or None)
     layout.assign_host_tensor(network.input)
     mapped: list[MappedWorkload] = []
     products: list[tuple[int, HostProduct]] = []
@@ -83,7 +203,11 @@ def _compile(
             layout.assign_host_tensor(layer.output)
             products.append((len(mapped), layer))
         elif layer.name in workloads:
-            mapped.append(map_workload(workloads[layer.name], layout, design, lookups))
+            mapped.append(
+                map_workload(
+                    workloads[layer.name], layout, design, lookups, full.get(layer.name), like_dense=like_dense
+                )
+            )
     pauses = {after for after, _ in products}
     placements, used = layout.placements()
     check_memories(mapped, design)
@@ -102,7 +226,7 @@ def _compile(
         )
         for index, workload in enumerate(mapped)
     )
-    return Program(
+    program = Program(
         network.name,
         design,
         layers,
@@ -123,13 +247,20 @@ def _compile(
         ),
         Search(0, sum(workload.tried for workload in mapped), 1),
     )
+    cycles = sum(layer.cycles for layer in network_cycles(program))
+    alone = {layer.layers: workload.alone for layer, workload in zip(layers, mapped, strict=True)}
+    return _Compiled(program, folds, merges, cycles, alone)
 
 
-def _workloads(network: QuantizedNetwork, folds: dict[str, Fold], merges: dict[str, str]) -> dict[str, Workload]:
-    """The workloads in execution order, by the name of the layer at whose place they run."""
+def _workloads(
+    network: QuantizedNetwork, folds: dict[str, Fold], merges: dict[str, str], *, alike: bool = False
+) -> dict[str, Workload]:
+    """The workloads in execution order, by the name of the layer at whose place they run; ``alike`` where trained layers
+    have no zeros."""
     result: dict[str, Workload] = {}
     for layer in network.array_layers:
-        lowered = lower(network, layer, folds.get(layer.input, UNFOLDED), folds.get(layer.output, UNFOLDED))
+        fold, target_fold = folds.get(layer.input, UNFOLDED), folds.get(layer.output, UNFOLDED)
+        lowered = lower(network, layer, fold, target_fold, alike=alike and layer.trained)
         if layer.name in merges:
             result[merges[layer.name]] = merge(result[merges[layer.name]], lowered)
         else:

@@ -104,6 +104,13 @@ def encode_pass(
     return encoded
 
 
+def filled(design: Design, counts: Ints) -> Ints:
+    """Entries that rows issue in each window (windows x rows) for so many nonzeros, with absolute indices."""
+    filled_counts = counts.copy()
+    filled_counts[_fillers(counts, (1 << design.leave_bits) - 1)[::-1]] += 1
+    return filled_counts
+
+
 def _fillers(counts: Ints, longest: int) -> tuple[Ints, Ints]:
     """Rows and windows of the fillers that lists with ``counts`` (windows x rows) nonzeros need, if an entry can leave
     ``longest`` windows at once. In none of these windows the row has a nonzero."""

@@ -16,7 +16,7 @@ from skipstone.errors import MappingError
 from skipstone.hw.design import Design
 from skipstone.mapper.lowering.balance import Assignment, Ints, assign_channels
 from skipstone.mapper.lowering.placement import place
-from skipstone.mapper.lowering.windows import plan_windows, split_kernel
+from skipstone.mapper.lowering.windows import split_kernel, windows_of
 from skipstone.mapper.lowering.workload import UNFOLDED, Fold, Workload, folded_shape
 from skipstone.mapper.program import Placement
 from skipstone.models.quantization.network import HostProduct, QuantizedLayer, QuantizedNetwork
@@ -46,6 +46,8 @@ class Layout:
     design: Design
     folds: dict[str, Fold]
     workloads: list[Workload]
+    dense: list[Workload] | None = None
+    """``workloads`` without zeros, where mappings for those are tried as well."""
     assignments: dict[str, Assignment] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -97,51 +99,75 @@ class Layout:
         else:
             self.assign(name, None)
 
-    def assign(self, name: str, workload: Workload | None) -> Assignment:
-        """Chooses the channel order of ``name`` and of all tensors tied to it.
+    def assign(self, name: str, workload: Workload | None) -> None:
+        """Chooses the channel order of ``name`` and of all tensors tied to it, unless they have one.
 
         Args:
             name: The tensor.
             workload: The workload that writes it; None for the host.
         """
-        if name in self.assignments:
-            return self.assignments[name]
-        tied = self._partners[name]
+        if name not in self.assignments:
+            self.take(name, self._assignment(name, workload, self.workloads))
+
+    def orders(self, workload: Workload) -> list[Assignment]:
+        """Channel orders of a workload's output that are worth mapping: the best one for the nonzeros first, and for
+        grouped layers that for the same layer without zeros. None where the order is fixed or not worth a choice.
+
+        In grouped layers the order decides which rows work in which window, so that few zeros may make it worse.
+        """
+        if self.dense is None or workload.layer.groups == 1 or len(workload.parts) > 1:
+            return []
+        if workload.layer.output in self.assignments:
+            return []
+        return [self._assignment(workload.layer.output, workload, self.workloads), self.dense_order(workload)]
+
+    def dense_order(self, workload: Workload) -> Assignment:
+        """The best channel order for the workload's first output if no layer had zeros."""
+        assert self.dense is not None
+        return self._assignment(workload.layer.output, self.dense[self.workloads.index(workload)], self.dense)
+
+    def take(self, name: str, assignment: Assignment) -> None:
+        """Gives ``name`` and all tensors tied to it a channel order."""
+        for tensor in self._partners[name]:
+            self.assignments[tensor] = assignment
+
+    def _assignment(self, name: str, workload: Workload | None, workloads: list[Workload]) -> Assignment:
         works = [
             self._work(writer, index)
-            for writer in self.workloads
+            for writer in workloads
             for index, part in enumerate(writer.parts)
-            if part.layer.output in tied
+            if part.layer.output in self._partners[name]
         ]
         order_key = None
         if workload is not None and workload.layer.groups > 1 and len(workload.parts) == 1:
             order_key = self._first_input(workload)
-        assignment = assign_channels(self.design, np.concatenate(works, axis=1), order_key)
-        for tensor in tied:
-            self.assignments[tensor] = assignment
-        return assignment
+        return assign_channels(self.design, np.concatenate(works, axis=1), order_key)
 
     def _first_input(self, workload: Workload) -> Ints:
         """For each output channel, the first of the input's positions that it reads."""
-        key = np.full(workload.channels, np.iinfo(np.int64).max)
+        key = np.full(int(workload.patterns.max()) + 1, np.iinfo(np.int64).max)
         np.minimum.at(key, workload.nonzeros.channel, self.positions(workload.layer.input)[workload.nonzeros.position])
-        return key
+        return key[workload.patterns]
 
     def _work(self, workload: Workload, index: int) -> np.ndarray:
         """Work of each output channel of one part, window by window where the input's order is known, else in total."""
         part = workload.parts[index]
-        mine = (workload.nonzeros.channel >= part.first) & (workload.nonzeros.channel < part.first + part.channels)
-        nonzeros = workload.nonzeros.select(mine)
-        channel = nonzeros.channel - part.first
+        patterns = workload.patterns[part.first : part.first + part.channels]
+        first, count = int(patterns.min()), int(patterns.max() - patterns.min()) + 1
+        nonzeros = workload.nonzeros
+        if len(workload.parts) > 1:
+            nonzeros = nonzeros.select((nonzeros.channel >= first) & (nonzeros.channel < first + count))
+        channel = nonzeros.channel - first
         pixels = float(workload.size[0] * workload.size[1])
         if not self._known(workload.layer.input):
-            return np.asarray(np.bincount(channel, minlength=part.channels)[:, None] * pixels)
-        placed = nonzeros.at(self.positions(workload.layer.input))
-        geometry = workload.geometry
-        split = split_kernel(self.design, geometry.kernel, geometry.dilation)
-        plan = plan_windows(self.design, placed, split, geometry.kernel)
-        load = np.bincount(channel * plan.windows + plan.window, minlength=part.channels * plan.windows)
-        return np.asarray(load.reshape(part.channels, plan.windows) * pixels)
+            work = np.bincount(channel, minlength=count)[:, None] * pixels
+        else:
+            split = split_kernel(self.design, workload.geometry.kernel, workload.geometry.dilation)
+            positions = self.positions(workload.layer.input)[nonzeros.position]
+            window, windows = windows_of(self.design, nonzeros, positions, split, workload.geometry.kernel)
+            load = np.bincount(channel * windows + window, minlength=count * windows)
+            work = load.reshape(count, windows) * pixels
+        return np.asarray(work[patterns - first])
 
     def _known(self, name: str) -> bool:
         """Whether the places of a tensor's channels are known: its own order, and all that precedes it in its store."""

@@ -79,11 +79,9 @@ def check_numbers(layer: QuantizedLayer, network: QuantizedNetwork, design: Desi
             f"layer '{layer.name}': multipliers of the added tensor must fit {OTHER_MULTIPLIER_BITS} bits",
             layer=layer.name,
         )
-    low, high = accumulator_range(layer, network)
-    bits = max(
-        max(-low - 1, high, 0).bit_length() + 1, *(signed_bits(int(b)) for b in (layer.bias.min(), layer.bias.max()))
-    )
+    bits = accumulator_bits(layer, network)
     if bits > design.accumulator_bits:
+        low, high = accumulator_range(layer, network)
         raise too_small(
             layer.name,
             f"an accumulator range of {low} to {high} with biases of {int(layer.bias.min())} to {int(layer.bias.max())} "
@@ -92,6 +90,13 @@ def check_numbers(layer: QuantizedLayer, network: QuantizedNetwork, design: Desi
             "accumulator_bits",
             design.accumulator_bits,
         )
+
+
+def accumulator_bits(layer: QuantizedLayer, network: QuantizedNetwork) -> int:
+    """The least bits of accumulators that hold the layer's sums and biases."""
+    low, high = accumulator_range(layer, network)
+    biases = (signed_bits(int(bias)) for bias in (layer.bias.min(), layer.bias.max()))
+    return max(max(-low - 1, high, 0).bit_length() + 1, *biases)
 
 
 def accumulator_range(layer: QuantizedLayer, network: QuantizedNetwork) -> tuple[int, int]:

@@ -104,7 +104,7 @@ def link(
         layers=tuple(part.layer.name for part in workload.parts),
         macs=dense_products * schedule.out_height * schedule.out_width,
         nnz=sum(part.layer.nnz for part in workload.parts),
-        products=len(workload.nonzeros.channel),
+        products=workload.products,
         stored_weights=sum(part.layer.weights.size for part in workload.parts),
         captures=mapped.captures,
         words=_Words(mapped, layout, lookups, design, source),
@@ -116,7 +116,9 @@ def link(
         other=placements[added.other] if added is not None and added.other is not None else None,
         geometry=geometry,
         split=mapped.split,
+        groups=tuple(plan.groups for plan in mapped.plans),
         entry_bits=design.weight_entry.width,
+        trained=layer.trained,
         uses_table=any(part.layer.table is not None for part in workload.parts),
     )
 

@@ -2,43 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-
-import numpy as np
+from collections.abc import Mapping
 
 from skipstone.errors import DesignError, MappingError
-from skipstone.hw.design import MAX_ACCUMULATOR_BITS, MAX_TABLE_BITS, Design
+from skipstone.hw.design import Design
 from skipstone.mapper.lowering.compile import compile_network
-from skipstone.mapper.program import Program
+from skipstone.mapper.lowering.limits import accumulator_bits
+from skipstone.mapper.lowering.memory_sizes import ROOMY, memories_needed, unbounded
+from skipstone.mapper.results.network import ENLARGED
 from skipstone.models.quantization.network import QuantizedNetwork
 
-ROOMY = {
-    "activation_words": 1 << 24,
-    "weight_entries": 1 << 28,
-    "load_entries": 1 << 28,
-    "parameter_words": 1 << 20,
-    "layers": 1 << 10,
-    "tables": 64,
-    "codebooks": 64,
-}
-"""Sizes that hold anything that can be mapped in reasonable time, by the design's parameters."""
+MEMORIES = (*ROOMY, "accumulator_bits")
+"""The parameters that a network's weights, tensors and numbers may overflow."""
 
-
-COUNTED = ("tables", "codebooks")
-"""Memories that get exactly as many entries as are needed. All others get a power of two of words."""
-
-
-def memories_needed(program: Program) -> dict[str, int]:
-    """The least size of each memory that holds ``program``, by the design's parameter."""
-    return {
-        "activation_words": program.activation_words,
-        "weight_entries": int(np.sum([layer.row_entries for layer in program.layers], axis=0).max()),
-        "load_entries": sum(layer.schedule.load_words for layer in program.layers),
-        "parameter_words": sum(layer.schedule.passes * layer.schedule.steps for layer in program.layers),
-        "layers": len(program.layers),
-        "tables": len(program.tables),
-        "codebooks": max(1, len(program.codebooks)),
-    }
+COUNTED = ("tables", "codebooks", "accumulator_bits")
+"""What gets exactly as much as is needed. All others get a power of two of words."""
 
 
 def memory_size(need: int) -> int:
@@ -51,51 +29,55 @@ def memory_sizes(needed: Mapping[str, int]) -> dict[str, int]:
     return {name: need if name in COUNTED else memory_size(need) for name, need in needed.items()}
 
 
-def roomy(design: Design, fixed: Collection[str] = ()) -> Design:
-    """``design`` with memories that hold anything that can be mapped in reasonable time.
-
-    Args:
-        design: The array.
-        fixed: Parameters of memories that stay as they are.
-    """
-    return design.replace(
-        **{
-            name: max(getattr(design, name), size)
-            for name, size in ROOMY.items()
-            if name not in fixed and (name != "tables" or design.activation_bits <= MAX_TABLE_BITS)
-        }
-    )
-
-
-def unbounded(design: Design) -> Design:
-    """``design`` as :func:`roomy` makes it, with accumulators that do not overflow.
-
-    The cycles of a program depend on neither; they only decide which of several programs fit.
-    """
-    return roomy(design).replace(accumulator_bits=MAX_ACCUMULATOR_BITS)
-
-
 def with_memories_for(network: QuantizedNetwork, design: Design) -> Design:
-    """Enlarges the memories of a design that a network overflows.
+    """Enlarges the memories of a design that a network overflows, and accumulators that are too narrow for it.
 
     Args:
         network: The quantized network.
         design: The array.
 
     Returns:
-        ``design`` with these memories enlarged to the next power of two and a name that lists them, or ``design``
-        itself
-        where nothing overflows.
+        ``design`` with these memories enlarged to the next power of two, accumulators as wide as is needed and a name
+        that lists them, or ``design`` itself where nothing overflows.
 
     Raises:
         MappingError: The network does not fit, however large the memories are.
     """
-    needed = memories_needed(compile_network(network, roomy(design)))
+    needed = _needed(network, design)
     enlarged = {name: size for name, size in memory_sizes(needed).items() if needed[name] > getattr(design, name)}
     if not enlarged:
         return design
     changes = ", ".join(f"{name} {getattr(design, name)} -> {size}" for name, size in enlarged.items())
     try:
-        return design.replace(name=f"{design.name} (memories enlarged: {changes})", **enlarged)
+        return design.replace(name=f"{design.name}{ENLARGED}{changes})", **enlarged)
     except DesignError as error:
         raise MappingError(f"design '{design.name}': {error}", parameter=error.parameter) from None
+
+
+def all_too_small(network: QuantizedNetwork, design: Design, error: MappingError) -> MappingError:
+    """The error that a network does not fit a memory, with all other memories that are too small for it.
+
+    Args:
+        network: The quantized network.
+        design: The array.
+        error: What mapping it said: ``error`` itself is returned where it is about no memory or tells all.
+    """
+    if error.parameter not in MEMORIES:
+        return error
+    try:
+        needed = _needed(network, design)
+    except MappingError:
+        return error
+    short = {name: need for name, need in needed.items() if need > getattr(design, name)}
+    if len(short) < 2:
+        return error
+    sizes = ", ".join(f"{name} {need} (it has {getattr(design, name)})" for name, need in short.items())
+    text = f"the network needs more than design '{design.name}' has; raise {sizes}"
+    return MappingError(text, layer=error.layer, parameter=error.parameter, need=error.need, have=error.have)
+
+
+def _needed(network: QuantizedNetwork, design: Design) -> dict[str, int]:
+    """What the network needs of each of ``MEMORIES`` where all hold anything."""
+    needed = memories_needed(compile_network(network, unbounded(design)))
+    bits = max((accumulator_bits(layer, network) for layer in network.array_layers), default=0)
+    return needed | {"accumulator_bits": bits}

@@ -28,8 +28,10 @@ class Nonzeros:
     kx: Ints
     value: Ints
 
-    def select(self, mask: NDArray[np.bool_]) -> Nonzeros:
-        return Nonzeros(self.channel[mask], self.position[mask], self.ky[mask], self.kx[mask], self.value[mask])
+    def select(self, chosen: NDArray[np.bool_] | Ints) -> Nonzeros:
+        """Those of a mask, or of numbers."""
+        fields = (self.channel, self.position, self.ky, self.kx, self.value)
+        return Nonzeros(*(field[chosen] for field in fields))
 
     def at(self, positions: Ints) -> Nonzeros:
         """The same with ``positions[channel]`` in place of the input's channel."""
@@ -40,14 +42,16 @@ class Nonzeros:
 class WindowPlan:
     """Windows of one pass: ``window`` and ``slot`` of every nonzero, and the live (window, group, tap) triples to load.
 
-    ``taps`` columns: window, channel group, first slot of the group in the window, ky, kx, first ky and kx of the
-    window's rectangle. ``windows`` is at least 1: a pass without nonzeros still has one window, of one word.
+    ``groups`` are the channel groups that windows are cut from, in order. ``taps`` columns: window, channel group, first
+    slot of the group in the window, ky, kx, first ky and kx of the window's rectangle. ``windows`` is at least 1: a pass
+    without nonzeros still has one window, of one word.
     """
 
     windows: int
     window: Ints
     slot: Ints
     taps: Ints
+    groups: Ints
 
 
 def split_kernel(design: Design, kernel: tuple[int, int], dilation: tuple[int, int]) -> KernelSplit:
@@ -70,38 +74,79 @@ def split_kernel(design: Design, kernel: tuple[int, int], dilation: tuple[int, i
     return best[1]
 
 
-def plan_windows(design: Design, nonzeros: Nonzeros, split: KernelSplit, kernel: tuple[int, int]) -> WindowPlan:
-    """Windows of one pass. ``nonzeros`` holds only the pass's output channels."""
+def plan_windows(
+    design: Design, nonzeros: Nonzeros, split: KernelSplit, kernel: tuple[int, int], groups: Ints | None = None
+) -> WindowPlan:
+    """Windows of one pass.
+
+    Args:
+        design: The array.
+        nonzeros: The nonzeros of the pass's output channels.
+        split: The part of the kernel that a window holds.
+        kernel: The kernel.
+        groups: The channel groups that windows are cut from, in order; those with a nonzero if None. Windows without
+            any nonzero are left out in any case.
+    """
     if not len(nonzeros.channel):
         empty = np.zeros(0, np.int64)
-        return WindowPlan(1, empty, empty, np.zeros((1, 7), np.int64))
-    group = nonzeros.position // design.load_width
-    live_groups, rank = _ranked(group)
-    parts_x = -(-kernel[1] // split.width)
-    parts = -(-kernel[0] // split.height) * parts_x
-    part_y, part_x = nonzeros.ky // split.height, nonzeros.kx // split.width
-    raw_window = (rank // split.groups) * parts + part_y * parts_x + part_x
-    live_windows, window = _ranked(raw_window)
+        return WindowPlan(1, empty, empty, np.zeros((1, 7), np.int64), empty if groups is None else groups)
+    rank, groups = _rank(nonzeros.position // design.load_width, groups)
+    window, windows = _cut(nonzeros, rank, split, kernel)
     first_slot = (rank % split.groups) * (split.height * split.width)
     slot = first_slot + (nonzeros.ky % split.height) * split.width + nonzeros.kx % split.width
     # Every live (window, slot) is one tap of one group; the slot identifies both within the window.
     place = window * design.slots + slot
-    some = np.full(len(live_windows) * design.slots, -1, np.int64)
+    some = np.full(windows * design.slots, -1, np.int64)
     some[place] = np.arange(len(place))
     index = some[some >= 0]
     taps = np.stack(
         [
             window[index],
-            live_groups[rank[index]],
+            groups[rank[index]],
             first_slot[index],
             nonzeros.ky[index],
             nonzeros.kx[index],
-            part_y[index] * split.height,
-            part_x[index] * split.width,
+            nonzeros.ky[index] // split.height * split.height,
+            nonzeros.kx[index] // split.width * split.width,
         ],
         axis=1,
     )
-    return WindowPlan(len(live_windows), window, slot, taps)
+    return WindowPlan(windows, window, slot, taps, groups)
+
+
+def windows_of(
+    design: Design, nonzeros: Nonzeros, positions: Ints, split: KernelSplit, kernel: tuple[int, int]
+) -> tuple[Ints, int]:
+    """The window of each nonzero as :func:`plan_windows` makes them, and how many there are.
+
+    Args:
+        design: The array.
+        nonzeros: The nonzeros.
+        positions: For each of them, the place of its input channel in memory.
+        split: The part of the kernel that a window holds.
+        kernel: The kernel.
+    """
+    if not len(positions):
+        return positions, 1
+    rank, _ = _rank(positions // design.load_width, None)
+    return _cut(nonzeros, rank, split, kernel)
+
+
+def _rank(group: Ints, groups: Ints | None) -> tuple[Ints, Ints]:
+    """For each channel group its place among ``groups``, or among all of ``group``; and these."""
+    if groups is not None:
+        return np.searchsorted(groups, group), groups
+    live_groups, rank = _ranked(group)
+    return rank, live_groups
+
+
+def _cut(nonzeros: Nonzeros, rank: Ints, split: KernelSplit, kernel: tuple[int, int]) -> tuple[Ints, int]:
+    """The window of each nonzero, whose channel group has this rank, and how many there are."""
+    parts_x = -(-kernel[1] // split.width)
+    parts = -(-kernel[0] // split.height) * parts_x
+    part = (nonzeros.ky // split.height) * parts_x + nonzeros.kx // split.width
+    live_windows, window = _ranked((rank // split.groups) * parts + part)
+    return window, len(live_windows)
 
 
 def _ranked(numbers: Ints) -> tuple[Ints, Ints]:

@@ -9,6 +9,7 @@ same way become one workload by *merging*.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,13 +47,16 @@ class Workload:
     """One or several layers that the array runs at once.
 
     ``nonzeros`` have the folded tensors' channels (``position`` is the input's channel), ``size`` is the output's
-    height and width in folded pixels.
+    height and width in folded pixels. ``pattern`` is for layers without zeros, whose output channels are alike: each
+    channel's number in ``nonzeros``, which then lists channels that are alike once. It is None where every channel has
+    nonzeros of its own.
     """
 
     parts: tuple[Part, ...]
     nonzeros: Nonzeros
     geometry: Geometry
     size: tuple[int, int]
+    pattern: Ints | None = None
 
     @property
     def layer(self) -> QuantizedLayer:
@@ -62,6 +66,24 @@ class Workload:
     @property
     def channels(self) -> int:
         return sum(part.channels for part in self.parts)
+
+    @cached_property
+    def patterns(self) -> Ints:
+        """For each output channel, its number in ``nonzeros``."""
+        return np.arange(self.channels, dtype=np.int64) if self.pattern is None else self.pattern
+
+    @property
+    def products(self) -> int:
+        """Nonzeros of all output channels."""
+        if self.pattern is None:
+            return len(self.nonzeros.channel)
+        return int(np.bincount(self.nonzeros.channel, minlength=int(self.pattern.max()) + 1)[self.pattern].sum())
+
+    def seen_as(self, geometry: Geometry) -> Workload:
+        """The same work, where ``geometry`` has a kernel that contains this one's."""
+        if geometry == self.geometry:
+            return self
+        return replace(self, nonzeros=_moved(self, geometry), geometry=geometry)
 
     @property
     def name(self) -> str:
@@ -97,7 +119,12 @@ def can_fold(size: int, stride: int, source: int, target: int) -> bool:
 
 
 def lower(
-    network: QuantizedNetwork, layer: QuantizedLayer, source_fold: Fold = UNFOLDED, target_fold: Fold = UNFOLDED
+    network: QuantizedNetwork,
+    layer: QuantizedLayer,
+    source_fold: Fold = UNFOLDED,
+    target_fold: Fold = UNFOLDED,
+    *,
+    alike: bool = False,
 ) -> Workload:
     """The workload of one layer.
 
@@ -106,12 +133,15 @@ def lower(
         layer: One of its layers.
         source_fold: (fy, fx) of the input.
         target_fold: (fy, fx) of the output.
+        alike: The layer has no zeros: list the nonzeros of one output channel of each group for all of them.
     """
     height, width = network.size_of(layer)
-    channel, inner, ky, kx = np.nonzero(layer.weights)
-    value = layer.weights[channel, inner, ky, kx]
     channels, per_group = layer.weights.shape[:2]
-    source = channel // (channels // layer.groups) * per_group + inner
+    of_group = channels // layer.groups
+    listed = layer.weights[::of_group] if alike else layer.weights
+    channel, inner, ky, kx = np.nonzero(listed)
+    value = listed[channel, inner, ky, kx]
+    source = (channel if alike else channel // of_group) * per_group + inner
     nonzeros = Nonzeros(channel, source, ky, kx, value)
     stride = effective_stride(network, layer)
     kernel = (layer.weights.shape[2], layer.weights.shape[3])
@@ -120,7 +150,11 @@ def lower(
         nonzeros, geometry = _fold(nonzeros, geometry, (height, width), source_fold, target_fold)
     size = (height // target_fold[0], width // target_fold[1])
     part = Part(layer, 0, channels * target_fold[0] * target_fold[1], target_fold)
-    return Workload((part,), nonzeros, geometry, size)
+    pattern = None
+    if alike:
+        phases = target_fold[0] * target_fold[1]
+        pattern = np.repeat(np.arange(layer.groups) * phases, of_group * phases) + np.arange(part.channels) % phases
+    return Workload((part,), nonzeros, geometry, size, pattern)
 
 
 def merge(first: Workload, second: Workload) -> Workload:
@@ -130,10 +164,14 @@ def merge(first: Workload, second: Workload) -> Workload:
     high = tuple(max(a, b) for a, b in zip(first.geometry.high, second.geometry.high, strict=True))
     geometry = Geometry((high[0] - low[0] + 1, high[1] - low[1] + 1), first.geometry.stride, (-low[0], -low[1]), (1, 1))
     moved = [_moved(workload, geometry) for workload in (first, second)]
-    shifted = replace(moved[1], channel=moved[1].channel + first.channels)
+    patterns = int(first.patterns.max()) + 1
+    shifted = replace(moved[1], channel=moved[1].channel + patterns)
     nonzeros = Nonzeros(*(np.concatenate([getattr(part, name) for part in (moved[0], shifted)]) for name in _NAMES))
     parts = (*first.parts, *(replace(part, first=part.first + first.channels) for part in second.parts))
-    return Workload(parts, nonzeros, geometry, first.size)
+    pattern = None
+    if first.pattern is not None or second.pattern is not None:
+        pattern = np.concatenate([first.patterns, second.patterns + patterns])
+    return Workload(parts, nonzeros, geometry, first.size, pattern)
 
 
 _NAMES = ("channel", "position", "ky", "kx", "value")

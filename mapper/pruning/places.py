@@ -156,7 +156,8 @@ def _start(placed: Placement) -> int:
 def _windows(
     program: LayerProgram, design: Design, entries: Nonzeros, channel_pass: Ints, nonzero: NDArray[np.bool_]
 ) -> tuple[Ints, tuple[int, ...]]:
-    """The window of each entry, as ``skipstone.mapper.lowering.windows.plan_windows`` makes them of the nonzeros alone."""
+    """The window of each entry, as ``skipstone.mapper.lowering.windows.plan_windows`` makes them of the nonzeros alone
+    and the program's groups."""
     split, kernel = program.split, program.geometry.kernel
     inside = (entries.ky >= 0) & (entries.ky < kernel[0]) & (entries.kx >= 0) & (entries.kx < kernel[1])
     parts_x = -(-kernel[1] // split.width)
@@ -172,8 +173,7 @@ def _windows(
         if not used.any():
             windows.append(1)
             continue
-        live_groups = np.unique(group[used])
-        rank = np.searchsorted(live_groups, group)
+        rank = np.searchsorted(program.groups[index], group)
         raw = rank // split.groups * parts + part
         live_windows = np.unique(raw[used])
         windows.append(len(live_windows))

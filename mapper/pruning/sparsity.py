@@ -201,7 +201,7 @@ def sparsity_rows(
         after: What ``pruned`` costs.
         names: Names of the layers that get a row; None for all.
     """
-    bounds = before.bounds(), after.bounds()
+    bounds = before.layer_bounds(), after.layer_bounds()
     cycles = before.layer_cycles(), after.layer_cycles()
     chosen = {layer.name for layer in graph.convs} if names is None else set(names)
     return tuple(

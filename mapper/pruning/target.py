@@ -44,11 +44,7 @@ class Target:
         Raises:
             MappingError: The graph does not fit, however large the memories are.
         """
-        network = self.quantizer(graph)
-        try:
-            return cost(network, self.design)
-        except MappingError:
-            return cost(network, self.design, memories="unbounded")
+        return cost(self.quantizer(graph), self.design, memories="of_design_or_unbounded")
 
     def cycles(self, graph: Graph) -> int:
         """Exact cycles of one inference.

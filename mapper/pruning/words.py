@@ -333,7 +333,7 @@ def _rows(
     before: Graph, after: Graph, start: NetworkCost, end: NetworkCost, scores: Mapping[str, NDArray[np.float64]]
 ) -> tuple[WordsRow, ...]:
     ended = {layer.layers: (layer, cycles) for layer, cycles in zip(end.program.layers, end.layers, strict=True)}
-    bounds = start.bounds()
+    bounds = start.layer_bounds()
     rows = []
     for layer, cycles in zip(start.program.layers, start.layers, strict=True):
         named = [name for name in layer.layers if name in scores]

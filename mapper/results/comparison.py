@@ -26,7 +26,14 @@ class ComparedRun:
         accuracy: Accuracy in percent.
         MACs: Multiply-accumulates.
         nonzero_weights: Nonzero weights.
-        dense_cycles: Cycles of the unpruned network.
+        dense_cycles: Cycles of the same network with every weight nonzero.
+        inputs_a_second: Inferences one after the other in a second.
+        tops: 10^12 operations a second, counting those that are done; a multiply-accumulate is two.
+        tops_per_watt: 10^12 operations that are done for each joule.
+        tops_per_mm2: 10^12 operations a second that are done for each mm2.
+        dense_tops: As ``tops``, zeros counted as done.
+        dense_tops_per_watt: As ``tops_per_watt``, zeros counted as done.
+        dense_tops_per_mm2: As ``tops_per_mm2``, zeros counted as done.
         speedup_over_first: Cycles of the first run over those of this one; None for another network.
         cycles_by_cause: Cycles by cause.
         energy_by_part_pj: Energy by part in pJ.
@@ -45,6 +52,13 @@ class ComparedRun:
     MACs: Number | None
     nonzero_weights: Number | None
     dense_cycles: Number | None
+    inputs_a_second: Number | None
+    tops: Number | None
+    tops_per_watt: Number | None
+    tops_per_mm2: Number | None
+    dense_tops: Number | None
+    dense_tops_per_watt: Number | None
+    dense_tops_per_mm2: Number | None
     speedup_over_first: Number | None
     cycles_by_cause: Mapping[str, Number]
     energy_by_part_pj: Mapping[str, Number]
@@ -79,7 +93,7 @@ class ComparisonResult(Document):
     """
 
     KIND: ClassVar[str] = "comparison"
-    SCHEMA: ClassVar[int] = 2
+    SCHEMA: ClassVar[int] = 3
 
     runs: tuple[ComparedRun, ...]
     differences: Mapping[str, tuple[Any, ...]]

@@ -79,18 +79,25 @@ class LayerSize:
 
 @dataclass(frozen=True)
 class DesignCost:
-    """The compressed network on a design.
+    """The compressed network on a design, beside two networks without zeros on the same design.
+
+    ``dense`` is the compressed network itself with every weight nonzero, as everywhere. ``original`` is the network as it
+    came with every weight nonzero: it differs where steps removed channels, layers or blocks. Neither need fit the
+    design's memories; their energies are those of the same actions on it.
 
     Attributes:
-        design: The design's name.
+        design: The design's name, which lists the memories that were enlarged for the compressed network.
         multiplier: The design's kind of multiplier.
         cycles: Cycles of one inference.
         energy_pj: Energy of one inference.
-        area_um2: Area of the design.
-        weight_memory_bytes: Bytes that weights take in the design's memories.
-        dense_cycles: Cycles of the original network, int8 and unpruned, on the original design (with linear
-            multipliers).
-        dense_energy_pj: Energy of the same.
+        area_um2: Area of the design, enlarged memories included.
+        weight_memory_bytes: Bytes that weights take in the design's memories: ``entry_bits`` for each nonzero or filler.
+        dense_cycles: Cycles of the dense network.
+        dense_energy_pj: Energy of the dense network.
+        original_cycles: Cycles of the original network.
+        original_energy_pj: Energy of the original network.
+        entry_bits: Bits of an entry: the weight's value, its place, and what comes after it.
+        value_bits: Those of them that hold the value.
         layers: Cycles by the names of the array's layers.
     """
 
@@ -102,6 +109,10 @@ class DesignCost:
     weight_memory_bytes: int
     dense_cycles: int
     dense_energy_pj: Number
+    original_cycles: int
+    original_energy_pj: Number
+    entry_bits: int
+    value_bits: int
     layers: Mapping[str, int] = field(default_factory=dict)
 
     @computed_field  # type: ignore[prop-decorator]
@@ -109,6 +120,12 @@ class DesignCost:
     def speedup(self) -> float:
         """Cycles of the dense network over cycles of the compressed one."""
         return self.dense_cycles / self.cycles
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def speedup_over_original(self) -> float:
+        """Cycles of the original network over cycles of the compressed one."""
+        return self.original_cycles / self.cycles
 
 
 @dataclass(frozen=True)
@@ -136,7 +153,7 @@ class CompressionResult(Document):
     """
 
     KIND: ClassVar[str] = "compression"
-    SCHEMA: ClassVar[int] = 1
+    SCHEMA: ClassVar[int] = 2
 
     network: str
     recipe: str

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from pydantic import computed_field
+
 from skipstone.mapper.results import notebook
 from skipstone.mapper.results.document import Document, Number
 
@@ -19,6 +21,15 @@ had ended, in cycles that count for that one.
 
 STALLS = ("balance", "load", "drain", "fill", "overlap")
 """The causes in which a row does nothing at all, less the cycles that overlap with the layer ahead."""
+
+
+CHANGES = ("load", "weights", "rows", "drain")
+"""What might make a layer faster, each change alone: ``load``: two words a cycle; ``weights``: half the nonzeros, no word
+less; ``rows``: twice the rows; ``drain``: twice the requantizer lanes."""
+
+
+ENLARGED = " (memories enlarged: "
+"""What follows a design's name where memories were enlarged, before the list of them."""
 
 
 @dataclass(frozen=True)
@@ -119,14 +130,15 @@ class LayerResult:
         on_host: The host computes it.
         macs: Multiply-accumulates of the dense layer.
         nnz: Nonzero weights.
-        weights: All weights.
-        model_cycles: Cycles of the model.
+        weights: All weights, the taps of pools and copies included.
+        model_cycles: Cycles of the model, from the last result of the layer before to its own.
         rtl_cycles: Cycles of the RTL; None unless it ran.
         outputs_equal: The RTL's outputs equal the reference; None unless it ran.
-        dense_cycles: Cycles of the unpruned layer on the same array.
-        bound: ``compute``, ``load``, ``drain`` or ``edge``, the largest group of causes (fillers and balance count as
-            compute, the pipeline's fill as edge); or ``host``.
-        utilization: Useful multiply-accumulates over PEs times cycles.
+        dense_cycles: Cycles of the layer with every weight nonzero on the same array, if it ran alone; never fewer than
+            ``alone_cycles``. None where other layers run together there.
+        bound: ``compute``, ``load`` or ``drain``: that of which half as much would save most cycles (``savings``:
+            weights, load, drain); ``edge`` where that is under 5% of ``alone_cycles``; or ``host``.
+        utilization: Useful multiply-accumulates over PEs times ``alone_cycles``.
         cycles_by_cause: For each of ``CAUSES``; they add up to ``model_cycles``.
         energy_pj: Energy of one inference.
         energy_by_part: For each part; they add up to ``energy_pj``.
@@ -147,6 +159,11 @@ class LayerResult:
         energy_terms: They add up to ``energy_pj``.
         row_entries: Entries of a tile that each row issues, row by row, window by window of all passes (neighbouring
             windows together where there are many).
+        alone_cycles: Cycles if the layer ran alone. ``model_cycles`` are fewer by what it does while the layer before
+            still runs.
+        savings: Cycles that each of ``CHANGES`` would save if the layer ran alone with the same tile, passes and
+            windows: of the exact model.
+        trained: Its weights come from the network. Those of pools, copies and lone additions do not.
     """
 
     name: str
@@ -179,6 +196,9 @@ class LayerResult:
     encoded_bits: int | None = None
     energy_terms: tuple[EnergyTerm, ...] = ()
     row_entries: tuple[tuple[int, ...], ...] = ()
+    alone_cycles: int | None = None
+    savings: dict[str, int] = field(default_factory=dict)
+    trained: bool = False
 
     def to_row(self) -> dict[str, Any]:
         """The layer's numbers under flat names.
@@ -193,11 +213,21 @@ class LayerResult:
             "macs",
             "nnz",
             "weights",
+            "trained",
             "encoded_bits",
             "model_cycles",
             "rtl_cycles",
         )
-        rest = ("dense_cycles", "stall_cycles", "utilization", "passes", "windows", "loaded_words", "skipped_words")
+        rest = (
+            "alone_cycles",
+            "dense_cycles",
+            "stall_cycles",
+            "utilization",
+            "passes",
+            "windows",
+            "loaded_words",
+            "skipped_words",
+        )
         height, width = self.tile or (None, None)
         return {
             **{name: getattr(self, name) for name in (*plain, "outputs_equal", *rest, "skipped_macs")},
@@ -205,6 +235,7 @@ class LayerResult:
             "tile_height": height,
             "tile_width": width,
             **{f"{cause}_cycles": self.cycles_by_cause.get(cause) for cause in CAUSES},
+            **{f"{change}_savings": self.savings.get(change) for change in CHANGES},
             "energy_pj": self.energy_pj,
             **{f"{_flat(part)}_energy_pj": value for part, value in self.energy_by_part.items()},
             **{f"{_flat(action)}_count": value for action, value in self.actions.items()},
@@ -246,6 +277,21 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
+class Rates:
+    """Throughput and efficiency; a multiply-accumulate is two operations.
+
+    Attributes:
+        tops: 10^12 operations a second.
+        tops_per_watt: 10^12 operations for each joule of the inference, DRAM included.
+        tops_per_mm2: 10^12 operations a second for each mm2.
+    """
+
+    tops: Number
+    tops_per_watt: Number
+    tops_per_mm2: Number
+
+
+@dataclass(frozen=True)
 class NetworkResult(Document):
     """One network on one design.
 
@@ -256,14 +302,15 @@ class NetworkResult(Document):
         pruning: How the network was pruned.
         weight_bits: Bits of weights.
         activation_bits: Bits of activations.
-        density: Nonzeros over all weights.
+        density: Nonzero integers over all integers of trained weights.
         calibration: Where activation ranges come from.
         technology: The source of energies.
         layers: The layers.
         total_cycles: Cycles of one inference.
         rtl_total_cycles: The same in the RTL; None unless it ran.
-        dense_total_cycles: Cycles of the same network, unpruned, on the same array.
-        total_energy_pj: Energy of one inference.
+        dense_total_cycles: Cycles of the same network with every weight nonzero, wherever its zeros come from, on the
+            same array with memories that hold it.
+        total_energy_pj: Energy of one inference, DRAM included.
         area_um2: Area of the design.
         accuracy: Accuracies.
         images_verified: Images that the RTL ran; 0 unless it ran.
@@ -280,10 +327,17 @@ class NetworkResult(Document):
         loading_energy_pj: Energy to load the program once. It is in no other figure.
         memories: How full the memories are.
         tensors: Where tensors lie in activation memory.
+        dense_total_energy_pj: Energy of the same network with every weight nonzero, at the same activations, on the same
+            array with the same memories, whether they hold it or not.
+        savings: Cycles that each of ``CHANGES``, made in every layer with the same tiles, passes and windows, would save
+            the network: of the exact model.
+        entry_bits: Bits of a nonzero weight, or a filler, in the weight memories: its value, its place, and what comes
+            after it.
+        value_bits: Those of them that hold the value.
     """
 
     KIND: ClassVar[str] = "network"
-    SCHEMA: ClassVar[int] = 2
+    SCHEMA: ClassVar[int] = 3
 
     network: str
     design: str
@@ -314,11 +368,49 @@ class NetworkResult(Document):
     loading_energy_pj: Number | None = None
     memories: tuple[MemoryUse, ...] = ()
     tensors: tuple[TensorPlace, ...] = ()
+    dense_total_energy_pj: Number | None = None
+    savings: dict[str, int] = field(default_factory=dict)
+    entry_bits: int | None = None
+    value_bits: int | None = None
+
+    @property
+    def design_name(self) -> str:
+        """The design's name without the list of enlarged memories."""
+        return self.design.partition(ENLARGED)[0]
+
+    @property
+    def enlarged(self) -> str:
+        """The memories that were enlarged, each with its sizes before and after; empty for none."""
+        return self.design.partition(ENLARGED)[2].removesuffix(")")
 
     @property
     def speedup(self) -> float:
         """Cycles of the dense network over cycles of this one."""
         return self.dense_total_cycles / self.total_cycles
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def inputs_per_second(self) -> float | None:
+        """Inferences one after the other in a second."""
+        return 1e6 / self.latency_us if self.latency_us else None
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def effective(self) -> Rates | None:
+        """What the array reaches, counting the operations that it does: nonzero weights at pixels of the image."""
+        return self._rates(sum(layer.actions.get("useful_macs", 0) for layer in self.layers))
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def dense_equivalent(self) -> Rates | None:
+        """What a dense array of the same speed, energy and area would reach: zeros count as operations done."""
+        return self._rates(sum(layer.macs for layer in self.layers if not layer.on_host))
+
+    def _rates(self, macs: int) -> Rates | None:
+        if not (self.latency_us and self.total_energy_pj and self.area_um2):
+            return None
+        tops = 2 * macs / self.latency_us * 1e-6
+        return Rates(tops, 2 * macs / self.total_energy_pj, tops / (self.area_um2 * 1e-6))
 
     def to_frame(self) -> Any:
         """A ``pandas.DataFrame`` with a row for each layer (:meth:`LayerResult.to_row`)."""
@@ -353,7 +445,7 @@ class NetworkResult(Document):
             for layer in self.layers
         ]
         header = ("layer", "kind", "bound", "MACs", "nonzeros", "cycles", *(["RTL cycles"] if rtl else []))
-        title = f"{self.network} on {self.design}, {self.pruning}"
+        title = f"{self.network} on {self.design_name}, {self.pruning}"
         return notebook.result_html(title, figures, (*header, "utilization", "energy, nJ"), rows, self.technology)
 
 

@@ -1,4 +1,4 @@
-"""Where a layer's cycles go, by cause, and what bounds it: from what the exact cycle model counts of its rows."""
+"""Where a layer's cycles go, by cause: from what the exact cycle model counts of its rows."""
 
 from __future__ import annotations
 
@@ -6,13 +6,6 @@ from skipstone.hw.design import Design
 from skipstone.mapper.program import LayerProgram
 from skipstone.mapper.results.layer_cycles import LayerCycles
 from skipstone.mapper.results.network import CAUSES
-
-BOUNDS = {
-    "compute": ("compute", "filler", "balance"),
-    "load": ("load",),
-    "drain": ("drain",),
-    "edge": ("edge", "fill"),
-}
 
 
 def cycles_by_cause(layer: LayerProgram, cycles: LayerCycles, design: Design) -> dict[str, float]:
@@ -39,8 +32,3 @@ def cycles_by_cause(layer: LayerProgram, cycles: LayerCycles, design: Design) ->
         "overlap": min(cycles.fill_row_cycles, 0),
     }
     return {cause: causes[cause] / design.rows for cause in CAUSES}
-
-
-def bound_of(causes: dict[str, float]) -> str:
-    """What bounds a layer: the largest of ``BOUNDS``, from the result of :func:`cycles_by_cause`."""
-    return max(BOUNDS, key=lambda bound: sum(causes[cause] for cause in BOUNDS[bound]))

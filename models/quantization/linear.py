@@ -166,12 +166,14 @@ def _pairs(axes: tuple[tuple[AxisLattice, ...], tuple[AxisLattice, ...]]) -> lis
 
 def _at(linear: LinearLayer, rows: AxisLattice, columns: AxisLattice) -> LinearLayer:
     """The part of ``linear`` that computes the pixels of two runs, with their taps of its weights."""
-    weights = linear.weights[:, :, list(rows.taps)][:, :, :, list(columns.taps)]
+    weights, scheme = linear.weights[:, :, list(rows.taps)][:, :, :, list(columns.taps)], linear.scheme
     if not weights.size:
+        scheme = None
         weights = np.zeros((*weights.shape[:2], max(1, len(rows.taps)), max(1, len(columns.taps))), np.int64)
     return replace(
         linear,
         weights=weights,
+        scheme=scheme,
         stride=(rows.stride, columns.stride),
         padding=(rows.before, columns.before, rows.after, columns.after),
         dilation=(rows.dilation, columns.dilation),

@@ -7,7 +7,8 @@ windows of one input tensor, a requantization, and optionally a second tensor ad
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -120,10 +121,15 @@ class QuantizedLayer:
     weight_bits: int | None = None
     weight_code: WeightCode | None = None
 
-    @property
+    @cached_property
     def nnz(self) -> int:
         """Nonzero weights."""
         return int(np.count_nonzero(self.weights))
+
+    @property
+    def trained(self) -> bool:
+        """Whether the weights come from the network. Those of pools, copies and lone additions do not."""
+        return self.weight_bits is not None
 
 
 @dataclass(frozen=True)
@@ -262,6 +268,22 @@ class QuantizedNetwork:
             return layer.lattice.size
         _, height, width = self.tensors[layer.output].shape
         return height, width
+
+
+def without_zeros(network: QuantizedNetwork) -> QuantizedNetwork:
+    """The dense network: ``network`` with every trained weight nonzero.
+
+    This is the only definition of "dense" behind a speed-up or a saving. It does not matter where zeros come from:
+    pruning here or elsewhere, or rounding. Weights that the network did not bring (of pools, copies and lone additions)
+    stay as they are. The result is for mapping only: its weights say where a nonzero stands, and all are 1.
+    """
+
+    def full(layer: QuantizedLayer | HostProduct) -> QuantizedLayer | HostProduct:
+        if isinstance(layer, HostProduct) or not layer.trained:
+            return layer
+        return replace(layer, weights=np.broadcast_to(np.int64(1), layer.weights.shape))
+
+    return replace(network, layers=tuple(full(layer) for layer in network.layers))
 
 
 def requantize(

@@ -14,7 +14,7 @@ from skipstone.errors import SkipstoneError
 from skipstone.mapper.results.comparison import ComparedLayerFigures, ComparedRun, ComparisonResult
 from skipstone.mapper.results.network import CAUSES, LayerResult, NetworkResult
 from skipstone.reports.network.compression import accuracies
-from skipstone.reports.network.summary import cause_cycles, energy_by_part, macs, trained, utilization
+from skipstone.reports.network.summary import cause_cycles, energy_by_part, macs, nonzeros, utilization
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,12 @@ class Metric:
     value: Callable[[NetworkResult], float | None]
     formula: str
 
+    @property
+    def key(self) -> str:
+        """The name of its field in ``ComparedRun``."""
+        plain = self.name.replace("TOPS", "tops").replace("/W", " per watt").replace("/", " per ")
+        return plain.replace(" ", "_")
+
 
 METRICS = (
     Metric("cycles", "", lambda r: r.total_cycles or None, "the sum of the layers' cycles"),
@@ -75,10 +81,37 @@ METRICS = (
     Metric(
         "nonzero weights",
         "",
-        lambda r: sum(layer.nnz for layer in r.layers if trained(layer)),
+        lambda r: nonzeros(r.layers),
         "weights that are stored",
     ),
-    Metric("dense cycles", "", lambda r: r.dense_total_cycles or None, "the network unpruned on the same array"),
+    Metric(
+        "dense cycles",
+        "",
+        lambda r: r.dense_total_cycles or None,
+        "the same network with every weight nonzero on the same array",
+    ),
+    Metric("inputs a second", "", lambda r: r.inputs_per_second, "1 / time"),
+    Metric("TOPS", "", lambda r: r.effective.tops if r.effective else None, "2 x useful MACs / time"),
+    Metric("TOPS/W", "", lambda r: r.effective.tops_per_watt if r.effective else None, "2 x useful MACs / energy"),
+    Metric("TOPS/mm2", "", lambda r: r.effective.tops_per_mm2 if r.effective else None, "TOPS / area"),
+    Metric(
+        "dense TOPS",
+        "",
+        lambda r: r.dense_equivalent.tops if r.dense_equivalent else None,
+        "2 x MACs / time: zeros count as operations",
+    ),
+    Metric(
+        "dense TOPS/W",
+        "",
+        lambda r: r.dense_equivalent.tops_per_watt if r.dense_equivalent else None,
+        "2 x MACs / energy: zeros count as operations",
+    ),
+    Metric(
+        "dense TOPS/mm2",
+        "",
+        lambda r: r.dense_equivalent.tops_per_mm2 if r.dense_equivalent else None,
+        "dense TOPS / area: zeros count as operations",
+    ),
 )
 
 
@@ -112,7 +145,7 @@ class Comparison:
                     label=run.label,
                     network=run.result.network,
                     design=run.result.design,
-                    **{metric.name.replace(" ", "_"): metric.value(run.result) for metric in METRICS},
+                    **{metric.key: metric.value(run.result) for metric in METRICS},
                     speedup_over_first=self.speedup(index),
                     cycles_by_cause=cause_cycles(run.result),
                     energy_by_part_pj=energy_by_part(run.result),
@@ -199,7 +232,7 @@ def _cost(layers: list[LayerResult]) -> LayerCost | None:
     if not layers:
         return None
     parts = dict.fromkeys(part for layer in layers for part in layer.energy_by_part)
-    weights, nnz = sum(layer.weights for layer in layers), sum(layer.nnz for layer in layers)
+    weights, nnz = sum(layer.weights for layer in layers if layer.trained), nonzeros(layers)
     return LayerCost(
         sum(layer.model_cycles or 0 for layer in layers),
         {cause: sum(layer.cycles_by_cause.get(cause, 0.0) for layer in layers) for cause in CAUSES},

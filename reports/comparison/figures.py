@@ -146,7 +146,7 @@ def _difference(comparison: Comparison, other: int) -> Figure:
     return Figure(
         name=f"difference_{other}",
         title=f"{run.label} against {first.label}, by cause",
-        caption="Cycles gained (to the right) or saved (to the left) in each layer that both have, by cause; the number is the "
+        caption="Cycles lost (to the right) or saved (to the left) in each layer that both have, by cause; the number is the "
         "difference of the layer's cycles.",
         height=bar_height(names),
         traces=stacked_bars(names, series, "cycles"),

@@ -88,21 +88,41 @@ def summary(result: CompressionResult) -> Rows:
                 f"(top-1, {result.test_images:,} images)",
             )
         )
+    weights = sum(layer.weights for layer in result.layers)
+    dense_bytes = -(-weights * result.weight_bits // 8)
     rows.append(
         (
-            "size",
-            f"{result.float_bytes:,} bytes in float32, {result.encoded_bytes:,} encoded: {result.ratio:.1f}x smaller",
+            "size of the file",
+            f"{result.encoded_bytes:,} bytes encoded; {result.float_bytes:,} in float32: {result.ratio:.1f}x smaller; "
+            f"{dense_bytes:,} as {result.weight_bits}-bit array",
         )
     )
     if result.cost is not None:
         cost = result.cost
+        other = cost.original_cycles != cost.dense_cycles
         rows += [
-            ("design", f"{cost.design}, {cost.multiplier} multipliers"),
-            ("cycles", f"{cost.cycles:,}; dense int8 {cost.dense_cycles:,}: {cost.speedup:.2f}x faster"),
-            ("energy", f"{cost.energy_pj / 1e3:,.0f} nJ; dense int8 {cost.dense_energy_pj / 1e3:,.0f} nJ"),
-            ("weights on the array", f"{cost.weight_memory_bytes:,} bytes with indices and fillers"),
+            ("design", f"{cost.design}, {cost.multiplier} multipliers; all figures below are of it"),
+            ("cycles", _beside(cost.cycles, cost.dense_cycles, cost.original_cycles, 1, "", "faster", other=other)),
+            (
+                "energy",
+                _beside(cost.energy_pj, cost.dense_energy_pj, cost.original_energy_pj, 1000, " nJ", "less", other=other)
+                + f"; on {cost.area_um2 / 1e6:.3f} mm²",
+            ),
+            (
+                "weights on the array",
+                f"{cost.weight_memory_bytes:,} bytes: {cost.entry_bits} bits for each nonzero or filler, {cost.value_bits} for "
+                f"its value and {cost.entry_bits - cost.value_bits} for its place; a dense array would take {dense_bytes:,}",
+            ),
         ]
     return rows
+
+
+def _beside(value: float, dense: float, original: float, unit: float, name: str, word: str, *, other: bool) -> str:
+    """A figure beside those of the same network without zeros and, where it has other layers, of the one as it came."""
+    text = f"{value / unit:,.0f}{name}; every weight nonzero {dense / unit:,.0f}{name}: {dense / value:.2f}x {word}"
+    if other:
+        text += f"; the network as it came, every weight nonzero {original / unit:,.0f}{name}: {original / value:.2f}x {word}"
+    return text
 
 
 def summary_table(result: CompressionResult) -> Table:

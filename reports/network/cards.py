@@ -35,12 +35,18 @@ def cards(result: NetworkResult) -> list[Card]:
         Card(
             "energy",
             f"{nanojoules(result.total_energy_pj)} nJ",
-            "for one input",
+            "for one input"
+            + (
+                ""
+                if result.dense_total_energy_pj is None
+                else f"; dense: {nanojoules(result.dense_total_energy_pj)} nJ"
+            ),
             "",
             f"The sum over all layers of actions counted by the cycle model x pJ each: {result.total_energy_pj:,.0f} pJ. Each "
             "product with its source is under energy.",
         ),
         *_power(result),
+        *_rates(result),
         *_area(result),
         _accuracy(result),
         _verified(result),
@@ -96,6 +102,25 @@ def _power(result: NetworkResult) -> list[Card]:
             "while it runs",
             "",
             f"energy / time = {nanojoules(result.total_energy_pj)} nJ / {microseconds(result.latency_us)}.",
+        )
+    ]
+
+
+def _rates(result: NetworkResult) -> list[Card]:
+    if result.effective is None or result.dense_equivalent is None or result.inputs_per_second is None:
+        return []
+    return [
+        Card(
+            name,
+            f"{effective:,.3g}",
+            f"{dense:,.3g} if zeros count",
+            "",
+            f"2 x useful multiply-accumulates (or, second figure, all with zeros) / {unit}.",
+        )
+        for name, effective, dense, unit in (
+            ("TOPS", result.effective.tops, result.dense_equivalent.tops, "time"),
+            ("TOPS/W", result.effective.tops_per_watt, result.dense_equivalent.tops_per_watt, "energy, DRAM included"),
+            ("TOPS/mm²", result.effective.tops_per_mm2, result.dense_equivalent.tops_per_mm2, "time / area"),
         )
     ]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from skipstone.mapper.results.network import LayerResult, NetworkResult
 from skipstone.reports.network.definitions import WEIGHT_COLUMNS
-from skipstone.reports.network.summary import count, decimals, density, percent, share, trained
+from skipstone.reports.network.summary import count, decimals, density, percent, share
 from skipstone.reports.web.figures import Figure, Grid, Key, Numbers, bar_height, bar_layout, stacked_bars
 
 NORMAL_95 = 1.959964
@@ -102,7 +102,7 @@ def accuracy_bars(
 
 def weights_figure(result: NetworkResult) -> Figure:
     """Nonzero and zero weights of each layer; in the table also their encoded bits."""
-    layers = [layer for layer in result.layers if trained(layer)]
+    layers = [layer for layer in result.layers if layer.trained]
     names = [layer.name for layer in layers]
     notes = [(float(layer.weights), f"{percent(density(layer))} nonzero") for layer in layers]
     series = [
@@ -114,8 +114,10 @@ def weights_figure(result: NetworkResult) -> Figure:
     return Figure(
         name="weights",
         title="Weights of each layer",
-        caption="Nonzero weights and zeros. Zeros take no storage and no cycle; besides the values, indices and fillers are "
-        "stored.",
+        caption="Nonzero weights and zeros. A zero takes no entry in the weight memories, and each nonzero and filler takes one "
+        f"of {result.entry_bits} bits, index included: below, beside a dense array of {result.weight_bits}-bit weights."
+        if result.entry_bits
+        else "Nonzero weights and zeros.",
         height=bar_height(names),
         traces=stacked_bars(names, series, "weights"),
         layout=layout,

@@ -20,16 +20,19 @@ CAUSE_FORMULAS = {
 LAYER_COLUMNS = {
     "#": "the layer's number, in the order in which the array runs them",
     "kind": "what the layer is",
-    "bound": "the largest group of causes: compute (compute + filler + balance), load, drain, edge (edge + fill)",
+    "bound": "that of compute, load and drain of which half as much would save most cycles (see what would help); edge where "
+    "that is under 5% of the cycles alone",
     "MACs": "multiply-accumulates of the layer with every weight, zeros included, for one input: weights x output pixels",
-    "nonzeros": "weights that are not zero; only these are stored and take cycles",
-    "density": "nonzeros / weights",
+    "nonzeros": "trained weights that are not zero; only these are stored and take cycles, beside fillers",
+    "density": "nonzeros / trained weights",
     "cycles": "clock cycles of the array, from a model that equals the RTL cycle for cycle: from the last result of the layer "
     "before to its own; the host's work is not in them",
     "RTL cycles": "the same, counted in the simulated RTL",
     "RTL outputs": "whether every output of the RTL equals the integer reference's",
-    "dense cycles": "cycles of the same layer, unpruned, on the same array; none where other layers run together there",
-    "utilization": "useful MACs / (PEs x cycles); useful: nonzero weight, pixel in the image",
+    "cycles alone": "cycles if the layer ran alone: cycles, and what it does while the layer before still runs",
+    "dense cycles": "cycles alone of the same layer with every weight nonzero; none where other layers run together there",
+    "utilization": "useful MACs / (PEs x cycles alone), of the network / (PEs x cycles); useful: nonzero weight, pixel in the "
+    "image",
     "MACs skipped": "MACs - useful MACs: those with a zero weight, which take no cycle",
     "words loaded": "words (of the load width) that the loader takes from activation memory into the windows",
     "words skipped": "further words that the loader would take, with the same tile and passes, if no weight were zero",
@@ -41,6 +44,16 @@ LAYER_COLUMNS = {
     "MACs per byte": "useful MACs / (words loaded x bytes of a word)",
 }
 """The columns of the table of layers."""
+
+SAVINGS_COLUMNS = {
+    "cycles alone": LAYER_COLUMNS["cycles alone"],
+    "bound": LAYER_COLUMNS["bound"],
+    "weights": "cycles alone - cycles alone with half of each row's entries in each window, rounded up, and the same words",
+    "load": "cycles alone - cycles alone with half of each window's words, rounded up",
+    "rows": "cycles alone - cycles alone with passes two at a time, or with half of each row's entries where there is one pass",
+    "drain": "cycles alone - cycles alone with half of the drain's steps, rounded up",
+}
+"""The table of what would help: all from the exact model, with the same tile and windows."""
 
 TERM_COLUMNS = {
     "component": "the component that acts or leaks",
@@ -89,7 +102,7 @@ WEIGHT_COLUMNS = {
 }
 ROOFLINE_COLUMNS = {
     "useful MACs a byte": "useful MACs / (words loaded x bytes of a word)",
-    "useful MACs a cycle": "utilization x PEs",
+    "useful MACs a cycle": "useful MACs / cycles alone",
     "ceiling": "the lesser of the PEs and bytes a cycle x useful MACs a byte",
     "reached": "useful MACs a cycle / ceiling",
 }
@@ -104,7 +117,15 @@ MEMORY_NAMES = {
 }
 TERMS = (
     ("verified", "the RTL ran in simulation and its cycles and outputs were compared with the model's, bit for bit"),
-    ("dense cycles", "the same network, unpruned, on the same array"),
+    ("dense", "the same network with every weight nonzero, wherever its zeros come from, on the same array"),
+    ("dense cycles", "its cycles, with memories that hold it"),
+    (
+        "dense energy",
+        "its energy for the same activations on this design, whose memories need not hold it: larger ones would take more",
+    ),
+    ("operation", "a multiply-accumulate is two; done: with a nonzero weight at a pixel of the image"),
+    ("TOPS/W", "operations of one input / its energy, DRAM included"),
+    ("TOPS/mm²", "operations a second / area"),
     ("PE", "processing element: one multiplier with its windows and accumulators"),
     ("entry", "one nonzero weight of a row's list with its index, or a filler"),
     ("product", "an entry that holds a weight, no filler; each weight has as many as the layer's output is folded"),

@@ -20,7 +20,6 @@ from skipstone.reports.network.summary import (
     share,
     speedup,
     square_millimetres,
-    trained,
     utilization,
     verified,
 )
@@ -54,13 +53,13 @@ def findings(result: NetworkResult) -> list[tuple[str, tuple[str, ...]]]:
 
 
 def _what(result: NetworkResult) -> str:
-    layers = [layer for layer in result.layers if trained(layer)]
+    layers = [layer for layer in result.layers if layer.trained]
     weights = sum(layer.weights for layer in layers)
     nonzero = percent(share(sum(layer.nnz for layer in layers), weights), 0)
     rows, cols = result.parameters["rows"], result.parameters["cols"]
     return (
         f"One input through {result.network} ({count(macs(result.layers))} multiply-accumulates, {count(weights)} weights, of "
-        f"which {nonzero} are not zero; pruning: {result.pruning}) on the array {result.design} "
+        f"which {nonzero} are not zero; pruning: {result.pruning}) on the array {result.design_name} "
         f"of {rows} x {cols} processing elements."
     )
 
@@ -194,5 +193,5 @@ def _next(result: NetworkResult) -> tuple[str, ...]:
 
 def _densest(result: NetworkResult) -> LayerResult | None:
     """The layer with weights that computes longest."""
-    layers = [layer for layer in result.layers if trained(layer)]
+    layers = [layer for layer in result.layers if layer.trained]
     return max(layers, key=lambda layer: layer.cycles_by_cause.get("compute", 0.0), default=None)

@@ -11,7 +11,7 @@ from skipstone.reports.network.balance import balance_figures
 from skipstone.reports.network.cards import cards
 from skipstone.reports.network.compression import compression_figures
 from skipstone.reports.network.cycles import cycles_figure, utilization_figure
-from skipstone.reports.network.definitions import CAUSE_FORMULAS, LAYER_COLUMNS, TERMS
+from skipstone.reports.network.definitions import CAUSE_FORMULAS, LAYER_COLUMNS, SAVINGS_COLUMNS, TERMS
 from skipstone.reports.network.energy import area_costs, energy_costs
 from skipstone.reports.network.findings import findings
 from skipstone.reports.network.memories import memory_figures
@@ -19,13 +19,16 @@ from skipstone.reports.network.roofline import roofline_figure
 from skipstone.reports.network.summary import (
     BOUND_DEFINITIONS,
     CAUSE_DEFINITIONS,
+    CHANGE_DEFINITIONS,
     count,
     decimals,
     density,
     macs,
     nanojoules,
+    nonzeros,
     outputs_text,
     percent,
+    share,
     speedup,
     summary_rows,
     tile_text,
@@ -93,8 +96,8 @@ def report_page(result: NetworkResult, explanation: str = "", figures: Sequence[
         ("compression", "Compression and accuracy", FIGURES, compression_figures(result), None),
     )
     return Page(
-        title=f"{result.network} on {result.design}: Skipstone report",
-        heading=f"{result.network} on {result.design}",
+        title=f"{result.network} on {result.design_name}: Skipstone report",
+        heading=f"{result.network} on {result.design_name}",
         lead=_lead(result),
         sections=(
             Section("summary", "Summary", f"{TEMPLATES}/summary.html.j2", _summary(result)),
@@ -104,6 +107,7 @@ def report_page(result: NetworkResult, explanation: str = "", figures: Sequence[
                 else []
             ),
             Section("layers", "Layers", TABLE, _layers(result)),
+            Section("savings", "What would help", TABLE, _savings(result)),
             *(
                 Section(f"section-{name}", heading, template, content or drawn)
                 for name, heading, template, drawn, content in groups
@@ -117,11 +121,16 @@ def report_page(result: NetworkResult, explanation: str = "", figures: Sequence[
 
 def _lead(result: NetworkResult) -> str:
     factor = speedup(result)
-    against = f", {factor:.2f} times as fast as the unpruned network on the same array" if factor is not None else ""
+    against = (
+        f", {factor:.2f} times as fast as the same network with every weight nonzero on the same array"
+        if factor is not None
+        else ""
+    )
     return (
         f"One input takes {count(result.total_cycles)} cycles{against}, and {nanojoules(result.total_energy_pj)} nJ. "
         f"The array's {result.parameters['rows'] * result.parameters['cols']} PEs do useful work in "
         f"{percent(utilization(result))} of their cycles."
+        + (f" Memories of the design were enlarged for it: {result.enlarged}." if result.enlarged else "")
     )
 
 
@@ -136,7 +145,15 @@ def _layers(result: NetworkResult) -> Grid:
     header = (
         *("layer", "#", "kind", "bound", "MACs", "nonzeros", "density", "cycles"),
         *(("RTL cycles", "RTL outputs") if rtl else ()),
-        *("dense cycles", "utilization", "MACs skipped", "words loaded", "words skipped", "stall cycles"),
+        *(
+            "cycles alone",
+            "dense cycles",
+            "utilization",
+            "MACs skipped",
+            "words loaded",
+            "words skipped",
+            "stall cycles",
+        ),
         *("energy, nJ", "tile", "passes", "windows", "MACs per byte"),
         *(("note",) if notes else ()),
     )
@@ -149,10 +166,11 @@ def _layers(result: NetworkResult) -> Grid:
             layer.kind,
             "host" if layer.on_host else layer.bound,
             count(layer.macs),
-            count(layer.nnz),
+            count(layer.nnz if layer.trained else None),
             percent(density(layer)),
             count(layer.model_cycles),
             *((count(layer.rtl_cycles), outputs_text(layer)) if rtl else ()),
+            count(layer.alone_cycles),
             count(layer.dense_cycles),
             percent(layer.utilization),
             count(layer.skipped_macs),
@@ -168,10 +186,10 @@ def _layers(result: NetworkResult) -> Grid:
         )
 
     footer = (
-        *("total", "", "", "", count(macs(result.layers)), count(sum(layer.nnz for layer in result.layers))),
+        *("total", "", "", "", count(macs(result.layers)), count(nonzeros(result.layers))),
         *(percent(density(*result.layers)), count(result.total_cycles)),
         *((count(result.rtl_total_cycles), "") if rtl else ()),
-        *(count(result.dense_total_cycles), percent(utilization(result))),
+        *("", count(result.dense_total_cycles), percent(utilization(result))),
         *(
             count(sum(getattr(layer, name) or 0 for layer in result.layers))
             for name in ("skipped_macs", "loaded_words", "skipped_words", "stall_cycles")
@@ -183,6 +201,33 @@ def _layers(result: NetworkResult) -> Grid:
     rows = tuple(row(number, layer) for number, layer in enumerate(result.layers, 1))
     styles = tuple("host" if layer.on_host else "" for layer in result.layers)
     return Grid(header, rows, frozenset(text), LAYER_COLUMNS, footer, styles)
+
+
+def _savings(result: NetworkResult) -> Grid:
+    """A row for each layer: the cycles that each change would save it, and their shares; a footer with the network's."""
+    header = (
+        "layer",
+        "bound",
+        "cycles alone",
+        *(f"{change}{unit}" for change in CHANGE_DEFINITIONS for unit in ("", ", %")),
+    )
+
+    def saved(savings: dict[str, int], cycles: int | None) -> tuple[str, ...]:
+        values = [savings.get(change) for change in CHANGE_DEFINITIONS]
+        return tuple(text for value in values for text in (count(value), percent(share(value, cycles))))
+
+    rows = tuple(
+        (
+            layer.name,
+            "host" if layer.on_host else layer.bound,
+            count(layer.alone_cycles),
+            *saved(layer.savings, layer.alone_cycles),
+        )
+        for layer in result.layers
+    )
+    footer = ("total, in the network", "", count(result.total_cycles), *saved(result.savings, result.total_cycles))
+    styles = tuple("host" if layer.on_host else "" for layer in result.layers)
+    return Grid(header, rows, frozenset({0, 1}), SAVINGS_COLUMNS, footer, styles)
 
 
 def _about(result: NetworkResult) -> NetworkAbout:

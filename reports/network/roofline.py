@@ -35,6 +35,7 @@ def roofline_figure(result: NetworkResult) -> Figure:
     pes = result.parameters["rows"] * result.parameters["cols"]
     bytes_per_cycle = result.parameters["load_width"] * result.parameters["activation_bits"] / 8
     points = [
+        # Utilization is of the layer alone: cycles in a network are fewer by what a layer does ahead of its turn.
         (number, layer, float(layer.operations_per_byte), layer.utilization * pes)
         for number, layer in enumerate(result.layers, 1)
         if layer.operations_per_byte and layer.utilization
@@ -101,7 +102,7 @@ def roofline_figure(result: NetworkResult) -> Figure:
     left_out = [layer.name for layer in result.layers if not (layer.operations_per_byte and layer.utilization)]
     caption = (
         f"The slope is the loader's ceiling ({bytes_per_cycle:g} bytes a cycle), the flat line the array's ({pes} PEs)."
-        " The closer a layer is to the line above it, the less it loses."
+        " No layer is above; the closer it is to the line, the less it loses. Each as if it ran alone."
         + (f" Not shown, without MACs on the array: {', '.join(left_out)}." if left_out else "")
     )
     return Figure(

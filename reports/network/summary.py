@@ -6,6 +6,7 @@ All functions are pure, from a result to text or numbers.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 from skipstone.mapper.results.network import CAUSES, LayerResult, NetworkResult
 
@@ -23,11 +24,19 @@ CAUSE_DEFINITIONS = {
 }
 """One line for each of ``skipstone.mapper.results.network.CAUSES``."""
 
+CHANGE_DEFINITIONS = {
+    "weights": "half of the nonzero weights (no load word less)",
+    "load": "two load words a cycle",
+    "rows": "twice the rows",
+    "drain": "twice the requantizer lanes",
+}
+"""What each of ``skipstone.mapper.results.network.CHANGES`` changes."""
+
 BOUND_DEFINITIONS = {
-    "compute": "most cycles go to multiply-accumulates, fillers and balance",
-    "load": "most cycles wait for the loader",
-    "drain": "most cycles wait for the drain",
-    "edge": "most cycles go to columns outside the image and to the pipeline's fill",
+    "compute": f"what would save most is {CHANGE_DEFINITIONS['weights']}",
+    "load": f"what would save most is {CHANGE_DEFINITIONS['load']}",
+    "drain": f"what would save most is {CHANGE_DEFINITIONS['drain']}",
+    "edge": "none of these would save 5% of the cycles: they go to the pipeline's start and end",
     "host": "runs on the host: no cycles and no energy are counted",
 }
 
@@ -63,9 +72,14 @@ def microseconds(latency_us: float) -> str:
 
 
 def density(*layers: LayerResult) -> float | None:
-    """Nonzeros over weights as the array stores them; None for layers without weights."""
-    weights = sum(layer.weights for layer in layers)
-    return sum(layer.nnz for layer in layers) / weights if weights else None
+    """Nonzeros over weights of the network's own weights; None for layers without any."""
+    weights = sum(layer.weights for layer in layers if layer.trained)
+    return nonzeros(layers) / weights if weights else None
+
+
+def nonzeros(layers: Iterable[LayerResult]) -> int:
+    """Nonzero weights, the taps of pools and copies left out."""
+    return sum(layer.nnz for layer in layers if layer.trained)
 
 
 def share(part: float | None, total: float | None) -> float | None:
@@ -78,11 +92,6 @@ def skipped_words_share(layer: LayerResult) -> float | None:
     if layer.skipped_words is None or layer.loaded_words is None:
         return None
     return share(layer.skipped_words, layer.skipped_words + layer.loaded_words)
-
-
-def trained(layer: LayerResult) -> bool:
-    """Whether the layer's weights come from the network; those of pools and copies are the mapper's."""
-    return bool(layer.weights) and layer.kind in ("conv", "depthwise", "gemm", "transposed_conv")
 
 
 def tile_text(layer: LayerResult) -> str:
@@ -103,7 +112,8 @@ def utilization(result: NetworkResult) -> float | None:
     """Useful multiply-accumulates of all layers over PEs times the network's cycles; None where the array does nothing."""
     if not result.total_cycles:
         return None
-    return sum((layer.utilization or 0.0) * (layer.model_cycles or 0) for layer in result.layers) / result.total_cycles
+    pes = int(result.parameters["rows"]) * int(result.parameters["cols"])
+    return sum(layer.actions.get("useful_macs", 0) for layer in result.layers) / (pes * result.total_cycles)
 
 
 def macs(layers: Iterable[LayerResult]) -> int:
@@ -143,6 +153,40 @@ def weights_text(result: NetworkResult) -> str:
     bits = {"shift": wide, "additive": wide, "sign": ", codes of 1 bit"}
     values = f" of {result.weight_bits} bits" if result.weight_code in ("linear", "codebook") else ""
     return f"weights {result.weight_code}{values} ({multiplier} multipliers{bits.get(multiplier, '')})"
+
+
+def ratio(before: float | None, after: float | None) -> str:
+    """How many times ``before`` is ``after``; a dash where either is missing."""
+    return f"{before / after:.2f}x" if before and after else NONE
+
+
+def rates_text(result: NetworkResult, of: Literal["tops", "tops_per_watt", "tops_per_mm2"]) -> str:
+    """A rate by the operations that are done, and by those that a dense array of the same speed would do."""
+    if result.effective is None or result.dense_equivalent is None:
+        return ""
+    effective, dense = getattr(result.effective, of), getattr(result.dense_equivalent, of)
+    return f"{effective:,.3g} of operations done; {dense:,.3g} if zeros count as done"
+
+
+def storage_text(result: NetworkResult) -> str:
+    """Bytes of the weights on the array beside those of a dense array, and why; empty where entries are not known."""
+    if not (result.entry_bits and result.value_bits):
+        return ""
+    layers = [layer for layer in result.layers if not layer.on_host]
+    encoded = sum(layer.encoded_bits or 0 for layer in layers)
+    dense = sum(layer.weights for layer in layers if layer.trained) * result.weight_bits
+    return (
+        f"{count(-(-encoded // 8))} bytes: {result.entry_bits} bits for each nonzero or filler, {result.value_bits} of them its "
+        f"value, the rest its place; a dense array would take {count(-(-dense // 8))}"
+    )
+
+
+def savings_text(result: NetworkResult) -> str:
+    """What each change would save the network, most first; empty where it is not known."""
+    ordered = sorted(result.savings.items(), key=lambda item: -item[1])
+    return "; ".join(
+        f"{CHANGE_DEFINITIONS[change]} {percent(share(saved, result.total_cycles))}" for change, saved in ordered
+    )
 
 
 def stall_cycles(result: NetworkResult) -> float:
@@ -236,6 +280,15 @@ def accuracy_text(result: NetworkResult) -> str:
     return f"{', '.join(measured)} (top-1, {accuracy.images:,} images)" if measured else ""
 
 
+def energy_text(result: NetworkResult) -> str:
+    """The energy of one input, beside that of the dense network on the same array where it is known."""
+    text = f"{nanojoules(result.total_energy_pj)} nJ for one input"
+    dense = result.dense_total_energy_pj
+    if dense is None:
+        return text
+    return f"{text}; dense {nanojoules(dense)} nJ on the same array: {ratio(dense, result.total_energy_pj)} less"
+
+
 def time_text(result: NetworkResult) -> str:
     """The time of one input, its clock, and the clock that synthesis allows; empty where there is none."""
     if result.latency_us is None or result.frequency_mhz is None:
@@ -250,21 +303,31 @@ def summary_rows(result: NetworkResult) -> list[tuple[str, str]]:
     factor = speedup(result)
     rows = [
         ("network", result.network),
-        ("design", f"{result.design}: {result.parameters['rows']} rows x {result.parameters['cols']} columns of PEs"),
+        (
+            "design",
+            f"{result.design_name}: {result.parameters['rows']} rows x {result.parameters['cols']} columns of PEs"
+            + (f"; memories enlarged: {result.enlarged}" if result.enlarged else ""),
+        ),
         ("pruning", f"{result.pruning} (density {percent(result.density)})"),
         ("number formats", f"{weights_text(result)}, activations {result.activation_bits} bits"),
         ("MACs", f"{count(macs(result.layers))} (dense, for one input)"),
         ("cycles", count(result.total_cycles)),
-        ("dense cycles", count(result.dense_total_cycles)),
+        ("dense cycles", f"{count(result.dense_total_cycles)} (the same network with every weight nonzero)"),
         ("speed-up over dense", NONE if factor is None else f"{factor:.2f}x, same array"),
+        ("would save cycles", savings_text(result)),
         ("skipped", skipped_text(result)),
         ("utilization", percent(utilization(result))),
         ("mapper", search_text(result)),
         ("stalled", f"{percent(share(stall_cycles(result), result.total_cycles))} of the cycles"),
-        ("energy", f"{nanojoules(result.total_energy_pj)} nJ for one input"),
-        ("time", time_text(result)),
-        ("power", "" if result.power_mw is None else f"{result.power_mw:,.3g} mW on average"),
+        ("energy", energy_text(result)),
         ("area", f"{square_millimetres(result.area_um2)} mm²"),
+        ("weights on the array", storage_text(result)),
+        ("time", time_text(result)),
+        ("inputs a second", "" if result.inputs_per_second is None else f"{result.inputs_per_second:,.4g}"),
+        ("power", "" if result.power_mw is None else f"{result.power_mw:,.3g} mW on average"),
+        ("TOPS", rates_text(result, "tops")),
+        ("TOPS/W", rates_text(result, "tops_per_watt")),
+        ("TOPS/mm²", rates_text(result, "tops_per_mm2")),
         ("accuracy", accuracy_text(result)),
         ("verified against RTL", verification_text(result)),
         ("RTL cycles", "" if result.rtl_total_cycles is None else count(result.rtl_total_cycles)),

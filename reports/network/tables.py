@@ -8,11 +8,13 @@ from rich.text import Text
 
 from skipstone.mapper.results.network import CAUSES, LayerResult, NetworkResult
 from skipstone.reports.network.summary import (
+    CHANGE_DEFINITIONS,
     count,
     density,
     energy_by_part,
     macs,
     nanojoules,
+    nonzeros,
     outputs_text,
     percent,
     share,
@@ -30,7 +32,7 @@ def layer_table(result: NetworkResult) -> Table:
     """A row for each layer, and a total. RTL cycles and outputs have columns only if the RTL ran on some layer."""
     rtl = any(layer.rtl_cycles is not None or layer.outputs_equal is not None for layer in result.layers)
     table = Table(
-        title=cell(f"{result.network} on {result.design}"),
+        title=cell(f"{result.network} on {result.design_name}"),
         box=box.SIMPLE_HEAD,
         padding=0,
         pad_edge=False,
@@ -40,7 +42,7 @@ def layer_table(result: NetworkResult) -> Table:
     table.add_column("layer", "total", overflow="fold", min_width=8)
     table.add_column("kind", overflow="fold", min_width=7, max_width=9)
     table.add_column("MACs", count(macs(result.layers)), justify="right", no_wrap=True)
-    table.add_column("nnz", count(sum(layer.nnz for layer in result.layers)), justify="right", no_wrap=True)
+    table.add_column("nnz", count(nonzeros(result.layers)), justify="right", no_wrap=True)
     table.add_column("dens.", percent(density(*result.layers), 0), justify="right", no_wrap=True)
     table.add_column("cycles", count(result.total_cycles), justify="right", no_wrap=True)
     if rtl:
@@ -55,7 +57,7 @@ def layer_table(result: NetworkResult) -> Table:
             cell(layer.name),
             cell(layer.kind.replace("_", " ")),
             count(layer.macs),
-            count(layer.nnz),
+            count(layer.nnz if layer.trained else None),
             percent(density(layer), 0),
             count(layer.model_cycles),
             *([_rtl_cycles(layer), _outputs(layer)] if rtl else []),
@@ -104,6 +106,38 @@ def why_table(result: NetworkResult) -> Table:
             count(layer.skipped_words),
             percent(skipped_words_share(layer), 0),
             *(percent(share(_cycles(layer, cause), layer.model_cycles)) for cause in SHOWN_CAUSES),
+            style="dim" if layer.on_host else None,
+        )
+    return table
+
+
+def savings_table(result: NetworkResult) -> Table:
+    """A row for each layer: its cycles alone, with and without its zeros, and what would save some of them."""
+    table = Table(
+        title=cell("what would help: cycles saved of a layer alone, of the exact model"),
+        box=box.SIMPLE_HEAD,
+        padding=0,
+        pad_edge=False,
+        show_edge=False,
+        show_footer=True,
+        caption="; ".join(f"{change}: {meaning}" for change, meaning in CHANGE_DEFINITIONS.items())
+        + "; same tiles and windows; dense: every weight nonzero; total: in the network",
+    )
+    table.add_column("layer", "total", overflow="fold", min_width=8)
+    for heading, footer in (
+        ("dense", count(result.dense_total_cycles)),
+        ("alone", count(result.total_cycles)),
+        *((change, percent(share(result.savings.get(change), result.total_cycles))) for change in CHANGE_DEFINITIONS),
+    ):
+        table.add_column(heading, footer, justify="right", no_wrap=True)
+    table.add_column("bound", no_wrap=True)
+    for layer in result.layers:
+        table.add_row(
+            cell(layer.name),
+            count(layer.dense_cycles),
+            count(layer.alone_cycles),
+            *(percent(share(layer.savings.get(change), layer.alone_cycles)) for change in CHANGE_DEFINITIONS),
+            "host" if layer.on_host else cell(layer.bound),
             style="dim" if layer.on_host else None,
         )
     return table

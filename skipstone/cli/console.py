@@ -82,9 +82,9 @@ def option_of(parameter: str | None, values: Mapping[str, Any]) -> str | None:
 def memory_too_small(error: Exception) -> bool:
     """Whether a larger memory of the design would mend ``error``."""
     from skipstone.errors import MappingError
-    from skipstone.mapper.lowering.memory_fit import ROOMY
+    from skipstone.mapper.lowering.memory_fit import MEMORIES
 
-    return isinstance(error, MappingError) and error.parameter in ROOMY
+    return isinstance(error, MappingError) and error.parameter in MEMORIES
 
 
 @contextmanager

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 def show_result(result: NetworkResult, out: Path, json_file: str | None) -> None:
     """Prints the tables and, where it was asked for, writes the result as JSON."""
-    from skipstone.reports.network.tables import energy_table, layer_table, summary_table, why_table
+    from skipstone.reports.network.tables import energy_table, layer_table, savings_table, summary_table, why_table
 
     console = console_for(json_file)
     console.print(layer_table(result))
     console.print()
     console.print(why_table(result))
+    console.print()
+    console.print(savings_table(result))
     console.print(energy_table(result))
     console.print(summary_table(result))
     console.print(f"report in {out / 'report.html'}", markup=False)

@@ -25,8 +25,8 @@ from skipstone.compress.recipe import Recipe, parse_recipe
 from skipstone.compress.run import (
     Compressed,
     assemble,
+    check_runs,
     context_for,
-    dense_cost,
     first_key,
     keeping,
     next_key,
@@ -42,7 +42,6 @@ from skipstone.flow.prepare import short_name
 from skipstone.hw.design import Design
 from skipstone.mapper.cost import NetworkCost, cost
 from skipstone.mapper.results.compression import StepResult
-from skipstone.mapper.timing.causes import bound_of
 from skipstone.models.data.datasets import Dataset, Split
 from skipstone.models.data.float_execution import float_scores
 from skipstone.models.quantization import reference
@@ -114,13 +113,13 @@ def auto(
     if count := _held_back(context.dataset):
         dataset, split = context.dataset.holding_back(count, seed)
         context = replace(context, dataset=dataset)
-    dense = dense_cost(context)
+    check_runs(context)
     store = Checkpoint(out / "checkpoints")
     with keeping(store):
         search = _Search(context, split, max_loss, store)
         recipe, state, results = search.finished()
     integers = quantized(state.graph, state.scheme, context.dataset)
-    result = assemble(short_name(str(network)), recipe, context, state, results, integers, dense)
+    result = assemble(short_name(str(network)), recipe, context, state, results, integers)
     result = replace(result, decisions=tuple(str(decision) for decision in search.decisions))
     progress("writing")
     write_results(out, state.graph, integers, result)
@@ -293,9 +292,7 @@ class _Search:
         """What each layer of the array is bound by."""
         assert self._design is not None
         mapped = self._cost(network, self._design)
-        return {
-            layer.name: bound_of(causes) for layer, causes in zip(mapped.program.layers, mapped.causes, strict=True)
-        }
+        return {layer.name: bound for layer, bound in zip(mapped.program.layers, mapped.bounds, strict=True)}
 
     @staticmethod
     def _cost(network: QuantizedNetwork, design: Design) -> NetworkCost:

@@ -26,8 +26,7 @@ from skipstone.errors import SkipstoneError
 from skipstone.files import json_text
 from skipstone.flow.prepare import short_name
 from skipstone.hw.design import Design
-from skipstone.mapper.cost import NetworkCost, cost
-from skipstone.mapper.energy.operands import operands_of
+from skipstone.mapper.cost import cost
 from skipstone.mapper.results.compression import CompressionResult, StepResult
 from skipstone.mapper.results.document import plain
 from skipstone.models.data.datasets import Dataset, fit_dataset, load_dataset
@@ -90,13 +89,13 @@ def compress(
     if recipe.held_back:
         context = replace(context, dataset=context.dataset.holding_back(recipe.held_back, recipe.seed)[0])
     check_recipe(recipe, context)
-    dense = dense_cost(context)
+    check_runs(context)
     store = Checkpoint(out / "checkpoints")
     with keeping(store):
         state, steps = run_steps(recipe, context, store)
     progress("quantizing")
     integers = quantized(state.graph, state.scheme, context.dataset)
-    result = assemble(short_name(str(network)), recipe, context, state, steps, integers, dense)
+    result = assemble(short_name(str(network)), recipe, context, state, steps, integers)
     progress("writing")
     write_results(out, state.graph, integers, result)
     return Compressed(state.graph, integers, result)
@@ -320,19 +319,16 @@ def _taken_up(graph: Graph, stored: Mapping[str, Any]) -> tuple[State, StepResul
     return State(graph, QuantizationScheme(**stored["scheme"])), StepResult(**result)
 
 
-def dense_cost(context: Context) -> NetworkCost | None:
-    """Cost of the unpruned int8 network; None without a design.
+def check_runs(context: Context) -> None:
+    """Maps the network as it came onto the design, if there is one, with memories as large as it needs.
 
     Raises:
         MappingError: The design can't run it. Nothing is compressed yet.
     """
     if context.design is None:
-        return None
+        return
     context.progress(f"mapping the network as it is onto {context.design.name}")
-    dense = quantized(context.parent, INT8, context.dataset)
-    images = shown_images(context.dataset)
-    operands = None if images is None else operands_of(dense, images)
-    return cost(dense, context.design, memories="enlarged", operands=operands)
+    cost(quantized(context.parent, INT8, context.dataset), context.design, memories="enlarged")
 
 
 def shown_images(dataset: Dataset) -> Images | None:
@@ -347,7 +343,6 @@ def assemble(
     state: State,
     steps: tuple[StepResult, ...],
     integers: QuantizedNetwork,
-    dense: NetworkCost | None,
 ) -> CompressionResult:
     """The result of a recipe: accuracy of the integers, sizes, and costs on the design.
 
@@ -358,7 +353,6 @@ def assemble(
         state: The network after the last step.
         steps: What each step did.
         integers: The integers of ``state``.
-        dense: The cost of the network as it came; None without a design.
 
     Raises:
         MappingError: The compressed network does not fit the design.
@@ -368,10 +362,12 @@ def assemble(
     if dataset.test_labels is not None:
         context.progress(f"accuracy of the integers on {len(dataset.test_labels):,} images")
         accuracy = reference.accuracy(integers, *dataset.testing())
-    cost = None
-    if context.design is not None and dense is not None:
+    design_costs = None
+    if context.design is not None:
         context.progress(f"mapping onto {context.design.name}")
-        cost = design_cost(integers, dense, context.design, shown_images(dataset))
+        scheme = replace(INT8, activation_bits=integers.activation_bits)
+        original = quantized(context.parent, scheme, dataset)
+        design_costs = design_cost(integers, original, context.design, shown_images(dataset))
     return CompressionResult(
         network=name,
         recipe=recipe.name,
@@ -387,7 +383,7 @@ def assemble(
         weight_bits=integers.weight_bits,
         activation_bits=integers.activation_bits,
         calibration=integers.calibration,
-        cost=cost,
+        cost=design_costs,
         key=final_key(recipe, context.parent, dataset, context.design),
     )
 

@@ -70,7 +70,7 @@ def sensitivity(
     check_labels(labels, len(shown), 1 << 30)
     target = target_for(graph, design, shown[:RANGE_IMAGES], scheme)
     progress("mapping the network as it is")
-    bounds = target.cost(graph).bounds()
+    bounds = target.cost(graph).layer_bounds()
     accuracy, cycles, points = measure(graph, shown, labels, sparsities, bits, prune_layer, target.cycles, progress)
     notes = [
         f"accuracy: the float network's under ONNX Runtime, on {len(shown)} images; only one layer is changed at a time",

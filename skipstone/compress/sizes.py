@@ -10,8 +10,6 @@ from skipstone.models.graph.layers import Affine
 from skipstone.models.quantization.encoded_size import encoded_bytes, value_code_bits
 from skipstone.models.quantization.network import QuantizedLayer, QuantizedNetwork
 
-TRAINED = ("conv", "depthwise", "gemm", "affine", "transposed_conv")
-
 
 def layer_sizes(network: QuantizedNetwork) -> tuple[LayerSize, ...]:
     """Sizes of the layers with trained weights, in order; parts of one layer stand as they run."""
@@ -26,7 +24,7 @@ def layer_sizes(network: QuantizedNetwork) -> tuple[LayerSize, ...]:
             encoded_bytes=encoded_bytes(layer.weights, network.weight_code, layer.weight_bits or network.weight_bits),
         )
         for layer in network.array_layers
-        if layer.kind in TRAINED
+        if layer.trained
     )
 
 

@@ -22,7 +22,8 @@ from skipstone.hw.design import Design
 from skipstone.mapper.cost import NetworkCost, cost, price
 from skipstone.mapper.counters import Actions
 from skipstone.mapper.energy.operands import IMAGES, Operands, operands_of
-from skipstone.mapper.lowering.memory_fit import ROOMY, memory_sizes, roomy
+from skipstone.mapper.lowering.memory_fit import memory_sizes
+from skipstone.mapper.lowering.memory_sizes import ROOMY, roomy
 from skipstone.mapper.lowering.workload import UNFOLDED
 from skipstone.mapper.results.exploration import METRICS
 from skipstone.mapper.technology.technology import DEFAULT_NODE_NM, Technology, load_technology

@@ -211,7 +211,7 @@ def diagnose(
     limits = ", ".join(easiest(c, nearest.metrics[c.name]) for c in broken)
     misses = ", ".join(
         f"{written_name(c)} by {distance_text(c, nearest.metrics[c.name])}"
-        f" ({100 * relative_violation(c, nearest.metrics[c.name]):.3g}%)"
+        f" ({_percent(relative_violation(c, nearest.metrics[c.name]))})"
         for c in broken
     )
     lines.append(
@@ -268,3 +268,8 @@ def _costs(points: Sequence[ExplorationPoint], objectives: Sequence[Objective]) 
 def _corner(values: Mapping[str, float], objectives: Sequence[Objective]) -> NDArray[np.float64]:
     signs = [1.0 if objective.direction == "minimize" else -1.0 for objective in objectives]
     return np.array([values[objective.name] for objective in objectives]) * signs
+
+
+def _percent(share: float) -> str:
+    """A share with three digits, or as a whole number where it has more."""
+    return f"{100 * share:,.0f}%" if share >= 9.995 else f"{100 * share:.3g}%"

@@ -27,7 +27,7 @@ from skipstone.mapper.program import LayerProgram
 from skipstone.mapper.results.layer_cycles import LayerCycles
 from skipstone.mapper.results.network import STALLS, Accuracy, LayerResult, NetworkResult
 from skipstone.mapper.technology.technology import Technology, load_technology
-from skipstone.mapper.timing.causes import bound_of
+from skipstone.mapper.timing.savings import bound_of, network_savings
 from skipstone.mapper.timing.skipped import dense_words
 from skipstone.models.quantization.network import HostProduct
 
@@ -114,16 +114,12 @@ def evaluate(
         memories="enlarged" if fit_memories else "of_design",
         operands=operands_of(prepared.compressed, sample_inputs(prepared, IMAGES)),
     )
-    dense = compressed
-    if prepared.dense is not prepared.compressed:
-        # Only the yardstick: it need not fit the design.
-        dense = cost(prepared.dense, compressed.design, memories="unbounded")
-    result = assemble_result(network, prepared, compressed, dense, measure_accuracy(prepared, progress))
+    result = assemble_result(network, prepared, compressed, measure_accuracy(prepared, progress))
     return Evaluated(prepared, compressed, result)
 
 
 def assemble_result(
-    network: str, prepared: PreparedNetwork, compressed: NetworkCost, dense: NetworkCost, accuracy: Accuracy
+    network: str, prepared: PreparedNetwork, compressed: NetworkCost, accuracy: Accuracy
 ) -> NetworkResult:
     """The result that tables, JSON and reports show.
 
@@ -131,28 +127,26 @@ def assemble_result(
         network: The network's name or path.
         prepared: Its forms.
         compressed: The cost of the network that runs.
-        dense: The cost of the network without pruning.
         accuracy: Of the float network and of both.
     """
     program, design, technology, price = compressed.program, compressed.design, compressed.technology, compressed.price
     sources = {layer.name: layer for layer in prepared.compressed.array_layers}
-    dense_cycles = {
-        layer.layers: cycles.cycles for layer, cycles in zip(dense.program.layers, dense.layers, strict=True)
-    }
+    trained = [layer for layer in sources.values() if layer.trained]
     layers = [
         layer_result(
             layer,
             cycles,
             causes,
             actions,
-            # Nothing to compare with where other layers run together in the dense program.
-            dense_cycles.get(layer.layers),
+            compressed.alone[index],
+            _dense_cycles(layer, compressed.dense),
+            compressed.savings[index],
             dense_words(sources[layer.layers[0]], layer, design),
             design,
             technology,
         )
-        for layer, cycles, causes, actions in zip(
-            program.layers, compressed.layers, compressed.causes, compressed.actions, strict=True
+        for index, (layer, cycles, causes, actions) in enumerate(
+            zip(program.layers, compressed.layers, compressed.causes, compressed.actions, strict=True)
         )
     ]
     on_host = [layer for layer in prepared.compressed.layers if isinstance(layer, HostProduct)]
@@ -168,14 +162,14 @@ def assemble_result(
         pruning=prepared.pruning,
         weight_bits=prepared.options.scheme.weight_bits,
         activation_bits=prepared.options.scheme.activation_bits,
-        density=prepared.density,
+        density=sum(layer.nnz for layer in trained) / max(1, sum(layer.weights.size for layer in trained)),
         calibration=prepared.compressed.calibration,
         technology=technology.name,
         sources=tuple(energy_sources(technology)),
         layers=tuple(layers),
         total_cycles=compressed.cycles,
         rtl_total_cycles=None,
-        dense_total_cycles=dense.cycles,
+        dense_total_cycles=compressed.dense.cycles,
         total_energy_pj=price.energy_pj,
         area_um2=price.area_um2,
         accuracy=accuracy,
@@ -191,7 +185,21 @@ def assemble_result(
         loading_energy_pj=loading(program, design, technology).energy_pj,
         memories=memory_uses(program),
         tensors=tensor_places(program),
+        dense_total_energy_pj=compressed.dense.price.energy_pj,
+        savings=network_savings(program, compressed.cycles),
+        entry_bits=design.weight_entry.width,
+        value_bits=design.products.code_bits,
     )
+
+
+def _dense_cycles(layer: LayerProgram, dense: NetworkCost) -> int | None:
+    """Cycles of a workload's layers alone without zeros; None where other layers run together with them there."""
+    alone = {
+        each.layers: cycles
+        for each, cycles in zip(dense.program.layers, dense.alone, strict=True)
+        if set(each.layers) & set(layer.layers)
+    }
+    return sum(alone.values()) if {name for layers in alone for name in layers} == set(layer.layers) else None
 
 
 def layer_result(
@@ -199,7 +207,9 @@ def layer_result(
     cycles: LayerCycles,
     causes: dict[str, float],
     actions: Actions,
+    alone_cycles: int,
     dense_cycles: int | None,
+    savings: dict[str, int],
     words_if_dense: int,
     design: Design,
     technology: Technology,
@@ -211,7 +221,9 @@ def layer_result(
         cycles: Its exact cycles.
         causes: Where they go, in cycles.
         actions: What the hardware does.
-        dense_cycles: Cycles of the same layers without pruning; None where others run together there.
+        alone_cycles: Its cycles if it ran alone.
+        dense_cycles: Cycles of the same layers alone with every weight nonzero; None where others run together there.
+        savings: Cycles that each change would save it (``CHANGES``).
         words_if_dense: Words that would be loaded without zeros among the weights.
         design: The array.
         technology: Of the energies, at its clock.
@@ -230,8 +242,8 @@ def layer_result(
         rtl_cycles=None,
         outputs_equal=None,
         dense_cycles=dense_cycles,
-        bound=bound_of(causes),
-        utilization=actions.useful_macs / (design.pes * cycles.cycles),
+        bound=bound_of(savings, alone_cycles, layer.trained),
+        utilization=actions.useful_macs / (design.pes * alone_cycles),
         cycles_by_cause=causes,
         energy_pj=sum(energy.values()),
         energy_by_part=energy,
@@ -249,6 +261,9 @@ def layer_result(
         folds=(layer.input.fold, layer.outputs[0].fold),
         encoded_bits=layer.encoded_bits,
         row_entries=row_entries(layer.schedule.counts),
+        alone_cycles=alone_cycles,
+        savings=savings,
+        trained=layer.trained,
     )
 
 

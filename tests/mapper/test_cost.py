@@ -15,7 +15,8 @@ from skipstone.mapper.energy.clock import timing
 from skipstone.mapper.energy.energy import layer_terms
 from skipstone.mapper.energy.operands import operands_of
 from skipstone.mapper.lowering.compile import compile_network
-from skipstone.mapper.lowering.memory_fit import memories_needed, with_memories_for
+from skipstone.mapper.lowering.memory_fit import with_memories_for
+from skipstone.mapper.lowering.memory_sizes import memories_needed
 from skipstone.mapper.technology.technology import load_technology
 from skipstone.mapper.timing.cycles import schedule_cycles
 from tests.mapper.lowering.test_compile import DESIGN, residual
@@ -40,7 +41,7 @@ def test_cycles_and_needs_are_those_of_the_program():
     for causes, layer in zip(mapped.causes, layers, strict=True):
         assert sum(causes.values()) == pytest.approx(layer.cycles)
     assert mapped.loaded_words == sum(actions.load_list_reads for actions in mapped.actions)
-    assert set(mapped.bounds()) == {"first", "second"}
+    assert set(mapped.layer_bounds()) == {"first", "second"}
 
 
 def test_price_is_the_sum_of_all_terms_at_the_clock():
@@ -70,6 +71,53 @@ def test_memories_of_the_design_must_do():
     assert caught.value.parameter == "layers"
 
 
+def test_all_memories_that_are_too_small_are_told_at_once():
+    needed = memories_needed(compile_network(NETWORK, DESIGN))
+    small = DESIGN.replace(layers=1, weight_entries=2, load_entries=2, accumulator_bits=16)
+    with pytest.raises(MappingError) as caught:
+        cost(NETWORK, small)
+    for name in ("layers", "weight_entries", "load_entries"):
+        assert f"{name} {needed[name]} (it has {getattr(small, name)})" in str(caught.value)
+    assert "accumulator_bits" in str(caught.value)
+    assert cost(NETWORK, small, memories="of_design_or_unbounded").design is small
+
+
+TRAINED = dataclasses.replace(
+    NETWORK, layers=tuple(dataclasses.replace(layer, weight_bits=8) for layer in NETWORK.array_layers)
+)
+
+
+def test_dense_is_the_same_network_with_every_weight_nonzero():
+    """It is the other side whatever zeros the network has, on the same design, which need not hold it."""
+    full = cost(TRAINED, DESIGN)
+    assert full.dense.layers == cost(full.dense.network, DESIGN).layers
+    halves = tuple(
+        dataclasses.replace(
+            layer, weights=layer.weights * (np.arange(layer.weights.size) % 2).reshape(layer.weights.shape)
+        )
+        for layer in TRAINED.array_layers
+    )
+    half = cost(dataclasses.replace(TRAINED, layers=halves), DESIGN)
+    assert half.cycles < half.dense.cycles
+    assert half.dense.layers == full.dense.layers
+    assert half.dense.price == full.dense.price
+    assert half.dense.design is half.design
+
+
+def test_dense_multipliers_see_the_activations_of_the_network():
+    """At every weight: what the dense network's own weights would count, but with the sparse network's tensors."""
+    operands = operands_of(TRAINED, images())
+    mapped = cost(TRAINED, DESIGN, operands=operands)
+    ones = dataclasses.replace(
+        TRAINED,
+        layers=tuple(dataclasses.replace(each, weights=np.ones_like(each.weights)) for each in TRAINED.array_layers),
+    )
+    alike = operands_of(ones, images())
+    alike._tensors = operands._tensors
+    for layer, actions in zip(mapped.dense.program.layers, mapped.dense.actions, strict=True):
+        assert actions.activation_bits == alike.bits(layer)
+
+
 def test_enlarged_memories_are_priced_and_unbounded_ones_are_not():
     """Cycles are the same; enlarged memories belong to the design whose energy and area are computed."""
     fits = cost(NETWORK, DESIGN)
@@ -82,11 +130,15 @@ def test_enlarged_memories_are_priced_and_unbounded_ones_are_not():
     assert unbounded.actions == enlarged.actions == fits.actions
 
 
-def test_unbounded_accumulators_do_not_overflow():
+def test_accumulators_are_widened_with_the_memories():
     narrow = DESIGN.replace(accumulator_bits=16)
     with pytest.raises(MappingError) as caught:
-        cost(NETWORK, narrow, memories="enlarged")
+        cost(NETWORK, narrow)
     assert caught.value.parameter == "accumulator_bits"
+    need = caught.value.need
+    enlarged = cost(NETWORK, narrow, memories="enlarged").design
+    assert enlarged.accumulator_bits == need
+    assert enlarged.name.endswith(f"(memories enlarged: accumulator_bits 16 -> {need})")
     assert cost(NETWORK, narrow, memories="unbounded").layers == cost(NETWORK, DESIGN).layers
 
 

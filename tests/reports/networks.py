@@ -117,7 +117,12 @@ def layer(
         cycles_by_cause=dict.fromkeys(CAUSES, 0.0) | dict(zip(CAUSES, causes, strict=False)),
         energy_pj=energy,
         energy_by_part={part: share * energy for part, share in ENERGY_SHARES.items()},
-        actions={"macs": 256 * int(causes[0]), "window_reads": 256 * int(causes[0]), "cycles": cycles},
+        actions={
+            "macs": 256 * int(causes[0]),
+            "useful_macs": 256 * int(causes[0]),
+            "window_reads": 256 * int(causes[0]),
+            "cycles": cycles,
+        },
         skipped_macs=macs - macs * nnz // weights if weights else 0,
         loaded_words=int(10 * causes[0]),
         skipped_words=int(2 * causes[0]),
@@ -133,6 +138,14 @@ def layer(
             for part, share in ENERGY_SHARES.items()
         ),
         row_entries=tuple((row + index, row // 2, index) for index in range(8)),
+        alone_cycles=cycles,
+        savings={
+            "load": int(causes[4]),
+            "weights": int(causes[0]) // 2,
+            "rows": int(causes[0]) // 2,
+            "drain": int(causes[5]),
+        },
+        trained=kind in ("conv", "depthwise", "gemm"),
     )
     return dataclasses.replace(result, **changes)
 
@@ -196,6 +209,13 @@ def network(layers: tuple[LayerResult, ...], **changes: Any) -> NetworkResult:
         latency_us=cycles / 500.0,
         power_mw=12.5,
         memories=MEMORIES,
+        dense_total_energy_pj=sum(layer.energy_pj or 0 for layer in layers),
+        savings={
+            change: sum(layer.savings.get(change, 0) for layer in layers)
+            for change in ("load", "weights", "rows", "drain")
+        },
+        entry_bits=24,
+        value_bits=8,
     )
     return dataclasses.replace(result, **changes)
 

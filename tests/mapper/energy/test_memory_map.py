@@ -11,7 +11,7 @@ from skipstone.errors import MappingError
 from skipstone.hw.design import Design
 from skipstone.mapper.energy.memory_map import memory_uses, row_entries, tensor_places
 from skipstone.mapper.lowering.compile import compile_network
-from skipstone.mapper.lowering.memory_fit import memories_needed
+from skipstone.mapper.lowering.memory_sizes import memories_needed
 from skipstone.mapper.program import Program
 from skipstone.mapper.results.network import TensorPlace
 from tests.mapper.laid_out import DESIGNS

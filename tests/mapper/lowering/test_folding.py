@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skipstone.hw.design import Design
-from skipstone.mapper.lowering.compile import compile_network
+from skipstone.mapper.lowering.compile import _dense, compile_network
 from skipstone.mapper.lowering.folding import WORDS_FILLED, choose_folds, merge_candidates
 from skipstone.mapper.lowering.workload import UNFOLDED, can_fold, effective_stride, lower
 from skipstone.mapper.timing.cycles import network_cycles
@@ -118,6 +118,8 @@ def test_few_channels_fold_to_fill_a_word(monkeypatch):
     program = compile_network(network, DESIGN)
     assert all(placed.fold == folds[placed.name] for layer in program.layers for placed in layer.outputs)
     folded = cycles_of(network, DESIGN)
+    # The program of the dense network is cached.
+    monkeypatch.setattr("skipstone.mapper.lowering.compile._dense", _dense.__wrapped__)
     monkeypatch.setattr("skipstone.mapper.lowering.compile.choose_folds", lambda network, design: ({}, 0))
     assert folded < 0.6 * cycles_of(network, DESIGN)
     assert choose_folds(chain([(16, 16, 16)] * 3, [1, 1]), DESIGN)[0] == {}

@@ -3,19 +3,15 @@
 import pytest
 
 from skipstone.errors import DesignError, MappingError
-from skipstone.hw.design import MAX_ACCUMULATOR_BITS
 from skipstone.mapper.lowering import memory_fit
 from skipstone.mapper.lowering.compile import compile_network
 from skipstone.mapper.lowering.memory_fit import (
     COUNTED,
-    ROOMY,
-    memories_needed,
     memory_size,
     memory_sizes,
-    roomy,
-    unbounded,
     with_memories_for,
 )
+from skipstone.mapper.lowering.memory_sizes import ROOMY, memories_needed
 from skipstone.mapper.timing.cycles import network_cycles
 from tests.mapper.lowering.test_compile import DESIGN, residual
 
@@ -59,8 +55,9 @@ def test_a_memory_that_no_design_has_is_named(monkeypatch):
         raise DesignError("weight_entries must be at most 7", parameter="weight_entries")
 
     small = DESIGN.replace(weight_entries=16)
-    roomy_design = memory_fit.roomy(small)
-    monkeypatch.setattr(memory_fit, "roomy", lambda design: roomy_design)
+    roomy_design = memory_fit.unbounded(small)
+    monkeypatch.setattr(memory_fit, "unbounded", lambda design: roomy_design)
+    compile_network(residual(), roomy_design)
     monkeypatch.setattr(type(small), "replace", refuse)
     with pytest.raises(MappingError, match=r"^design 'small': weight_entries must be at most 7$") as caught:
         with_memories_for(residual(), small)
@@ -69,18 +66,3 @@ def test_a_memory_that_no_design_has_is_named(monkeypatch):
 
 def test_tables_and_codebooks_are_not_rounded_to_a_power_of_two():
     assert memory_sizes({"layers": 5, "tables": 5, "codebooks": 1}) == {"layers": 8, "tables": 5, "codebooks": 1}
-
-
-def test_roomy_memories_never_shrink_and_fixed_ones_stay():
-    large = DESIGN.replace(activation_words=1 << 25)
-    sizes = {name: getattr(roomy(large, fixed=["layers"]), name) for name in ROOMY}
-    assert sizes == ROOMY | {"activation_words": 1 << 25, "layers": DESIGN.layers}
-
-
-def test_unbounded_is_roomy_with_the_widest_accumulators():
-    assert unbounded(DESIGN) == roomy(DESIGN).replace(accumulator_bits=MAX_ACCUMULATOR_BITS)
-
-
-@pytest.mark.parametrize(("bits", "tables"), [(8, 64), (16, 0)])
-def test_only_designs_that_can_have_tables_get_some(bits, tables):
-    assert roomy(DESIGN.replace(activation_bits=bits, accumulator_bits=40, tables=0)).tables == tables

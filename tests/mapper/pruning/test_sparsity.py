@@ -63,7 +63,7 @@ def test_a_layer_that_waits_for_its_loads_keeps_its_weights():
     graph = two_layers()
     scores = {layer.name: np.ones(layer.weights.shape) for layer in graph.convs}
     target = target_of(graph, POOL["broad2x12"])
-    assert target.cost(graph).bounds() == {"point": "load", "wide": "compute"}
+    assert target.cost(graph).layer_bounds() == {"point": "load", "wide": "compute"}
     result = fewest_cycles(graph, target, score_loss(graph, scores), 115, prune_layer=first_weights, amounts=AMOUNTS)
     assert result.amounts["point"] == 0
     assert result.amounts["wide"] == 0.5

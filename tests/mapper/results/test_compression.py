@@ -14,7 +14,7 @@ from skipstone.mapper.results.document import HEADER
 from skipstone.reports.compression.tables import settings_text, size_table, step_table, summary, summary_table
 
 LAYERS = (LayerSize("stem", "conv", 100, 25, "linear", 8, 50), LayerSize("out", "gemm", 100, 75, "linear", 4, 150))
-COST = DesignCost("edge", "linear", 400, 2e6, 1e5, 210, 1000, 3e6, {"stem": 300, "out+other": 100})
+COST = DesignCost("edge", "linear", 400, 2e6, 1e5, 210, 1000, 3e6, 1000, 3e6, 20, 8, {"stem": 300, "out+other": 100})
 STEP = StepResult(
     "prune", {"amount": 0.5, "skip": ["a", "b"], "amounts": {"c": 0.1}}, 0.9, 0.85, 0.5, 200, 4000, 1.2, ("so",)
 )
@@ -64,11 +64,19 @@ def test_tables_show_the_figures():
 def test_summary_in_words():
     rows = dict(summary(RESULT))
     assert rows["accuracy"] == "float 90.00%, compressed integers 86.00%: 4.00 points lost (top-1, 1,000 images)"
-    assert rows["size"] == "800 bytes in float32, 200 encoded: 4.0x smaller"
-    assert rows["cycles"] == "400; dense int8 1,000: 2.50x faster"
-    assert rows["energy"] == "2,000 nJ; dense int8 3,000 nJ"
+    assert rows["size of the file"] == "200 bytes encoded; 800 in float32: 4.0x smaller; 200 as 8-bit array"
+    assert rows["cycles"] == "400; every weight nonzero 1,000: 2.50x faster"
+    assert rows["energy"] == "2,000 nJ; every weight nonzero 3,000 nJ: 1.50x less; on 0.100 mm²"
+    assert rows["weights on the array"] == (
+        "210 bytes: 20 bits for each nonzero or filler, 8 for its value and 12 for its place; a dense array would take 200"
+    )
+    assert RESULT.cost is not None
+    smaller = dataclasses.replace(RESULT.cost, original_cycles=2000, original_energy_pj=6e6)
+    assert dict(summary(dataclasses.replace(RESULT, cost=smaller)))["cycles"] == (
+        "400; every weight nonzero 1,000: 2.50x faster; the network as it came, every weight nonzero 2,000: 5.00x faster"
+    )
     assert "1.00 points gained" in dict(summary(dataclasses.replace(RESULT, accuracy=0.91)))["accuracy"]
-    assert set(dict(summary(dataclasses.replace(RESULT, accuracy=None, cost=None)))) == {"data", "size"}
+    assert set(dict(summary(dataclasses.replace(RESULT, accuracy=None, cost=None)))) == {"data", "size of the file"}
 
 
 def test_settings_on_one_line():

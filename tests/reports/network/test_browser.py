@@ -147,7 +147,7 @@ def test_everything_is_reached_by_tab_and_shows_that_it_is(wide: Any) -> None:
     wide.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
     wide.focus(".skip")
     reached = set()
-    for _ in range(12):
+    for _ in range(14):
         wide.keyboard.press("Tab")
         reached.add(wide.evaluate("document.activeElement.tagName"))
         assert wide.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"

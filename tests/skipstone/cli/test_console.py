@@ -12,7 +12,7 @@ from skipstone.cli.console import COMMAND_NAMES, errors, option_of
 from skipstone.cli.explore import explore_command
 from skipstone.cli.trace import trace_command
 from skipstone.errors import DesignError, MappingError, SkipstoneError
-from skipstone.mapper.lowering.memory_fit import ROOMY
+from skipstone.mapper.lowering.memory_fit import MEMORIES
 
 HINT = "; --fit-memories enlarges the memories to what the network needs"
 
@@ -24,7 +24,7 @@ def printed(capsys: pytest.CaptureFixture[str], error: Exception, fit_memories: 
     return capsys.readouterr().err
 
 
-@pytest.mark.parametrize("memory", ROOMY)
+@pytest.mark.parametrize("memory", MEMORIES)
 def test_a_memory_too_small_gets_the_hint_only_where_the_option_exists_and_is_off(capsys, memory):
     error = MappingError("too small", parameter=memory, need=2, have=1)
     assert printed(capsys, error, False) == f"skipstone: too small{HINT}\n"

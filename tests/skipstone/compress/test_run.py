@@ -120,8 +120,33 @@ def test_figures_of_a_result(place, design):
     assert result["steps"][0]["accuracy_before"] == result["float_accuracy"]
     assert len(result["key"]) == 64
     plain = run(place, QUANTIZE, out="plain", design=design)
-    assert plain.result.cost.cycles == done.result.cost.dense_cycles == plain.result.cost.dense_cycles
-    assert plain.result.cost.energy_pj == plain.result.cost.dense_energy_pj
+    cost = plain.result.cost
+    assert cost.cycles <= cost.dense_cycles == cost.original_cycles == done.result.cost.dense_cycles
+    assert cost.energy_pj <= cost.dense_energy_pj == pytest.approx(cost.original_energy_pj)
+
+
+def test_a_run_of_the_result_says_the_same(place, design):
+    """Cycles, dense cycles, speed-up, the enlarged design and its area: compressing and running agree."""
+    from skipstone.flow.evaluate import evaluate_network
+    from skipstone.mapper.lowering.memory_fit import ENLARGED
+
+    small = design.replace(name="tight", weight_entries=4)
+    cost = run(place, {"do": "prune", "amount": 0.5}, out="again", design=small).result.cost
+    assert cost.design.startswith(f"tight{ENLARGED}weight_entries 4 -> ")
+    result = evaluate_network(str(place / "again" / "quantized.onnx"), small, fit_memories=True)
+    assert result.design == cost.design
+    assert result.area_um2 == cost.area_um2
+    assert (result.total_cycles, result.dense_total_cycles) == (cost.cycles, cost.dense_cycles)
+    assert result.speedup == cost.speedup > 1.3
+    assert (result.entry_bits, result.value_bits) == (cost.entry_bits, cost.value_bits)
+
+
+def test_what_steps_removed_counts_as_original_and_not_as_dense(place, design):
+    """Filters that are gone are in the network as it came alone; both are costed on the one design."""
+    cost = run(place, {"do": "remove_filters", "amount": 0.5}, out="fewer", design=design).result.cost
+    assert cost.cycles <= cost.dense_cycles < cost.original_cycles
+    assert cost.dense_energy_pj < cost.original_energy_pj
+    assert cost.speedup < cost.speedup_over_original
 
 
 def test_a_network_that_the_design_cannot_run_is_refused_before_any_step(place, design):
