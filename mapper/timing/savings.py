@@ -3,6 +3,7 @@
 Shares of waiting cycles don't tell it: rows that wait for loads half of the time may wait for something else as soon as
 loads are quick. So the recurrence of ``skipstone.mapper.timing.cycles`` is walked again with half of the words, entries
 or drain steps. Tile, windows and passes stay; a mapping for the changed design may save more.
+Where more rows would only make the last drain longer, they need not be used: nothing is saved then.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def layer_savings(layer: LayerProgram, design: Design, alone: int) -> dict[str, 
         design: The array.
         alone: The layer's cycles if it runs alone.
     """
-    return {change: alone - layer_cycles(_changed(layer, change), design).cycles for change in CHANGES}
+    return {change: max(0, alone - layer_cycles(_changed(layer, change), design).cycles) for change in CHANGES}
 
 
 def network_savings(program: Program, cycles: int) -> dict[str, int]:
@@ -75,7 +76,7 @@ def network_savings(program: Program, cycles: int) -> dict[str, int]:
         schedules = [_changed(layer, change) for layer in program.layers]
         return sum(layer.cycles for layer in schedule_cycles(schedules, program.design))
 
-    return {change: cycles - total(change) for change in CHANGES}
+    return {change: max(0, cycles - total(change)) for change in CHANGES}
 
 
 def bound_of(savings: Mapping[str, int], alone: int, trained: bool = True) -> str:
