@@ -6,7 +6,7 @@ the design is refused with the parameter to raise.
 
 The same network without zeros is mapped too, for three reasons: it is what speed-ups are over (``compile_dense``); its
 mapping is tried for each workload (``map_workload``); and no program is taken that is slower than it, as a whole or in
-a workload that runs alone, while one that is not fits the memories. Output channels of a layer without zeros are alike,
+a trained workload that runs alone, while one that is not fits the memories. Output channels of a layer without zeros are alike,
 so that this takes little time.
 """
 
@@ -35,7 +35,7 @@ from skipstone.models.quantization.network import HostProduct, QuantizedNetwork,
 
 @dataclass(frozen=True, eq=False)
 class _Compiled:
-    """A program, the foldings and merges that it has, and its workloads' cycles: in the program, and of each alone."""
+    """A program, its folds and merges, its cycles, and those of each workload with trained weights alone."""
 
     program: Program
     folds: dict[str, Fold]
@@ -135,7 +135,11 @@ def _total(compiled: _Compiled) -> int:
 
 
 def _slower(compiled: _Compiled, dense: _Compiled) -> bool:
-    """Whether a program takes more cycles than that without zeros, as a whole or in a workload that runs alone."""
+    """Whether a program takes more cycles than that without zeros, as a whole or in a workload that runs alone.
+
+    Workloads without trained weights are left out: they have no zeros to gain by, and the order of the channels that
+    they read may cost them a cycle that it saves elsewhere.
+    """
     if compiled.cycles > dense.cycles:
         return True
     return any(
@@ -248,7 +252,7 @@ def _compile(
         Search(0, sum(workload.tried for workload in mapped), 1),
     )
     cycles = sum(layer.cycles for layer in network_cycles(program))
-    alone = {layer.layers: workload.alone for layer, workload in zip(layers, mapped, strict=True)}
+    alone = {layer.layers: workload.alone for layer, workload in zip(layers, mapped, strict=True) if layer.trained}
     return _Compiled(program, folds, merges, cycles, alone)
 
 

@@ -118,7 +118,7 @@ def link(
         split=mapped.split,
         groups=tuple(plan.groups for plan in mapped.plans),
         entry_bits=design.weight_entry.width,
-        trained=layer.trained,
+        trained=any(part.layer.trained for part in workload.parts),
         uses_table=any(part.layer.table is not None for part in workload.parts),
     )
 

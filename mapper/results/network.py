@@ -134,8 +134,8 @@ class LayerResult:
         model_cycles: Cycles of the model, from the last result of the layer before to its own.
         rtl_cycles: Cycles of the RTL; None unless it ran.
         outputs_equal: The RTL's outputs equal the reference; None unless it ran.
-        dense_cycles: Cycles of the layer with every weight nonzero on the same array, if it ran alone; never fewer than
-            ``alone_cycles``. None where other layers run together there.
+        dense_cycles: Cycles of the layer with every weight nonzero on the same array, if it ran alone; with trained weights
+            never fewer than ``alone_cycles``. None where other layers run together there.
         bound: ``compute``, ``load`` or ``drain``: that of which half as much would save most cycles (``savings``:
             weights, load, drain); ``edge`` where that is under 5% of ``alone_cycles``; or ``host``.
         utilization: Useful multiply-accumulates over PEs times ``alone_cycles``.

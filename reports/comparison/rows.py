@@ -60,6 +60,6 @@ def value_text(value: Any) -> str:
 def _metric_text(metric: Metric, value: float | None) -> str:
     if value is None:
         return NONE
-    if metric.unit == "":
+    if metric.unit == "" and (isinstance(value, int) or value >= 1000):
         return count(value)
     return f"{value:,.2f}" if metric.unit == "%" else f"{value:,.4g}" if value < 1000 else count(value)

@@ -36,7 +36,7 @@ BOUND_DEFINITIONS = {
     "compute": f"what would save most is {CHANGE_DEFINITIONS['weights']}",
     "load": f"what would save most is {CHANGE_DEFINITIONS['load']}",
     "drain": f"what would save most is {CHANGE_DEFINITIONS['drain']}",
-    "edge": "none of these would save 5% of the cycles: they go to the pipeline's start and end",
+    "edge": "none of these would save 5% of the cycles: they go to latencies at the start and end of layers and tiles",
     "host": "runs on the host: no cycles and no energy are counted",
 }
 

@@ -50,7 +50,9 @@ def cycles(program: Program) -> int:
 
 
 def alone(program: Program) -> dict[tuple[str, ...], int]:
-    return {layer.layers: layer_cycles(layer.schedule, program.design).cycles for layer in program.layers}
+    return {
+        layer.layers: layer_cycles(layer.schedule, program.design).cycles for layer in program.layers if layer.trained
+    }
 
 
 def check_never_slower(program: Program, dense: Program) -> None:

@@ -215,7 +215,7 @@ def test_memories_that_do_not_fit_can_be_enlarged(place, memory):
 
 
 def test_other_refusals_do_not_promise_that_memories_help(place):
-    (place / "little.toml").write_text(TINY_DESIGN + "accumulator_bits = 16\n")
+    (place / "little.toml").write_text(TINY_DESIGN + "max_dimension = 4\n")
     assert "--fit-memories" not in mistake(place, "run", "small.onnx", "--design", "little.toml")
 
 
