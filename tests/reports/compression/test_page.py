@@ -34,7 +34,9 @@ RESULT = CompressionResult(
     weight_bits=8,
     activation_bits=8,
     calibration="min-max",
-    cost=DesignCost("wide", "linear", 500, 1e6, 1e6, 700, 1000, 2e6, {"conv1+conv2": 400, HOSTILE: 100}),
+    cost=DesignCost(
+        "wide", "linear", 500, 1e6, 1e6, 700, 1000, 2e6, 1000, 2e6, 24, 8, {"conv1+conv2": 400, HOSTILE: 100}
+    ),
     decisions=("took half",),
 )
 
