@@ -86,7 +86,7 @@ def test_a_limit_that_no_point_meets_is_named_with_the_nearest_point():
         "area_um2 <= 1,000 is met by none of 3 points; the least found is 41,230 um2 (point 0): "
         "a longer search or another space may meet it",
         "cycles <= 50 is met by 2 of 3 points; the least found is 20 cycles (point 2)",
-        "the nearest is point 1 (d1), which misses area_um2 by 40,231 um2 (4.02e+03%); "
+        "the nearest is point 1 (d1), which misses area_um2 by 40,231 um2 (4,023%); "
         "it would be feasible with area_um2 <= 41,231",
     )
     assert "no choice of this space meets it" in diagnose(points, limits, {}, exhausted=True)[0]
