@@ -99,6 +99,10 @@ _THERE = {"compress_network": "compress", "explore_network": "explore", "sensiti
 
 def __getattr__(name: str) -> Any:
     """Imports a public name when it is first used, so that the command line starts quickly."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("skipstone")
     if name not in _HOME:
         raise AttributeError(f"module 'skipstone' has no attribute '{name}'")
     from importlib import import_module
