@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from skipstone.errors import SkipstoneError
+from skipstone.files import check_values, read_text, shortened
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Place = tuple[int | str, ...]
+
+LARGEST_FILE = 1 << 20
+"""Bytes of the largest TOML file that is read."""
+MOST_MISTAKES = 20
+"""Mistakes of a file, and keys of one mistake, that are told; how many there are besides is told too."""
+LONGEST_MISTAKE = 600
+"""Characters of a mistake's text; what is longer loses its middle."""
+_LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){64}""")
+"""A dotted key of more than 64 parts: tomllib takes time and memory in proportion to the square of the parts."""
 
 
 def read_toml(path: Path, what: str, error: type[SkipstoneError] = SkipstoneError) -> dict[str, Any]:
@@ -35,10 +45,11 @@ def read_toml(path: Path, what: str, error: type[SkipstoneError] = SkipstoneErro
         error: What to raise.
 
     Raises:
-        SkipstoneError: It is missing or a folder, can't be read, is not UTF-8, or is not TOML.
+        SkipstoneError: It is missing or a folder, can't be read, is too large, is not UTF-8, is not TOML, or holds numbers
+            or levels of tables that are beyond all measure.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, f"{what} {path}", error, LARGEST_FILE)
     except UnicodeDecodeError:
         raise error(f"{what} {path} is not text") from None
     except OSError as failure:
@@ -48,10 +59,18 @@ def read_toml(path: Path, what: str, error: type[SkipstoneError] = SkipstoneErro
 
 def parse_toml(text: str, where: str, error: type[SkipstoneError] = SkipstoneError) -> dict[str, Any]:
     """The values of a TOML file's ``text``; ``where`` begins the message of an ``error``."""
+    if _LONG_KEY.search(text):
+        raise error(f"{where} is not TOML: it is nested too deeply, by a key of more than 64 parts")
     try:
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as failure:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as failure:
         raise error(f"{where} is not TOML: {failure}") from None
+    except RecursionError:
+        raise error(f"{where} is not TOML: it is nested too deeply") from None
+    except ValueError:  # an integer of more digits than Python reads
+        raise error(f"{where} holds an integer of more than 64 bits") from None
+    check_values(values, where, error, infinite=True)
+    return values
 
 
 def file_or_carried(
@@ -141,12 +160,13 @@ class _Location:
 
 def _explained(failure: ValidationError, model: type[BaseModel]) -> str:
     """All mistakes; those of one table that are of one kind go together."""
-    messages: dict[tuple[object, ...], str] = {}
+    mistakes: dict[tuple[object, ...], ErrorDetails] = {}
     keys: dict[tuple[object, ...], list[str]] = {}
     locations: dict[tuple[object, ...], _Location] = {}
     errors = failure.errors(include_url=False)
+    outer = {error["loc"][:length] for error in errors for length in range(len(error["loc"]))}
     for number, error in enumerate(errors):
-        if any(error["loc"] == each["loc"][: len(error["loc"])] != each["loc"] for each in errors):
+        if error["loc"] in outer:
             continue  # a list is too short for pydantic where what is in it is wrong
         location = _located(error["loc"], model)
         key = str(location.inner[0]) if location.inner else ""
@@ -158,8 +178,13 @@ def _explained(failure: ValidationError, model: type[BaseModel]) -> str:
                 together = (error["type"], location.prefix)
         keys.setdefault(together, []).append(key)
         locations[together] = location
-        messages[together] = _message(error, location, keys[together])
-    return "; ".join(locations[together].prefix + text for together, text in messages.items())
+        mistakes[together] = error
+    told = [
+        shortened(locations[each].prefix + _message(mistakes[each], locations[each], keys[each]), LONGEST_MISTAKE)
+        for each in list(mistakes)[:MOST_MISTAKES]
+    ]
+    more = len(mistakes) - len(told)
+    return "; ".join(told) + (f"; and {more:,} more mistakes" if more else "")
 
 
 def _located(place: Place, model: type[BaseModel]) -> _Location:
@@ -192,7 +217,8 @@ def _message(error: ErrorDetails, location: _Location, keys: Sequence[str]) -> s
     match error["type"]:
         case "extra_forbidden":
             fields = _keys_of(model)
-            named = ", ".join(f"'{name}'{_suggestion(name, fields)}" for name in keys)
+            named = ", ".join(f"'{name}'{_suggestion(name, fields)}" for name in keys[:MOST_MISTAKES])
+            named += f" and {len(keys) - MOST_MISTAKES:,} more" if len(keys) > MOST_MISTAKES else ""
             return f"unknown key{'s' * (len(keys) > 1)} {named}; it takes {', '.join(fields) or 'no keys'}"
         case "union_tag_invalid":
             tags = list(_tables(model, array))

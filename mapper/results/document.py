@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 import numpy as np
 
 from skipstone.errors import ResultError
+from skipstone.files import check_values, read_text, shortened
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -40,6 +41,9 @@ KINDS = {
 HEADER = ("kind", "schema", "skipstone")
 """The keys at the beginning of every file: its kind, the version of its fields, and the version of Skipstone."""
 
+
+LARGEST_FILE = 64 << 20
+"""Bytes of the largest file that is read."""
 
 Number = int | float
 """A figure, as an integer where it was computed as one, so that reading and writing a file does not change its text."""
@@ -71,12 +75,14 @@ class Document:
         fields = {name: value for name, value in values.items() if name not in HEADER}
         try:
             result: Self = _adapter(cls).validate_python(fields)
+            again = {name: value for name, value in result.to_dict().items() if name not in HEADER}
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             raise ResultError(f"damaged: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-        again = {name: value for name, value in result.to_dict().items() if name not in HEADER}
+        except ArithmeticError as error:  # of a figure that is computed from others
+            raise ResultError(f"damaged: its figures contradict each other ({error})") from None
         if different := [name for name in {**fields, **again} if again.get(name) != plain(fields.get(name))]:
-            raise ResultError(f"damaged: {', '.join(different)}: not as it was written")
+            raise ResultError(f"damaged: {shortened(', '.join(different), 200)}: not as it was written")
         return result
 
     @classmethod
@@ -84,11 +90,12 @@ class Document:
         """Reads a file that a command wrote.
 
         Raises:
-            ResultError: The file is not JSON, of another kind, of another version, or damaged; the message names it.
+            ResultError: The file is too large, not JSON, of another kind, of another version, or damaged; the message names
+                it.
             OSError: The file cannot be read.
         """
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_text(path, str(path), ResultError, LARGEST_FILE)
         except UnicodeDecodeError as error:
             raise ResultError(f"{path} is not JSON: {error}") from None
         return cls.from_text(text, str(path))
@@ -107,10 +114,17 @@ class Document:
         """
         try:
             values = json.loads(text)
-        except (ValueError, RecursionError) as error:
+        except json.JSONDecodeError as error:
             raise ResultError(f"{where} is not JSON: {error}") from None
+        except RecursionError:
+            raise ResultError(f"{where} is not JSON: it is nested too deeply") from None
+        except ValueError:  # an integer of more digits than Python reads
+            raise ResultError(
+                f"{where} is not JSON as Skipstone writes it: it holds an integer of more than 64 bits"
+            ) from None
         if not isinstance(values, dict):
             raise ResultError(f"{where} holds no result: it is not a JSON object")
+        check_values(values, where, ResultError)
         try:
             return cls.from_dict(values)
         except ResultError as error:

@@ -192,10 +192,11 @@ def load_gateware(path: Path | None = None) -> Gateware:
     if path is None:
         return _carried()
     try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise TechnologyError(f"cannot read the characterization file {path}: {error}") from None
-    return parse_gateware(text, str(path))
+        return _checked_gateware(GatewareTable.read(path), str(path))
+    except OSError as error:
+        raise TechnologyError(f"cannot read the characterization file {path}: {error.strerror or error}") from None
+    except ResultError as error:
+        raise TechnologyError(f"{error}; make a characterization with skipstone characterize") from None
 
 
 @cache
@@ -217,6 +218,10 @@ def parse_gateware(text: str, where: str) -> Gateware:
         table = GatewareTable.from_text(text, where)
     except ResultError as error:
         raise TechnologyError(f"{error}; make a characterization with skipstone characterize") from None
+    return _checked_gateware(table, where)
+
+
+def _checked_gateware(table: GatewareTable, where: str) -> Gateware:
     if missing := [name for name in COMPONENTS if name not in table.components]:
         raise TechnologyError(
             f"{where} has no component {', '.join(missing)}; make it again with skipstone characterize"

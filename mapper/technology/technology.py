@@ -223,9 +223,12 @@ def _sram_table(file: TechnologyFile, process: Process, folder: Path | None) -> 
     memory, small = file.memory, file.register_file
     own_table = folder / memory.table if folder else None
     try:
-        text = own_table.read_text() if own_table and own_table.is_file() else (_folder() / memory.table).read_text()
+        if own_table and own_table.is_file():
+            memories = MemoryTable.read(own_table)
+        else:
+            memories = MemoryTable.from_text((_folder() / memory.table).read_text(), f"'{memory.table}'")
         return SramTable.of(
-            MemoryTable.from_text(text, f"'{memory.table}'"),
+            memories,
             memory.node_nm,
             memory.device,
             memory.smallest_bank_bits,
@@ -235,7 +238,7 @@ def _sram_table(file: TechnologyFile, process: Process, folder: Path | None) -> 
         )
     except OSError as error:
         raise TechnologyError(f"can't read the memory table '{memory.table}': {error.strerror or error}") from None
-    except (UnicodeDecodeError, ResultError) as error:
+    except ResultError as error:
         raise TechnologyError(f"{error}; make a memory table with skipstone characterize") from None
 
 

@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
 from skipstone.models.data.images import (
+    LARGEST_RATIO,
+    SMALL,
     Images,
     Labels,
     check_labels,
@@ -38,6 +40,7 @@ from skipstone.models.graph.layers import Shape
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 CALIBRATION_IMAGES = 512
 SEED = 0
+_CHUNK = 1 << 20
 """Of the calibration draw, and of the split of data that come in one piece."""
 TEST_SHARE = 0.2
 """Test images of data that come in one piece."""
@@ -220,13 +223,13 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
             if len(sizes) != 4 * magic[3]:
                 raise SkipstoneError(f"{path} ends within its header; is it truncated?")
             shape = struct.unpack(f">{magic[3]}I", sizes)
-            content = file.read(math.prod(shape) + 1)
+            if math.prod(shape) > max(SMALL, LARGEST_RATIO * path.stat().st_size):
+                raise SkipstoneError(f"{path}: its header says {'x'.join(map(str, shape))} bytes; is it damaged?")
+            content = _read_up_to(file, math.prod(shape) + 1)
     except FileNotFoundError:
         raise SkipstoneError(f"no file '{path}'") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise SkipstoneError(f"{path}: can't unpack it ({error}); is it truncated?") from None
-    except (OverflowError, MemoryError):
-        raise SkipstoneError(f"{path}: its header says {'x'.join(map(str, shape))} bytes; is it damaged?") from None
     except OSError as error:
         raise SkipstoneError(f"can't read {path}: {error.strerror or error}") from None
     if len(content) != math.prod(shape):
@@ -235,6 +238,15 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
             f"{path}: its header says {'x'.join(map(str, shape))} bytes, it has {has}; is it truncated or damaged?"
         )
     return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def _read_up_to(file: IO[bytes], count: int) -> bytes:
+    """The next ``count`` bytes, or all that there are: memory is taken for what is there, not for what a header says."""
+    parts: list[bytes] = []
+    while count and (part := file.read(min(count, _CHUNK))):
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
 
 
 def load_fashion_mnist(folder: Path, part: str) -> tuple[Images, Labels]:

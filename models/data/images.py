@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import logging
+import math
+import sys
 import zipfile
-import zlib
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
+from skipstone.files import shortened
 from skipstone.models.graph.ends import Arrangement
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.layers import Shape
 
 _log = logging.getLogger(__name__)
+
+ZIP, NPY = b"PK\3\4", b"\x93NUMPY"
+"""What files of several arrays and of a single one begin with."""
+SMALL, LARGEST_RATIO = 1 << 30, 100
+"""An array of more bytes must not be packed more tightly than this: images aren't, and a small file would fill any memory."""
 
 Images = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -35,23 +43,65 @@ def load_images(path: str | Path) -> tuple[Images, Labels | None]:
 def read_arrays(path: str | Path, names: tuple[str, ...]) -> dict[str, NDArray[np.generic]]:
     """The arrays called ``names`` that a ``.npz`` file has; all of its arrays if it has none of these."""
     try:
-        archive = np.load(path, allow_pickle=False)
+        with open(path, "rb") as file:
+            start = file.read(len(ZIP))
+            if start == NPY[: len(ZIP)]:
+                raise SkipstoneError(
+                    f"{path} is a single array; write it with numpy.savez(path, images=..., labels=...)"
+                )
+            with _archive(path, file) as archive:
+                entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
+                present = [name for name in entries if name in names] or list(entries)
+                return {name: _array(path, archive, entries[name]) for name in present}
     except FileNotFoundError:
         raise SkipstoneError(f"no file '{path}'") from None
     except OSError as error:
         raise SkipstoneError(f"can't read {path}: {error.strerror or error}") from None
-    except (ValueError, zipfile.BadZipFile, EOFError):
+
+
+def _archive(path: str | Path, file: IO[bytes]) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(file)
+    except OSError:
+        raise
+    except Exception:  # of any kind, as the damage is
         raise SkipstoneError(
             f"{path} is not an .npz file; write it with numpy.savez(path, images=..., labels=...)"
         ) from None
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise SkipstoneError(f"{path} is a single array; write it with numpy.savez(path, images=..., labels=...)")
-    with archive:
-        present = [name for name in archive.files if name in names] or archive.files
-        try:
-            return {name: archive[name] for name in present}
-        except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, OSError, MemoryError) as error:
-            raise SkipstoneError(f"{path}: can't read its arrays ({error}); is it truncated?") from None
+
+
+def _array(path: str | Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[np.generic]:
+    """An array of an archive. What its header says is held against the bytes that there are before anything is allocated."""
+    if entry.file_size > max(SMALL, LARGEST_RATIO * entry.compress_size):
+        raise SkipstoneError(
+            f"{path}: '{entry.filename}' would unpack {entry.compress_size:,} bytes to {entry.file_size:,}; is it damaged?"
+        )
+    try:
+        with archive.open(entry) as content:
+            shape, fortran_order, dtype = _npy_header(content)
+            count = math.prod(shape)
+            if dtype.hasobject:
+                raise ValueError("it holds Python objects, not numbers")
+            values = content.read(entry.file_size)
+            if len(values) != count * dtype.itemsize:
+                raise ValueError(f"its header says {count * dtype.itemsize:,} bytes, it has {len(values):,}")
+    except Exception as error:  # zipfile, its unpackers and NumPy's parser raise errors of any kind, as the damage is
+        reason = shortened(" ".join(str(error).split()), 200) or type(error).__name__
+        raise SkipstoneError(f"{path}: can't read its array '{entry.filename}' ({reason}); is it truncated?") from None
+    array = np.frombuffer(values, dtype) if count and dtype.itemsize else np.empty(count, dtype)
+    return array.reshape(shape, order="F" if fortran_order else "C")
+
+
+def _npy_header(content: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and type of the array whose values come next."""
+    version = np.lib.format.read_magic(content)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError("its header is of another version than 1 or 2")
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran_order, dtype = read(content)
+    if any(type(size) is not int or size < 0 for size in shape) or math.prod(shape) > sys.maxsize:
+        raise ValueError("its header has no shape of an array")
+    return shape, fortran_order, dtype
 
 
 def checked_images(path: str | Path, name: str, images: NDArray[np.generic]) -> Images:
@@ -64,7 +114,11 @@ def checked_images(path: str | Path, name: str, images: NDArray[np.generic]) -> 
         )
     if not np.isfinite(images).all():
         raise SkipstoneError(f"{path}: '{name}' contain NaN or infinity")
-    return images.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):  # numbers beyond float32 become infinite
+        result = images.astype(np.float32, copy=False)
+    if not np.isfinite(result).all():
+        raise SkipstoneError(f"{path}: '{name}' contain numbers beyond the range of 32-bit floats")
+    return result
 
 
 def checked_labels(path: str | Path, name: str, labels: NDArray[np.generic], images: int) -> Labels:

@@ -58,8 +58,13 @@ def errors(values: Mapping[str, Any]) -> Iterator[None]:
         raise typer.Exit(130) from None
     else:
         return
-    typer.echo(f"skipstone: {message}", err=True)
+    typer.echo(f"skipstone: {printable(message)}", err=True)
     raise typer.Exit(2) from None
+
+
+def printable(text: str) -> str:
+    """``text`` with what is no printable character or newline escaped: names in files may hold a terminal's commands."""
+    return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)
 
 
 def reporting_errors(command: Callable[..., None]) -> Callable[..., None]:

@@ -9,8 +9,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
+import shutil
 import sqlite3
+import tempfile
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -57,10 +60,11 @@ class StudyFile:
         records = {}
         with self.explained():
             for key, text, digest in self._connection.execute("SELECT key, record, digest FROM evaluations"):
-                if _digest(key, text) != digest:
+                record = _record(text) if _digest(key, text) == digest else None
+                if record is None:
                     self.damaged += 1
-                    continue
-                records[key] = Record(**json.loads(text))
+                else:
+                    records[key] = record
         return records
 
     def store(self, key: str, choice: Mapping[str, Any], record: Record) -> None:
@@ -238,26 +242,90 @@ def evaluation_key(content: str, choice: Mapping[str, Any]) -> str:
 
 
 def _check(path: Path) -> None:
-    """Refuses what is no study before anything is written to it."""
+    """Refuses what is no study, or a damaged one, and leaves it as it is: all that may fail is tried on a copy.
+
+    SQLite writes to a file that it only reads: it rolls back what an interrupted program left, and changes of the journal's mode.
+    """
     if not path.exists() or path.stat().st_size == 0:
         return
     other = f"{path} is no study of an exploration; name another file"
     with path.open("rb") as file:
         if file.read(len(SQLITE)) != SQLITE:
             raise SkipstoneError(other, parameter="storage")
-    try:
-        connection = sqlite3.connect(path, timeout=60)
+    with tempfile.TemporaryDirectory(prefix="skipstone-") as folder:
+        copy = Path(folder) / "study.db"
+        for ending in ("", "-journal", "-wal"):
+            if (original := path.with_name(path.name + ending)).exists():
+                shutil.copyfile(original, copy.with_name(copy.name + ending))
         try:
-            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            state = [row[0] for row in connection.execute("PRAGMA quick_check")]
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise StorageError(_explanation(path, error) or str(error)) from None
-    if state != ["ok"]:
-        raise StorageError(_damaged(path, state[0]), parameter="storage")
+            tables = _tried(copy)
+        except (sqlite3.Error, _DamagedError) as error:
+            raise StorageError(_explanation(path, error) or _damaged(path, str(error)), parameter="storage") from None
     if tables and not tables & OURS:
         raise SkipstoneError(other, parameter="storage")
+
+
+class _DamagedError(Exception):
+    """A copy of a study can't be used; the text says why."""
+
+
+def _tried(copy: Path) -> set[str]:
+    """Uses a copy of a study as an exploration would use the study.
+
+    Returns:
+        The names of the tables that it has.
+
+    Raises:
+        _DamagedError: Something in it can't be used.
+        sqlite3.Error: SQLite can't read or write it.
+    """
+    with contextlib.closing(sqlite3.connect(copy, timeout=60)) as connection:
+        tables = {str(name) for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        state = [str(row[0]) for row in connection.execute("PRAGMA quick_check")]
+        if state != ["ok"]:
+            raise _DamagedError(state[0])
+        if not tables & OURS:
+            return tables
+        connection.executescript(TABLES)
+        connection.execute("SELECT key, choice, record, digest FROM evaluations").fetchall()
+        for name, text in connection.execute("SELECT name, description FROM explorations"):
+            if not _is_description(text):
+                raise _DamagedError(f"what exploration {name!r} is of can't be read")
+    if "studies" in tables:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        try:
+            storage = optuna.storages.RDBStorage(f"sqlite:///{copy}")
+            try:
+                for each in storage.get_all_studies():
+                    storage.get_all_trials(each._study_id, deepcopy=False)
+            finally:
+                storage.engine.dispose()
+        except Exception as error:  # Optuna and SQLAlchemy raise errors of any kind, as the damage is
+            reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+            raise _DamagedError(f"Optuna can't read its studies: {reason}") from None
+    return tables
+
+
+def _is_description(text: object) -> bool:
+    """Whether a text of the table ``explorations`` says what a search is of."""
+    try:
+        values = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(values, dict) and all(isinstance(value, str) for value in values.values())
+
+
+def _record(text: str) -> Record | None:
+    """The evaluation of a text of the table ``evaluations``; None where it is none."""
+    try:
+        record = Record(**json.loads(text))
+    except (TypeError, ValueError, RecursionError):
+        return None
+    figures = record.metrics.values() if isinstance(record.metrics, dict) else (None,)
+    intact = all(isinstance(value, int | float) and math.isfinite(value) for value in figures)
+    return record if intact and isinstance(record.parameters, dict) else None
 
 
 def _damaged(path: Path, problem: str) -> str:
