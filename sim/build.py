@@ -6,13 +6,15 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import shutil
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,9 @@ FST_HEADERS = Path(__file__).parent / "fst"
 """Verilator's FST writer wants lz4 and zlib, which a machine with only g++ has not; these headers stand in for both."""
 
 SIMULATORS = ("verilator", "icarus")
+
+LOG = "build.log"
+"""What the compilers said, in a build's folder."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +105,45 @@ def build(
         if building is not None:
             building()
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        source = folder / f"{toplevel}.v"
-        source.write_text(verilog)
-        _compile(result, source, public, shared)
+        with _plain_folder() as place:
+            source = place / f"{toplevel}.v"
+            source.write_text(verilog)
+            try:
+                _compile(replace(result, folder=place), source, public, shared)
+            except SimulationError as error:
+                log = folder.with_name(f"{folder.name}.log")
+                with contextlib.suppress(OSError):
+                    shutil.copyfile(place / LOG, log)
+                raise SimulationError(f"{error}; see {log}") from error.__cause__
+            shutil.move(place, folder)
         finished.touch()
     return result
+
+
+@contextmanager
+def _plain_folder() -> Iterator[Path]:
+    """A new folder of a path that make and Verilator can work with: they take spaces and ``#$%:`` for their own.
+
+    What is left of it at the end is removed.
+    """
+    usual = Path(tempfile.gettempdir())
+    plain = usual if re.fullmatch(r"[\w/.+-]+", str(usual), re.ASCII) else Path("/tmp")
+    with tempfile.TemporaryDirectory(prefix="skipstone-build-", dir=plain) as folder:
+        place = Path(folder).resolve() / "build"
+        place.mkdir()
+        try:
+            yield place
+        except KeyboardInterrupt:
+            _end_processes_in(place)
+            raise
+
+
+def _end_processes_in(folder: Path) -> None:
+    """Ends the compilers that work in ``folder``: they go on when make and Verilator's script, which started them, are ended."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "cwd").readlink().is_relative_to(folder):
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 def tool_versions() -> tuple[str, ...]:
@@ -140,7 +178,7 @@ def cached_verilog(design: Design) -> str:
 
 
 def _compile(target: Build, source: Path, public: tuple[tuple[str, str], ...], shared: tuple[str, ...]) -> None:
-    log = target.folder / "build.log"
+    log = target.folder / LOG
     missing = [program for program in ("g++", "make") if shutil.which(program) is None]
     if missing:
         raise SimulationError(f"{' and '.join(missing)} not found; the simulation is compiled with g++ and make")
@@ -198,7 +236,7 @@ def _compile(target: Build, source: Path, public: tuple[tuple[str, str], ...], s
     except (SystemExit, RuntimeError, OSError) as error:
         if isinstance(error, SimulationError):
             raise
-        raise SimulationError(f"building the {target.simulator} simulation failed ({error}); see {log}") from error
+        raise SimulationError(f"building the {target.simulator} simulation failed ({error})") from error
 
 
 def _save_runtime(objects: Path, runtime: Path) -> None:

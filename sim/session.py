@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import signal
 import tempfile
 import threading
 from collections.abc import Callable
@@ -82,6 +84,7 @@ class RtlSession:
         self.verilog = verilog
         self.program: Program | None = None
         self._connection: Connection | None = None
+        self._simulator_process = 0
         self._failure: BaseException | None = None
 
     def compile(self, building: Callable[[], None] | None = None) -> Build:
@@ -123,13 +126,17 @@ class RtlSession:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        interrupted = kind is not None and not issubclass(kind, Exception)
         if self._connection is not None:
             with contextlib.suppress(OSError):
-                self._connection.send(Stop())
+                if interrupted:  # in the middle of a run, which may be long
+                    os.kill(self._simulator_process, signal.SIGKILL)
+                else:
+                    self._connection.send(Stop())
             self._thread.join(START_SECONDS)
             self._connection.close()
         self._listener.close()
-        if self.waves is not None:
+        if self.waves is not None and not interrupted:
             name = "dump.fst" if self.simulator == "verilator" else f"{TOP}.fst"
             wave_file = next(iter([*self._folder.rglob(name), *self._build.folder.rglob(name)]), None)
             if wave_file is not None:
@@ -233,8 +240,8 @@ class RtlSession:
     def _accept(self) -> None:
         with contextlib.suppress(EOFError, OSError):
             connection = self._listener.accept()
-            if connection.recv() == "ready":
-                self._connection = connection
+            self._simulator_process = int(connection.recv())
+            self._connection = connection
 
     def _simulate(self) -> None:
         try:

@@ -1,6 +1,4 @@
-"""Files in and out: every writer of Skipstone uses these, and every reader of a text file.
-
-Files hold all of a result or what they held before, whenever the program ends.
+"""Files that hold all of a result or what they held before, whenever the program ends: every writer of Skipstone uses these.
 
 A file is written complete beside its place, flushed to the disk and then renamed. A link is followed, an existing file keeps its
 permissions, a new one gets those of the umask. What is no file is written to directly: a device, a pipe, or an open descriptor
@@ -13,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import math
 import os
 import secrets
 import shutil
@@ -25,100 +22,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from skipstone.errors import SkipstoneError
-
-LARGEST_INTEGER = (1 << 63) - 1
-LARGEST_FLOAT = 1e30
-"""Magnitudes that a file may hold. Nothing that is counted or measured is larger, and what is computed from it stays finite."""
-DEEPEST = 64
-"""How deep tables and lists may lie in each other."""
+from skipstone.interruptions import uninterrupted
 
 LONGEST_NAME = 200
 """Bytes of a name that leave room, within the 255 of a file system, for what a partial file's name adds."""
 
 FLUSHES = 16
 """Files that are flushed to the disk at the same time."""
-
-
-def read_text(path: Path, where: str, error: type[SkipstoneError], largest: int) -> str:
-    """The text of a file that a user names.
-
-    Args:
-        path: The file.
-        where: What messages call it.
-        error: What to raise.
-        largest: Bytes of the largest file that is read.
-
-    Raises:
-        SkipstoneError: It is larger.
-        UnicodeDecodeError: It is not UTF-8.
-        OSError: It can't be read.
-    """
-    with open(path, "rb") as file:
-        content = file.read(largest + 1)
-    if len(content) > largest:
-        raise error(f"{where} is larger than {largest >> 20} MiB; it must be another file")
-    return content.decode("utf-8")
-
-
-def check_values(values: Mapping[str, Any], where: str, error: type[SkipstoneError], infinite: bool = False) -> None:
-    """Refuses values of a TOML or JSON file that no program can compute with, wherever they lie in it.
-
-    Args:
-        values: The file's tables, lists and plain values.
-        where: The file, which begins the message.
-        error: What to raise.
-        infinite: Let NaN and infinity pass, which TOML has, for who reads the values to judge.
-
-    Raises:
-        SkipstoneError: A number is NaN or larger than ``LARGEST_INTEGER`` or ``LARGEST_FLOAT``, text is no Unicode, or tables
-            and lists lie deeper in each other than ``DEEPEST``.
-    """
-    level: list[tuple[tuple[str | int, ...], Any]] = [((), values)]
-    for _ in range(DEEPEST):
-        inner: list[tuple[tuple[str | int, ...], Any]] = []
-        for place, value in level:
-            if isinstance(value, dict):
-                for key in value:
-                    _check_text(key, place, where, error)
-                inner += [((*place, key), each) for key, each in value.items()]
-            elif isinstance(value, list):
-                inner += [((*place, index), each) for index, each in enumerate(value) if not isinstance(each, bool)]
-            elif isinstance(value, str):
-                _check_text(value, place, where, error)
-            elif isinstance(value, int) and abs(value) > LARGEST_INTEGER:
-                raise error(f"{where}: {place_text(place)} is an integer of more than 64 bits")
-            elif (
-                isinstance(value, float)
-                and not abs(value) <= LARGEST_FLOAT
-                and not (infinite and not math.isfinite(value))
-            ):
-                raise error(
-                    f"{where}: {place_text(place)} must be a finite number of at most {LARGEST_FLOAT:g}, not {value}"
-                )
-        level = inner
-        if not level:
-            return
-    raise error(f"{where} is nested too deeply: more than {DEEPEST} tables or lists in each other")
-
-
-def _check_text(text: str, place: tuple[str | int, ...], where: str, error: type[SkipstoneError]) -> None:
-    if "\0" in text:
-        raise error(f"{where}: a text at {place_text(place)} has a zero byte")
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise error(f"{where}: a text at {place_text(place)} is not Unicode: it has half of a surrogate pair")
-
-
-def place_text(place: Sequence[str | int]) -> str:
-    """Where a value lies in a file, as ``layers[0].macs``; cut where it is long."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
-    return shortened(text or "its top", 100)
-
-
-def shortened(text: str, length: int) -> str:
-    """``text``, with its middle left out where it is longer than ``length``."""
-    half = (length - 5) // 2
-    return text if len(text) <= length else f"{text[:half]} ... {text[-half:]}"
 
 
 def write_file(path: str | Path, content: str | bytes | memoryview) -> None:
@@ -161,9 +71,10 @@ def write_files(contents: Mapping[str | Path, str | bytes | memoryview]) -> None
         for path, encoded in streams:
             with _naming(path):
                 _write_stream(path, encoded)
-        for path, partial, target in renames:
-            with _naming(path):
-                partial.replace(target)
+        with uninterrupted():
+            for path, partial, target in renames:
+                with _naming(path):
+                    partial.replace(target)
         for folder in {target.parent for _, _, target in renames}:
             _synchronize_folder(folder)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from skipstone.errors import SkipstoneError
-from skipstone.files import check_values, read_text, shortened
+from skipstone.input_files import check_values, read_text, shortened
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 import numpy as np
 
 from skipstone.errors import ResultError
-from skipstone.files import check_values, read_text, shortened
+from skipstone.input_files import check_values, read_text, shortened
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter

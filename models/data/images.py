@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
-from skipstone.files import shortened
+from skipstone.input_files import shortened
 from skipstone.models.graph.ends import Arrangement
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.layers import Shape

@@ -128,7 +128,7 @@ async def serve(dut: Any) -> None:
     driver, monitor = HostDriver(dut), LayerMonitor(dut)
     await driver.reset()
     with Client(os.environ["SKIPSTONE_SOCKET"], family="AF_UNIX") as connection:
-        connection.send("ready")
+        connection.send(os.getpid())
         while True:
             job = connection.recv()
             if isinstance(job, Stop):

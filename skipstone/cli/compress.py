@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skipstone.cli.console import console_for, progress_for, reporting_errors, writable, write_json
+from skipstone.cli.console import console_for, interruption, progress_for, reporting_errors, writable, write_json
 from skipstone.cli.options import FloatNetwork, InputShape, Json, input_shape_of
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ def compress_command(
         raise SkipstoneError("--max-loss POINTS goes with --recipe auto, and only with it")
     chosen = _design(design)
     shape = input_shape_of(input_shape)
-    with writable(out, json_file), _quiet(), progress_for(json_file) as progress:
+    remains = f"steps that are done are kept in {out / 'checkpoints'}, and the same command goes on from there"
+    with writable(out, json_file), interruption(remains), _quiet(), progress_for(json_file) as progress:
         if recipe == "auto":
             from skipstone.compress.auto import auto
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -28,6 +29,46 @@ COMMAND_NAMES = {
     "which": "write",
 }
 """Parameters of the library that commands take by another name."""
+
+
+class TerminatedError(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does: what is open is closed, what runs is ended, partial files are removed."""
+
+
+_received: list[type[KeyboardInterrupt]] = []
+"""The interruption of this process, once there is one."""
+
+
+def handle_interruptions() -> None:
+    """Has Ctrl-C and SIGTERM raise KeyboardInterrupt and :class:`TerminatedError` in this process alone."""
+
+    def interrupt(number: int, frame: object) -> None:
+        kind = TerminatedError if number == signal.SIGTERM else KeyboardInterrupt
+        _received.append(kind)
+        raise kind
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, interrupt)
+
+
+@contextmanager
+def interruption(remains: str) -> Iterator[None]:
+    """Adds what remains to the message of an interruption that has none."""
+    try:
+        yield
+    except BaseException as error:
+        if (kind := _interruption(error)) is None:
+            raise
+        text = str(error) if isinstance(error, KeyboardInterrupt) else ""
+        raise kind(text or f"interrupted: {remains}") from None
+
+
+def _interruption(error: BaseException) -> type[KeyboardInterrupt] | None:
+    """The interruption that an error is of. A library that is interrupted as it is imported raises errors of its own."""
+    if isinstance(error, KeyboardInterrupt):
+        return type(error)
+    return _received[-1] if _received and not isinstance(error, SystemExit) else None
 
 
 @contextmanager
@@ -53,9 +94,12 @@ def errors(values: Mapping[str, Any]) -> Iterator[None]:
         message = f"cannot read or write{where}: {error.strerror or error}"
     except MemoryError:
         message = "not enough memory for this network or input shape"
-    except KeyboardInterrupt as interrupt:
-        typer.echo(f"skipstone: {interrupt or 'interrupted'}", err=True)
-        raise typer.Exit(130) from None
+    except BaseException as error:
+        if (kind := _interruption(error)) is None:
+            raise
+        text = str(error) if isinstance(error, KeyboardInterrupt) else ""
+        typer.echo(f"skipstone: {text or 'interrupted: no file is left half written'}", err=True)
+        raise typer.Exit(143 if kind is TerminatedError else 130) from None
     else:
         return
     typer.echo(f"skipstone: {printable(message)}", err=True)

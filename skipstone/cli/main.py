@@ -1,7 +1,7 @@
 """The command line: every command has a file of its own, and this one puts them together.
 
 Everything heavy is imported inside a command, so that ``--help`` is quick. A user's mistake ends with one message on standard
-error and exit code 2; ``verify`` exits with 1 on any difference.
+error and exit code 2; ``verify`` exits with 1 on any difference; an interruption is 130, SIGTERM 143.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import typer
 from skipstone.cli.characterize import calibrate_command, characterize_command
 from skipstone.cli.compare import compare_command
 from skipstone.cli.compress import compress_command
+from skipstone.cli.console import handle_interruptions
 from skipstone.cli.designs import designs_command
 from skipstone.cli.explore import explore_command
 from skipstone.cli.export import export_command
@@ -65,4 +66,5 @@ app.command("compare")(compare_command)
 
 def main() -> None:
     """The ``skipstone`` command."""
+    handle_interruptions()
     app()

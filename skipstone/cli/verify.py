@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skipstone.cli.console import console_for, progress_for, writable
+from skipstone.cli.console import console_for, interruption, progress_for, writable
 from skipstone.cli.network_report import show_result
 from skipstone.cli.options import Json, Out
 from skipstone.cli.request import Request, with_request
@@ -45,15 +45,16 @@ def verify_command(
         from skipstone.flow.report import write_network_report
         from skipstone.flow.verify import verify_evaluated
 
-        evaluated = evaluate(
-            request.network,
-            design,
-            request.options,
-            progress,
-            fit_memories=request.fit_memories,
-            technology=request.load_technology(),
-        )
-        verification = verify_evaluated(evaluated, images, waves, simulator, progress)
+        with interruption("nothing was written; simulators that were built are kept for the next time"):
+            evaluated = evaluate(
+                request.network,
+                design,
+                request.options,
+                progress,
+                fit_memories=request.fit_memories,
+                technology=request.load_technology(),
+            )
+            verification = verify_evaluated(evaluated, images, waves, simulator, progress)
         progress("writing the report")
         write_network_report(verification.result, evaluated.cost.program, out / "report.html")
     show_result(verification.result, out, json_file)

@@ -274,8 +274,8 @@ def _going_on(storage: Path) -> Iterator[None]:
     resume_hint = f"what is finished is kept in {storage}, and the same command goes on from there"
     try:
         yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted: {resume_hint}") from None
+    except KeyboardInterrupt as interrupt:
+        raise type(interrupt)(f"interrupted: {resume_hint}") from None
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise SkipstoneError(f"{where}{error.strerror or error}; {resume_hint}") from None

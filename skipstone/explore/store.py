@@ -49,7 +49,7 @@ class Store:
                     return connection.execute(sql, values).fetchall()
             finally:
                 connection.close()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # damaged names of tables are decoded as they come
             # Not a SkipstoneError, which an evaluation takes for a choice that can't be built.
             message = f"can't keep what was computed ({error}); free the disk, or delete the file: it is made anew"
             raise OSError(errno.EIO, message, self._path) from None

@@ -259,7 +259,7 @@ def _check(path: Path) -> None:
                 shutil.copyfile(original, copy.with_name(copy.name + ending))
         try:
             tables = _tried(copy)
-        except (sqlite3.Error, _DamagedError) as error:
+        except (sqlite3.Error, UnicodeDecodeError, _DamagedError) as error:
             raise StorageError(_explanation(path, error) or _damaged(path, str(error)), parameter="storage") from None
     if tables and not tables & OURS:
         raise SkipstoneError(other, parameter="storage")
@@ -288,23 +288,31 @@ def _tried(copy: Path) -> set[str]:
             return tables
         connection.executescript(TABLES)
         connection.execute("SELECT key, choice, record, digest FROM evaluations").fetchall()
+        with connection:
+            connection.execute("INSERT OR REPLACE INTO evaluations VALUES ('', '', '', '')")
+            connection.execute("INSERT OR REPLACE INTO explorations VALUES ('', '{}')")
         for name, text in connection.execute("SELECT name, description FROM explorations"):
             if not _is_description(text):
                 raise _DamagedError(f"what exploration {name!r} is of can't be read")
-    if "studies" in tables:
-        import optuna
+    import optuna
 
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        storage = optuna.storages.RDBStorage(f"sqlite:///{copy}")
         try:
-            storage = optuna.storages.RDBStorage(f"sqlite:///{copy}")
-            try:
-                for each in storage.get_all_studies():
-                    storage.get_all_trials(each._study_id, deepcopy=False)
-            finally:
-                storage.engine.dispose()
-        except Exception as error:  # Optuna and SQLAlchemy raise errors of any kind, as the damage is
-            reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-            raise _DamagedError(f"Optuna can't read its studies: {reason}") from None
+            for each in storage.get_all_studies():
+                storage.get_all_trials(each._study_id, deepcopy=False)
+            trial: dict[str, Any] = {
+                "params": {"a": 1},
+                "distributions": {"a": optuna.distributions.CategoricalDistribution([1])},
+            }
+            study = optuna.create_study(storage=storage, directions=["minimize", "minimize"])
+            study.add_trial(optuna.trial.create_trial(values=[0.0, 0.0], user_attrs={"a": 1}, **trial))
+        finally:
+            storage.engine.dispose()
+    except Exception as error:  # Optuna and SQLAlchemy raise errors of any kind, as the damage is
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise _DamagedError(f"Optuna can't use its tables: {reason}") from None
     return tables
 
 

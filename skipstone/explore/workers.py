@@ -23,6 +23,7 @@ from typing import Any, Protocol
 
 from skipstone.errors import SkipstoneError
 from skipstone.explore.study import Record
+from skipstone.interruptions import uninterrupted
 
 ATTEMPTS = 3
 """How often an evaluation is tried whose worker dies."""
@@ -163,7 +164,8 @@ class Processes:
                     initializer=_begin,
                 )
             try:
-                running[self._pool.submit(self._job.run, item[1])] = item
+                with uninterrupted():  # or a process is made that nobody knows of
+                    running[self._pool.submit(self._job.run, item[1])] = item
                 return
             except BrokenProcessPool:
                 if running:
