@@ -81,7 +81,7 @@ class Document:
             raise ResultError(f"damaged: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
         except ArithmeticError as error:  # of a figure that is computed from others
             raise ResultError(f"damaged: its figures contradict each other ({error})") from None
-        if different := [name for name in {**fields, **again} if again.get(name) != plain(fields.get(name))]:
+        if different := [name for name in {**fields, **again} if not _equal(again.get(name), plain(fields.get(name)))]:
             raise ResultError(f"damaged: {shortened(', '.join(different), 200)}: not as it was written")
         return result
 
@@ -143,6 +143,15 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         return plain(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _equal(value: Any, other: Any) -> bool:
+    """Whether two plain values are equal; True is not 1."""
+    if isinstance(value, dict) and isinstance(other, dict):
+        return value.keys() == other.keys() and all(_equal(each, other[key]) for key, each in value.items())
+    if isinstance(value, list) and isinstance(other, list):
+        return len(value) == len(other) and all(map(_equal, value, other))
+    return isinstance(value, bool) == isinstance(other, bool) and bool(value == other)
 
 
 def _adapter(kind: type[Document]) -> TypeAdapter[Any]:

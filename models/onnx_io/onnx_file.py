@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 
 MAX_ELEMENTS = 1 << 26
 """Elements of the largest tensor that is read: far more than any array's memory, and little enough to be handled at once."""
+WINDOWS = ("kernel_shape", "strides", "dilations", "pads", "output_padding")
+"""Attributes of a window that slides over an image."""
 OLDEST_OPSET = 7
 """The oldest version of ONNX's operators that ONNX Runtime promises to run."""
 CONVERTED_OPSET = 13
@@ -179,8 +181,14 @@ def _check_constructs(model: onnx.ModelProto, path: Path) -> None:
                 "export it with values for each channel"
             )
 
-
-# Weights -------------------------------------------------------------------------------------------------------------
+    # Weights -------------------------------------------------------------------------------------------------------------
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.name in WINDOWS and any(abs(step) > MAX_ELEMENTS for step in attribute.ints):
+                raise SkipstoneError(
+                    f"{path.name}: {node.op_type} '{node.name or node.output[0]}' has {attribute.name} "
+                    f"{', '.join(map(str, attribute.ints[:8]))}; at most {MAX_ELEMENTS:,} can be read"
+                )
 
 
 def _load_external_data(model: onnx.ModelProto, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import shutil
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from skipstone.errors import SkipstoneError
-from skipstone.explore.study import Record, evaluation_key, open_study
+from skipstone.explore.study import Record, _digest, evaluation_key, open_study
+from skipstone.mapper.results.exploration import Objective
 
 ROOT = Path(__file__).parents[3]
 RECORD = Record("d", {"rows": 3}, {"cycles": 12.5, "accuracy": 1 / 3})
@@ -177,3 +179,42 @@ def test_a_study_on_a_full_disk_keeps_its_records(tmp_path):
             study.store("more", {}, RECORD)
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE studies RENAME TO other",
+        "UPDATE explorations SET description = '[1]'",
+        "ALTER TABLE evaluations RENAME COLUMN record TO other",
+        "UPDATE study_directions SET study_id = 2",
+    ],
+)
+def test_a_study_that_cannot_be_used_is_not_changed(tmp_path, statement):
+    """What fails only in the midst of an exploration is found before anything is written."""
+    path = tmp_path / "a.db"
+    with open_study(path) as study:
+        study.register("search", {"space": "x"})
+        study.mirror("search", {"rows": [1, 2]}, (Objective("cycles", "minimize"),)).write()
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(statement)
+    before = path.read_bytes()
+    with pytest.raises(SkipstoneError, match=r"a\.db is damaged \("):
+        with open_study(path) as study:
+            study.mirror("search", {"rows": [1, 2]}, (Objective("cycles", "minimize"),)).write()
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["a.db"]
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"colour": 1}', '{"metrics": 1}', '{"metrics": {"cycles": NaN}}', "[" * 99_999]
+)
+def test_a_record_that_is_none_is_left_out(tmp_path, text):
+    path = filled(tmp_path / "a.db", 2)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "UPDATE evaluations SET record = ?, digest = ? WHERE key = 'key'", (text, _digest("key", text))
+        )
+    with open_study(path) as study:
+        assert study.records() == {}
+        assert study.damaged == 2  # the other one has the digest of another key
