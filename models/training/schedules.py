@@ -12,18 +12,18 @@ import torch
 from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
+from skipstone.models.data.images import Targets
 from skipstone.models.graph.files import pack_graph, unpack_graph
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.layers import Conv
 from skipstone.models.pruning.criteria import Evidence
 from skipstone.models.pruning.masks import Pruned, Pruning, prune
-from skipstone.models.training.loop import Hook, TrainingOptions, fine_tune
+from skipstone.models.training.loop import Hook, TrainingLoop, TrainingOptions, fine_tune
 from skipstone.models.training.network import GraphModule
 from skipstone.models.training.sparsity import scaled
 from skipstone.models.training.start import reinitialized
 
 Images = NDArray[np.float32]
-Labels = NDArray[np.int64]
 
 
 def amounts(final: float, rounds: int) -> tuple[float, ...]:
@@ -35,7 +35,7 @@ def iterative(
     graph: Graph,
     pruning: Pruning,
     images: Images,
-    labels: Labels | None,
+    labels: Targets | None,
     options: TrainingOptions,
     *,
     rounds: int,
@@ -43,6 +43,7 @@ def iterative(
     teacher: Graph | None = None,
     progress: Callable[[str], None] = lambda _: None,
     checkpoint: Path | None = None,
+    own: TrainingLoop | None = None,
 ) -> Pruned:
     """Prunes in rounds and trains after each (Han et al., "Learning both Weights and Connections", 2015).
 
@@ -57,6 +58,7 @@ def iterative(
         teacher: The network whose outputs are learned, where ``options.distillation`` says so.
         progress: Called with a line of text for each epoch.
         checkpoint: As in :func:`skipstone.models.training.loop.train`.
+        own: As in :func:`skipstone.models.training.loop.train`.
     """
     notes: tuple[str, ...] = ()
     _check_rounds(rounds, 1)
@@ -71,6 +73,7 @@ def iterative(
             teacher=teacher,
             progress=lambda text, number=number: progress(f"round {number}/{rounds}, {text}"),  # type: ignore[misc]
             checkpoint=_numbered(checkpoint, number),
+            own=own,
         )
     return Pruned(graph, notes)
 
@@ -79,7 +82,7 @@ def lottery(
     graph: Graph,
     pruning: Pruning,
     images: Images,
-    labels: Labels,
+    labels: Targets,
     options: TrainingOptions,
     *,
     rounds: int,

@@ -47,9 +47,8 @@ def compression_page(result: CompressionResult) -> Page:
 def _summary(result: CompressionResult) -> CompressionSummary:
     cards = []
     if result.accuracy is not None:
-        loss = result.loss_points
-        lost = "" if loss is None else f"{abs(loss):.2f} points {'lost' if loss >= 0 else 'gained'}"
-        cards.append(Card("accuracy", percent(result.accuracy, 2), lost))
+        lost = "" if result.loss_points is None else result.loss_text()
+        cards.append(Card(result.accuracy_name, result.accuracy_text(result.accuracy), lost))
     cards.append(Card("smaller", f"{result.ratio:.1f}x", f"{count(result.encoded_bytes)} bytes, encoded"))
     cards.append(Card("zeros", percent(result.sparsity, 1), f"{result.weight_bits}-bit {result.weight_code} weights"))
     if result.cost is not None:
@@ -60,11 +59,14 @@ def _summary(result: CompressionResult) -> CompressionSummary:
 def _over_steps(result: CompressionResult) -> Figure:
     """Accuracy after each step, of the float network and of the integers, and the share of zeros."""
     names = [f"{number}. {step.do}" for number, step in enumerate(result.steps, start=1)]
+    name = result.accuracy_name
+    unit = "%" if result.metric_is_share else ""
     series: list[tuple[str, list[float | None]]] = [
-        ("float accuracy", [_percent(step.accuracy_after) for step in result.steps]),
-        ("accuracy of the integers", [_percent(step.integer_accuracy) for step in result.steps]),
-        ("zeros", [_percent(step.sparsity) for step in result.steps]),
+        (f"float {name}", [_shown(step.accuracy_after, result) for step in result.steps]),
+        (f"{name} of the integers", [_shown(step.integer_accuracy, result) for step in result.steps]),
     ]
+    if result.metric_is_share:
+        series.append(("zeros", [100 * step.sparsity for step in result.steps]))
     series = [(label, values) for label, values in series if any(value is not None for value in values)]
     traces: list[dict[str, Any]] = [
         {
@@ -76,20 +78,21 @@ def _over_steps(result: CompressionResult) -> Figure:
             "name": label,
             "x": [plot_text(name) for name in names],
             "y": values,
-            "hovertemplate": f"%{{x}}<br>{label}: %{{y:.2f}}%<extra></extra>",
+            "hovertemplate": f"%{{x}}<br>{label}: %{{y:{'.2f' if unit else '.4g'}}}{unit}<extra></extra>",
         }
         for index, (label, values) in enumerate(series)
     ]
     return Figure(
         name="steps",
-        title="Accuracy and zeros, step by step",
-        caption=f"Top-1 accuracy on {result.test_images:,} test images after each step, and the share of weights that are zero.",
+        title=f"{name.capitalize()}{' and zeros' if unit else ''}, step by step",
+        caption=f"{result.metric.capitalize()} on {result.test_images:,} test images after each step"
+        + (", and the share of weights that are zero." if unit else "."),
         height=HEIGHT,
         traces=traces,
         layout={
             "margin": _MARGINS,
             "xaxis": {**_AXIS, "type": "category"},
-            "yaxis": {**_AXIS, "title": {"text": "%"}},
+            "yaxis": {**_AXIS, "title": {"text": unit or plot_text(name)}},
         },
         keys=tuple(Key(label, index, (index,)) for index, (label, _) in enumerate(series)),
         table=_steps(result),
@@ -160,9 +163,9 @@ def _steps(result: CompressionResult) -> Grid:
         (
             f"{number}. {step.do}",
             settings_text(step),
-            percent(step.accuracy_before, 2),
-            percent(step.accuracy_after, 2),
-            percent(step.integer_accuracy, 2) if step.integer_accuracy is not None else NONE,
+            result.accuracy_text(step.accuracy_before),
+            result.accuracy_text(step.accuracy_after),
+            result.accuracy_text(step.integer_accuracy) if step.integer_accuracy is not None else NONE,
             percent(step.sparsity, 1),
             count(step.weights),
             count(step.macs),
@@ -214,5 +217,5 @@ def _cycles(layer: str, cycles: Any, merged: dict[str, str]) -> str:
     return f"({count(cycles[merged[layer]])})" if layer in merged else NONE
 
 
-def _percent(share: float | None) -> float | None:
-    return None if share is None else 100 * share
+def _shown(accuracy: float | None, result: CompressionResult) -> float | None:
+    return None if accuracy is None else 100 * accuracy if result.metric_is_share else accuracy

@@ -7,7 +7,6 @@ from rich.table import Table
 from rich.text import Text
 
 from skipstone.mapper.results.compression import CompressionResult, StepResult
-from skipstone.reports.network.summary import percent
 
 Rows = list[tuple[str, str]]
 
@@ -26,9 +25,9 @@ def step_table(result: CompressionResult) -> Table:
         table.add_row(
             Text(step.do),
             Text(settings_text(step)),
-            percent(step.accuracy_before, 2),
-            percent(step.accuracy_after, 2),
-            percent(step.integer_accuracy, 2) if step.integer_accuracy is not None else "",
+            result.accuracy_text(step.accuracy_before),
+            result.accuracy_text(step.accuracy_after),
+            result.accuracy_text(step.integer_accuracy) if step.integer_accuracy is not None else "",
             f"{100 * step.sparsity:.1f}%",
             f"{step.weights:,}",
             f"{step.macs:,}",
@@ -79,13 +78,11 @@ def summary(result: CompressionResult) -> Rows:
     """Data, accuracy, size and cost of the compressed network, as names and texts."""
     rows = [("data", result.data)]
     if result.accuracy is not None and result.float_accuracy is not None:
-        loss = result.loss_points or 0.0
-        change = f"{loss:.2f} points lost" if loss >= 0 else f"{-loss:.2f} points gained"
         rows.append(
             (
                 "accuracy",
-                f"float {percent(result.float_accuracy, 2)}, compressed integers {percent(result.accuracy, 2)}: {change} "
-                f"(top-1, {result.test_images:,} images)",
+                f"float {result.accuracy_text(result.float_accuracy)}, compressed integers "
+                f"{result.accuracy_text(result.accuracy)}: {result.loss_text()} ({result.metric}, {result.test_images:,} images)",
             )
         )
     weights = sum(layer.weights for layer in result.layers)

@@ -44,7 +44,26 @@ def compress_command(
     design: DesignName = None,
     max_loss: Annotated[
         float | None,
-        typer.Option("--max-loss", metavar="POINTS", min=0, help="With --recipe auto: accuracy that may be lost."),
+        typer.Option(
+            "--max-loss",
+            metavar="POINTS",
+            min=0,
+            help="With --recipe auto: what accuracy may lose (points).",
+        ),
+    ] = None,
+    max_epochs: Annotated[
+        int | None,
+        typer.Option(
+            "--max-epochs", metavar="N", min=0, help="With --recipe auto: the search trains for N epochs at most."
+        ),
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            "--metric",
+            metavar="NAME",
+            help="What accuracy is: top-1 (for classes), top-K (as top-5), mean-squared-error (for values), mean-absolute-error.",
+        ),
     ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="N", min=0, help="In place of the recipe's seed.")
@@ -61,6 +80,8 @@ def compress_command(
 
     if (recipe == "auto") != (max_loss is not None):
         raise SkipstoneError("--max-loss POINTS goes with --recipe auto, and only with it")
+    if max_epochs is not None and recipe != "auto":
+        raise SkipstoneError("--max-epochs goes with --recipe auto, and only with it")
     chosen = _design(design)
     shape = input_shape_of(input_shape)
     remains = f"steps that are done are kept in {out / 'checkpoints'}, and the same command goes on from there"
@@ -70,15 +91,17 @@ def compress_command(
 
             assert max_loss is not None
             compressed = auto(
-                network, data, out=out, max_loss=max_loss, design=chosen, input_shape=shape, seed=1 if seed is None else seed,
-                progress=progress,
+                network, data, out=out, max_loss=max_loss, design=chosen, input_shape=shape, max_epochs=max_epochs,
+                metric=metric, seed=1 if seed is None else seed, progress=progress,
             )  # fmt: skip
         else:
             from skipstone.compress.recipe import load_recipe, with_seed
             from skipstone.compress.run import compress
 
             steps = with_seed(load_recipe(recipe), seed)
-            compressed = compress(network, steps, data, out=out, design=chosen, input_shape=shape, progress=progress)
+            compressed = compress(
+                network, steps, data, out=out, design=chosen, input_shape=shape, metric=metric, progress=progress
+            )
     _show(compressed.result, out, json_file)
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from skipstone.compress.keys import Keys, Training
 from skipstone.compress.recipe import Recipe
 from skipstone.compress.state import Context
 from skipstone.compress.step_keys import (
     CycleAwarePrune,
+    DynamicSparse,
+    FineTune,
     Gate,
+    GradualPrune,
     IterativePrune,
+    LotteryTicket,
     Prune,
     PruneByReconstruction,
     QuantizationAwareTraining,
@@ -20,8 +26,9 @@ from skipstone.compress.step_keys import (
 from skipstone.compress.steps import NEEDS_DESIGN, RENAMES
 from skipstone.compress.steps.extra import training_module
 from skipstone.errors import SkipstoneError
+from skipstone.models.data.images import Targets
 from skipstone.models.graph.graph import Graph
-from skipstone.models.graph.layers import Affine, Conv
+from skipstone.models.graph.layers import Affine, Conv, OnHost
 from skipstone.models.pruning.criteria import CRITERIA
 from skipstone.models.surgery.blocks import remove_blocks
 
@@ -41,6 +48,18 @@ def check_float(graph: Graph) -> None:
         )
     if not graph.convs:
         raise SkipstoneError(f"network '{graph.name}' has no layer with trained weights")
+
+
+def check_values(graph: Graph, labels: Targets | None) -> None:
+    """Refuses labels that are values where the network's values come from the host: accuracy is that of the array's own."""
+    if labels is None or not np.issubdtype(labels.dtype, np.floating) or graph.scores[0] == graph.input:
+        return
+    last = graph.layer(graph.scores[0])
+    if isinstance(last, OnHost):
+        raise SkipstoneError(
+            f"network '{graph.name}' ends in a {last.operator}, which the host computes, so labels can't be the values behind "
+            "it; leave it out of the file, or give classes"
+        )
 
 
 def check_recipe(recipe: Recipe, context: Context) -> None:
@@ -99,15 +118,24 @@ def _check_needs(step: Keys, context: Context) -> None:
                 f"an attack needs images whose pixels lie from 0 to 1; the test images' lie from {images.min():g} to "
                 f"{images.max():g}"
             )
-    if _labelled(step):
+    if _by_gradients(step):
         context.dataset.training()
+    if isinstance(step, Training) and step.distillation != "teacher":
+        context.dataset.training_targets()
+    if context.train is not None and _changes_while_training(step):
+        raise SkipstoneError(
+            "it changes weights or the loss within each step of the built-in training, which a training loop of your own "
+            "replaces; prune in a step of its own and train in another (fine_tune, iterative_prune, "
+            "quantization_aware_training)"
+        )
     if isinstance(step, Training | Reinitialize | RobustAccuracy) or _by_gradients(step):
         training_module("loop")
 
 
-def _labelled(step: Keys) -> bool:
-    """Does it take labelled training images?"""
-    return (isinstance(step, Training) and step.distillation != "teacher") or _by_gradients(step)
+def _changes_while_training(step: Keys) -> bool:
+    """Does it hook into the training loop?"""
+    regularized = isinstance(step, FineTune) and step.regularizer != "none"
+    return regularized or isinstance(step, GradualPrune | DynamicSparse | LotteryTicket)
 
 
 def _by_gradients(step: Keys) -> bool:

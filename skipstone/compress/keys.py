@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from skipstone.models.data.augmentation import Augmentation
 from skipstone.models.pruning.criteria import CRITERIA
 from skipstone.models.pruning.masks import Pruning
 
@@ -100,7 +101,8 @@ class Masked(Keys):
 
 
 class Training(Keys):
-    """How a training step trains (see ``skipstone.models.training.loop.TrainingOptions``)."""
+    """How a training step trains (see ``skipstone.models.training.loop.TrainingOptions``). ``shift`` and ``flip`` stand in
+    place of what the data set says of its augmentation."""
 
     epochs: Count = 5
     learning_rate: Positive = 0.02
@@ -109,10 +111,17 @@ class Training(Keys):
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     label_smoothing: Share = 0.0
     warmup: Share = 0.1
-    shift: Annotated[int, Field(ge=0)] = 2
-    flip: bool = False
+    shift: Annotated[int, Field(ge=0)] | None = None
+    flip: bool | None = None
     distillation: Literal["none", "labels", "teacher"] = "none"
     temperature: Positive = 4.0
     distillation_weight: Annotated[float, Field(ge=0, le=1)] = 0.7
     normalize: bool = True
     images: Annotated[int, Field(ge=0)] = 0
+
+    def augmentation(self, of_data: Augmentation) -> Augmentation:
+        """How images are varied: as the keys say, else as the data set does (``of_data``)."""
+        return Augmentation(
+            shift=of_data.shift if self.shift is None else self.shift,
+            flip=of_data.flip if self.flip is None else self.flip,
+        )

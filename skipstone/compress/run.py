@@ -13,13 +13,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from skipstone.compress.checks import check_float, check_names, check_recipe
+from skipstone.compress.checks import check_float, check_names, check_recipe, check_values
 from skipstone.compress.cost import design_cost
 from skipstone.compress.files import Checkpoint, step_key
-from skipstone.compress.keys import Keys
+from skipstone.compress.keys import Keys, Training
 from skipstone.compress.recipe import Recipe
 from skipstone.compress.sizes import layer_sizes, trained_weights
-from skipstone.compress.state import Context, Progress, State, quantized
+from skipstone.compress.state import Context, OwnLoop, Progress, State, quantized
 from skipstone.compress.step_keys import QuantizationAwareTraining, Quantize
 from skipstone.compress.steps import REGISTRY, USES_DESIGN
 from skipstone.errors import SkipstoneError
@@ -30,8 +30,9 @@ from skipstone.mapper.cost import cost
 from skipstone.mapper.results.compression import CompressionResult, StepResult
 from skipstone.mapper.results.document import plain
 from skipstone.models.data.datasets import Dataset, fit_dataset, load_dataset
-from skipstone.models.data.float_execution import float_accuracy
+from skipstone.models.data.float_execution import float_array_scores
 from skipstone.models.data.images import Images
+from skipstone.models.data.metrics import Metric, MetricFunction, metric_of
 from skipstone.models.graph.files import graph_fingerprint
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.to_onnx import to_onnx
@@ -44,7 +45,7 @@ from skipstone.models.quantization.scheme import INT8, QuantizationScheme
 from skipstone.reports.compression.page import compression_page
 from skipstone.reports.web.page import write_page
 
-VERSION = "2"
+VERSION = "3"
 """Changes when a step's meaning or a checkpoint's form does: checkpoints of other versions are not taken up."""
 
 
@@ -65,6 +66,8 @@ def compress(
     out: Path,
     design: Design | None = None,
     input_shape: tuple[int, ...] | None = None,
+    metric: str | MetricFunction | Metric | None = None,
+    train: OwnLoop | None = None,
     progress: Progress = lambda _: None,
 ) -> Compressed:
     """Compresses a network by a recipe and writes the float and the quantized network.
@@ -77,6 +80,11 @@ def compress(
             which an interrupted compression goes on.
         design: Counts cycles and energy on this array, also for steps that look at them. None: neither.
         input_shape: N, C, H, W, where the file leaves a dimension open.
+        metric: What "accuracy" is: ``"top-1"`` (the default for classes), ``"top-5"``, ``"mean-squared-error"`` (the default for
+            values), ``"mean-absolute-error"``, or a function ``(scores, labels) -> float`` of the test images, where higher
+            is better.
+        train: Your training loop ``(module, batches, options)``, called in place of the built-in one: trains the PyTorch
+            ``module`` in place on ``batches`` of (images, labels), each iteration of which is an epoch.
         progress: Called with a few words before each stage.
 
     Returns:
@@ -85,9 +93,9 @@ def compress(
     Raises:
         SkipstoneError: Network, recipe and data do not go together; raised before anything is written.
     """
-    context = context_for(network, data, design, input_shape, recipe.seed, progress)
-    if recipe.held_back:
-        context = replace(context, dataset=context.dataset.holding_back(recipe.held_back, recipe.seed)[0])
+    context = recipe_context(
+        recipe, context_for(network, data, design, input_shape, recipe.seed, progress, metric, train)
+    )
     check_recipe(recipe, context)
     check_runs(context)
     store = Checkpoint(out / "checkpoints")
@@ -108,6 +116,8 @@ def context_for(
     input_shape: tuple[int, ...] | None,
     seed: int,
     progress: Progress,
+    metric: str | MetricFunction | Metric | None = None,
+    train: OwnLoop | None = None,
 ) -> Context:
     """Reads a float network and its data, and checks them against each other.
 
@@ -129,7 +139,16 @@ def context_for(
     dataset = dataset_for(graph, data)
     dataset.calibration()
     progress(dataset.description)
-    return Context(graph, dataset, design, seed, progress)
+    labels = dataset.test_labels if dataset.test_labels is not None else dataset.train_labels
+    check_values(graph, labels)
+    return Context(graph, dataset, design, seed, progress, metric_of(metric, labels), train)
+
+
+def recipe_context(recipe: Recipe, context: Context) -> Context:
+    """``context`` without the training images that the recipe holds back."""
+    if not recipe.held_back:
+        return context
+    return replace(context, dataset=context.dataset.holding_back(recipe.held_back, recipe.seed)[0])
 
 
 def dataset_for(graph: Graph, data: str | Dataset) -> Dataset:
@@ -184,7 +203,7 @@ def run_steps(recipe: Recipe, context: Context, store: Checkpoint) -> tuple[Stat
         if saved.note:
             context.progress(saved.note)
         if saved.graph is not None:
-            state, result = _taken_up(saved.graph, saved.record)
+            state, result = _taken_up(saved.graph, saved.record, context, accuracy)
             context.progress(f"{label}: done before")
         else:
             context.progress(label)
@@ -194,7 +213,11 @@ def run_steps(recipe: Recipe, context: Context, store: Checkpoint) -> tuple[Stat
                 state, result = run_step(step, state, context, label, accuracy, training)
             except SkipstoneError as error:
                 raise SkipstoneError(f"step {number} ({step.do}): {error}", parameter=error.parameter) from None
-            stored = {"scheme": asdict(state.scheme), "result": plain(asdict(result))}
+            stored = {
+                "scheme": asdict(state.scheme),
+                "metric": metric_id(context),
+                "result": plain(asdict(result)),
+            }
             state = replace(state, graph=store.save(key, state.graph, stored))
             for file in [*store.folder.glob(f"{key}*.training"), *store.folder.glob(f".{key}*.partial")]:
                 file.unlink(missing_ok=True)
@@ -230,9 +253,7 @@ def run_step(
     state = without_lost_bits(state)
     inner.progress("measuring")
     after = step_accuracy(state.graph, context)
-    integers = None
-    if isinstance(step, Quantize | QuantizationAwareTraining) and context.dataset.test_labels is not None:
-        integers = reference.accuracy(quantized(state.graph, state.scheme, context.dataset), *context.dataset.testing())
+    integers = integer_accuracy(state, context) if isinstance(step, Quantize | QuantizationAwareTraining) else None
     settings = step.model_dump(mode="json", exclude_defaults=True)
     result = StepResult(
         do=settings.pop("do"),
@@ -262,10 +283,29 @@ def without_lost_bits(state: State) -> State:
 
 
 def step_accuracy(graph: Graph, context: Context) -> float | None:
-    """Float accuracy on the test images, 0 to 1; None where they have no labels."""
+    """The metric of the float network on the test images; None where they have no labels."""
     if context.dataset.test_labels is None:
         return None
-    return float_accuracy(graph, *context.dataset.testing())
+    images, labels = context.dataset.testing_targets()
+    return context.metric(float_array_scores(graph, images), labels)
+
+
+def integer_accuracy(state: State, context: Context) -> float | None:
+    """The metric of the integers on the test images; None where they have no labels."""
+    if context.dataset.test_labels is None:
+        return None
+    return network_accuracy(quantized(state.graph, state.scheme, context.dataset), context)
+
+
+def network_accuracy(network: QuantizedNetwork, context: Context) -> float:
+    """The metric of the integers ``network`` on the test images."""
+    images, labels = context.dataset.testing_targets()
+    return context.metric(reference.real_scores(network, images), labels)
+
+
+def metric_id(context: Context) -> str:
+    """What accuracies in a checkpoint were measured by: of a function of the user's, only this run's are taken."""
+    return context.metric.name if context.metric.built_in else f"{context.metric.name} of run {context.run_id}"
 
 
 def first_key(context: Context) -> str:
@@ -284,19 +324,20 @@ def next_key(key: str, step: Keys, context: Context) -> str:
     settings = step.model_dump(mode="json", exclude_defaults=True)
     if context.design is not None and isinstance(step, USES_DESIGN):
         settings["design"] = context.design.to_dict()
+    if isinstance(step, Training):
+        settings["augmentation"] = asdict(step.augmentation(context.dataset.augmentation))
+        if context.train is not None:
+            settings["own_loop"] = context.run_id
     return step_key(key, settings, data=context.dataset.fingerprint, seed=context.seed, code=VERSION)
 
 
-def final_key(recipe: Recipe, graph: Graph, dataset: Dataset, design: Design | None) -> str:
+def final_key(recipe: Recipe, context: Context) -> str:
     """The key at the end of a recipe: two runs with the same one give the same network.
 
     Args:
-        recipe: The steps and the seed.
-        graph: The float network as it came.
-        dataset: The data.
-        design: The array, or None.
+        recipe: The steps.
+        context: The network as it came, the data without images that the recipe holds back, and the design.
     """
-    context = Context(graph, dataset, design, recipe.seed, lambda _: None)
     key = first_key(context)
     for step in recipe.step:
         key = next_key(key, step, context)
@@ -313,10 +354,21 @@ def _undone(before: Graph, after: Graph) -> tuple[str, ...]:
     )
 
 
-def _taken_up(graph: Graph, stored: Mapping[str, Any]) -> tuple[State, StepResult]:
-    result = dict(stored["result"])
-    result["notes"] = tuple(result["notes"])
-    return State(graph, QuantizationScheme(**stored["scheme"])), StepResult(**result)
+def _taken_up(
+    graph: Graph, stored: Mapping[str, Any], context: Context, before: float | None
+) -> tuple[State, StepResult]:
+    """A step that was done before, measured again where it was by another metric."""
+    values = dict(stored["result"])
+    values["notes"] = tuple(values["notes"])
+    state, result = State(graph, QuantizationScheme(**stored["scheme"])), StepResult(**values)
+    if stored["metric"] != metric_id(context):
+        result = replace(
+            result,
+            accuracy_before=before,
+            accuracy_after=step_accuracy(graph, context),
+            integer_accuracy=None if result.integer_accuracy is None else integer_accuracy(state, context),
+        )
+    return state, result
 
 
 def check_runs(context: Context) -> None:
@@ -360,8 +412,8 @@ def assemble(
     dataset = context.dataset
     accuracy = None
     if dataset.test_labels is not None:
-        context.progress(f"accuracy of the integers on {len(dataset.test_labels):,} images")
-        accuracy = reference.accuracy(integers, *dataset.testing())
+        context.progress(f"{context.metric.name} of the integers on {len(dataset.test_labels):,} images")
+        accuracy = network_accuracy(integers, context)
     design_costs = None
     if context.design is not None:
         context.progress(f"mapping onto {context.design.name}")
@@ -384,7 +436,9 @@ def assemble(
         activation_bits=integers.activation_bits,
         calibration=integers.calibration,
         cost=design_costs,
-        key=final_key(recipe, context.parent, dataset, context.design),
+        key=final_key(recipe, context),
+        metric=context.metric.name,
+        metric_is_share=context.metric.share,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import Any
 
 from skipstone.hw.design import Design
 from skipstone.models.data.datasets import Dataset
+from skipstone.models.data.metrics import Metric, metric_of
 from skipstone.models.graph.graph import Graph
 from skipstone.models.quantization.network import QuantizedNetwork
 from skipstone.models.quantization.quantize import quantize
@@ -17,6 +19,9 @@ from skipstone.models.quantization.ranges import Ranges, calibrate
 from skipstone.models.quantization.scheme import INT8, QuantizationScheme
 
 Progress = Callable[[str], None]
+OwnLoop = Callable[[Any, Any, Any], object]
+"""A training loop of the user's, called with the module, its batches and the options
+(``skipstone.models.training.loop.TrainingLoop``, without PyTorch's types)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,16 +37,24 @@ class State:
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """What steps may use. ``parent`` is the float network as it came; ``training`` is a file that a training may keep its
-    state in; ``memory`` is for what steps of one run would compute twice."""
+    """What steps may use. ``parent`` is the float network as it came; ``metric`` measures it and what becomes of it on the test
+    images; ``train`` is a training loop in place of the built-in one; ``training`` is a file that a training may keep its state
+    in; ``memory`` is for what steps of one run would compute twice."""
 
     parent: Graph
     dataset: Dataset
     design: Design | None
     seed: int
     progress: Progress
+    metric: Metric = field(default_factory=lambda: metric_of(None, None))
+    train: OwnLoop | None = None
     training: Path | None = None
     memory: dict[Any, Any] = field(default_factory=dict)
+
+    @cached_property
+    def run_id(self) -> str:
+        """Tells this run from all others: what a loop or a metric of the user's does is not known from its name."""
+        return str(self.memory.setdefault("run", uuid.uuid4().hex))
 
     @cached_property
     def classes(self) -> int:

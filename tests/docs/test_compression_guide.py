@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import tomllib
+from pathlib import Path
 
 import pytest
 
 from skipstone.compress import keys, recipe
 from skipstone.compress.keys import Training
 from skipstone.compress.recipe import parse_recipe, recipe_names, step_kinds
+from skipstone.mapper.results.compression import CompressionResult
 from tests.docs.blocks import DOCS, blocks
+from tests.skipstone.compress.small import small_place
 
 PAGE = DOCS / "compression.md"
 GUIDE = PAGE.read_text()
@@ -53,3 +56,17 @@ def test_criteria_and_codes_are_named() -> None:
 def test_named_recipes_parse_and_say_what_they_do() -> None:
     for name in recipe_names():
         assert recipe.load_recipe(name).description, name
+
+
+def test_the_metric_and_the_training_loop_in_the_guide_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    (program,) = [block.text for block in blocks(PAGE) if block.language == "python" and "worst_class" in block.text]
+    place = small_place(tmp_path)
+    (place / "small.onnx").rename(place / "model.onnx")
+    monkeypatch.chdir(place)
+    namespace: dict[str, object] = {}
+    exec(compile(program, str(PAGE), "exec"), namespace)
+    result = CompressionResult.read(place / "out" / "own" / "compression.json")
+    assert result.metric == "worst_class"
+    assert result.accuracy is not None
+    assert [step.do for step in result.steps] == ["prune_second_order", "fine_tune"]

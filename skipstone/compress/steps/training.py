@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from skipstone.compress.keys import Training
 from skipstone.compress.state import Context, State
 from skipstone.compress.step_keys import (
@@ -22,11 +24,13 @@ from skipstone.models.graph.graph import Graph
 
 
 def options_of(step: Training, context: Context) -> Any:
-    """A step's keys as ``skipstone.models.training.loop.TrainingOptions``.
+    """A step's keys as ``skipstone.models.training.loop.TrainingOptions``, with the data set's augmentation where the step has
+    none of its own.
 
     Raises:
-        SkipstoneError: PyTorch is missing.
+        SkipstoneError: PyTorch is missing, or there are no training images.
     """
+    context.progress(augmentation_note(step, context))
     return training_module("loop").TrainingOptions(
         epochs=step.epochs,
         learning_rate=step.learning_rate,
@@ -35,8 +39,8 @@ def options_of(step: Training, context: Context) -> Any:
         weight_decay=step.weight_decay,
         label_smoothing=step.label_smoothing,
         warmup=step.warmup,
-        shift=step.shift,
-        flip=step.flip,
+        augmentation=step.augmentation(context.dataset.augmentation),
+        loss=_loss(step, context),
         distillation=step.distillation,
         temperature=step.temperature,
         weight=step.distillation_weight,
@@ -46,9 +50,23 @@ def options_of(step: Training, context: Context) -> Any:
     )
 
 
+def augmentation_note(step: Training, context: Context) -> str:
+    """How training images are varied, and who says so."""
+    chosen = step.augmentation(context.dataset.augmentation)
+    source = f"data set {context.dataset.name}" if step.shift is None and step.flip is None else "recipe"
+    return f"training images {chosen}, as the {source} says"
+
+
+def _loss(step: Training, context: Context) -> str:
+    """The squared error for labels that are values, and for a teacher with one output, which has no classes."""
+    _, labels = _data(step, context)
+    values = context.classes == 1 if labels is None else np.issubdtype(labels.dtype, np.floating)
+    return "squared_error" if values else "cross_entropy"
+
+
 def _common(step: Training, context: Context) -> dict[str, Any]:
     teacher: Graph | None = context.parent if step.distillation != "none" else None
-    return {"teacher": teacher, "progress": context.progress, "checkpoint": context.training}
+    return {"teacher": teacher, "progress": context.progress, "checkpoint": context.training, "own": context.train}
 
 
 def _data(step: Training, context: Context) -> tuple[Any, Any]:
@@ -56,7 +74,7 @@ def _data(step: Training, context: Context) -> tuple[Any, Any]:
     if step.distillation == "teacher":
         images = context.dataset.train_images
         return (images if images is not None else context.dataset.calibration()), None
-    return context.dataset.training()
+    return context.dataset.training_targets()
 
 
 def _floats(graph: Graph) -> Graph:
@@ -77,7 +95,7 @@ def apply_fine_tune(step: FineTune, state: State, context: Context) -> State:
     graph = loop.fine_tune(
         _floats(state.graph), *_data(step, context), options_of(step, context), hooks=hooks, **_common(step, context)
     )
-    return replace(state, graph=graph, notes=())
+    return replace(state, graph=graph, notes=(augmentation_note(step, context),))
 
 
 def apply_gradual(step: GradualPrune, state: State, context: Context) -> State:
@@ -87,7 +105,7 @@ def apply_gradual(step: GradualPrune, state: State, context: Context) -> State:
     graph = loop.fine_tune(
         _floats(state.graph), *_data(step, context), options_of(step, context), hooks=[hook], **_common(step, context)
     )
-    return replace(state, graph=graph, notes=tuple(hook.notes))
+    return replace(state, graph=graph, notes=(augmentation_note(step, context), *hook.notes))
 
 
 def apply_dynamic_sparse(step: DynamicSparse, state: State, context: Context) -> State:
@@ -97,7 +115,7 @@ def apply_dynamic_sparse(step: DynamicSparse, state: State, context: Context) ->
     graph = loop.fine_tune(
         _floats(state.graph), *_data(step, context), options_of(step, context), hooks=[hook], **_common(step, context)
     )
-    return replace(state, graph=graph, notes=())
+    return replace(state, graph=graph, notes=(augmentation_note(step, context),))
 
 
 def apply_iterative(step: IterativePrune, state: State, context: Context) -> State:
@@ -111,7 +129,7 @@ def apply_iterative(step: IterativePrune, state: State, context: Context) -> Sta
         evidence=lambda graph: evidence_for(step.criterion, graph, context),
         **_common(step, context),
     )
-    return replace(state, graph=pruned.graph, notes=pruned.notes)
+    return replace(state, graph=pruned.graph, notes=(augmentation_note(step, context), *pruned.notes))
 
 
 def apply_lottery(step: LotteryTicket, state: State, context: Context) -> State:
@@ -119,14 +137,14 @@ def apply_lottery(step: LotteryTicket, state: State, context: Context) -> State:
     pruned = training_module("schedules").lottery(
         _floats(state.graph),
         step.pruning(),
-        *context.dataset.training(),
+        *context.dataset.training_targets(),
         options_of(step, context),
         rounds=step.rounds,
         rewind_epochs=step.rewind_epochs,
         progress=context.progress,
         checkpoint=context.training,
     )
-    return replace(state, graph=pruned.graph, notes=pruned.notes)
+    return replace(state, graph=pruned.graph, notes=(augmentation_note(step, context), *pruned.notes))
 
 
 def apply_reinitialize(step: Reinitialize, state: State, context: Context) -> State:
@@ -146,4 +164,4 @@ def apply_quantization_aware(step: QuantizationAwareTraining, state: State, cont
         calibration_images=context.dataset.calibration(),
         **_common(step, context),
     )
-    return State(graph, scheme)
+    return State(graph, scheme, notes=(augmentation_note(step, context),))

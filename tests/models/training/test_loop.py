@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from skipstone.errors import SkipstoneError
+from skipstone.models.data.augmentation import Augmentation
 from skipstone.models.data.float_execution import float_accuracy, float_scores
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.layers import AveragePool
@@ -27,7 +28,7 @@ from skipstone.models.training.loop import Epoch, Hook, TrainingOptions, fine_tu
 from skipstone.models.training.sparsity import GradualPruning, RigL
 
 RELU = (0.0, math.inf)
-OPTIONS = TrainingOptions(epochs=3, learning_rate=0.05, batch=16, shift=1, seed=4)
+OPTIONS = TrainingOptions(epochs=3, learning_rate=0.05, batch=16, augmentation=Augmentation(shift=1), seed=4)
 
 
 def tiny() -> Graph:
@@ -66,7 +67,9 @@ def differ(first: Graph, second: Graph) -> bool:
 def test_it_learns(normalize: bool) -> None:
     images, labels = problem(96)
     module = module_for(tiny(), images, OPTIONS)
-    options = replace(OPTIONS, normalize=normalize, epochs=8, flip=True, learning_rate=0.02)
+    options = replace(
+        OPTIONS, normalize=normalize, epochs=8, augmentation=Augmentation(1, flip=True), learning_rate=0.02
+    )
     module = module_for(tiny(), images, options)
     messages: list[str] = []
     history = train(module, images, labels, options, progress=messages.append)
@@ -144,7 +147,7 @@ HOOKS: dict[str, Callable[[], list[Hook]]] = {
 def test_a_resumed_training_gives_the_uninterrupted_weights(hooks: str, tmp_path: Path) -> None:
     images, labels = problem()
     graph = prune(tiny(), Pruning("weight", 0.5)).graph
-    options = replace(OPTIONS, flip=True)
+    options = replace(OPTIONS, augmentation=Augmentation(1, flip=True))
     uninterrupted = fine_tune(graph, images, labels, options, hooks=HOOKS[hooks]())
     path = tmp_path / "state.pt"
     with pytest.raises(InterruptedTrainingError):
@@ -259,7 +262,7 @@ def test_the_loss_by_its_formulas(distillation: Any, smoothing: float) -> None:
     options = replace(
         OPTIONS,
         epochs=1,
-        shift=0,
+        augmentation=Augmentation(),
         normalize=False,
         distillation=distillation,
         label_smoothing=smoothing,
@@ -366,12 +369,12 @@ def test_augmentation_moves_and_mirrors() -> None:
     images = torch.arange(1.0, 57).reshape(2, 1, 4, 7)
     seen = set()
     for seed in range(40):
-        moved = loop.augmented(images, replace(OPTIONS, shift=1, flip=False), torch.Generator().manual_seed(seed))
+        moved = loop.augmented(images, Augmentation(shift=1), torch.Generator().manual_seed(seed))
         padded = torch.nn.functional.pad(images, (1, 1, 1, 1))
         places = [(y, x) for y in range(3) for x in range(3) if torch.equal(padded[:, :, y : y + 4, x : x + 7], moved)]
         assert len(places) == 1
         seen.add(places[0])
-        mirrored = loop.augmented(images, replace(OPTIONS, shift=0, flip=True), torch.Generator().manual_seed(seed))
+        mirrored = loop.augmented(images, Augmentation(flip=True), torch.Generator().manual_seed(seed))
         for changed, original in zip(mirrored, images, strict=True):
             assert torch.equal(changed, original) or torch.equal(changed, original.flip(2))
             seen.add(torch.equal(changed, original))
@@ -381,5 +384,5 @@ def test_augmentation_moves_and_mirrors() -> None:
 def test_a_vector_is_not_shifted_away() -> None:
     vectors = torch.arange(1.0, 11).reshape(2, 5, 1, 1)
     for seed in range(20):
-        augmented = loop.augmented(vectors, replace(OPTIONS, shift=2, flip=True), torch.Generator().manual_seed(seed))
+        augmented = loop.augmented(vectors, Augmentation(shift=2, flip=True), torch.Generator().manual_seed(seed))
         assert torch.equal(augmented, vectors)

@@ -27,7 +27,7 @@ from skipstone.models.training.qat import (
 from tests.models.builders import conv_layer, graph_of
 
 RELU = (0.0, np.inf)
-OPTIONS = TrainingOptions(epochs=2, learning_rate=0.02, batch=32, shift=0, seed=1)
+OPTIONS = TrainingOptions(epochs=2, learning_rate=0.02, batch=32, seed=1)
 CODES = [
     ("linear", 4, "straight_through"),
     ("linear", 3, "learned_step"),

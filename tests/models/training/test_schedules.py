@@ -23,7 +23,7 @@ from skipstone.models.training.schedules import amounts, iterative, lottery
 from skipstone.models.training.start import reinitialized
 from tests.models.training.test_loop import InterruptedTrainingError, assert_equal_weights, problem, tiny
 
-OPTIONS = TrainingOptions(epochs=1, learning_rate=0.05, batch=16, shift=0, seed=3)
+OPTIONS = TrainingOptions(epochs=1, learning_rate=0.05, batch=16, seed=3)
 
 
 def shares(graph: Any) -> list[float]:

@@ -24,7 +24,7 @@ from skipstone.models.training.network import GraphModule
 from skipstone.models.training.sparsity import GradualPruning, Regularization, RigL, current, scaled, set_masks
 
 RELU = (0.0, math.inf)
-OPTIONS = TrainingOptions(epochs=5, learning_rate=0.05, batch=8, shift=0, seed=2)
+OPTIONS = TrainingOptions(epochs=5, learning_rate=0.05, batch=8, seed=2)
 
 
 def tiny() -> Graph:

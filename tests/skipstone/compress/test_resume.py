@@ -119,7 +119,7 @@ def test_a_full_disk_keeps_the_former_files(place, monkeypatch, allowed):
 TRAINING = [
     {"do": "prune", "amount": 0.5},
     {"do": "fine_tune", "epochs": 3, "batch": 32, "flip": True},
-    {"do": "quantization_aware_training", "epochs": 2, "batch": 32, "shift": 0},
+    {"do": "quantization_aware_training", "epochs": 2, "batch": 32},
 ]
 
 

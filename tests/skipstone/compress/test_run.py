@@ -19,7 +19,7 @@ from skipstone.models.quantization.quantize import quantize
 from tests.models.onnx_runtimes import open_files
 from tests.skipstone.compress.small import outputs, run, small_place
 
-TRAINED = {"epochs": 1, "batch": 32, "shift": 0}
+TRAINED = {"epochs": 1, "batch": 32}
 
 
 @pytest.fixture(scope="module")

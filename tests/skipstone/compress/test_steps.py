@@ -13,7 +13,7 @@ from skipstone.errors import SkipstoneError
 from skipstone.hw.design import load_design
 from tests.skipstone.compress.small import float_network, labelled_data, run, small_place
 
-TRAINED = {"epochs": 1, "batch": 32, "shift": 0}
+TRAINED = {"epochs": 1, "batch": 32}
 
 
 @pytest.fixture(scope="module")
