@@ -22,6 +22,7 @@ from skipstone.models.quantization.quantize import quantize
 
 VARIANTS = {
     "unstructured-80": "80% of the weights zero, 8 bits",
+    "unstructured-90": "90% of the weights zero, 8 bits",
     "w4a8": "4-bit weights, 8-bit activations",
     "ternary": "weights -1, 0 and 1",
 }

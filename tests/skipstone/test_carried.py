@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
+import numpy as np
 import pytest
 
+from skipstone.compress.recipe import load_recipe
 from skipstone.flow.prepare import CompressionOptions
 from skipstone.flow.verify import verify_network
 from skipstone.hw.design import load_design
+from skipstone.models.data.zoo import carried_networks
+from skipstone.models.onnx_io.reader import load
 from tests.real_networks import MLPERF
 
 
@@ -48,6 +54,22 @@ def test_a_carried_variant_is_exact():
     assert design.multiplier == "sign"
     done = verify_network("resnet8_fashion_ternary", design, CompressionOptions(), images=1)
     assert done.exact
+
+
+@pytest.mark.rtl
+def test_the_sparsest_carried_variant_is_exact():
+    assert_exact("resnet8_fashion_unstructured_90", "edge", CompressionOptions(), images=1)
+
+
+def test_the_sparsest_carried_variant_is_what_its_card_says():
+    """Nine of ten weights are zero, and its recipe is the one that comes along."""
+    graph = load("resnet8_fashion_unstructured_90")
+    weights = np.concatenate([layer.weights.ravel() for layer in graph.convs])
+    card = json.loads(carried_networks()["resnet8_fashion_unstructured_90"].card.read_text())
+    assert card["sparsity"] == pytest.approx(np.mean(weights == 0))
+    assert np.mean(weights == 0) == pytest.approx(0.9, abs=1e-4)
+    assert load_recipe("unstructured-90").model_dump(mode="json", exclude_defaults=True) == card["recipe"]
+    assert card["float_accuracy_test_10000"] - card["accuracy_test_10000"] < 0.01
 
 
 @pytest.mark.rtl

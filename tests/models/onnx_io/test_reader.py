@@ -31,7 +31,7 @@ def refusal(path: Path | str, input_shape: tuple[int, ...] | None = None) -> str
 def test_missing_file() -> None:
     assert refusal("nowhere.onnx") == (
         "no file 'nowhere.onnx', and no carried network of that name (carried: resnet8_fashion, "
-        "resnet8_fashion_ternary, resnet8_fashion_unstructured_80, resnet8_fashion_w4a8)"
+        "resnet8_fashion_ternary, resnet8_fashion_unstructured_80, resnet8_fashion_unstructured_90, resnet8_fashion_w4a8)"
     )
 
 
