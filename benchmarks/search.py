@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.document import Section, table
 from benchmarks.settings import Settings
-from skipstone.cli.explore import usable_cores
+from skipstone.cli.console import usable_cores
 from skipstone.explore.evaluate import EvaluationSettings
 from skipstone.explore.outcome import corners, hypervolumes
 from skipstone.explore.search import explore

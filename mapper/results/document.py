@@ -34,6 +34,7 @@ KINDS = {
     "program": "a program (program.json of export)",
     "sensitivity": "a sensitivity (sensitivity.json, sensitivity --json)",
     "sram": "a memory table (sram_cacti7.json of characterize)",
+    "sweep": "a sweep's result (sweep.json, sweep --json)",
     "trace": "what is said of a trace (otherData of trace.json)",
 }
 """Each kind of file, and the command that writes it."""

@@ -20,6 +20,9 @@ METRICS = {
     "area_um2": "um2",
     "power_mw": "mW",
     "frequency_mhz": "MHz",
+    "clock_reached": "",
+    "inputs_per_second": "1/s",
+    "tops_per_watt": "TOPS/W",
     "accuracy": "",
     "dsps": "",
     "block_rams": "",
@@ -27,8 +30,13 @@ METRICS = {
 }
 """The metrics of a point, with their units.
 
-Accuracy is a share (0 to 1). The frequency is the clock of latency, energy and power.
+Accuracy is a share (0 to 1). The frequency is the clock of latency, energy and power; ``clock_reached`` is its share
+(0 to 1) of the clock that was asked for. TOPS/W counts the operations that are done, as for a network's result.
 """
+MAXIMIZED = frozenset({"accuracy", "frequency_mhz", "clock_reached", "inputs_per_second", "tops_per_watt"})
+"""The metrics that are better when they are larger."""
+SHARES = frozenset({"accuracy", "clock_reached"})
+"""The metrics that are shares, which may be written in percent."""
 
 
 @dataclass(frozen=True)

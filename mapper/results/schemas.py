@@ -16,6 +16,7 @@ from skipstone.mapper.results.exploration import ExplorationResult
 from skipstone.mapper.results.network import NetworkResult
 from skipstone.mapper.results.program import ProgramDescription
 from skipstone.mapper.results.sensitivity import SensitivityResult
+from skipstone.mapper.results.sweep import SweepResult
 from skipstone.mapper.results.technology_tables import DramTable, FpgaTable, GatewareTable, MemoryTable
 from skipstone.mapper.results.timeline import TraceDescription
 
@@ -31,6 +32,7 @@ DOCUMENTS: tuple[type[Document], ...] = (
     ProgramDescription,
     SensitivityResult,
     MemoryTable,
+    SweepResult,
     TraceDescription,
 )
 """Every kind of file."""

@@ -24,6 +24,9 @@ FORMULAS = {
     "power_mw": "energy_pj / latency_us / 1000, while it runs",
     "area_um2": "the sum over the design's components of count x um2 each, see the sources; 'skipstone run' with this design "
     "lists every term",
+    "clock_reached": "frequency_mhz / the clock that was asked for",
+    "inputs_per_second": "1e6 / latency_us: inferences one after the other",
+    "tops_per_watt": "2 x multiply-accumulates that are done (nonzero weights at pixels of the image) / energy_pj",
     "accuracy": "images whose largest output is the label's / images",
     "dsps": FPGA,
     "block_rams": FPGA,

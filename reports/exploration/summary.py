@@ -9,7 +9,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from skipstone.mapper.results.exploration import Constraint, ExplorationPoint, ExplorationResult, varying_parameters
+from skipstone.mapper.results.exploration import (
+    MAXIMIZED,
+    SHARES,
+    Constraint,
+    ExplorationPoint,
+    ExplorationResult,
+    varying_parameters,
+)
 from skipstone.reports.network.summary import NONE
 
 UNITS = {
@@ -19,6 +26,9 @@ UNITS = {
     "area_um2": ("area, mm²", 1e-6),
     "power_mw": ("power, mW", 1.0),
     "frequency_mhz": ("frequency, MHz", 1.0),
+    "clock_reached": ("clock reached, %", 100.0),
+    "inputs_per_second": ("inputs a second", 1.0),
+    "tops_per_watt": ("TOPS/W", 1.0),
     "accuracy": ("accuracy, %", 100.0),
     "dsps": ("DSPs", 1.0),
     "block_rams": ("block RAMs", 1.0),
@@ -26,7 +36,7 @@ UNITS = {
 }
 """Title and scale with which a metric is shown."""
 
-COUNTS = frozenset({"cycles", "dsps", "block_rams", "luts"})
+COUNTS = frozenset({"cycles", "inputs_per_second", "dsps", "block_rams", "luts"})
 
 BEST = {
     "cycles": "fewest cycles",
@@ -35,6 +45,9 @@ BEST = {
     "area_um2": "smallest area",
     "power_mw": "least power",
     "frequency_mhz": "fastest clock",
+    "clock_reached": "nearest to the clock",
+    "inputs_per_second": "most inputs a second",
+    "tops_per_watt": "most TOPS/W",
     "accuracy": "best accuracy",
     "dsps": "fewest DSPs",
     "block_rams": "fewest block RAMs",
@@ -111,11 +124,11 @@ class Met:
 
 
 def direction(result: ExplorationResult, metric: str) -> str:
-    """``min`` or ``max``: the direction of the metric's objective; without one, ``max`` for accuracy and frequency."""
+    """``min`` or ``max``: the direction of the metric's objective; without one, what is better."""
     for objective in result.objectives:
         if objective.name == metric:
             return objective.direction[:3]
-    return "max" if metric in {"accuracy", "frequency_mhz"} else "min"
+    return "max" if metric in MAXIMIZED else "min"
 
 
 def metrics(result: ExplorationResult) -> tuple[Metric, ...]:
@@ -128,13 +141,26 @@ def metrics(result: ExplorationResult) -> tuple[Metric, ...]:
             *(name for point in result.points for name in point.metrics),
         )
     )
-    shown = []
-    for name in names:
-        title, scale = UNITS.get(name, (name.replace("_", " "), 1.0))
-        values = [scale * point.metrics[name] for point in result.points if name in point.metrics]
-        low, high = (min(values), max(values)) if values else (0.0, 1.0)
-        shown.append(Metric(name, title, scale, _decimals(name, values), low, high, direction(result, name)))
-    return tuple(shown)
+    return tuple(
+        shown_metric(
+            name, [point.metrics[name] for point in result.points if name in point.metrics], direction(result, name)
+        )
+        for name in names
+    )
+
+
+def shown_metric(name: str, values: Sequence[float], best: str) -> Metric:
+    """A metric as it is shown.
+
+    Args:
+        name: Its key.
+        values: All values that are shown, in the result's unit.
+        best: ``min`` or ``max``.
+    """
+    title, scale = UNITS.get(name, (name.replace("_", " "), 1.0))
+    scaled = [scale * value for value in values]
+    low, high = (min(scaled), max(scaled)) if scaled else (0.0, 1.0)
+    return Metric(name, title, scale, _decimals(name, scaled), low, high, best)
 
 
 def named_metrics(result: ExplorationResult) -> list[Metric]:
@@ -236,7 +262,7 @@ def constraint_costs(result: ExplorationResult) -> tuple[str, ...]:
             continue
         lost = (
             f"{abs(after - before) * metric.scale:.2f} points"
-            if metric.name == "accuracy"
+            if metric.name in SHARES
             else f"{100 * abs(after - before) / abs(before):.1f}%"
             if before
             else metric.with_unit(abs(after - before))
@@ -270,7 +296,7 @@ def _decimals(name: str, values: Sequence[float]) -> int:
     """Decimals that show at least three digits of the smallest value; none for counts, two for percentages."""
     if name in COUNTS:
         return 0
-    if name == "accuracy":
+    if name in SHARES:
         return 2
     if name == "frequency_mhz":  # all of it, so that cycles / frequency is the latency
         return next((n for n in range(6) if all(round(value, n) == value for value in values)), 6)

@@ -184,6 +184,11 @@ def progress_for(json_file: str | None) -> Iterator[Callable[[str], None]]:
         yield lambda text: status.update(text)
 
 
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def write_json(values: dict[str, Any], json_file: str) -> None:
     """``values`` to a file, whole or not at all, or to standard output (``-``)."""
     from skipstone.files import json_text, write_file

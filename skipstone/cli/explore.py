@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skipstone.cli.console import console_for, writable, write_json
+from skipstone.cli.console import console_for, usable_cores, writable, write_json
 from skipstone.cli.options import Json, Out
 from skipstone.cli.request import Request, with_request
 
@@ -136,11 +135,6 @@ def explore_command(
         for written in write_points(result, points, request.network, request.options, settings, out / "points"):
             console.print(f"point {written.point.number} ({written.why}):", markup=False, highlight=False)
             console.print(f"  {written.command}", markup=False, highlight=False, soft_wrap=True)
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from skipstone.cli.export import export_command
 from skipstone.cli.recipes import recipes_command
 from skipstone.cli.run import run_command
 from skipstone.cli.sensitivity import sensitivity_command
+from skipstone.cli.sweep import sweep_command
 from skipstone.cli.trace import trace_command
 from skipstone.cli.verify import verify_command
 
@@ -60,6 +61,7 @@ app.command("compress")(compress_command)
 app.command("sensitivity")(sensitivity_command)
 app.command("recipes")(recipes_command)
 app.command("explore")(explore_command)
+app.command("sweep")(sweep_command)
 app.command("trace")(trace_command)
 app.command("compare")(compare_command)
 

@@ -8,7 +8,7 @@ that can't be built, or does not fit, has a ``problem`` in words in place of fig
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from skipstone.errors import SkipstoneError
@@ -16,23 +16,27 @@ from skipstone.explore.accuracy import AccuracyMeter
 from skipstone.explore.compression import CompressedNetwork, Compression, Compressor
 from skipstone.explore.space import FITTED, MEMORIES, Choice, divisor
 from skipstone.explore.store import Store
+from skipstone.explore.variation import VariedDesign
 from skipstone.flow.designs import fit_design
 from skipstone.flow.prepare import CompressionOptions, sample_inputs
 from skipstone.hw.design import Design
 from skipstone.mapper.cost import NetworkCost, cost, price
 from skipstone.mapper.counters import Actions
 from skipstone.mapper.energy.operands import IMAGES, Operands, operands_of
-from skipstone.mapper.lowering.memory_fit import memory_sizes
+from skipstone.mapper.lowering.memory_fit import memory_sizes, with_memories_for
 from skipstone.mapper.lowering.memory_sizes import ROOMY, roomy
 from skipstone.mapper.lowering.workload import UNFOLDED
 from skipstone.mapper.results.exploration import METRICS
 from skipstone.mapper.technology.technology import DEFAULT_NODE_NM, Technology, load_technology
 
 RESOURCES = ("dsps", "block_rams", "luts")
-CLOCKED = frozenset({"latency_us", "energy_pj", "power_mw"})
+CLOCKED = frozenset({"latency_us", "energy_pj", "power_mw", "clock_reached", "inputs_per_second", "tops_per_watt"})
 """Metrics that depend on the clock: with any of them ``frequency_mhz`` is a figure of the point, too."""
 PRICES = ("latency_us", "energy_pj", "area_um2", "power_mw", "frequency_mhz")
 """Metrics that are those of the same name of ``skipstone.mapper.cost.Price``."""
+RATES = ("inputs_per_second", "tops_per_watt")
+PRICED = frozenset({*PRICES, *RATES, "clock_reached"})
+"""Metrics that need a technology."""
 _PLAIN = (
     "rows",
     "cols",
@@ -52,15 +56,20 @@ _PLAIN = (
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """``accuracy_images``: of the evaluation images, how many accuracy is measured on. ``store``: the SQLite file that keeps
+    """What is the same for all choices.
+
+    ``accuracy_images``: of the evaluation images, how many accuracy is measured on. ``store``: the SQLite file that keeps
     accuracies and solved layers (None: in memory). ``device``: the FPGA that resources are counted for. ``technology``
-    (a node in nm, or a file) and ``frequency_mhz`` hold where the space has no choices of them (None: the node's own)."""
+    (a node in nm, or a file) and ``frequency_mhz`` hold where the space has no choices of them (None: the node's own).
+    ``base``: the design that choices vary, with its memories (None: a choice has all parameters of a design, and memories
+    are fitted to the network)."""
 
     accuracy_images: int = 200
     store: str | None = None
     device: str = "ecp5"
     technology: str = str(DEFAULT_NODE_NM)
     frequency_mhz: float | None = None
+    base: VariedDesign | None = None
 
 
 @dataclass(frozen=True)
@@ -148,11 +157,15 @@ class Evaluator:
         design = None
         try:
             compressed = self.compressor.compressed(Compression.of(choice, self._options))
-            largest = self._largest(choice, compressed.options)
-            mapped = self._map(compressed, largest)
-            design = _sized(largest, choice, mapped.needed)
-            if mapped.depends_on_memories:
+            if self._settings.base is not None:
+                design = self._varied(self._settings.base, choice, compressed)
                 mapped = self._map(compressed, design)
+            else:
+                largest = self._largest(choice, compressed.options)
+                mapped = self._map(compressed, largest)
+                design = _sized(largest, choice, mapped.needed)
+                if mapped.depends_on_memories:
+                    mapped = self._map(compressed, design)
             return Evaluation(design, self._figures(choice, compressed, mapped, design, metrics))
         except SkipstoneError as error:
             return Evaluation(design, {}, str(error))
@@ -189,6 +202,10 @@ class Evaluator:
         )
         return roomy(fit_design(base, options.scheme, fixed), chosen)
 
+    def _varied(self, base: VariedDesign, choice: Mapping[str, Choice], compressed: CompressedNetwork) -> Design:
+        design = base.with_choice(choice, compressed.options.scheme)
+        return with_memories_for(compressed.network, design) if base.fit_memories else design
+
     # Figures ---------------------------------------------------------------------------------------------------------
 
     def _map(self, compressed: CompressedNetwork, design: Design) -> _Mapped:
@@ -221,7 +238,7 @@ class Evaluator:
         figures: dict[str, float] = {"cycles": mapped.cycles}
         if metrics & CLOCKED:
             metrics |= {"frequency_mhz"}
-        if metrics & {"frequency_mhz", "area_um2"}:
+        if metrics & PRICED:
             node = str(choice.get("node_nm", self._settings.technology))
             frequency = choice.get("frequency_mhz", self._settings.frequency_mhz)
             technology = self._technology(node, None if frequency is None else float(frequency))
@@ -249,9 +266,17 @@ def _sized(largest: Design, choice: Mapping[str, Choice], needed: Mapping[str, i
 
 
 def _prices(mapped: _Mapped, design: Design, technology: Technology) -> dict[str, float]:
-    """Latency, energy and power of one inference, area, and the clock that they are at."""
-    priced = price(mapped.actions, design, technology)
-    return {name: getattr(priced, name) for name in PRICES}
+    """Latency, energy, power and rates of one inference, area, and the clock that they are at: where the design does not
+    reach the one that was asked for, the fastest that it reaches."""
+    priced = price(mapped.actions, design, replace(technology, frequency_fixed=False))
+    figures = {name: getattr(priced, name) for name in PRICES}
+    operations = 2 * sum(layer.useful_macs for layer in mapped.actions)
+    figures["clock_reached"] = (
+        min(1.0, priced.frequency_mhz / technology.frequency_mhz) if technology.frequency_fixed else 1.0
+    )
+    figures["inputs_per_second"] = 1e6 / priced.latency_us
+    figures["tops_per_watt"] = operations / priced.energy_pj
+    return figures
 
 
 def _resources(design: Design, device: str) -> dict[str, float]:

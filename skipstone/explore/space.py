@@ -6,6 +6,7 @@ name. What a combination of choices becomes is ``skipstone.explore.evaluate``'s.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -172,8 +173,8 @@ def _words(words: tuple[str, ...]) -> tuple[str, Callable[[Any], bool]]:
 
 _KINDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     **{name: _whole(*limits) for name, limits in RANGES.items()},
+    **{name: _words(words) for name, words in CHOICES.items()},
     "slots": _whole(*RANGES["window_depth"]),
-    "index_coding": _words(CHOICES["index_coding"]),
     "frequency_mhz": ("numbers above 0", lambda value: type(value) in (int, float) and 0 < value < math.inf),
     "node_nm": _whole(1, 1000),
     "criterion": _words(CRITERIA),
@@ -182,13 +183,39 @@ _KINDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
 """What the choices of each key are, in words, and whether a value is one."""
 
 
-def _listed(key: str, value: Any) -> tuple[Any, ...]:
+def parse_choices(key: str, text: str) -> tuple[Choice, ...]:
+    """Choices of a parameter from a text with commas between them.
+
+    Args:
+        key: A key of a space file, or ``prune:LAYER``.
+        text: As ``4,8,16`` or ``none,2:4``.
+
+    Raises:
+        SkipstoneError: A choice is none of the parameter's.
+    """
+    kind = "prune" if key.startswith(LAYER) else key
+    texts = [each.strip() for each in text.split(",")]
+    try:
+        return _listed(kind, [_number(each) for each in texts], fitted=False)
+    except ValueError as error:
+        raise SkipstoneError(f"{key} {error}") from None
+
+
+def _number(text: str) -> Choice:
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
+
+
+def _listed(key: str, value: Any, *, fitted: bool = True) -> tuple[Any, ...]:
     """A list of different choices of ``key``."""
-    if key in MEMORIES and value in (FITTED, [FITTED]):
+    fitted &= key in MEMORIES
+    if fitted and value in (FITTED, [FITTED]):
         return (FITTED,)
     meaning, fits = _KINDS[key]
     if not isinstance(value, list | tuple) or not value or not all(fits(each) for each in value):
-        raise ValueError(f"must be a list of {meaning}{f', or {FITTED!r}' * (key in MEMORIES)}, not {value!r}")
+        raise ValueError(f"must be a list of {meaning}{f', or {FITTED!r}' * fitted}, not {value!r}")
     if len(set(value)) < len(value):
         raise ValueError(f"has a choice twice: {value!r}")
     if key in ("prune", "weight_code"):

@@ -65,8 +65,19 @@ def design_for_options(name: str, network: str, options: CompressionOptions) -> 
     """
     design = load_design(name)
     scheme = stored_options(network, options).scheme
-    stated = read_toml(Path(name), "design file") if name.endswith(".toml") else {}
-    return fit_design(design, scheme, fixed=stated)
+    return fit_design(design, scheme, fixed=stated_parameters(name))
+
+
+def stated_parameters(name: str) -> tuple[str, ...]:
+    """The parameters that a design's TOML file names; none for a built-in design, which is made to fit any network.
+
+    Args:
+        name: A built-in design, or a TOML file.
+
+    Raises:
+        SkipstoneError: The file can't be read.
+    """
+    return tuple(read_toml(Path(name), "design file")) if name.endswith(".toml") else ()
 
 
 def design_for(network: QuantizedNetwork, design: Design, fixed: Collection[str] = ()) -> Design:

@@ -57,11 +57,13 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, di
     )
     run("explore", network, "--space", place / "space.toml", "--trials", 4, "--jobs", 1, "--write", "none", "--out",
         place, "--json", place / "explore.json")  # fmt: skip
+    run("sweep", *common, "--set", "rows=2,4", "--set", "weight_entries=2,1024", "--device",
+        "ecp5", "--jobs", 1, "--json", place / "swept.json")  # fmt: skip
     run("export", *common)
     run("trace", *common)
     kinds = {"run": "network", "four": "network", "compare": "comparison", "compress": "compression"}
-    kinds |= {"sensitive": "sensitivity", "explore": "exploration", "program": "program"}
-    kinds |= {name: name for name in ("compression", "sensitivity", "exploration")}
+    kinds |= {"sensitive": "sensitivity", "explore": "exploration", "program": "program", "swept": "sweep"}
+    kinds |= {name: name for name in ("compression", "sensitivity", "exploration", "sweep")}
     texts = {f"{name}.json": (kind, (place / f"{name}.json").read_text()) for name, kind in kinds.items()}
     other = json.loads((place / "trace.json").read_text())["otherData"]
     texts["trace.json"] = ("trace", json_text(other))
@@ -79,6 +81,8 @@ NAMES = (
     "compression",
     "sensitivity",
     "exploration",
+    "swept",
+    "sweep",
 )
 
 
@@ -99,7 +103,12 @@ def test_a_file_keeps_to_its_schema_and_is_read_back(written, name: str) -> None
 
 
 def test_the_folder_and_the_json_option_get_the_same_file(written) -> None:
-    for option, file in (("compress", "compression"), ("sensitive", "sensitivity"), ("explore", "exploration")):
+    for option, file in (
+        ("compress", "compression"),
+        ("sensitive", "sensitivity"),
+        ("explore", "exploration"),
+        ("swept", "sweep"),
+    ):
         assert written[f"{option}.json"][2] == written[f"{file}.json"][2]
 
 

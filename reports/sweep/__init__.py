@@ -1,0 +1,1 @@
+"""What one or two parameters cost: the table in the terminal, and the page with its plots."""
