@@ -136,12 +136,12 @@ def lower(
         alike: The layer has no zeros: list the nonzeros of one output channel of each group for all of them.
     """
     height, width = network.size_of(layer)
-    channels, per_group = layer.weights.shape[:2]
-    of_group = channels // layer.groups
-    listed = layer.weights[::of_group] if alike else layer.weights
+    channels = len(layer.weights)
+    of_group = channels // layer.groups if alike else 1
+    listed = layer.weights[::of_group]
     channel, inner, ky, kx = np.nonzero(listed)
     value = listed[channel, inner, ky, kx]
-    source = (channel if alike else channel // of_group) * per_group + inner
+    source = layer.channels_read[::of_group][channel, inner]
     nonzeros = Nonzeros(channel, source, ky, kx, value)
     stride = effective_stride(network, layer)
     kernel = (layer.weights.shape[2], layer.weights.shape[3])

@@ -49,11 +49,10 @@ def _groups_by_pass(layer: QuantizedLayer, program: LayerProgram, design: Design
     schedule, source, target = program.schedule, program.input, program.outputs[0]
     # Folded pixels of a channel stand side by side.
     group = source.positions.reshape(source.channels, -1) // design.load_width
+    read = layer.channels_read
     if layer.groups == 1:
-        return [len(np.unique(group))] * schedule.passes
-    outputs, per_group = layer.weights.shape[:2]
+        return [len(np.unique(group[read[0]]))] * schedule.passes
     of_pass = (target.positions - target.positions.min()) // (schedule.steps * design.requantizer_lanes)
-    channel = np.arange(len(target.positions)) // (len(target.positions) // outputs)
-    first = channel // (outputs // layer.groups) * per_group
-    reads = group[first[:, None] + np.arange(per_group)]
+    channel = np.arange(len(target.positions)) // (len(target.positions) // len(read))
+    reads = group[read[channel]]
     return [len(np.unique(reads[of_pass == index])) for index in range(schedule.passes)]

@@ -258,6 +258,41 @@ class Copy(Layer):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Select(Layer):
+    """Channels of its input, in any order, and a regular grid of their pixels.
+
+    Attributes:
+        channels: For each output channel, the channel that it is.
+        offset: The first pixel (row, column).
+        stride: Pixels from one to the next.
+        size: Height and width of the output; None for all pixels.
+    """
+
+    channels: NDArray[np.int64]
+    offset: Pair = (0, 0)
+    stride: Pair = (1, 1)
+    size: Pair | None = None
+
+    @property
+    def kind(self) -> str:
+        return "select"
+
+    def output_shape(self, shapes: tuple[Shape, ...]) -> Shape:
+        channels, *sizes = shapes[0]
+        height, width = self.size or sizes
+        last = [
+            first + step * (size - 1)
+            for first, step, size in zip(self.offset, self.stride, (height, width), strict=True)
+        ]
+        inside = self.channels.min(initial=0) >= 0 and self.channels.max(initial=0) < channels
+        if not inside or not self.channels.size or last[0] >= sizes[0] or last[1] >= sizes[1]:
+            raise SkipstoneError(
+                f"layer '{self.name}': it selects elements that its input of {shapes[0]} does not have"
+            )
+        return (len(self.channels), height, width)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Affine(Layer):
     """``x * scale + bias`` for each channel (float32): a batch normalization that no convolution could absorb.
 
@@ -419,8 +454,8 @@ class Join(OnHost):
 
 
 LAYER_TYPES: tuple[type[Layer], ...] = (
-    Add, Affine, ArgMax, AveragePool, ClampLayer, Concat, Conv, ConvTranspose, Copy, Join, MaxPool, Pointwise, Product, Softmax,
-    Upsample,
+    Add, Affine, ArgMax, AveragePool, ClampLayer, Concat, Conv, ConvTranspose, Copy, Join, MaxPool, Pointwise, Product, Select,
+    Softmax, Upsample,
 )  # fmt: skip
 """Every kind of layer; quantizer, trainer and mapper know these and no others."""
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from skipstone.models.graph.ends import Arrangement, End, Ends, FileShape, strides, transposition
-from skipstone.models.graph.layers import AveragePool, ConvTranspose, OnHost, Padding, Pair
+from skipstone.models.graph.layers import AveragePool, ConvTranspose, OnHost, Padding, Pair, Select
 from skipstone.models.graph.names import Names
 
 Attributes = dict[str, int | str | list[int]]
@@ -173,6 +173,20 @@ def average_pool(writer: OnnxWriter, layer: AveragePool, x: str, result: str) ->
         count_include_pad=0 if any(layer.uncounted) else 1,
     )
     writer.node("AveragePool", [x], result, layer.name, attributes)
+
+
+def select(writer: OnnxWriter, layer: Select, x: str, result: str, node: str = "") -> None:
+    """Writes a selection of ``x`` to ``result``: a Slice where it leaves out pixels, and a Gather called ``node``."""
+    if layer.size is not None:
+        ends = [
+            first + step * (size - 1) + 1
+            for first, step, size in zip(layer.offset, layer.stride, layer.size, strict=True)
+        ]
+        parts = {"starts": list(layer.offset), "ends": ends, "axes": [2, 3], "steps": list(layer.stride)}
+        names = [writer.constant(f"{result}.{name}", np.array(values, np.int64)) for name, values in parts.items()]
+        x = writer.node("Slice", [x, *names], writer.value(f"{result}.pixels"))
+    channels = writer.constant(f"{result}.channels", layer.channels.astype(np.int64))
+    writer.node("Gather", [x, channels], result, node, {"axis": 1})
 
 
 def transposed_attributes(layer: ConvTranspose) -> Attributes:

@@ -26,6 +26,7 @@ from skipstone.models.graph.layers import (
     OnHost,
     Pointwise,
     Product,
+    Select,
     Upsample,
 )
 from skipstone.models.graph.onnx_writer import (
@@ -34,6 +35,7 @@ from skipstone.models.graph.onnx_writer import (
     average_pool,
     end_info,
     has_any_batch,
+    select,
     transposed_attributes,
     transposed_weights,
     window,
@@ -142,6 +144,8 @@ def _write(writer: OnnxWriter, layer: Layer, inputs: list[str], value: str) -> s
             writer.node("Add", [scaled, bias], result, layer.name)
         case Copy():
             writer.node("Identity", inputs, result, layer.name)
+        case Select():
+            select(writer, layer, inputs[0], result, layer.name)
         case _:
             raise AssertionError(f"no ONNX for {layer.kind}")
     return result

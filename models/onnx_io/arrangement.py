@@ -42,6 +42,13 @@ class View:
         """The same tensor seen in another order."""
         return replace(self, index=index)
 
+    def is_whole(self) -> bool:
+        """Whether every element of the tensor is seen once."""
+        size = math.prod(self.shape)
+        if self.index.size != size:
+            return False
+        return bool((np.bincount(self.index.ravel(), minlength=size) == 1).all())
+
     def is_image(self) -> bool:
         """Whether ONNX sees the tensor as it is, 1 x channels x height x width."""
         return self.index.shape == (1, *self.shape) and self.is_flat()
@@ -62,8 +69,10 @@ class View:
     def channel_axis(self) -> int | None:
         """The axis along which the channel, and only the channel, changes; None if there is no such axis.
 
-        For a tensor of one channel any axis of size 1 serves.
+        For a tensor of one channel any axis of size 1 serves. A part of a tensor has none.
         """
+        if self.index.size != math.prod(self.shape):
+            return None
         for axis in range(self.index.ndim):
             lines = np.moveaxis(self.index, axis, -1).reshape(-1, self.index.shape[axis])
             expected = lines[:, :1] % self.pixels + np.arange(self.shape[0]) * self.pixels

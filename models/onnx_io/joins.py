@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from math import ceil, floor
 
@@ -14,11 +15,12 @@ from skipstone.models.onnx_io.arrangement import View
 from skipstone.models.onnx_io.nodes import ArrangementError, OnnxNode, UnsupportedError
 from skipstone.models.onnx_io.pools import pads_of, pair
 from skipstone.models.onnx_io.registry import register_operator
+from skipstone.models.onnx_io.selection import selection
 
 
 def product(node: OnnxNode) -> View:
     """Mul of two activations of the same shape, or with one pixel for each channel in one of them."""
-    first, second = node.view(0), node.view(1)
+    first, second = node.aligned()
     if first.index.shape != second.index.shape and _spreads_over(first, second):
         first, second = second, first
     same = first.shape == second.shape and np.array_equal(first.index, second.index)
@@ -48,11 +50,43 @@ def _concat(node: OnnxNode) -> View:
     axis = int(node.attributes["axis"]) % views[0].index.ndim
     if len(views) == 1:
         return views[0]
+    if any(map(node.is_on_host, range(len(views)))):
+        return _join(node, views, axis)
+    runs = _same_tensor(views, axis)
+    if len(runs) == 1:
+        return runs[0]
+    selected = [_seen(view) for view in runs]
+    index = _joined_channels(selected, axis)
+    if index is None:
+        return _join(node, views, axis)
+    parts = [node.selected(view) if seen is not view else view for view, seen in zip(runs, selected, strict=True)]
+    return node.add(Concat(name=node.name, inputs=tuple(view.tensor for view in parts)), index)
+
+
+def _join(node: OnnxNode, views: list[View], axis: int) -> View:
+    arrangements = tuple(Arrangement.of_index(view.index) for view in views)
     inputs = tuple(view.tensor for view in views)
-    if any(map(node.is_on_host, range(len(views)))) or (index := _joined_channels(views, axis)) is None:
-        arrangements = tuple(Arrangement.of_index(view.index) for view in views)
-        return node.on_host(Join(name=node.name, inputs=inputs, views=arrangements, axis=axis))
-    return node.add(Concat(name=node.name, inputs=inputs), index)
+    return node.on_host(Join(name=node.name, inputs=inputs, views=arrangements, axis=axis))
+
+
+def _same_tensor(views: list[View], axis: int) -> list[View]:
+    """``views`` with neighbours that are parts of one tensor as one view of it, but for whole tensors side by side."""
+    runs: list[View] = []
+    for view in views:
+        last = runs[-1] if runs else None
+        if last is not None and last.tensor == view.tensor and not (last.is_whole() and view.is_whole()):
+            index = np.concatenate([last.index, view.index], axis)
+            runs[-1] = replace(view, index=index, exclusive=False)
+        else:
+            runs.append(view)
+    return runs
+
+
+def _seen(view: View) -> View:
+    """What a Concat along channels gets of a view: the tensor that is selected first, where it is a part or in another order."""
+    if view.channel_axis() is not None or (part := selection(view)) is None:
+        return view
+    return View("", part.shape, part.index, exclusive=False)
 
 
 def _joined_channels(views: list[View], axis: int) -> NDArray[np.int64] | None:

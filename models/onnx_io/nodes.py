@@ -34,6 +34,7 @@ from skipstone.models.graph.layers import (
     Shape,
 )
 from skipstone.models.onnx_io.arrangement import View, image_index
+from skipstone.models.onnx_io.selection import selection
 
 MAX_NAME = 24
 """An ONNX node's own name is kept up to this length."""
@@ -44,8 +45,8 @@ FOLDED_DOMAIN = "skipstone.pointwise"
 Constant = NDArray[Any]
 Attributes = Mapping[str, Any]
 """A node's attributes by name, as Python values; strings are bytes."""
-Converter = Callable[["OnnxNode"], "View | Constant"]
-"""Makes layers of a node and returns what the node's output is."""
+Converter = Callable[["OnnxNode"], "View | Constant | tuple[View, ...]"]
+"""Makes layers of a node and returns what the node's output is; a tuple for several outputs."""
 OperatorKey = tuple[str, str]
 """The domain ("" is ONNX's own) and the operator's type."""
 
@@ -111,7 +112,17 @@ class OnnxNode:
     # What the node reads
 
     def view(self, position: int = 0) -> View:
-        """The activation at input ``position``, to compute with.
+        """The activation at input ``position``, to compute with. A part of a tensor is selected first.
+
+        Raises:
+            UnsupportedError: The input is a constant or left out, or comes from what the host does; or it is a part of a
+                tensor that is not channels and a grid of their pixels.
+        """
+        view = self.array_view(position)
+        return view if view.is_whole() else self.selected(view)
+
+    def array_view(self, position: int = 0) -> View:
+        """The activation at input ``position``, which the array makes; it may be a part of a tensor.
 
         Raises:
             UnsupportedError: The input is a constant or left out, or comes from what the host does.
@@ -145,12 +156,35 @@ class OnnxNode:
         Raises:
             UnsupportedError: As ``view``, or the tensor is rearranged.
         """
-        view = self.view(position)
+        view = self.array_view(position)
+        if not view.is_image():
+            view = self.selected(view)
         if not view.is_image():
             raise ArrangementError(
                 f"it reads a rearranged tensor, {view.index.shape}, not 1 x channels x height x width"
             )
         return view
+
+    def aligned(self) -> tuple[View, View]:
+        """The first two inputs, with their elements in one order where both have the same shape.
+
+        Raises:
+            UnsupportedError: As ``view``.
+        """
+        first, second = self.view(0), self.view(1)
+        if first.index.shape != second.index.shape or np.array_equal(first.index, second.index):
+            return first, second
+        if selection(first) is None or selection(second) is None:
+            return first, second
+        return self.selected(first), self.selected(second)
+
+    def selected(self, view: View) -> View:
+        """A tensor that is what ``view`` sees of another one, by layers that select it.
+
+        Raises:
+            UnsupportedError: What it sees is not channels and a grid of their pixels.
+        """
+        return self.conversion.select(self.proto, view)
 
     def constant(self, position: int) -> Constant:
         """The constant at input ``position``.
@@ -302,6 +336,7 @@ class Conversion:
         for output in graph.output:
             self._readers[output.name] += 2
         self._tensors_read: set[str] = set()
+        self._selected: dict[tuple[str, tuple[int, ...], bytes], View] = {}
         self._numbers: Counter[str] = Counter()
         self._unknown: set[str] = set()
         self._assumed: set[str] = set()
@@ -320,9 +355,12 @@ class Conversion:
             self.unsupported.append(label)
         elif self._unknown.isdisjoint(proto.input):
             try:
-                if any(self._readers[name] for name in proto.output[1:]):
+                made = converter(OnnxNode(self, proto, self._opsets.get(key[0], 1)))
+                outputs = made if isinstance(made, tuple) else (made,)
+                if any(self._readers[name] for name in proto.output[len(outputs) :]):
                     raise UnsupportedError("its second output is used")
-                self._set(proto.output[0], converter(OnnxNode(self, proto, self._opsets.get(key[0], 1))))
+                for name, value in zip(proto.output, outputs, strict=False):
+                    self._set(name, value)
                 if assumed:
                     self._assumed.update(proto.output)
                 return
@@ -370,6 +408,21 @@ class Conversion:
         self.layers[name] = replace(layer, name=name)
         self.nodes[name] = proto
         return View(name, shape, image_index(shape) if index is None else index, exclusive=True)
+
+    def select(self, proto: onnx.NodeProto, view: View) -> View:
+        """See :meth:`OnnxNode.selected`. Nodes that select the same share it."""
+        key = (view.tensor, view.index.shape, view.index.tobytes())
+        if key not in self._selected:
+            part = selection(view)
+            if part is None:
+                raise ArrangementError(
+                    f"it reads a rearranged part of a tensor, {view.index.shape}, not channels and a grid of their pixels"
+                )
+            if part.is_all:
+                return view
+            own = onnx.NodeProto(op_type=proto.op_type, output=proto.output, name=proto.name if self._named else "")
+            self._selected[key] = part.add(lambda layer: self.add(own, layer, None).tensor)
+        return self._selected[key]
 
     def shape(self, tensor: str) -> Shape:
         """The shape of a tensor of ours."""

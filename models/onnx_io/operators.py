@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.models.graph.ends import Arrangement
-from skipstone.models.graph.layers import Add, ArgMax, Conv, Softmax
+from skipstone.models.graph.layers import Add, ArgMax, Conv, Pair, Softmax
 from skipstone.models.onnx_io.arrangement import View, rows_index
 from skipstone.models.onnx_io.joins import product
 from skipstone.models.onnx_io.nodes import ArrangementError, OnnxNode, UnsupportedError
 from skipstone.models.onnx_io.pools import pads_of, pair
 from skipstone.models.onnx_io.registry import register_operator
+from skipstone.models.onnx_io.selection import selection, space_to_depth
 
 
 @register_operator("Conv")
@@ -21,20 +22,52 @@ def _conv(node: OnnxNode) -> View:
     weights, bias, attributes = node.constant(1), node.optional_constant(2), node.attributes
     if weights.ndim != 4:
         raise UnsupportedError(f"only two spatial axes are supported, it has {weights.ndim - 2}")
-    view = node.image()
+    view, groups = node.array_view(), int(attributes.get("group", 1))
     kernel = (weights.shape[2], weights.shape[3])
     stride, dilation = pair(attributes.get("strides"), 1), pair(attributes.get("dilations"), 1)
+    blocks = space_to_depth(view) if groups == 1 and dilation == (1, 1) and not view.is_image() else None
+    if blocks is None:
+        view = node.image()
+    _, _, height, width = view.index.shape
+    padding = pads_of(attributes, (view.index.shape[1], height, width), kernel, stride, dilation)
+    weights = weights.astype(np.float32)
+    if blocks is not None:
+        (down, across), places = blocks
+        weights = _of_pixels(weights, view.shape[0], (down, across), places)
+        stride = (stride[0] * down, stride[1] * across)
+        padding = (padding[0] * down, padding[1] * across, padding[2] * down, padding[3] * across)
     layer = Conv(
         name=node.name,
         inputs=(view.tensor,),
-        weights=weights.astype(np.float32),
+        weights=weights,
         bias=np.zeros(len(weights), np.float32) if bias is None else bias.astype(np.float32),
         stride=stride,
-        padding=pads_of(attributes, view.shape, kernel, stride, dilation),
+        padding=padding,
         dilation=dilation,
-        groups=int(attributes.get("group", 1)),
+        groups=groups,
     )
     return node.add(layer)
+
+
+def _of_pixels(
+    weights: NDArray[np.float32], channels: int, block: Pair, places: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """The kernel over pixels that does what ``weights`` does over blocks of them.
+
+    Args:
+        weights: Over the channels that are blocks of pixels side by side.
+        channels: Of the tensor before.
+        block: Height and width of a block.
+        places: For each input channel of ``weights``: channel, row and column in the block.
+    """
+    outputs, inputs, height, width = weights.shape
+    if inputs != len(places):
+        raise UnsupportedError(f"weights for {inputs} channels, its input has {len(places)}")
+    spread = np.zeros((outputs, channels, height, block[0], width, block[1]), np.float32)
+    channel, row, column = places.T
+    # Axes that are indexed side by side come first.
+    spread[:, channel, :, row, :, column] = weights.transpose(1, 0, 2, 3)
+    return spread.reshape(outputs, channels, height * block[0], width * block[1])
 
 
 def _linear(node: OnnxNode, weights: NDArray[np.float32], bias: NDArray[np.float32]) -> View:
@@ -105,6 +138,9 @@ def _arithmetic(node: OnnxNode) -> View:
     position = 0 if node.is_constant(1) else 1
     view, constant = node.view(position), node.constant(1 - position)
     values = view.per_channel(constant.astype(np.float32))
+    if values is None and selection(view) is not None:
+        view = node.selected(view)
+        values = view.per_channel(constant.astype(np.float32))
     if values is None:
         raise ArrangementError("its constant is not one value for each channel")
     if operator == "Div" and not values.all():
@@ -124,7 +160,7 @@ def _arithmetic(node: OnnxNode) -> View:
 def _add(node: OnnxNode) -> View:
     if node.op_type != "Add":
         raise UnsupportedError("both operands are activations")
-    first, second = node.view(0), node.view(1)
+    first, second = node.aligned()
     if first.shape != second.shape or not np.array_equal(first.index, second.index):
         raise ArrangementError(
             f"its operands have different shapes or arrangements, {first.index.shape} and {second.index.shape}"

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from skipstone.errors import SkipstoneError
-from skipstone.models.graph.layers import AveragePool, ConvTranspose, Layer, Pointwise
+from skipstone.models.graph.layers import AveragePool, ConvTranspose, Layer, Pointwise, Select
 from skipstone.models.graph.names import Names
 from skipstone.models.graph.onnx_writer import (
     OPSET,
@@ -29,6 +29,7 @@ from skipstone.models.graph.onnx_writer import (
     average_pool,
     end_info,
     has_any_batch,
+    select,
     transposed_attributes,
     window,
 )
@@ -305,6 +306,16 @@ class QdqWriter(OnnxWriter):
         x, name = self.dequantize(source, self.value(f"{first.name}.input")), _base_name(first)
         kernel = (first.weights.shape[2], first.weights.shape[3])
         attributes = window(kernel, first.stride, first.padding, first.dilation)
+        if first.kind == "select":
+            selection = self._float_layer(first, 0)
+            assert isinstance(selection, Select)
+            selected = self.value(f"{first.name}.selected")
+            select(self, selection, x, selected, name)
+            return selected
+        if first.reads is not None:
+            seen = self.value(f"{first.name}.seen")
+            channels = self.constant(f"{first.name}.reads", first.reads)
+            x = self.node("Gather", [x, channels], seen, attributes={"axis": 1})
         match first.kind:
             case "add" | "clamp" | "table":
                 return x

@@ -40,6 +40,7 @@ from skipstone.models.onnx_io.nodes import (
 from skipstone.models.onnx_io.operators import clip
 from skipstone.models.onnx_io.pools import pads_of, pair, pool
 from skipstone.models.onnx_io.qdq_export import METADATA
+from skipstone.models.onnx_io.selection import selection
 from skipstone.models.quantization.quantize import materialized
 
 _log = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ class Stored:
             ("", "Pad"): self._pad,
             ("", "AveragePool"): self._average,
             ("", "Clip"): _clip,
+            ("", "Gather"): self._select,
             ("", "Sum"): OnnxNode.image,
         }
         return {**marks, **own} if self.ours else marks
@@ -144,6 +146,17 @@ class Stored:
         view = node.any_view()
         # In our own files every rounding stays where it is; in others, the layer before may do what follows the rounding.
         return replace(view, exclusive=view.exclusive and not self.ours)
+
+    def _select(self, node: OnnxNode) -> View:
+        """A Gather of channels is a layer of ours, which has memory or is only seen; of a flat tensor, it is an end's."""
+        view, axis = node.any_view(), int(node.attributes.get("axis", 0))
+        part = replace(view, index=np.take(view.index, node.constant(1), axis=axis), exclusive=False)
+        if axis != 1 or view.index.ndim != 4:
+            return part
+        described = json.loads(self.metadata["layers"])
+        if node.name in described and (selected := selection(part)) is not None:
+            return selected.add(lambda layer: node.add(layer).tensor)
+        return node.selected(part)
 
     def _pad(self, node: OnnxNode) -> View:
         """Zeros around an image, which the average pool after it counts."""

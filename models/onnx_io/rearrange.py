@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -70,13 +71,16 @@ def _axes(node: OnnxNode) -> tuple[int, ...]:
 
 @register_operator("Gather")
 def _gather(node: OnnxNode) -> View:
-    """A Gather that only reorders; exporters write channels-last networks' flattening so."""
+    """A Gather that reorders, drops or repeats; exporters write channels-last networks' flattening so, and channel shuffles."""
     view = node.any_view()
+    axis = int(node.attributes.get("axis", 0))
     order = node.constant(1).astype(np.int64)
-    index = np.take(view.index, order, axis=int(node.attributes.get("axis", 0)))
-    if index.size != view.index.size or len(np.unique(index)) != view.index.size:
-        raise ArrangementError("it drops or repeats elements")
-    return view.rearranged(index)
+    if not ((order >= -view.index.shape[axis]) & (order < view.index.shape[axis])).all():
+        raise UnsupportedError(f"indices beyond axis {axis}, which has {view.index.shape[axis]} elements")
+    index = np.take(view.index, order, axis=axis)
+    return replace(
+        view, index=index, exclusive=view.exclusive and len(np.unique(index)) == index.size == view.index.size
+    )
 
 
 @register_operator("DepthToSpace")

@@ -37,7 +37,7 @@ GUIDE = "see 'Add an operator' in the manual"
 """Where messages send those who miss an operator."""
 _Function = TypeVar("_Function", bound=Converter)
 _ROOM = __name__.rpartition(".")[0]
-_OWN_MODULES = ("joins", "operators", "pointwise", "pools", "rearrange")
+_OWN_MODULES = ("joins", "operators", "parts", "pointwise", "pools", "rearrange")
 
 
 @dataclass(frozen=True)

@@ -178,10 +178,9 @@ def run_gated(
 
 
 def _channel_macs(network: QuantizedNetwork, layer: QuantizedLayer) -> NDArray[np.int64]:
-    outputs, inputs = layer.weights.shape[:2]
-    nonzeros = np.count_nonzero(layer.weights, axis=(2, 3)).reshape(layer.groups, outputs // layer.groups, inputs)
-    macs: NDArray[np.int64] = nonzeros.sum(axis=1).ravel() * math.prod(network.size_of(layer))
-    return macs
+    macs = np.zeros(network.tensors[layer.input].shape[0], np.int64)
+    np.add.at(macs, layer.channels_read, np.count_nonzero(layer.weights, axis=(2, 3)))
+    return macs * math.prod(network.size_of(layer))
 
 
 def _check(network: QuantizedNetwork, threshold: float, means: Mapping[str, float]) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from skipstone.models.data.float_execution import run_onnx
 from skipstone.models.data.images import Images
 from skipstone.models.graph.graph import Graph
+from skipstone.models.graph.layers import Select
 from skipstone.models.graph.to_onnx import to_onnx
 from skipstone.models.quantization import reference
 from skipstone.models.quantization.quantize import quantize
@@ -53,6 +54,8 @@ class QuantizedInputs:
         if self.ranges is None:
             return float_tensors(graph, self.images, [name])[name]
         network = quantize(graph, self.ranges, self.scheme)
+        if name not in network.tensors and isinstance(select := graph.layer(name), Select):
+            return self.tensor(graph, select.inputs[0])[:, select.channels]
         if network.input not in self._known:
             self._known[network.input] = reference.quantize_input(network, self.images)
         parts = network.leaves(name)

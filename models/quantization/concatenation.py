@@ -7,7 +7,7 @@ there (it is the network's input, lies elsewhere already, or is joined twice), t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
 
 import networkx as nx
@@ -15,7 +15,7 @@ import networkx as nx
 from skipstone.errors import SkipstoneError
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.grids import ActivationGrid
-from skipstone.models.graph.layers import Add, Concat, Copy, Layer, MaxPool, Upsample
+from skipstone.models.graph.layers import Add, Concat, Copy, Layer, MaxPool, Select, Upsample
 from skipstone.models.quantization.ranges import Ranges
 
 
@@ -53,20 +53,25 @@ def with_copies(graph: Graph) -> Graph:
     return replace(graph, layers=tuple(layers))
 
 
-def scale_groups(graph: Graph) -> list[set[str]]:
-    """Groups the tensors that must have one scale: a Concat and its parts, and a maximum or an upsampling and its
-    input.
+def scale_groups(graph: Graph, addressed: Iterable[str] = ()) -> list[set[str]]:
+    """Groups the tensors that must have one scale: a Concat and its parts, a maximum or an upsampling and its input, and what
+    lies in another tensor (``addressed``) and that tensor.
 
     Every tensor is in one group.
     """
     same = nx.Graph()
     same.add_nodes_from(graph.shapes)
-    same.add_edges_from((name, tensor) for name in _passing(graph) for tensor in graph.layer(name).inputs)
+    passing = _passing(graph).union(addressed)
+    same.add_edges_from((name, tensor) for name in passing for tensor in graph.layer(name).inputs)
     return list(nx.connected_components(same))
 
 
 def shared_grids(
-    graph: Graph, ranges: Ranges | None, grid_of: Callable[[float, float], ActivationGrid], without: Container[str] = ()
+    graph: Graph,
+    ranges: Ranges | None,
+    grid_of: Callable[[float, float], ActivationGrid],
+    without: Container[str] = (),
+    addressed: Iterable[str] = (),
 ) -> dict[str, ActivationGrid]:
     """The grid of every tensor, the same for all tensors of a group.
 
@@ -78,12 +83,13 @@ def shared_grids(
         ranges: The range of every tensor.
         grid_of: Makes a grid from (low, high).
         without: Tensors that get no grid.
+        addressed: Tensors that lie in others.
     """
     known_ranges = ranges or Ranges({}, "")
     free = _passing(graph) | graph.grids.keys()
-    copies = {layer.name for layer in graph.layers if isinstance(layer, Copy)}
+    copies = {layer.name for layer in graph.layers if isinstance(layer, Copy | Select)}
     result = {}
-    for group in scale_groups(graph):
+    for group in scale_groups(graph, addressed):
         names = sorted(name for name in group if name not in without)
         if not names:
             continue
@@ -116,7 +122,7 @@ def _passing(graph: Graph) -> set[str]:
 
 def _range_of(graph: Graph, ranges: Ranges, tensor: str) -> tuple[float, float]:
     layer = None if tensor == graph.input else graph.layer(tensor)
-    name = layer.inputs[0] if isinstance(layer, Copy) else tensor
+    name = layer.inputs[0] if isinstance(layer, Copy | Select) else tensor
     if name in graph.grids:
         return graph.grids[name].limits
     if name not in ranges.limits:

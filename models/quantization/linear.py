@@ -19,6 +19,7 @@ from skipstone.models.graph.layers import (
     MaxPool,
     Padding,
     Pair,
+    Select,
     Shape,
     Upsample,
 )
@@ -39,7 +40,8 @@ class LinearLayer:
 
     ``bias`` is in units of ``input scale * weight_scale``, without zero points. ``part`` and ``lattice`` say which
     pixels of a tensor the layer writes where several layers write it; they are empty and None where it writes all.
-    ``scheme`` is that of trained weights; None where there are none.
+    ``scheme`` is that of trained weights; None where there are none. ``reads``: the channels that it sees as its input's;
+    None for all.
     """
 
     weights: NDArray[np.int64]
@@ -53,6 +55,7 @@ class LinearLayer:
     part: str = ""
     lattice: Lattice | None = None
     scheme: QuantizationScheme | None = None
+    reads: NDArray[np.int64] | None = None
 
 
 def linear_layers(
@@ -105,8 +108,25 @@ def linear_layers(
                 for factor, size in ((layer.factor[0], source.shape[1]), (layer.factor[1], source.shape[2]))
             ]
             return [_at(linear, rows, columns) for rows, columns in _pairs((tuple(axes[0]), tuple(axes[1])))]
+        case Select():
+            return [_selection(layer, source, output)]
         case _:
             return [LinearLayer(ones((1, 1)), unit, zero, channels)]
+
+
+def _selection(layer: Select, source: QuantizedTensor, output: Shape) -> LinearLayer:
+    """A weight of 1 for each channel; padding below 0 crops to the pixels."""
+    channels = len(layer.channels)
+    ones, unit, zero = np.ones((channels, 1, 1, 1), np.int64), np.ones(channels), np.zeros(channels)
+    linear = LinearLayer(ones, unit, zero, channels, layer.stride, reads=layer.channels)
+    if layer.size is None:
+        return linear
+    bottom, right = (
+        first + step * (pixels - 1) + 1 - size
+        for first, step, pixels, size in zip(layer.offset, layer.stride, output[1:], source.shape[1:], strict=True)
+    )
+    padding = (-layer.offset[0], -layer.offset[1], bottom, right)
+    return replace(linear, padding=padding, lattice=Lattice((0, 0), (1, 1), layer.size))
 
 
 def writes_alone(layer: Layer) -> bool:

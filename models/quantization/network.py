@@ -64,7 +64,7 @@ class QuantizedLayer:
     Attributes:
         name: The layer's name.
         kind: The word that reports show: conv, depthwise, gemm, average_pool, max_pool, add, affine, clamp, table,
-            transposed_conv, upsample, copy.
+            transposed_conv, upsample, copy, select.
         input: The tensor that it reads.
         output: The tensor that it writes.
         operation: ``multiply_add`` or ``max``.
@@ -91,6 +91,8 @@ class QuantizedLayer:
         table_scale: The scale of what a table is looked up with. The integers need only its zero point, ``zero_point``.
         weight_bits: Bits of trained weights; None without them.
         weight_code: Code of trained weights; None without them.
+        reads: The channels of ``input`` that the layer sees as its input's channels, each at most once, in order; None for
+            all. They are addressed where they lie.
     """
 
     name: str
@@ -120,6 +122,15 @@ class QuantizedLayer:
     table_scale: float = 1.0
     weight_bits: int | None = None
     weight_code: WeightCode | None = None
+    reads: NDArray[np.int64] | None = None
+
+    @property
+    def channels_read(self) -> NDArray[np.int64]:
+        """The channel of ``input`` that each weight reads: K x C/groups."""
+        outputs, inputs = self.weights.shape[:2]
+        first = np.arange(outputs, dtype=np.int64) // (outputs // self.groups) * inputs
+        seen: NDArray[np.int64] = first[:, None] + np.arange(inputs)
+        return seen if self.reads is None else self.reads[seen]
 
     @cached_property
     def nnz(self) -> int:

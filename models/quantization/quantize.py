@@ -3,7 +3,8 @@
 Weights are symmetric with one scale per output channel. Activations are affine with one scale per tensor, and 0 is
 exactly representable. Every layer becomes a sparse linear map (or a maximum over windows), or several that write one
 tensor. ReLU and Clip become the bounds of the requantization. An Add is computed in the drain of a layer that makes one
-of its operands. A pointwise function becomes the table of the layer before it, where there is such a layer.
+of its operands. A pointwise function becomes the table of the layer before it, where there is such a layer. Channels
+that a layer selects are read where they lie (:mod:`skipstone.models.quantization.addressing`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +34,10 @@ from skipstone.models.graph.layers import (
     OnHost,
     Pointwise,
     Product,
+    Select,
 )
 from skipstone.models.graph.names import Names
+from skipstone.models.quantization.addressing import add_operands, addressed
 from skipstone.models.quantization.concatenation import shared_grids, with_copies
 from skipstone.models.quantization.linear import LinearLayer, linear_layers, writes_alone
 from skipstone.models.quantization.network import (
@@ -143,7 +147,8 @@ def materialized(graph: Graph) -> frozenset[str]:
     operands of tables are among them, though no memory holds them.
     """
     placed = with_copies(graph)
-    unrounded = {host for host, _ in _fused_adds(placed).values()} | _on_host(placed)
+    adds = _fused_adds(placed)
+    unrounded = {host for host, _ in adds.values()} | _on_host(placed) | addressed(placed, adds)
     return frozenset(graph.shapes.keys() - unrounded)
 
 
@@ -203,7 +208,8 @@ class _Quantizer:
         self._schemes = schemes
         self._adds = _fused_adds(graph)
         self._tables = _fused_tables(graph)
-        self.fused = {host for host, _ in self._adds.values()} | set(self._tables.values())
+        self._addressed = addressed(graph, self._adds)
+        self.fused = {host for host, _ in self._adds.values()} | set(self._tables.values()) | self._addressed
 
     def layers(self, layer: Layer) -> list[QuantizedLayer]:
         """The array's layers that make ``layer``'s tensor."""
@@ -211,9 +217,10 @@ class _Quantizer:
         before = self._graph.layer(self._tables[layer.name]) if layer.name in self._tables else layer
         host, other = self._adds.get(before.name, (before.name, None))
         base = self._graph.layer(host)
+        read = base.inputs[0]
         if other is None and isinstance(base, Add):
-            other = base.inputs[1]
-        source, target = self.tensors[base.inputs[0]], self.tensors[layer.name]
+            read, other = add_operands(self._graph, base)
+        (source, reads), target = self._source(read), self.tensors[layer.name]
         # What the requantizer makes: with a table, what the table is looked up with.
         made = target if pointwise is None else source if before is pointwise else self.tensors[before.name]
         clamp = None if before is pointwise else before.clamp
@@ -223,9 +230,17 @@ class _Quantizer:
         sources = tuple(dict.fromkeys((host, before.name, layer.name)))
         size = self._graph.shapes[base.name]
         return [
-            self._layer(base, linear, source, made, target, clamp, other, sources, table)
+            self._layer(base, linear, source, made, target, clamp, other, sources, table, reads)
             for linear in linear_layers(base, source, size, made.scale, self._schemes.get(base.name))
         ]
+
+    def _source(self, tensor: str) -> tuple[QuantizedTensor, NDArray[np.int64] | None]:
+        """What a layer reads as ``tensor``, and which channels of it where ``tensor`` itself lies in no memory."""
+        if tensor not in self._addressed:
+            return self.tensors[tensor], None
+        select = self._graph.layer(tensor)
+        assert isinstance(select, Select)
+        return replace(self.tensors[select.inputs[0]], shape=self._graph.shapes[tensor]), select.channels
 
     def _layer(
         self,
@@ -238,6 +253,7 @@ class _Quantizer:
         other_name: str | None,
         sources: tuple[str, ...],
         table: NDArray[np.int64] | None,
+        reads: NDArray[np.int64] | None,
     ) -> QuantizedLayer:
         name = self._names.take(f"{base.name}.{linear.part}") if linear.part else base.name
         other = self.tensors[other_name] if other_name is not None else None
@@ -275,6 +291,7 @@ class _Quantizer:
             table_scale=made.scale if table is not None else 1.0,
             weight_bits=linear.scheme.weight_bits if linear.scheme is not None else None,
             weight_code=linear.scheme.weight_code if linear.scheme is not None else None,
+            reads=reads if linear.reads is None else linear.reads,
         )
 
     def product(self, layer: Product) -> HostProduct:
@@ -346,8 +363,10 @@ def _tensors(graph: Graph, ranges: Ranges | None, scheme: QuantizationScheme) ->
         bits = scheme.activation_bits
         return ActivationGrid(*activation_scale(low, high, bits, scheme.symmetric), bits)
 
-    hosts = {host for host, _ in _fused_adds(graph).values()}
-    grids = shared_grids(graph, ranges, grid_of, hosts | _on_host(graph))
+    adds = _fused_adds(graph)
+    by_address = addressed(graph, adds)
+    without = {host for host, _ in adds.values()} | _on_host(graph) | by_address
+    grids = shared_grids(graph, ranges, grid_of, without, by_address)
     if len(widths := sorted({grid.bits for grid in grids.values()})) > 1:
         raise SkipstoneError(
             f"network '{graph.name}': tensors of {' and '.join(map(str, widths))} bits; the array has one width of "

@@ -196,6 +196,8 @@ def run_layer(network: QuantizedNetwork, layer: QuantizedLayer, x: Integers, oth
 
 def accumulate(layer: QuantizedLayer, x: Integers) -> Integers:
     """The accumulators (N x K x height x width) before bias and requantization."""
+    if layer.reads is not None:
+        x = x[:, layer.reads]
     if layer.operation == "max":
         return _maximum(layer, _padded(layer, x))
     activation = max(1, abs(layer.pad_value), int(x.max(initial=0)), -int(x.min(initial=0)))

@@ -26,6 +26,7 @@ from skipstone.models.graph.layers import (
     OnHost,
     Pointwise,
     Product,
+    Select,
 )
 from skipstone.models.quantization.tables import evaluate_function
 
@@ -89,6 +90,8 @@ def needed(graph: Graph, is_constant: Mapping[str, Mask]) -> dict[str, Mask]:
                     stop = start + graph.shapes[name][0]
                     used[name] |= mine[start:stop]
                     start = stop
+            case Select():
+                used[layer.inputs[0]][layer.channels[mine]] = True
             case OnHost():
                 for name in layer.inputs:
                     used[name] |= mine.any()
@@ -157,6 +160,8 @@ def _through(graph: Graph, layer: Layer, inputs: list[tuple[Mask, Values]]) -> t
             return np.concatenate([each[0] for each in inputs]), np.concatenate([each[1] for each in inputs]), never
         case Pointwise() if fixed.any():
             return fixed, evaluate_function(layer.function, value.astype(np.float32)).astype(np.float64), never
+        case Select():
+            return fixed[layer.channels], value[layer.channels], never
         case OnHost():
             return never, np.zeros(never.size), never
         case _:

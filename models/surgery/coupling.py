@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipstone.models.graph.graph import Graph
-from skipstone.models.graph.layers import Concat, Conv, OnHost
+from skipstone.models.graph.layers import Concat, Conv, OnHost, Select
 
 Channel = tuple[str, int]
 """(tensor, channel)."""
@@ -106,6 +106,9 @@ def _edges(graph: Graph, name: str) -> Iterator[tuple[Channel, Channel]]:
             return
         case OnHost() if layer.views:
             return
+        case Select():
+            for channel, source in enumerate(layer.channels.tolist()):
+                yield (layer.inputs[0], source), (name, channel)
         case Concat():
             start = 0
             for tensor in layer.inputs:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from skipstone.models.graph.graph import Graph
 from skipstone.models.graph.grids import WeightGrid
-from skipstone.models.graph.layers import Affine, Conv, Layer
+from skipstone.models.graph.layers import Affine, Conv, Layer, Select
 from skipstone.models.surgery.constants import Constants, Mask, constants, inputs_of, needed, responses
 from skipstone.models.surgery.coupling import Coupling, coupled_channels, is_depthwise
 from skipstone.models.surgery.result import Surgery, channel_changes
@@ -85,6 +85,9 @@ def remove_groups(coupling: Coupling, gone: Mask, notes: tuple[str, ...], method
             mask = keep[layer.name]
             grid = layer.grid and _part_of(layer.grid, mask, np.ones(1, bool))
             layer = replace(layer, scale=layer.scale[mask], bias=layer.bias[mask], grid=grid)
+        elif isinstance(layer, Select):
+            place = np.cumsum(keep[layer.inputs[0]]) - 1
+            layer = replace(layer, channels=place[layer.channels[keep[layer.name]]])
         layers.append(layer)
     smaller = replace(graph, layers=tuple(layers))
     for name in rough:

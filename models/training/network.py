@@ -37,6 +37,7 @@ from skipstone.models.graph.layers import (
     Padding,
     Pointwise,
     Product,
+    Select,
     Upsample,
 )
 from skipstone.models.training.functions import apply_function
@@ -287,6 +288,8 @@ class GraphModule(nn.Module):
             case Affine():
                 scale, bias = self.affines[layer.name]
                 return x * scale.reshape(-1, 1, 1) + bias.reshape(-1, 1, 1)
+            case Select():
+                return _selected(x, layer)
             case ClampLayer() | Copy() | OnHost():
                 return x
             case _:
@@ -316,6 +319,16 @@ def padded(x: Tensor, padding: Padding) -> tuple[Tensor, tuple[int, int]]:
     if top == bottom and left == right:
         return x, (top, left)
     return functional.pad(x, (left, right, top, bottom)), (0, 0)
+
+
+def _selected(x: Tensor, layer: Select) -> Tensor:
+    if layer.size is not None:
+        rows, columns = (
+            slice(first, first + step * (size - 1) + 1, step)
+            for first, step, size in zip(layer.offset, layer.stride, layer.size, strict=True)
+        )
+        x = x[:, :, rows, columns]
+    return x[:, torch.from_numpy(layer.channels)]
 
 
 def _last_readers(graph: Graph) -> dict[str, list[str]]:

@@ -57,7 +57,9 @@ def _savings(
     loads = np.bincount(_groups_of_loads(layer, design), minlength=layer.input.groups) * layer.schedule.tiles
     channel = np.arange(len(layer.input.positions)) // math.prod(layer.input.fold)
     group = layer.input.positions // design.load_width
-    read = np.logical_or.reduce([_read_channels(layers[name]) for name in layer.layers])
+    read = np.zeros(layer.input.channels, np.bool_)
+    for name in layer.layers:
+        read[layers[name].channels_read[(layers[name].weights != 0).any(axis=(2, 3))]] = True
     # Layers that run together read one tensor, which is gated alike for all of them.
     needed = read & ~gated[layer.layers[0]].gated
     words_needed = np.zeros((len(needed), layer.input.groups), np.int64)
@@ -66,13 +68,6 @@ def _savings(
         words_needed[:, place] += needed[:, index]
         holds[place] |= read[index]
     return LoadSavings(layer.name, int(loads.sum()), float((((words_needed == 0) & holds) @ loads).mean()))
-
-
-def _read_channels(layer: QuantizedLayer) -> NDArray[np.bool_]:
-    """For each channel of the input, whether a nonzero weight reads it."""
-    outputs, inputs = layer.weights.shape[:2]
-    read: NDArray[np.bool_] = (layer.weights != 0).any(axis=(2, 3))
-    return read.reshape(layer.groups, outputs // layer.groups, inputs).any(axis=1).ravel()
 
 
 def _groups_of_loads(layer: LayerProgram, design: Design) -> NDArray[np.int64]:

@@ -220,6 +220,19 @@ def _product(build: Builder, draw, counts, at: str) -> str:
     return target
 
 
+def _selected(build: Builder, draw, counts, at: str) -> str:
+    """A convolution of some channels of a tensor, in any order."""
+    source = build.conv(at, draw(counts))
+    _, height, width = build.tensors[source].shape
+    channels = build.tensors[source].shape[0]
+    reads = build.rng.permutation(channels)[: draw(st.integers(1, channels))]
+    target = build.tensor((draw(counts), height, width))
+    weights = draw(weight_arrays((build.tensors[target].shape[0], len(reads), 1, 1), build.design, build.rng))
+    convolution = layer(f"l{len(build.layers)}", source, target, weights, build.rng, build.bits)
+    build.layers.append(replace(convolution, pad_value=build.pads[source], reads=reads))
+    return target
+
+
 PARTS = {
     "chain": _chain,
     "block": _block,
@@ -228,4 +241,5 @@ PARTS = {
     "partial": _partial,
     "siblings": _siblings,
     "product": _product,
+    "selected": _selected,
 }

@@ -65,7 +65,7 @@ def test_a_clamp_is_absorbed_through_a_flatten(tmp_path: Path) -> None:
     assert [layer.kind for layer in graph.layers] == ["conv"]
 
 
-def test_a_gather_that_drops_elements_is_refused(tmp_path: Path) -> None:
-    model = onnx_model([node("Gather", ["x", "first"], name="pick", axis=1)], IMAGE, {"first": np.array([0, 1])})
-    with pytest.raises(SkipstoneError, match=r"Gather \(node 'pick': it drops or repeats elements\)"):
+def test_a_gather_beyond_its_axis_is_refused(tmp_path: Path) -> None:
+    model = onnx_model([node("Gather", ["x", "first"], name="pick", axis=1)], IMAGE, {"first": np.array([0, 4])})
+    with pytest.raises(SkipstoneError):
         load(save(model, tmp_path))
