@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -283,6 +284,20 @@ class Program:
         for row in range(self.design.rows):
             images[f"weights{row}"] = [int(word) for layer in self.layers for word in layer.weights[row]]
         return images
+
+    def image_words(self) -> dict[str, int]:
+        """How many words each of :meth:`memory_images` has, in its order, without making them."""
+        lists: dict[str, Sequence[Sized]] = {
+            "loads": [layer.loads for layer in self.layers],
+            "parameters": [layer.parameters for layer in self.layers],
+            "descriptors": [self.layers],
+            "tables": self.tables,
+            "codebooks": self.codebooks,
+            **{f"weights{row}": [layer.weights[row] for layer in self.layers] for row in range(self.design.rows)},
+        }
+        return {
+            name: sum(map(len, parts)) for name, parts in lists.items() if parts or name not in ("tables", "codebooks")
+        }
 
 
 @dataclass(frozen=True)

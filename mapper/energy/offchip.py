@@ -37,13 +37,12 @@ def loading(program: Program, design: Design, technology: Technology) -> Loading
         design: The design whose memories are written.
         technology: The node, with its DRAM.
     """
-    images = program.memory_images()
     sizes = {memory.name: memory for memory in chip_memories(design)}
     bits, energy = 0, 0.0
-    for image, words in images.items():
+    for image, words in program.image_words().items():
         name = "weights" if image.startswith("weights") else {"loads": "load_lists"}.get(image, image)
         memory = sizes[name]
         copies = memory.count if name in ("tables", "codebooks") else 1
-        bits += len(words) * memory.bits
-        energy += len(words) * copies * technology.sram(memory.words, memory.bits).write_pj
+        bits += words * memory.bits
+        energy += words * copies * technology.sram(memory.words, memory.bits).write_pj
     return Loading(bits, energy + bits * technology.dram.read_pj_per_bit)

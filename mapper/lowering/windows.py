@@ -90,6 +90,7 @@ def plan_windows(
     if not len(nonzeros.channel):
         empty = np.zeros(0, np.int64)
         return WindowPlan(1, empty, empty, np.zeros((1, 7), np.int64), empty if groups is None else groups)
+    nonzeros, tap_of = _distinct_taps(nonzeros, nonzeros.position, kernel)
     rank, groups = _rank(nonzeros.position // design.load_width, groups)
     window, windows = _cut(nonzeros, rank, split, kernel)
     first_slot = (rank % split.groups) * (split.height * split.width)
@@ -111,7 +112,7 @@ def plan_windows(
         ],
         axis=1,
     )
-    return WindowPlan(windows, window, slot, taps, groups)
+    return WindowPlan(windows, window[tap_of], slot[tap_of], taps, groups)
 
 
 def windows_of(
@@ -128,8 +129,25 @@ def windows_of(
     """
     if not len(positions):
         return positions, 1
-    rank, _ = _rank(positions // design.load_width, None)
-    return _cut(nonzeros, rank, split, kernel)
+    nonzeros, tap_of = _distinct_taps(nonzeros, positions, kernel)
+    rank, _ = _rank(nonzeros.position // design.load_width, None)
+    window, windows = _cut(nonzeros, rank, split, kernel)
+    return window[tap_of], windows
+
+
+def _distinct_taps(nonzeros: Nonzeros, positions: Ints, kernel: tuple[int, int]) -> tuple[Nonzeros, Ints]:
+    """One nonzero for each different tap of an input channel at ``positions``, in order, and the place of each nonzero's among
+    them: windows and slots depend on nothing else, and there are as many nonzeros of a tap as output channels."""
+    area = kernel[0] * kernel[1]
+    numbers = positions
+    if area > 1:
+        numbers = positions * area
+        numbers += nonzeros.ky * kernel[1]
+        numbers += nonzeros.kx
+    different, tap_of = _ranked(numbers)
+    position, (ky, kx) = different // area, np.divmod(different % area, kernel[1])
+    nothing = np.zeros(len(different), np.int64)
+    return Nonzeros(nothing, position, ky, kx, nothing), tap_of
 
 
 def _rank(group: Ints, groups: Ints | None) -> tuple[Ints, Ints]:

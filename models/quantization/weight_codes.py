@@ -129,8 +129,9 @@ def check_bits(code: str, bits: int) -> None:
 
 
 def _rounded(steps: Real, limit: int) -> Integers:
-    rounded: Integers = np.clip(np.rint(steps), -limit, limit).astype(np.int64)
-    return rounded
+    rounded = np.rint(steps)
+    result: Integers = np.clip(rounded, -limit, limit, out=rounded).astype(np.int64)
+    return result
 
 
 def _above_threshold(flat: Real) -> NDArray[np.bool_]:
