@@ -91,8 +91,9 @@ def _leading_order(
         if view is None:
             continue
         if key == ("", "QuantizeLinear") if ours else key[1] in _IMAGE_READERS:
-            image = view.index.ndim == 4 and len(view.index) == 1 and view.index.size == size
-            return view.index if image and len(np.unique(view.index)) == size else None
+            index = view.index[:, :, None] if view.index.ndim == 3 else view.index
+            image = index.ndim == 4 and len(index) == 1 and index.size == size
+            return index if image and len(np.unique(index)) == size else None
         if key in _ELEMENTWISE:
             probe.views[node.output[0]] = view
     return None

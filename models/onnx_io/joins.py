@@ -13,14 +13,14 @@ from skipstone.models.graph.ends import Arrangement
 from skipstone.models.graph.layers import Concat, ConvTranspose, Join, Product, Upsample
 from skipstone.models.onnx_io.arrangement import View
 from skipstone.models.onnx_io.nodes import ArrangementError, OnnxNode, UnsupportedError
-from skipstone.models.onnx_io.pools import pads_of, pair
+from skipstone.models.onnx_io.pools import kernel_of, pads_of, pair
 from skipstone.models.onnx_io.registry import register_operator
 from skipstone.models.onnx_io.selection import selection
 
 
 def product(node: OnnxNode) -> View:
     """Mul of two activations of the same shape, or with one pixel for each channel in one of them."""
-    first, second = node.aligned()
+    first, second = node.aligned(node.view(0), node.view(1))
     if first.index.shape != second.index.shape and _spreads_over(first, second):
         first, second = second, first
     same = first.shape == second.shape and np.array_equal(first.index, second.index)
@@ -175,20 +175,19 @@ def _source(position: int, size: int, factor: int, coordinates: str, rounding: s
 @register_operator("ConvTranspose")
 def _conv_transpose(node: OnnxNode) -> View:
     weights, bias, attributes = node.constant(1), node.optional_constant(2), node.attributes
-    if weights.ndim != 4:
-        raise UnsupportedError(f"only two spatial axes are supported, it has {weights.ndim - 2}")
+    weights, line = kernel_of(weights)
     if "output_shape" in attributes:
         raise UnsupportedError("output_shape; export it with pads")
     if (auto := attributes.get("auto_pad", b"NOTSET").decode()) not in ("NOTSET", "VALID"):
         raise UnsupportedError(f"auto_pad {auto}; export it with pads")
-    view, groups = node.image(), int(attributes.get("group", 1))
+    view, groups = node.image(line=line), int(attributes.get("group", 1))
     inputs, each, *kernel = weights.shape
     if inputs % groups:
         raise UnsupportedError(f"{inputs} input channels in {groups} groups")
     outputs = each * groups
     stride, dilation = pair(attributes.get("strides"), 1), pair(attributes.get("dilations"), 1)
     by_output = weights.reshape(groups, inputs // groups, each, *kernel).swapaxes(1, 2)
-    return node.add(
+    return node.add_image(
         ConvTranspose(
             name=node.name,
             inputs=(view.tensor,),
@@ -199,5 +198,6 @@ def _conv_transpose(node: OnnxNode) -> View:
             dilation=dilation,
             groups=groups,
             output_padding=pair(attributes.get("output_padding"), 0),
-        )
+        ),
+        line,
     )

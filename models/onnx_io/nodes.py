@@ -150,13 +150,19 @@ class OnnxNode:
         """Whether input ``position`` is what the host makes after the array."""
         return isinstance(self.conversion.layers.get(self.any_view(position).tensor), OnHost)
 
-    def image(self, position: int = 0) -> View:
+    def image(self, position: int = 0, line: bool = False) -> View:
         """The activation at input ``position``, which must be a plain 1 x channels x height x width.
+
+        Args:
+            position: The input's number.
+            line: ONNX sees it without the height, which is 1; see :meth:`add_image`.
 
         Raises:
             UnsupportedError: As ``view``, or the tensor is rearranged.
         """
         view = self.array_view(position)
+        if line and view.index.ndim == 3:
+            view = view.rearranged(view.index[:, :, None])
         if not view.is_image():
             view = self.selected(view)
         if not view.is_image():
@@ -165,13 +171,8 @@ class OnnxNode:
             )
         return view
 
-    def aligned(self) -> tuple[View, View]:
-        """The first two inputs, with their elements in one order where both have the same shape.
-
-        Raises:
-            UnsupportedError: As ``view``.
-        """
-        first, second = self.view(0), self.view(1)
+    def aligned(self, first: View, second: View) -> tuple[View, View]:
+        """Two activations with their elements in one order, where both have the same shape and can be selected."""
         if first.index.shape != second.index.shape or np.array_equal(first.index, second.index):
             return first, second
         if selection(first) is None or selection(second) is None:
@@ -235,6 +236,11 @@ class OnnxNode:
             SkipstoneError: The layer does not fit its inputs, or is of a class that Skipstone does not have.
         """
         return self.conversion.add(self.proto, layer, index)
+
+    def add_image(self, layer: Layer, line: bool) -> View:
+        """Adds a layer that makes an image, or where ``line``, what ONNX sees without the height."""
+        view = self.add(layer)
+        return view.rearranged(view.index[:, :, 0]) if line else view
 
     def on_host(self, layer: OnHost) -> View:
         """Adds a layer that the host computes after the array; its result is seen in ONNX's order.

@@ -6,13 +6,14 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import TensorProto
 
 from skipstone.models.graph.ends import Arrangement
-from skipstone.models.graph.layers import Add, ArgMax, Conv, Pair, Softmax
+from skipstone.models.graph.layers import Add, Affine, ArgMax, ClampLayer, Conv, Pair, Softmax
 from skipstone.models.onnx_io.arrangement import View, rows_index
 from skipstone.models.onnx_io.joins import product
 from skipstone.models.onnx_io.nodes import ArrangementError, OnnxNode, UnsupportedError
-from skipstone.models.onnx_io.pools import pads_of, pair
+from skipstone.models.onnx_io.pools import kernel_of, pads_of, pair
 from skipstone.models.onnx_io.registry import register_operator
 from skipstone.models.onnx_io.selection import selection, space_to_depth
 
@@ -20,14 +21,13 @@ from skipstone.models.onnx_io.selection import selection, space_to_depth
 @register_operator("Conv")
 def _conv(node: OnnxNode) -> View:
     weights, bias, attributes = node.constant(1), node.optional_constant(2), node.attributes
-    if weights.ndim != 4:
-        raise UnsupportedError(f"only two spatial axes are supported, it has {weights.ndim - 2}")
+    weights, line = kernel_of(weights)
     view, groups = node.array_view(), int(attributes.get("group", 1))
     kernel = (weights.shape[2], weights.shape[3])
     stride, dilation = pair(attributes.get("strides"), 1), pair(attributes.get("dilations"), 1)
     blocks = space_to_depth(view) if groups == 1 and dilation == (1, 1) and not view.is_image() else None
     if blocks is None:
-        view = node.image()
+        view = node.image(line=line)
     _, _, height, width = view.index.shape
     padding = pads_of(attributes, (view.index.shape[1], height, width), kernel, stride, dilation)
     weights = weights.astype(np.float32)
@@ -46,7 +46,7 @@ def _conv(node: OnnxNode) -> View:
         dilation=dilation,
         groups=groups,
     )
-    return node.add(layer)
+    return node.add_image(layer, line)
 
 
 def _of_pixels(
@@ -70,10 +70,9 @@ def _of_pixels(
     return spread.reshape(outputs, channels, height * block[0], width * block[1])
 
 
-def _linear(node: OnnxNode, weights: NDArray[np.float32], bias: NDArray[np.float32]) -> View:
-    """``x @ weights.T + bias`` along the last axis; ``weights`` is outputs x inputs."""
-    view, outputs = node.view(), len(weights)
-    inputs = weights.shape[1]
+def _linear(node: OnnxNode, view: View, weights: NDArray[np.float32], bias: NDArray[np.float32]) -> View:
+    """``x @ weights.T + bias`` along the last axis of ``view``; ``weights`` is outputs x inputs."""
+    outputs, inputs = weights.shape
     if view.is_vector() and view.index.size == inputs:
         ordered = np.empty_like(weights)
         ordered[:, view.index.ravel()] = weights
@@ -86,11 +85,14 @@ def _linear(node: OnnxNode, weights: NDArray[np.float32], bias: NDArray[np.float
     return node.add(layer, rows_index(view.index.shape[:-1], outputs))
 
 
+def _swapped(view: View) -> View:
+    """``view`` with its last two axes in the other order."""
+    return view.rearranged(view.index.swapaxes(-1, -2))
+
+
 @register_operator("Gemm")
 def _gemm(node: OnnxNode) -> View:
     attributes = node.attributes
-    if attributes.get("transA", 0):
-        raise UnsupportedError("transA")
     weights, bias = node.constant(1), node.optional_constant(2)
     weights = weights.astype(np.float32) * np.float32(attributes.get("alpha", 1.0))
     weights = weights if attributes.get("transB", 0) else weights.T
@@ -101,15 +103,23 @@ def _gemm(node: OnnxNode) -> View:
     if bias.size not in (1, outputs) or (bias.ndim == 2 and bias.shape[0] != 1):
         raise UnsupportedError("a bias that differs from row to row")
     bias = np.broadcast_to(bias.ravel(), (outputs,)).copy()
-    return _linear(node, np.ascontiguousarray(weights), bias)
+    view = _swapped(node.view()) if attributes.get("transA", 0) else node.view()
+    return _linear(node, view, np.ascontiguousarray(weights), bias)
 
 
 @register_operator("MatMul")
 def _matmul(node: OnnxNode) -> View:
-    weights = node.constant(1)
-    if weights.ndim != 2:
+    left = node.is_constant(0)
+    weights = node.constant(0 if left else 1).astype(np.float32)
+    view = node.view(1 if left else 0)
+    if weights.ndim > 2 and weights.size == weights.shape[-1] * weights.shape[-2] and weights.ndim <= view.index.ndim:
+        weights = weights.reshape(weights.shape[-2:])
+    if weights.ndim != 2 or view.index.ndim < 2:
         raise UnsupportedError(f"weights with {weights.ndim} axes")
-    return _linear(node, np.ascontiguousarray(weights.T.astype(np.float32)), np.zeros(weights.shape[1], np.float32))
+    bias = np.zeros(len(weights) if left else weights.shape[1], np.float32)
+    if left:
+        return _swapped(_linear(node, _swapped(view), weights, bias))
+    return _linear(node, view, np.ascontiguousarray(weights.T), bias)
 
 
 @register_operator("BatchNormalization")
@@ -160,12 +170,41 @@ def _arithmetic(node: OnnxNode) -> View:
 def _add(node: OnnxNode) -> View:
     if node.op_type != "Add":
         raise UnsupportedError("both operands are activations")
-    first, second = node.aligned()
+    return _sum_of(node, node.view(0), node.view(1))
+
+
+def _sum_of(node: OnnxNode, first: View, second: View) -> View:
+    first, second = node.aligned(first, second)
     if first.shape != second.shape or not np.array_equal(first.index, second.index):
         raise ArrangementError(
             f"its operands have different shapes or arrangements, {first.index.shape} and {second.index.shape}"
         )
     return node.add(Add(name=node.name, inputs=(first.tensor, second.tensor)), first.index)
+
+
+@register_operator("Sum")
+def _sum(node: OnnxNode) -> View:
+    """Adds of the activations, then of the constants."""
+    places = range(len(node.inputs))
+    constants = [node.constant(place).astype(np.float32) for place in places if node.is_constant(place)]
+    first, *others = (node.view(place) for place in places if not node.is_constant(place))
+    for other in others:
+        first = _sum_of(node, first, other)
+    for constant in constants:
+        values = first.per_channel(constant)
+        if values is None:
+            raise ArrangementError("its constant is not one value for each channel")
+        first = node.affine(first, np.ones_like(values), values)
+    return first
+
+
+@register_operator("Cast")
+def _cast(node: OnnxNode) -> View:
+    kinds = TensorProto.DataType
+    kind = node.attributes["to"]
+    if kind not in (kinds.FLOAT, kinds.FLOAT16, kinds.DOUBLE, kinds.BFLOAT16):
+        raise UnsupportedError(f"to {kinds.Name(kind)}")
+    return node.any_view()
 
 
 @register_operator("Relu")
@@ -191,7 +230,27 @@ def clip(node: OnnxNode) -> View:
 
 @register_operator("PRelu")
 def _prelu(node: OnnxNode) -> View:
-    raise UnsupportedError("its slopes differ from channel to channel")
+    """With slopes up to 1, ``slope * x + max(0, (1 - slope) * x)``; else of ``max(0, x)``."""
+    view = node.view()
+    slopes = view.per_channel(node.constant(1).astype(np.float32))
+    if slopes is None:
+        raise UnsupportedError(
+            f"its slopes of shape {node.constant(1).shape} differ within a channel or do not fit; give it one slope for each "
+            "channel, as (channels, 1, 1)"
+        )
+    zeros = np.zeros_like(slopes)
+    steep = bool((slopes > 1).any())
+    read, scale = view, 1 - slopes
+    if steep:
+        read = node.add(ClampLayer(name=node.name, inputs=(view.tensor,), clamp=(0.0, math.inf)), view.index)
+    positive = node.add(
+        Affine(
+            name=node.name, inputs=(read.tensor,), scale=scale, bias=zeros, clamp=None if steep else (0.0, math.inf)
+        ),
+        view.index,
+    )
+    scaled = node.add(Affine(name=node.name, inputs=(view.tensor,), scale=slopes, bias=zeros), view.index)
+    return node.add(Add(name=node.name, inputs=(scaled.tensor, positive.tensor)), view.index)
 
 
 @register_operator("Softmax", "LogSoftmax")

@@ -81,8 +81,10 @@ def fold_pointwise(model: onnx.ModelProto) -> dict[OperatorKey, Converter]:
 
     def convert(node: OnnxNode) -> View:
         view, name = node.view(), node.proto.output[0]
-        if np.broadcast_shapes(view.index.shape, shapes[name]) != view.index.shape:
-            raise ArrangementError(f"its constants change the shape {view.index.shape}")
+        if not _fits(shapes[name], view.index.shape):
+            raise ArrangementError(
+                f"its constants of shape {shapes[name]} do not fit {view.index.shape}; one for each channel is (channels, 1, 1)"
+            )
         return node.add(Pointwise(name=name, inputs=(view.tensor,), function=functions[name]), view.index)
 
     return {(FOLDED_DOMAIN, op_type): convert for op_type in POINTWISE}
@@ -92,6 +94,14 @@ def fold_pointwise(model: onnx.ModelProto) -> dict[OperatorKey, Converter]:
 def _not_folded(node: OnnxNode) -> View:
     """What :func:`fold_pointwise` left."""
     raise UnsupportedError("it is not a function of one activation and numbers")
+
+
+def _fits(constant: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether a constant of that shape can be spread over ``shape``."""
+    try:
+        return np.broadcast_shapes(shape, constant) == shape
+    except ValueError:
+        return False
 
 
 def _constants_shape(region: _Region, constants: Mapping[str, Constant]) -> tuple[int, ...]:

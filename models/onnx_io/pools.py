@@ -8,15 +8,17 @@ import numpy as np
 
 from skipstone.models.graph.layers import AveragePool, MaxPool, Padding, Pair, Shape
 from skipstone.models.onnx_io.arrangement import View
-from skipstone.models.onnx_io.nodes import ArrangementError, Attributes, OnnxNode, UnsupportedError
+from skipstone.models.onnx_io.nodes import ArrangementError, Attributes, Constant, OnnxNode, UnsupportedError
 from skipstone.models.onnx_io.registry import register_operator
+from skipstone.models.onnx_io.selection import selection
 
 
 def pair(values: Any, default: int) -> Pair:
-    """An attribute of the two spatial axes."""
+    """An attribute of the spatial axes; ``default`` for the height where there is only a width."""
     values = list(values) if values is not None else [default, default]
+    values = [default, *values] if len(values) == 1 else values
     if len(values) != 2:
-        raise UnsupportedError(f"only two spatial axes are supported, it has {len(values)}")
+        raise UnsupportedError(f"one or two spatial axes are supported, it has {len(values)}")
     return (int(values[0]), int(values[1]))
 
 
@@ -25,6 +27,7 @@ def pads_of(attributes: Attributes, shape: Shape, kernel: Pair, stride: Pair, di
     auto = attributes.get("auto_pad", b"NOTSET").decode()
     if auto == "NOTSET":
         pads = [int(value) for value in attributes.get("pads", (0, 0, 0, 0))]
+        pads = [0, pads[0], 0, pads[1]] if len(pads) == 2 else pads
         if len(pads) != 4 or min(pads) < 0:
             raise UnsupportedError(f"padding {pads}")
         return (pads[0], pads[1], pads[2], pads[3])
@@ -39,10 +42,19 @@ def pads_of(attributes: Attributes, shape: Shape, kernel: Pair, stride: Pair, di
     return (before[0], before[1], after[0], after[1])
 
 
+def kernel_of(weights: Constant) -> tuple[Constant, bool]:
+    """Weights with a height and a width, and whether they had only a width."""
+    if weights.ndim not in (3, 4):
+        raise UnsupportedError(f"one or two spatial axes are supported, it has {weights.ndim - 2}")
+    return (weights[:, :, None], True) if weights.ndim == 3 else (weights, False)
+
+
 @register_operator("AveragePool", "MaxPool")
 def pool(node: OnnxNode) -> View:
     """A MaxPool or AveragePool."""
-    view, attributes = node.image(), node.attributes
+    attributes = node.attributes
+    line = len(attributes["kernel_shape"]) == 1
+    view = node.image(line=line)
     kernel = pair(attributes["kernel_shape"], 1)
     stride, dilation = pair(attributes.get("strides"), 1), pair(attributes.get("dilations"), 1)
     pads = pads_of(attributes, view.shape, kernel, stride, dilation)
@@ -70,7 +82,7 @@ def pool(node: OnnxNode) -> View:
             dilation=dilation,
             uncounted=added if attributes.get("count_include_pad", 0) else padding,
         )
-    return node.add(layer)
+    return node.add_image(layer, line)
 
 
 def _ceiled_end(size: int, kernel: int, stride: int, dilation: int, before: int, after: int) -> int:
@@ -83,23 +95,31 @@ def _ceiled_end(size: int, kernel: int, stride: int, dilation: int, before: int,
     return max(after, (windows - 1) * stride + reach - size - before)
 
 
-def _global_mean(node: OnnxNode, view: View, axes: tuple[int, ...], keep: bool) -> View:
-    index = view.spatial_mean_index(axes, keep)
-    if index is None:
-        raise ArrangementError("a mean over other axes than height and width")
-    return node.add(AveragePool(name=node.name, inputs=(view.tensor,), kernel=(view.shape[1], view.shape[2])), index)
-
-
-@register_operator("GlobalAveragePool")
-def _global_average_pool(node: OnnxNode) -> View:
-    return _global_mean(node, node.image(), (2, 3), True)
-
-
-@register_operator("ReduceMean")
-def _reduce_mean(node: OnnxNode) -> View:
-    constant, view = node.optional_constant(1), node.view()
-    listed = np.asarray(node.attributes.get("axes", ()) if constant is None else constant, dtype=np.int64).ravel()
-    axes = tuple(int(axis) % view.index.ndim for axis in listed)
+def _global(node: OnnxNode, axes: tuple[int, ...], keep: bool, maximum: bool) -> View:
+    """The mean or the maximum of every channel's pixels, which ``axes`` must be."""
+    view, what = node.view(), "maximum" if maximum else "mean"
+    axes = tuple(axis % view.index.ndim for axis in axes)
     if not axes:
-        raise UnsupportedError("a mean over all axes")
-    return _global_mean(node, view, axes, bool(node.attributes.get("keepdims", 1)))
+        raise UnsupportedError(f"a {what} over all axes")
+    index = view.spatial_mean_index(axes, keep)
+    if index is None and selection(view) is not None:
+        view = node.selected(view)
+        index = view.spatial_mean_index(axes, keep)
+    if index is None:
+        raise ArrangementError(f"a {what} over other axes than height and width")
+    kind = MaxPool if maximum else AveragePool
+    return node.add(kind(name=node.name, inputs=(view.tensor,), kernel=(view.shape[1], view.shape[2])), index)
+
+
+@register_operator("GlobalAveragePool", "GlobalMaxPool")
+def _global_pool(node: OnnxNode) -> View:
+    axes = tuple(range(2, node.any_view().index.ndim))
+    return _global(node, axes, True, node.op_type == "GlobalMaxPool")
+
+
+@register_operator("ReduceMax", "ReduceMean")
+def _reduce(node: OnnxNode) -> View:
+    constant = node.optional_constant(1)
+    axes = np.asarray(node.attributes.get("axes", ()) if constant is None else constant, dtype=np.int64).ravel()
+    keep = bool(node.attributes.get("keepdims", 1))
+    return _global(node, tuple(axes.tolist()), keep, node.op_type == "ReduceMax")

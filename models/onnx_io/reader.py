@@ -154,7 +154,11 @@ def _source(original: onnx.ModelProto, path: Path, operators: Mapping[OperatorKe
         hint = f"input '{entry.name}' was taken as a batch of {entry.batch}: ask for its own shape if its rows belong together"
     else:
         hint = "this is a fault of the import, please report it with the file"
-    halves = any(tensor.data_type == TensorProto.FLOAT16 for tensor in original.graph.initializer)
+    halves = any(tensor.data_type == TensorProto.FLOAT16 for tensor in original.graph.initializer) or any(
+        node.op_type == "Cast" and attribute.i in (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+        for node in original.graph.node
+        for attribute in node.attribute
+    )
     tolerance = HALF_TOLERANCE if halves else FLOAT_TOLERANCE
     return Source(
         path.name, original, entry.name, file_view(entry.name, entry.sizes), entry.batch, tolerance, not foreign, hint

@@ -19,7 +19,7 @@ from tests.models.partial_networks import partial_networks
 from tests.models.quantization.onnx_runtime import compare_with_onnxruntime
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(partial_networks())
 def test_parts_of_tensors(tmp_path_factory: pytest.TempPathFactory, model: onnx.ModelProto) -> None:
     """Reading proves the floats. Each layer of the integers is within one step of ONNX Runtime, and the file that is written

@@ -202,12 +202,14 @@ def test_random_expressions(tmp_path_factory: pytest.TempPathFactory, data: st.D
     assert_import_is_faithful(model, tmp_path_factory.mktemp("expression"), IMAGE)
 
 
-def test_slopes_of_channels_are_refused(tmp_path: Path) -> None:
-    path = save(onnx_model([node("PRelu", ["x", "k"], name="p")], IMAGE, {"k": floats(4, 1, 1)}), tmp_path)
+def test_slopes_within_a_channel_are_refused(tmp_path: Path) -> None:
+    _, _, height, width = IMAGE
+    slopes = floats(height, width)
+    path = save(onnx_model([node("PRelu", ["x", "k"], name="p")], IMAGE, {"k": slopes}), tmp_path)
     with pytest.raises(SkipstoneError) as error:
         load(path)
     assert str(error.value) == (
-        "network.onnx: the array can't do PRelu (node 'p': its slopes differ from channel to channel); "
-        "cut the network before them, replace them by supported operators, or say what they become "
-        "(see 'Add an operator' in the manual)"
+        f"network.onnx: the array can't do PRelu (node 'p': its slopes of shape {slopes.shape} differ within a channel or do not "
+        "fit; give it one slope for each channel, as (channels, 1, 1)); cut the network before them, replace them by supported "
+        "operators, or say what they become (see 'Add an operator' in the manual)"
     )

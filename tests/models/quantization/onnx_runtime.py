@@ -71,10 +71,15 @@ class Comparison:
 
 def compare_with_onnxruntime(network: QuantizedNetwork, images: reference.Integers) -> Comparison:
     """Compares on quantized ``images`` (from :func:`skipstone.models.quantization.reference.quantize_input`)."""
+    layers = compare_layers(network, images)
+    agree, near = _top1(network, images, reference.run(network, images)[network.outputs[0]])
+    return Comparison(layers, len(images), int(agree.sum()), int((near & ~agree).sum()))
+
+
+def compare_layers(network: QuantizedNetwork, images: reference.Integers) -> tuple[LayerComparison, ...]:
+    """Compares every layer alone on quantized ``images``."""
     tensors = reference.run(network, images)
-    layers = [_compare(network, group, tensors) for group in by_output(network).values()]
-    agree, near = _top1(network, images, tensors[network.outputs[0]])
-    return Comparison(tuple(layers), len(images), int(agree.sum()), int((near & ~agree).sum()))
+    return tuple(_compare(network, group, tensors) for group in by_output(network).values())
 
 
 def layer_to_qdq(network: QuantizedNetwork, layer: QuantizedLayer | HostProduct) -> onnx.ModelProto:
