@@ -159,7 +159,7 @@ class SkipstoneArray(wiring.Component):
         with m.If(controller.busy):
             m.d.comb += [
                 write_port.addr.eq(drain.write_address),
-                write_port.data.eq(drain.write_word),
+                write_port.data.eq(drain.write_block.replicate(drain.blocks)),
                 write_port.en.eq(drain.write_enable),
             ]
         with m.Else():
@@ -170,26 +170,26 @@ class SkipstoneArray(wiring.Component):
             ]
 
         m.d.comb += [
-            loader.begin.eq(controller.begin),
+            loader.begin_layer.eq(controller.begin_layer),
             loader.restart.eq(controller.restart),
-            loader.config.eq(controller.config),
+            loader.layer_config.eq(controller.layer_config),
             loader.ahead.eq(controller.ahead),
             loader.tiles_written.eq(drain.tiles_written),
             controller.loading.eq(loader.loading),
-            drain.begin.eq(controller.drain_begin),
+            drain.begin_layer.eq(controller.drain_begin),
             drain.restart.eq(controller.restart),
-            drain.config.eq(controller.drain_config),
+            drain.layer_config.eq(controller.drain_config),
             loader.may_begin.eq(reduce(and_, (row.held < design.windows for row in rows))),
             drain.finished.eq(reduce(and_, (row.finished for row in rows))),
         ]
         for index, row in enumerate(rows):
             m.d.comb += [
-                row.begin.eq(controller.begin),
+                row.begin_layer.eq(controller.begin_layer),
                 row.restart.eq(controller.restart),
-                row.tiles.eq(controller.config.tiles),
-                row.passes.eq(controller.config.passes),
-                row.maximum.eq(controller.config.maximum),
-                *([row.codebook.eq(controller.config.codebook)] if design.codebook_words else []),
+                row.tiles.eq(controller.layer_config.tiles),
+                row.passes.eq(controller.layer_config.passes),
+                row.maximum.eq(controller.layer_config.maximum),
+                *([row.codebook.eq(controller.layer_config.codebook)] if design.codebook_words else []),
                 row.load_begun.eq(loader.begun),
                 row.load_done.eq(loader.done),
                 row.load_word.eq(loader.load_word),

@@ -36,8 +36,8 @@ class Controller(wiring.Component):
         done: Out(1). The array has stopped after a run; until the next ``start``.
         layer: Out. Layers finished since the first ``start`` of the program.
         restart: Out(1). All list pointers go back to the start of their memories; in the cycle of ``start``.
-        begin: Out(1). Loader and rows begin the layer of ``config``.
-        config: Out(descriptor). The layer that the loader works on.
+        begin_layer: Out(1). Loader and rows begin the layer of ``layer_config``.
+        layer_config: Out(descriptor). The layer that the loader works on.
         ahead: Out(1). The loader is one layer ahead of the drain.
         loading: In(1). The loader has entries left to take.
         drain_begin: Out(1). The drain begins the layer of ``drain_config``.
@@ -57,8 +57,8 @@ class Controller(wiring.Component):
                 "done": Out(1),
                 "layer": Out(width_of(design.layers + 1)),
                 "restart": Out(1),
-                "begin": Out(1),
-                "config": Out(design.descriptor.layout()),
+                "begin_layer": Out(1),
+                "layer_config": Out(design.descriptor.layout()),
                 "ahead": Out(1),
                 "loading": In(1),
                 "drain_begin": Out(1),
@@ -78,14 +78,21 @@ class Controller(wiring.Component):
         next_config = data.View(design.descriptor.layout(), descriptors.word)
 
         # ``first_layer``: the cycle after ``start``, in which the loader and the drain both get the layer that is next.
-        fetch, first_layer, was_loading, paused = Signal(), Signal(), Signal(), Signal()
-        run_ends = self.config.last_layer | self.config.pause
+        fetch = Signal()
+        first_layer = Signal()
+        was_loading = Signal()
+        paused = Signal()
+        run_ends = self.layer_config.last_layer | self.layer_config.pause
         # The loader's last words still travel under the old configuration in the cycle after its last entry.
-        loader_busy = self.loading | was_loading | self.begin
-        m.d.sync += [was_loading.eq(self.loading | self.begin), self.begin.eq(fetch), self.drain_begin.eq(first_layer)]
+        loader_busy = self.loading | was_loading | self.begin_layer
+        m.d.sync += [
+            was_loading.eq(self.loading | self.begin_layer),
+            self.begin_layer.eq(fetch),
+            self.drain_begin.eq(first_layer),
+        ]
         m.d.comb += fetch.eq(first_layer | (self.busy & ~(loader_busy | self.ahead | run_ends)))
         with m.If(fetch):
-            m.d.sync += [self.config.eq(next_config), index.eq(index + 1)]
+            m.d.sync += [self.layer_config.eq(next_config), index.eq(index + 1)]
         with m.If(first_layer):
             m.d.sync += [self.drain_config.eq(next_config), first_layer.eq(0)]
         with m.Elif(fetch):
@@ -102,5 +109,5 @@ class Controller(wiring.Component):
                 with m.If(self.drain_config.last_layer):
                     m.d.sync += index.eq(0)
             with m.Else():
-                m.d.sync += [self.ahead.eq(0), self.drain_config.eq(self.config), self.drain_begin.eq(1)]
+                m.d.sync += [self.ahead.eq(0), self.drain_config.eq(self.layer_config), self.drain_begin.eq(1)]
         return m

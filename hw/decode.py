@@ -53,7 +53,7 @@ class Decoder(wiring.Component):
     Members:
         code: In. The code of an entry's value.
         weight: Out. The multiplier's operand.
-        begin: In(1), in designs with codebooks. ``codebook`` holds from the next cycle on.
+        begin_layer: In(1), in designs with codebooks. ``codebook`` holds from the next cycle on.
         codebook: In, in designs with codebooks.
         host_codebooks: In(HostPort), in designs with codebooks. The codebooks, one behind the other.
     """
@@ -63,7 +63,7 @@ class Decoder(wiring.Component):
     def __init__(self, design: Design) -> None:
         self.design = design
         codebook = {
-            "begin": In(1),
+            "begin_layer": In(1),
             "codebook": In(width_of(design.codebooks)),
             "host_codebooks": In(HostPort(design.codebook_words, design.products.operand_bits)),
         }
@@ -84,7 +84,7 @@ class Decoder(wiring.Component):
         m.submodules.codebooks = codebooks = HostMemory(design.codebook_words, design.products.operand_bits)
         connect(m, flipped(self.host_codebooks), codebooks.host)
         layer_codebook = Signal.like(self.codebook)
-        with m.If(self.begin):
+        with m.If(self.begin_layer):
             m.d.sync += layer_codebook.eq(self.codebook)
         m.d.comb += [
             # The entries of a codebook are a power of two.

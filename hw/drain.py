@@ -52,7 +52,9 @@ class Walker(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        row, tile, tile_row = Signal.like(self.pixel), Signal.like(self.pixel), Signal.like(self.pixel)
+        row = Signal.like(self.pixel)
+        tile = Signal.like(self.pixel)
+        tile_row = Signal.like(self.pixel)
         with m.If(self.first):
             m.d.sync += [level.eq(self.base) for level in (self.pixel, row, tile, tile_row)]
         with m.Elif(self.next_tile_row):
@@ -71,7 +73,7 @@ class Walker(wiring.Component):
 class Drain(wiring.Component):
     """Requantizes every pixel of a finished tile that lies in the output image and writes it to activation memory.
 
-    A step takes ``requantizer_lanes`` channels of one pixel: ``write_word[block] = requantize(values, parameters, other_word)``.
+    A step takes ``requantizer_lanes`` channels of one pixel: ``write_block = requantize(values, parameters, other_word)``.
     Steps of a pixel follow each other, then the tile's pixels row by row, tiles row by row, passes.
 
     Latency: a step in cycle d reads the accumulators in d, the parameters and the other tensor's word in d + 1, and is written
@@ -82,9 +84,10 @@ class Drain(wiring.Component):
         design: the array's parameters.
 
     Members:
-        begin: In(1). The layer of ``config`` begins; its first tile may be taken in this cycle.
+        begin_layer: In(1). The layer of ``layer_config`` begins; its first tile may be taken in this cycle.
         restart: In(1). The parameters are read from the start of their memory again.
-        config: In(descriptor). The layer of the last ``begin``; no tile of the next layer is taken before the next one.
+        layer_config: In(descriptor). The layer of the last ``begin_layer``; no tile of the next layer is taken before the
+            next one.
         finished: In(1). Every row has finished the next tile.
         taken: Out(1). The next tile is taken; its first step is in the next cycle.
         released: Out(1). In the last step of a tile.
@@ -96,7 +99,7 @@ class Drain(wiring.Component):
         other_word: In(activation word). That word, one cycle later.
         write_enable: Out. One bit for each block of ``requantizer_lanes`` activations of the word.
         write_address: Out(address). The word to write.
-        write_word: Out(activation word). The results, in every block.
+        write_block: Out. The results, for the block that is written.
         layer_done: Out(1). The layer's last result is written in this cycle.
         tiles_written: Out. Tiles of the layer whose last result is written.
         host_parameters: In(HostPort). The requantization words, ``requantizer_lanes`` channels each.
@@ -113,9 +116,9 @@ class Drain(wiring.Component):
         tables = {"host_tables": In(HostPort(design.table_words, design.activation_bits))}
         super().__init__(
             {
-                "begin": In(1),
+                "begin_layer": In(1),
                 "restart": In(1),
-                "config": In(design.descriptor.layout()),
+                "layer_config": In(design.descriptor.layout()),
                 "finished": In(1),
                 "taken": Out(1),
                 "released": Out(1),
@@ -131,7 +134,7 @@ class Drain(wiring.Component):
                 "other_word": In(design.activation_word_bits),
                 "write_enable": Out(self.blocks),
                 "write_address": Out(design.address_bits),
-                "write_word": Out(design.activation_word_bits),
+                "write_block": Out(self.lanes * design.activation_bits),
                 "layer_done": Out(1),
                 "tiles_written": Out(design.descriptor.width_of("wait_tiles")),
                 "host_parameters": In(HostPort(design.parameter_words, design.parameter.width * self.lanes)),
@@ -141,7 +144,7 @@ class Drain(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        design, config = self.design, self.config
+        design, config = self.design, self.layer_config
         lanes, blocks = self.lanes, self.blocks
         pixel_bits = design.dimension_bits
 
@@ -149,20 +152,30 @@ class Drain(wiring.Component):
         connect(m, flipped(self.host_parameters), parameters.host)
 
         # Where the drain stands: layer > pass > tile > pixel > step.
-        passes_left, tiles_y_left, tiles_x_left = Signal(16), Signal(pixel_bits), Signal(pixel_bits)
-        rows_left, columns_left = Signal(pixel_bits), Signal(pixel_bits)
-        ty, tx, column_row = Signal(width_of(design.cols)), Signal(width_of(design.cols)), Signal(width_of(design.cols))
-        step, part = Signal(16), Signal(width_of(design.steps_per_accumulator))
+        passes_left = Signal(16)
+        tiles_y_left = Signal(pixel_bits)
+        tiles_x_left = Signal(pixel_bits)
+        rows_left = Signal(pixel_bits)
+        columns_left = Signal(pixel_bits)
+        ty = Signal(width_of(design.cols))
+        tx = Signal(width_of(design.cols))
+        column_row = Signal(width_of(design.cols))
+        step = Signal(16)
+        part = Signal(width_of(design.steps_per_accumulator))
         accumulator = Signal(width_of(design.bank_depth))
-        word, pass_word = Signal(design.address_bits), Signal(design.address_bits)
-        block, pass_block = Signal(width_of(blocks)), Signal(width_of(blocks))
-        parameter_address, pass_parameter = (Signal(width_of(design.parameter_words)) for _ in range(2))
+        word = Signal(design.address_bits)
+        pass_word = Signal(design.address_bits)
+        block = Signal(width_of(blocks))
+        pass_block = Signal(width_of(blocks))
+        parameter_address = Signal(width_of(design.parameter_words))
+        pass_parameter = Signal(width_of(design.parameter_words))
 
         stepping = Signal()
         last_step = step == config.steps
         last_x = (tx == config.tile_w) | (tx + 1 == columns_left)
         last_y = (ty == config.tile_h) | (ty + 1 == rows_left)
-        tile_end, layer_end = Signal(), Signal()
+        tile_end = Signal()
+        layer_end = Signal()
         m.d.comb += [
             tile_end.eq(stepping & last_step & last_x & last_y),
             layer_end.eq(tile_end & (tiles_x_left == 0) & (tiles_y_left == 0) & (passes_left == 0)),
@@ -174,10 +187,10 @@ class Drain(wiring.Component):
         m.d.comb += self.taken.eq(may_take & self.finished)
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += may_take.eq(self.begin)
+                m.d.comb += may_take.eq(self.begin_layer)
                 with m.If(self.taken):
                     m.next = "DRAIN_TILE"
-                with m.Elif(self.begin):
+                with m.Elif(self.begin_layer):
                     m.next = "WAIT_FOR_TILE"
             with m.State("WAIT_FOR_TILE"):
                 m.d.comb += may_take.eq(1)
@@ -193,14 +206,15 @@ class Drain(wiring.Component):
         walkers = {}
         for name in ("out", "other"):
             m.submodules[f"{name}_walker"] = walkers[name] = walker = Walker(design)
-            m.d.comb += [walker.base.eq(config[f"{name}_base"]), walker.first.eq(self.begin)]
+            m.d.comb += [walker.base.eq(config[f"{name}_base"]), walker.first.eq(self.begin_layer)]
             m.d.comb += [getattr(walker, step).eq(config[f"{name}_{step}"]) for step in walker.STEPS]
 
         def move(name: str) -> list[Any]:
             """Both walkers move."""
             return [getattr(walker, name).eq(1) for walker in walkers.values()]
 
-        next_word, next_block = Signal.like(word), Signal.like(block)
+        next_word = Signal.like(word)
+        next_block = Signal.like(block)
         with m.If(block == blocks - 1):
             m.d.comb += [next_block.eq(0), next_word.eq(word + 1)]
         with m.Else():
@@ -272,7 +286,7 @@ class Drain(wiring.Component):
                     ]
         with m.If(self.restart):
             m.d.sync += [parameter_address.eq(0), pass_parameter.eq(0)]
-        with m.If(self.begin):
+        with m.If(self.begin_layer):
             m.d.sync += [
                 passes_left.eq(config.passes),
                 step.eq(0),
@@ -319,7 +333,7 @@ class Drain(wiring.Component):
             m.submodules[f"requantizer{lane}"] = requantizer
             m.d.comb += [
                 requantizer.accumulator.eq(selected[lane]),
-                requantizer.parameter.eq(parameters.word.word_select(lane, design.parameter.width)),
+                requantizer.constants.eq(parameters.word.word_select(lane, design.parameter.width)),
                 requantizer.other.eq(other.word_select(lane, design.activation_bits).as_signed()),
                 requantizer.add_other.eq(config.add_other),
                 requantizer.other_zero_point.eq(config.other_zero_point),
@@ -345,10 +359,10 @@ class Drain(wiring.Component):
         m.d.comb += [
             self.write_address.eq(written.address),
             self.write_enable.eq(Mux(written.valid, 1 << written.block, 0)),
-            self.write_word.eq(Cat(*(Cat(*results) for _ in range(blocks)))),
+            self.write_block.eq(Cat(*results)),
             self.layer_done.eq(written.last),
         ]
-        with m.If(self.begin):
+        with m.If(self.begin_layer):
             m.d.sync += self.tiles_written.eq(0)
         with m.Elif(written.tile_end):
             m.d.sync += self.tiles_written.eq(self.tiles_written + 1)

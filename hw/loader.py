@@ -29,7 +29,7 @@ class Capture(wiring.Component):
         col: the column.
 
     Members:
-        config: In(descriptor). The layer; its origins settle in the layer's setup cycle.
+        layer_config: In(descriptor). The layer; its origins settle in the layer's setup cycle.
         valid: In(1). There is a word.
         dy, dx: In. The word's place, from the first tap of the first column's pixel.
         address: In. The first slot of its channel group in its window, counted over all windows.
@@ -43,7 +43,7 @@ class Capture(wiring.Component):
         self.col = col
         super().__init__(
             {
-                "config": In(design.descriptor.layout()),
+                "layer_config": In(design.descriptor.layout()),
                 "valid": In(1),
                 "dy": In(design.region_bits),
                 "dx": In(design.region_bits),
@@ -54,7 +54,7 @@ class Capture(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        design, config = self.design, self.config
+        design, config = self.design, self.layer_config
         places = {
             "y": [self.col // tile_w for _, tile_w in design.tile_shapes],
             "x": [self.col % tile_w for _, tile_w in design.tile_shapes],
@@ -66,8 +66,9 @@ class Capture(wiring.Component):
             # Constant during a layer: it settles in the layer's setup cycle.
             m.d.sync += origins[axis].eq(choices[config.tile_shape])
 
-        valid, address = Signal(), Signal.like(self.address)
-        m.d.sync += [valid.eq(self.valid), address.eq(self.address)]
+        valid1 = Signal()
+        address1 = Signal.like(self.address)
+        m.d.sync += [valid1.eq(self.valid), address1.eq(self.address)]
         hits, parts = [], []
         for axis, position in (("y", self.dy), ("x", self.dx)):
             distance = Signal(signed(design.region_bits + 1), name=f"distance_{axis}")
@@ -79,8 +80,8 @@ class Capture(wiring.Component):
             hits.append((distance >= 0) & (distance < design.reach) & exists[index])
             parts.append(taps[index])
         m.d.sync += [
-            self.load.enable.eq(valid & hits[0] & hits[1]),
-            self.load.address.eq(address + parts[0] + parts[1]),
+            self.load.enable.eq(valid1 & hits[0] & hits[1]),
+            self.load.address.eq(address1 + parts[0] + parts[1]),
         ]
         return m
 
@@ -102,17 +103,17 @@ class Loader(wiring.Component):
     Latency: a list entry taken in cycle u is read from activation memory in u + 1, arrives in u + 2 and is written into the
     windows at the end of u + 3; a row may issue an entry that reads it in u + ``LATENCY``. Throughput: one word a cycle.
     Back-pressure: the first word of a window waits for ``may_begin``. While the loader is ``ahead`` of the drain, the first
-    word of a tile waits until the drain has written ``config.wait_tiles`` tiles of its layer, and from the layer's tile
-    ``config.free_tiles`` on until the loader is no longer ahead. Every window is waited for by some row, so that a layer cannot
-    end while the loader still works for it.
+    word of a tile waits until the drain has written ``layer_config.wait_tiles`` tiles of its layer, and from the layer's tile
+    ``layer_config.free_tiles`` on until the loader is no longer ahead. Every window is waited for by some row, so that a layer
+    cannot end while the loader still works for it.
 
     Args:
         design: the array's parameters.
 
     Members:
-        begin: In(1). The layer of ``config`` begins; its first word may be taken in the next cycle.
+        begin_layer: In(1). The layer of ``layer_config`` begins; its first word may be taken in the next cycle.
         restart: In(1). The list is read from the start of its memory again.
-        config: In(descriptor). The layer of the last ``begin``.
+        layer_config: In(descriptor). The layer of the last ``begin_layer``.
         may_begin: In(1). Every row has a free window.
         ahead: In(1). The drain has not finished the layer before.
         tiles_written: In. Tiles that the drain has written of its layer.
@@ -132,9 +133,9 @@ class Loader(wiring.Component):
         self.design = design
         super().__init__(
             {
-                "begin": In(1),
+                "begin_layer": In(1),
                 "restart": In(1),
-                "config": In(design.descriptor.layout()),
+                "layer_config": In(design.descriptor.layout()),
                 "may_begin": In(1),
                 "ahead": In(1),
                 "tiles_written": In(design.descriptor.width_of("wait_tiles")),
@@ -151,22 +152,24 @@ class Loader(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        design, config = self.design, self.config
+        design, config = self.design, self.layer_config
 
         m.submodules.lists = lists = HostMemory(design.load_entries, design.load_entry.width)
         connect(m, flipped(self.host_lists), lists.host)
         entry = data.View(design.load_entry.layout(), lists.word)
-        pointer, list_start, next_pointer = (Signal(width_of(design.load_entries)) for _ in range(3))
+        pointer = Signal(width_of(design.load_entries))
+        list_start = Signal(width_of(design.load_entries))
+        next_pointer = Signal(width_of(design.load_entries))
         m.d.comb += [next_pointer.eq(pointer), lists.address.eq(next_pointer)]
         m.d.sync += pointer.eq(next_pointer)
 
-        passes_left, tiles_y_left, tiles_x_left = (
-            Signal(16),
-            Signal(design.dimension_bits),
-            Signal(design.dimension_bits),
-        )
-        y, x = Signal(signed(design.dimension_bits + 1)), Signal(signed(design.dimension_bits + 1))
-        tile_address, row_address = Signal(design.address_bits), Signal(design.address_bits)
+        passes_left = Signal(16)
+        tiles_y_left = Signal(design.dimension_bits)
+        tiles_x_left = Signal(design.dimension_bits)
+        y = Signal(signed(design.dimension_bits + 1))
+        x = Signal(signed(design.dimension_bits + 1))
+        tile_address = Signal(design.address_bits)
+        row_address = Signal(design.address_bits)
 
         # Whether the next word is taken in this cycle.
         take = Signal()
@@ -229,7 +232,7 @@ class Loader(wiring.Component):
                             x.eq(x + config.tile_step_x),
                             tile_address.eq(tile_address + config.tile_address_step_x),
                         ]
-        with m.If(self.begin):
+        with m.If(self.begin_layer):
             m.d.sync += [
                 self.loading.eq(1),
                 passes_left.eq(config.passes),
@@ -242,8 +245,10 @@ class Loader(wiring.Component):
         with m.If(take & entry.last_of_window):
             m.d.sync += window.eq(Mux(window == design.windows - 1, 0, window + 1))
         base = Array(Const(i * design.slots) for i in range(design.windows))
-        taken1, last1 = Signal(), Signal()
-        dy1, dx1 = Signal(design.region_bits), Signal(design.region_bits)
+        taken1 = Signal()
+        last1 = Signal()
+        dy1 = Signal(design.region_bits)
+        dx1 = Signal(design.region_bits)
         y1, x1 = (Signal(signed(design.dimension_bits + 2), name=name) for name in ("y1", "x1"))
         address1 = Signal(width_of(design.windows * design.slots))
         m.d.sync += [
@@ -270,7 +275,7 @@ class Loader(wiring.Component):
             capture = Capture(design, col)
             m.submodules[f"capture{col}"] = capture
             m.d.comb += [
-                capture.config.eq(config),
+                capture.layer_config.eq(config),
                 capture.valid.eq(taken1),
                 capture.dy.eq(dy1),
                 capture.dx.eq(dx1),

@@ -30,7 +30,7 @@ class Requantizer(wiring.Component):
 
     Members:
         accumulator: In(signed).
-        parameter: In(``Design.parameter``). All constants but ``other_zero_point``; they belong to the value and come with it.
+        constants: In(``Design.parameter``). All constants but ``other_zero_point``; they belong to the value and come with it.
             ``shift`` must be 1 to ``MAX_SHIFT``.
         other: In(activation). The value of the tensor that is added.
         add_other: In(1). Whether one is added; constant during a layer.
@@ -48,7 +48,7 @@ class Requantizer(wiring.Component):
         super().__init__(
             {
                 "accumulator": In(signed(design.accumulator_bits)),
-                "parameter": In(design.parameter.layout()),
+                "constants": In(design.parameter.layout()),
                 "other": In(activation),
                 "add_other": In(1),
                 "other_zero_point": In(activation),
@@ -63,24 +63,26 @@ class Requantizer(wiring.Component):
         # What the last stages take of the parameter word travels beside the value.
         late = data.StructLayout({name: member.shape for name, member in design.parameter.layout() if name in LATE})
         late1, late2, late3, late4 = (Signal(late, name=f"late{stage}") for stage in range(1, 5))
-        m.d.sync += [late1[name].eq(self.parameter[name]) for name in late.members]
+        m.d.sync += [late1[name].eq(self.constants[name]) for name in late.members]
         m.d.sync += [late2.eq(late1), late3.eq(late2), late4.eq(late3)]
         # Stage 1: bias and zero point.
         sum1 = Signal(signed(design.accumulator_bits + 1))
         other1 = Signal(signed(design.activation_bits + 1))
-        multiplier1, other_multiplier1 = Signal(MULTIPLIER_BITS), Signal(OTHER_MULTIPLIER_BITS)
+        multiplier1 = Signal(MULTIPLIER_BITS)
+        other_multiplier1 = Signal(OTHER_MULTIPLIER_BITS)
         shift1 = Signal(SHIFT_BITS)
         m.d.sync += [
-            sum1.eq(self.accumulator + self.parameter.bias),
+            sum1.eq(self.accumulator + self.constants.bias),
             other1.eq(Mux(self.add_other, self.other - self.other_zero_point, 0)),
-            multiplier1.eq(self.parameter.multiplier),
-            other_multiplier1.eq(self.parameter.other_multiplier),
-            shift1.eq(self.parameter.shift),
+            multiplier1.eq(self.constants.multiplier),
+            other_multiplier1.eq(self.constants.other_multiplier),
+            shift1.eq(self.constants.shift),
         ]
         # Stage 2: products and the rounding constant.
         product2 = Signal(signed(design.accumulator_bits + 1 + MULTIPLIER_BITS + 1))
         other2 = Signal(signed(design.activation_bits + 1 + OTHER_MULTIPLIER_BITS + 1))
-        half2, shift2 = Signal(1 << SHIFT_BITS), Signal(SHIFT_BITS)
+        half2 = Signal(1 << SHIFT_BITS)
+        shift2 = Signal(SHIFT_BITS)
         m.d.sync += [
             product2.eq(sum1 * multiplier1),
             other2.eq(other1 * other_multiplier1),
@@ -95,7 +97,8 @@ class Requantizer(wiring.Component):
         shifted4 = Signal.like(total3)
         m.d.sync += shifted4.eq(total3 >> shift3)
         # Stage 5: zero point and clamp.
-        placed, clamped5 = Signal(signed(len(shifted4) + 1)), Signal(signed(design.activation_bits))
+        placed = Signal(signed(len(shifted4) + 1))
+        clamped5 = Signal(signed(design.activation_bits))
         m.d.comb += placed.eq(shifted4 + late4.zero_point)
         with m.If(placed < late4.low):
             m.d.sync += clamped5.eq(late4.low)
@@ -108,7 +111,9 @@ class Requantizer(wiring.Component):
         m.d.sync += clamped6.eq(clamped5)
         m.d.comb += self.q.eq(clamped6)
         if design.tables:
-            table5, use5, use6 = Signal.like(late4.table), Signal(), Signal()
+            table5 = Signal.like(late4.table)
+            use5 = Signal()
+            use6 = Signal()
             m.d.sync += [table5.eq(late4.table), use5.eq(late4.use_table), use6.eq(use5)]
             m.submodules.tables = tables = HostMemory(design.table_words, design.activation_bits)
             connect(m, flipped(self.host_tables), tables.host)

@@ -25,8 +25,8 @@ class Row(wiring.Component):
     The weight memory holds, for each layer and pass in turn, the list of one tile. The list is replayed for every tile, and the
     next list follows behind it, so the row needs no addresses. An entry says how many windows the row leaves behind it
     (``leave``) and whether the tile ends (``last``). A list always starts in the tile's first window. A filler entry takes its
-    cycle and changes no accumulator. ``begin`` comes with the next layer's configuration, which stays until the row has entered
-    that layer: at once, if it has no other, or right behind its last entry of the layer before.
+    cycle and changes no accumulator. ``begin_layer`` comes with the next layer's configuration, which stays until the row has
+    entered that layer: at once, if it has no other, or right behind its last entry of the layer before.
 
     Latency: an accumulator shows an entry's result ``LATENCY`` cycles after its issue, and so does ``finished`` that of a tile's
     last entry; ``held`` shows that a window was left after ``ISSUE_LATENCY``. Throughput: one entry a cycle, tiles, passes and
@@ -37,7 +37,7 @@ class Row(wiring.Component):
         design: the array's parameters.
 
     Members:
-        begin: In(1). A layer begins.
+        begin_layer: In(1). A layer begins.
         tiles, passes: In. Its tiles and passes, less one.
         maximum: In(1). Its accumulators take the maximum of products instead of their sum.
         codebook: In, in designs with codebooks. Its codebook.
@@ -68,7 +68,7 @@ class Row(wiring.Component):
         self.held_shape = signed(max(width_of(design.windows + 1), design.leave_bits) + 2)
         super().__init__(
             {
-                "begin": In(1),
+                "begin_layer": In(1),
                 "tiles": In(2 * design.dimension_bits),
                 "passes": In(16),
                 "maximum": In(1),
@@ -107,22 +107,26 @@ class Row(wiring.Component):
         open_tiles = Signal(range(3))
         begin_tile = Signal()
         bank = Signal()
-        tiles, tiles_left = Signal.like(self.tiles), Signal.like(self.tiles)
+        tiles = Signal.like(self.tiles)
+        tiles_left = Signal.like(self.tiles)
         passes_left = Signal.like(self.passes)
         maximum = Signal()
         # A layer that the loader has begun while this row still works on the one before is pending.
-        pending, enter = Signal(), Signal()
-        tile_end, list_end, layer_end = Signal(), Signal(), Signal()
+        pending = Signal()
+        enter = Signal()
+        tile_end = Signal()
+        list_end = Signal()
+        layer_end = Signal()
         m.d.comb += [
             tile_end.eq(issue & entry.last),
             list_end.eq(tile_end & (tiles_left == 0)),
             layer_end.eq(list_end & (passes_left == 0)),
         ]
-        m.d.sync += pending.eq((pending | self.begin) & ~enter)
+        m.d.sync += pending.eq((pending | self.begin_layer) & ~enter)
 
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += enter.eq(self.begin | pending)
+                m.d.comb += enter.eq(self.begin_layer | pending)
                 with m.If(enter):
                     m.next = "TILE_START"
             with m.State("TILE_START"):
@@ -130,7 +134,7 @@ class Row(wiring.Component):
                 with m.If(issue & ~entry.last):
                     m.next = "IN_TILE"
                 with m.If(layer_end):
-                    m.d.comb += enter.eq(self.begin | pending)
+                    m.d.comb += enter.eq(self.begin_layer | pending)
                     with m.If(~enter):
                         m.next = "IDLE"
             with m.State("IN_TILE"):
@@ -138,7 +142,7 @@ class Row(wiring.Component):
                 with m.If(tile_end):
                     m.next = "TILE_START"
                 with m.If(layer_end):
-                    m.d.comb += enter.eq(self.begin | pending)
+                    m.d.comb += enter.eq(self.begin_layer | pending)
                     with m.If(~enter):
                         m.next = "IDLE"
 
@@ -218,7 +222,7 @@ class Row(wiring.Component):
         m.d.comb += decoder.code.eq(entry.value)
         if design.codebook_words:
             m.d.comb += [
-                decoder.begin.eq(enter),
+                decoder.begin_layer.eq(enter),
                 decoder.codebook.eq(self.codebook),
             ]
             connect(m, flipped(self.host_codebooks), decoder.host_codebooks)

@@ -100,8 +100,8 @@ def _synthesized(
 
 def block_of(module: str) -> str:
     """The block that a module of the Verilog belongs to."""
-    parts = {"capture": "captures", "requantizer": "requantizer", ".drain": "drain", ".loader": "loader"}
-    parts |= {ROW_MODULE: "row", PE_MODULE: "pe", ".controller": "controller"}
+    parts = {"capture": "captures", "requantizer": "requantizer", "_drain": "drain", "_loader": "loader"}
+    parts |= {ROW_MODULE: "row", PE_MODULE: "pe", "_controller": "controller"}
     return next((block for part, block in parts.items() if part in module), "array")
 
 

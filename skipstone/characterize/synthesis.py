@@ -52,7 +52,7 @@ of several outputs, which ABC does not map to."""
 MEMORY = "$mem_v2"
 Bit = int | str
 
-_MODULE = re.compile(r"^module (\\?\S+?)\s*\(", re.MULTILINE)
+_MODULE = re.compile(r"^module (\w+)\(", re.MULTILINE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,12 +69,12 @@ class SynthesizedBlock:
 
 
 def modules_of(verilog: str) -> dict[str, str]:
-    """The modules of a Verilog text by name (without a backslash), in their order."""
+    """The modules of a Verilog text by name, in their order."""
     modules = {}
     for text in verilog.split("endmodule"):
         match = _MODULE.search(text)
         if match:
-            modules[match[1].removeprefix("\\")] = text[match.start() :] + "endmodule\n"
+            modules[match[1]] = text[match.start() :] + "endmodule\n"
     return modules
 
 
@@ -83,36 +83,33 @@ def block_sources(design: Design) -> dict[str, tuple[str, str, tuple[str, ...]]]
     from skipstone.sim.build import cached_verilog
 
     modules = modules_of(cached_verilog(design))
-    top, drain = "skipstone_array", "skipstone_array.drain"
-    lanes = [f"{drain}.requantizer{lane}" for lane in range(design.requantizer_lanes)]
+    top, drain = "skipstone_array", "skipstone_array_drain"
+    lanes = [f"{drain}_requantizer{lane}" for lane in range(design.requantizer_lanes)]
 
     def text(*prefixes: str) -> str:
         return "".join(modules[name] for name in modules if name in prefixes)
 
-    walkers = [name for name in modules if name.startswith(f"{drain}.") and name not in lanes]
-    captures = [name for name in modules if name.startswith(f"{top}.loader.")]
-    decoder = [name for name in modules if name.startswith("skipstone_row.")]
+    walkers = [name for name in modules if name.startswith(f"{drain}_") and name not in lanes]
+    captures = [name for name in modules if name.startswith(f"{top}_loader_")]
+    decoder = [name for name in modules if name.startswith("skipstone_row_")]
     drain_text = text(drain, *walkers)
     for lane in lanes[1:]:
         # All lanes are alike: each instance is one of the first lane's module.
         drain_text = _renamed(drain_text, lane, lanes[0])
     lane_text = text(lanes[0])
-    # Amaranth numbers what has no name; equal lanes of different designs shall have equal texts.
-    for number, name in enumerate(dict.fromkeys(re.findall(r"\\(port\$\d+\$\d+) ", lane_text))):
-        lane_text, drain_text = (_renamed(part, name, f"lane_port{number}") for part in (lane_text, drain_text))
     return {
         "pe": ("skipstone_pe", text("skipstone_pe"), ()),
         "row": ("skipstone_row", text("skipstone_row", *decoder), ("pe",)),
         "requantizer": (lanes[0], lane_text, ()),
         "drain": (drain, drain_text, ("requantizer",)),
-        "loader": (f"{top}.loader", text(f"{top}.loader", *captures), ()),
-        "controller": (f"{top}.controller", text(f"{top}.controller"), ()),
+        "loader": (f"{top}_loader", text(f"{top}_loader", *captures), ()),
+        "controller": (f"{top}_controller", text(f"{top}_controller"), ()),
         "glue": (top, text(top), ("row", "drain", "loader", "controller")),
     }
 
 
 def _renamed(text: str, name: str, new: str) -> str:
-    return text.replace(f"\\{name} ", f"\\{new} ")
+    return re.sub(rf"\b{name}\b", new, text)
 
 
 def synthesize(

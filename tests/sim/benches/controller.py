@@ -15,7 +15,7 @@ from skipstone.hw.design import Design
 from tests.sim.benches.ports import Ports, design_of_bench, host_port
 
 INPUTS = ("start", "loading", "layer_done", *host_port("host_descriptors"))
-OUTPUTS = ("busy", "done", "layer", "restart", "begin", "config", "ahead", "drain_begin", "drain_config")
+OUTPUTS = ("busy", "done", "layer", "restart", "begin_layer", "layer_config", "ahead", "drain_begin", "drain_config")
 
 LOADED_TO_DONE = timing.LOAD_LATENCY + timing.DRAIN_START_LATENCY + timing.REQUANTIZER_LATENCY
 """A layer's last result is not written sooner after the loader's last entry: the rows and the drain take that long."""
@@ -93,9 +93,9 @@ class Model:
                 "done": int(started == ended and started > 0),
                 "layer": written,
                 "restart": int(now == recording.starts[0]),
-                "begin": int(now in begins),
+                "begin_layer": int(now in begins),
                 "drain_begin": int(now in drain_begins),
-                "config": self.words[last] if last >= 0 else before["config"],
+                "layer_config": self.words[last] if last >= 0 else before["layer_config"],
                 "drain_config": self.words[drain_last] if drain_last >= 0 else before["drain_config"],
                 # Begun, and the layer before is not yet written.
                 "ahead": int(last > written and last not in [layers[0] for layers in self.runs]),
@@ -131,7 +131,7 @@ class Driver:
     def after_cycle(self, now: int, outputs: dict[str, int]) -> None:
         """The loader takes its first entry in the cycle after ``begin``; a layer is drained when both have come to it."""
         recording = self.recording
-        if outputs["begin"]:
+        if outputs["begin_layer"]:
             recording.begun.append(now)
             self.loading_until = now + self.rng.randint(1, self.loading)
         if outputs["drain_begin"]:

@@ -18,7 +18,7 @@ from skipstone.hw.fields import width_of
 from tests.sim.benches.ports import Ports, design_of_bench, field, host_port
 
 INPUTS = (
-    "begin", "restart", "config", "may_begin", "ahead", "tiles_written", "read_word", *host_port("host_lists"),
+    "begin_layer", "restart", "layer_config", "may_begin", "ahead", "tiles_written", "read_word", *host_port("host_lists"),
 )  # fmt: skip
 
 
@@ -245,7 +245,7 @@ class Driver:
         self.played.tiles_written[now] = self.tiles_written
         await self.ports.drive(
             {
-                "begin": begin,
+                "begin_layer": begin,
                 "may_begin": allowed,
                 "ahead": ahead,
                 "tiles_written": self.tiles_written,
@@ -344,8 +344,8 @@ class Testbench:
         words = model.words()
         monitor = Monitor(ports, design)
         begin = ports.cycle
-        ports.values["config"] = -1
-        ports.inputs["config"].value = design.descriptor.pack(layer.config)
+        ports.values["layer_config"] = -1
+        ports.inputs["layer_config"].value = design.descriptor.pack(layer.config)
         windows = sum(word.last for word in words)
         limit = begin + 20 + 3 * len(words) + 60 * windows + ahead_for
         self.driver.be_ahead(ahead_for)

@@ -17,7 +17,7 @@ from skipstone.hw.numbers import MAX_SHIFT
 from skipstone.models.quantization.network import requantize
 from tests.sim.benches.ports import Ports, design_of_bench, host_port
 
-INPUTS = ("accumulator", "parameter", "other", "add_other", "other_zero_point")
+INPUTS = ("accumulator", "constants", "other", "add_other", "other_zero_point")
 TABLE_INPUTS = host_port("host_tables")
 LATENCY = timing.REQUANTIZER_LATENCY - 1
 """The drain spends one more cycle: it registers the accumulators."""
@@ -74,7 +74,7 @@ class Driver:
         }
         word = self.parameter.pack({field.name: values[field.name] for field in self.parameter.fields})
         await self.ports.drive(
-            {"accumulator": operand.accumulator, "parameter": word, "other": operand.other, **vars(setting)}
+            {"accumulator": operand.accumulator, "constants": word, "other": operand.other, **vars(setting)}
         )
 
 

@@ -29,7 +29,7 @@ from tests.sim.benches.ports import (
 )
 
 INPUTS = (
-    "begin", "tiles", "passes", "maximum", "restart", "load_begun", "load_done", "load", "load_word", "taken", "released",
+    "begin_layer", "tiles", "passes", "maximum", "restart", "load_begun", "load_done", "load", "load_word", "taken", "released",
     "drain_bank", "drain_accumulator", "drain_column", *host_port("host_weights"),
 )  # fmt: skip
 CODEBOOK_INPUTS = ("codebook", *host_port("host_codebooks"))
@@ -480,11 +480,11 @@ class Testbench:
             recording.held[now], recording.finished[now] = held, finished
             tile = len(recording.released)
             drained, read = drain.cycle(now, finished)
-            values = {"begin": 0} | drained
+            values = {"begin_layer": 0} | drained
             # The loader is done with the layer before, and the drain has come to that layer.
             loaded = len(recording.begun) == loader.total and loader.words_left == 0
             if begun < len(layers) and loaded and tile >= tiles_before[max(begun - 1, 0)] and self.rng.random() < 0.5:
-                values |= {"begin": 1, **self.configuration(layers[begun])}
+                values |= {"begin_layer": 1, **self.configuration(layers[begun])}
                 recording.layers.append(now)
                 tiles_before.append(tiles_before[-1] + layers[begun].all_tiles)
                 begun += 1
@@ -570,8 +570,8 @@ async def latency(dut) -> None:
     await bench.cycle({"load": 0})
     await bench.restart()
     at_zero = {"drain_bank": 0, "drain_column": 0, "drain_accumulator": 0}
-    await bench.cycle({"begin": 1, "tiles": 0, "passes": 0, **at_zero, **bench.codebook(0)})
-    await bench.cycle({"begin": 0, "load_begun": 1})
+    await bench.cycle({"begin_layer": 1, "tiles": 0, "passes": 0, **at_zero, **bench.codebook(0)})
+    await bench.cycle({"begin_layer": 0, "load_begun": 1})
     seen: dict[str, list[int]] = {"issue": [], "value": [], "held": [], "finished": []}
     done = ports.cycle
     for _ in range(14):

@@ -24,12 +24,12 @@ def test_cells_are_weighed():
     ("module", "block"),
     [
         ("skipstone_pe", "pe"),
-        ("skipstone_row.decoder", "row"),
-        ("skipstone_array.loader.capture3", "captures"),
-        ("skipstone_array.drain.requantizer0", "requantizer"),
-        ("skipstone_array.drain.out_walker", "drain"),
-        ("skipstone_array.loader", "loader"),
-        ("skipstone_array.controller", "controller"),
+        ("skipstone_row_decoder", "row"),
+        ("skipstone_array_loader_capture3", "captures"),
+        ("skipstone_array_drain_requantizer0", "requantizer"),
+        ("skipstone_array_drain_out_walker", "drain"),
+        ("skipstone_array_loader", "loader"),
+        ("skipstone_array_controller", "controller"),
         ("skipstone_array", "array"),
     ],
 )
