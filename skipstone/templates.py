@@ -1,7 +1,7 @@
-"""HTML from Jinja templates: the one environment with which pages and notebook tables are rendered.
+"""Text from Jinja templates: the one environment with which pages, notebook tables and testbenches are rendered.
 
 Templates, and the style sheets and scripts that they embed, are files of this package, named by their path in it
-(``reports/web/templates/page.html.j2``). Every value is escaped, so that a layer's or a file's name is only ever text.
+(``reports/web/templates/page.html.j2``). In HTML every value is escaped, so that a layer's or a file's name is only ever text.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def render(template: str, **values: Any) -> str:
 
     Args:
         template: its path in the package.
-        values: what it may name. Texts are escaped; ``tojson`` makes JSON that is safe inside ``<script>``.
+        values: what it may name. In HTML texts are escaped; ``tojson`` makes JSON that is safe inside ``<script>``.
 
     Raises:
         jinja2.UndefinedError: the template names a value that is not there.
@@ -34,7 +34,7 @@ def _environment() -> Environment:
 
     environment = Environment(
         loader=PackageLoader("skipstone", ""),
-        autoescape=True,
+        autoescape=lambda name: name is None or not name.endswith(".v.j2"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

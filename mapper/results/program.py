@@ -157,6 +157,8 @@ class ProgramDescription(Document):
         design: The design's parameters.
         host_select: The code of each memory at the host port.
         fields: The fields of the words of each memory.
+        weight_values: The weights that the codes 0, 1, ... of an entry's value stand for; None where the value is the weight, or
+            its place in the layer's codebook.
         input: Where the host writes the input.
         outputs: Where the host reads the outputs.
         activation_words: The highest word of activation memory that is used, plus one.
@@ -176,6 +178,7 @@ class ProgramDescription(Document):
     design: Mapping[str, Any]
     host_select: Mapping[str, int]
     fields: Mapping[str, tuple[FieldDescription, ...]]
+    weight_values: tuple[int, ...] | None
     input: TensorDescription
     outputs: tuple[TensorDescription, ...]
     activation_words: int

@@ -1,7 +1,8 @@
-"""Hands a design over: Verilog, memory images, the program as JSON, the quantized network as QDQ ONNX, and a testbench.
+"""Hands a design over: Verilog, memory images, the program as JSON, the quantized network as QDQ ONNX, a testbench, a runtime.
 
-The testbench needs nothing of Skipstone: it loads the images through the host port, runs one input, and compares every
-output and the number of cycles. It runs in any simulator, for example ``iverilog`` or ``verilator --binary``.
+Neither needs anything of Skipstone. The testbench loads the images through the host port, runs one input, and compares
+every output and the number of cycles, in any simulator, for example ``iverilog`` or ``verilator --binary``. The runtime
+(``skipstone.flow.runtime``, copied as it is) computes the outputs of new inputs from the same images.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from numpy.typing import NDArray
 
 from skipstone.errors import SkipstoneError
 from skipstone.files import json_text, write_files
+from skipstone.flow import runtime
 from skipstone.flow.prepare import CompressionOptions, PreparedNetwork, Progress, prepare_network, sample_inputs
 from skipstone.hw.array import host_port_bits, host_selects
 from skipstone.hw.design import Design
 from skipstone.hw.export import TOP
+from skipstone.hw.fields import width_of
 from skipstone.mapper.cost import NetworkCost, cost
 from skipstone.mapper.lowering.tensor_words import pack_words, write_words
 from skipstone.mapper.program import Placement
@@ -39,6 +42,7 @@ from skipstone.models.onnx_io.qdq_export import to_qdq
 from skipstone.models.quantization import reference
 from skipstone.models.quantization.network import HostLayer, QuantizedNetwork
 from skipstone.sim.build import cached_verilog
+from skipstone.templates import render
 
 MISSING = "quantized.onnx.missing.txt"
 """Says why there is no ``quantized.onnx``."""
@@ -150,25 +154,26 @@ def export_files(prepared: PreparedNetwork, cost: NetworkCost) -> dict[str, str 
     for index, writes in enumerate(starts):
         files[f"memories/host{index}.hex"] = _hex([word for _, word in writes])
         files[f"memories/host{index}_address.hex"] = _hex([address for address, _ in writes])
-    files["program.json"] = json_text(program_description(prepared, cost).to_dict())
+    files["program.json"] = json_text(program_description(prepared.compressed, cost).to_dict())
     counts = {name: len(words) for name, words in images.items()}
     runs = [len(writes) for writes in starts]
     files["testbench.v"] = testbench(design, counts, runs, len(expected), cost.cycles)
+    files["runtime.py"] = Path(runtime.__file__).read_text(encoding="utf-8")
     return files
 
 
-def program_description(prepared: PreparedNetwork, cost: NetworkCost) -> ProgramDescription:
+def program_description(network: QuantizedNetwork, cost: NetworkCost) -> ProgramDescription:
     """The program in words: parameters, memory fields, where tensors lie, and each layer's decoded descriptor.
 
     Args:
-        prepared: The network in its forms.
+        network: The quantized network.
         cost: The network mapped onto the design.
     """
     program, design = cost.program, cost.design
-    ends, results = prepared.compressed.ends, prepared.compressed.results or prepared.compressed.outputs
+    ends, results = network.ends, network.results or network.outputs
     return ProgramDescription(
         network=program.network,
-        calibration=prepared.compressed.calibration,
+        calibration=network.calibration,
         design=design.to_dict(),
         host_select=host_selects(design),
         fields={
@@ -180,8 +185,9 @@ def program_description(prepared: PreparedNetwork, cost: NetworkCost) -> Program
                 ("descriptors", design.descriptor),
             )
         },
-        input=_tensor(program.input, prepared),
-        outputs=tuple(_tensor(placed, prepared) for placed in program.outputs),
+        weight_values=design.products.values,
+        input=_tensor(program.input, network),
+        outputs=tuple(_tensor(placed, network) for placed in program.outputs),
         activation_words=program.activation_words,
         total_cycles=cost.cycles,
         layers=tuple(
@@ -193,9 +199,9 @@ def program_description(prepared: PreparedNetwork, cost: NetworkCost) -> Program
                 nnz=layer.nnz,
                 macs=layer.macs,
                 tile=layer.schedule.tile,
-                input=_tensor(layer.input, prepared),
-                other=_tensor(layer.other, prepared) if layer.other is not None else None,
-                outputs=tuple(_tensor(placed, prepared) for placed in layer.outputs),
+                input=_tensor(layer.input, network),
+                other=_tensor(layer.other, network) if layer.other is not None else None,
+                outputs=tuple(_tensor(placed, network) for placed in layer.outputs),
                 descriptor=design.descriptor.unpack(layer.descriptor),
             )
             for layer, cycles in zip(program.layers, cost.layers, strict=True)
@@ -204,13 +210,13 @@ def program_description(prepared: PreparedNetwork, cost: NetworkCost) -> Program
             HostStepDescription(
                 after_layers=step.after,
                 product=dataclasses.asdict(step.product),
-                inputs=tuple(_tensor(placed, prepared) for placed in step.inputs),
-                output=_tensor(step.output, prepared),
+                inputs=tuple(_tensor(placed, network) for placed in step.inputs),
+                output=_tensor(step.output, network),
             )
             for step in program.host_steps
         ),
-        host_layers=tuple(_host_layer(host, prepared.compressed) for host in prepared.compressed.host_layers),
-        file_input=_end(ends.input, prepared.compressed.input),
+        host_layers=tuple(_host_layer(host, network) for host in network.host_layers),
+        file_input=_end(ends.input, network.input),
         file_outputs=tuple(_end(end, tensor) for tensor, end in zip(results, ends.outputs, strict=True)),
     )
 
@@ -228,8 +234,8 @@ def _end(end: End, tensor: str) -> EndDescription:
     return EndDescription(end.name, tensor, ArrangementDescription(end.shape, axes, perm, places))
 
 
-def _tensor(placed: Placement, prepared: PreparedNetwork) -> TensorDescription:
-    tensor = prepared.compressed.tensors[placed.name]
+def _tensor(placed: Placement, network: QuantizedNetwork) -> TensorDescription:
+    tensor = network.tensors[placed.name]
     return TensorDescription(
         tensor=placed.name,
         shape=(placed.channels, placed.height, placed.width),
@@ -256,97 +262,26 @@ def testbench(design: Design, counts: dict[str, int], starts: list[int], outputs
         outputs: How many words of output are compared.
         cycles: The cycles that the model counts.
     """
-    data, address, select = host_port_bits(design)
+    data_bits, address_bits, select_bits = host_port_bits(design)
     selects = host_selects(design)
-    loads = "\n".join(
-        f'    load("memories/{name}.hex", {selects[name]}, 0, {count});' for name, count in counts.items()
+    starts_files = [f"host{index}{kind}" for index in range(len(starts)) for kind in ("", "_address")]
+    text = render(
+        "flow/templates/testbench.v.j2",
+        top=TOP,
+        data_bits=data_bits,
+        address_bits=address_bits,
+        select_bits=select_bits,
+        word_bits=design.activation_word_bits,
+        layer_bits=width_of(design.layers + 1),
+        images=[(name, selects[name], count) for name, count in counts.items()],
+        starts=starts,
+        files=[*counts, *starts_files, "expected", "expected_mask", "expected_address"],
+        longest=max([*counts.values(), *starts, 1]),
+        longest_start=max(*starts, 1),
+        outputs=outputs,
+        cycles=cycles,
     )
-    runs = "\n".join(
-        f'    run("memories/host{index}.hex", "memories/host{index}_address.hex", {count});'
-        for index, count in enumerate(starts)
-    )
-    return f"""// Runs one input of the exported network: loads every memory, starts, and compares outputs and cycles.
-`timescale 1ns/1ps
-module testbench;
-  reg clk = 0, rst = 1, start = 0, host_write = 0;
-  reg [{select - 1}:0] host_select = 0;
-  reg [{address - 1}:0] host_address = 0;
-  reg [{data - 1}:0] host_data = 0;
-  wire busy, done;
-  wire [{design.activation_word_bits - 1}:0] host_read;
-  {TOP} dut(.clk(clk), .rst(rst), .start(start), .busy(busy), .done(done), .layer(), .host_select(host_select),
-    .host_address(host_address), .host_data(host_data), .host_write(host_write), .host_read(host_read));
-  always #1 clk = ~clk;
-
-  reg [{data - 1}:0] image [0:{max([*counts.values(), *starts, 1]) - 1}];
-  reg [{design.activation_word_bits - 1}:0] expected [0:{outputs - 1}];
-  reg [{design.activation_word_bits - 1}:0] mask [0:{outputs - 1}];
-  reg [{address - 1}:0] where [0:{outputs - 1}];
-  reg [{address - 1}:0] places [0:{max(*starts, 1) - 1}];
-  integer i, cycles, wrong;
-
-  task load(input [8*64-1:0] file, input integer select, input integer base, input integer count);
-    begin
-      $readmemh(file, image, 0, count - 1);
-      host_select = select;
-      host_write = 1;
-      for (i = 0; i < count; i = i + 1) begin
-        host_address = base + i;
-        host_data = image[i];
-        @(negedge clk);
-      end
-      host_write = 0;
-    end
-  endtask
-
-  task run(input [8*64-1:0] file, input [8*64-1:0] address_file, input integer count);
-    begin
-      $readmemh(file, image, 0, count - 1);
-      $readmemh(address_file, places, 0, count - 1);
-      host_select = 0;
-      host_write = 1;
-      for (i = 0; i < count; i = i + 1) begin
-        host_address = places[i];
-        host_data = image[i];
-        @(negedge clk);
-      end
-      host_write = 0;
-      start = 1;
-      @(negedge clk);
-      start = 0;
-      while (!done && cycles < {10 * cycles + 10000}) begin
-        @(negedge clk);
-        cycles = cycles + 1;
-      end
-    end
-  endtask
-
-  initial begin
-    repeat (3) @(negedge clk);
-    rst = 0;
-{loads}
-    $readmemh("memories/expected.hex", expected);
-    $readmemh("memories/expected_mask.hex", mask);
-    $readmemh("memories/expected_address.hex", where);
-    cycles = 0;
-{runs}
-    wrong = 0;
-    for (i = 0; i < {outputs}; i = i + 1) begin
-      host_address = where[i];
-      @(negedge clk);
-      if ((host_read & mask[i]) !== (expected[i] & mask[i])) begin
-        wrong = wrong + 1;
-        $display("word %0d at address %0d: expected %h, got %h", i, where[i], expected[i] & mask[i], host_read & mask[i]);
-      end
-    end
-    if (done && cycles == {cycles} && wrong == 0)
-      $display("PASS: %0d cycles, %0d output words equal", cycles, {outputs});
-    else
-      $display("FAIL: done %b, %0d cycles (expected {cycles}), %0d words differ", done, cycles, wrong);
-    $finish;
-  end
-endmodule
-"""
+    return f"{text}\n"
 
 
 def write_export(files: dict[str, str | bytes], folder: Path) -> None:

@@ -13,8 +13,8 @@ from skipstone import templates
 from skipstone.templates import render
 
 ROOT = Path(templates.__file__).parent
-ROOMS = ("mapper", "reports")
-FILES = sorted(str(file.relative_to(ROOT)) for room in ROOMS for file in (ROOT / room).rglob("*.html.j2"))
+ROOMS = ("flow", "mapper", "reports")
+FILES = sorted(str(file.relative_to(ROOT)) for room in ROOMS for file in (ROOT / room).rglob("*.j2"))
 EMBEDDED = sorted(str(f.relative_to(ROOT)) for f in (ROOT / "reports").rglob("*") if f.suffix in (".css", ".js"))
 
 

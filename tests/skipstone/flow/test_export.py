@@ -12,6 +12,7 @@ from skipstone import CompressionOptions, SkipstoneError, export_network, load_d
 from skipstone.flow.evaluate import evaluate
 from skipstone.flow.prepare import prepare_network, sample_inputs
 from skipstone.flow.report import write_network_report
+from skipstone.flow.runtime import Network
 from skipstone.mapper.results.program import EndDescription, ProgramDescription
 from skipstone.models.quantization import reference
 from tests.models.builders import Array, floats, node, onnx_model, save
@@ -68,6 +69,9 @@ def test_the_description_says_how_the_file_has_inputs_and_outputs(tmp_path: Path
             assert host.operator == "ArgMax"
             tensors[host.name] = inputs[0].argmax(attributes["axis"])
     assert [end.name for end in description.file_outputs] == ["d", "g", "a", "j", "x_again"]
+    outputs = Network.load(export.folder)(arranged(description.file_input)[0])
+    for end, values in zip(description.file_outputs, outputs, strict=True):
+        np.testing.assert_allclose(values, arranged(end)[0], rtol=1e-6, err_msg=end.name)
     # The file's own input is NHWC; the description says where its elements lie in the array's.
     for level, theirs in run_at_all_levels(export.folder / "quantized.onnx", arranged(description.file_input)).items():
         for end, wanted in zip(description.file_outputs, theirs, strict=True):
