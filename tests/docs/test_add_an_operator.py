@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from skipstone.models.onnx_io.registry import GUIDE as NAMED_IN_MESSAGES
-from tests.docs.blocks import ROOT, blocks
+from tests.docs.blocks import DOCS, ROOT, blocks
 
-GUIDE = blocks(ROOT / NAMED_IN_MESSAGES)
+GUIDE = blocks(DOCS / "tutorials" / "add-an-operator.md")
 FILES = {block.title: block.text for block in GUIDE if block.title}
 PRINTED = [block.text for block in GUIDE if block.language == "text"]
 
@@ -53,7 +53,9 @@ def test_an_installed_package(folder: Path) -> None:
     refusal = run(folder, *command)
     assert refusal.returncode == 2
     assert "MyDomain.ScaledRelu (node 'act'), MyDomain.Gate (node 'gate')" in " ".join(refusal.stderr.split())
-    assert NAMED_IN_MESSAGES in "".join(refusal.stderr.split())
+    assert NAMED_IN_MESSAGES in " ".join(refusal.stderr.split())
+    (heading,) = [line for line in (ROOT / "mkdocs.yml").read_text().splitlines() if "add-an-operator.md" in line]
+    assert heading.strip(" -").split(":")[0] in NAMED_IN_MESSAGES
 
     (text,) = [block.text for block in GUIDE if block.language == "toml"]
     points = tomllib.loads(text)["project"]["entry-points"]["skipstone.operators"]
