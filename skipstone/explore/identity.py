@@ -14,9 +14,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-SOURCES = ("hw", "mapper", "models", "flow", "compress", "explore", "errors.py", "toml_files.py")
-"""Packages and modules of ours, code and data, that costs come from. ``toml_files.py`` reads designs, technologies, recipes
-and spaces; the classes of ``errors.py`` decide which points are infeasible."""
+SOURCES = ("hw", "mapper", "models", "flow", "compress", "explore", "errors.py", "toml_files.py", "input_files.py")
+"""Packages and modules of ours, code and data, that costs come from. ``toml_files.py`` and ``input_files.py`` read designs,
+technologies, recipes and spaces; the classes of ``errors.py`` decide which points are infeasible."""
 LIBRARIES = ("numpy", "scipy", "onnx", "onnxruntime", "onnxslim", "networkx")
 """Libraries that quantization, mapping and accuracy are computed with."""
 LENGTH = 20

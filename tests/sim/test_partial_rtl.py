@@ -55,4 +55,4 @@ def test_parts_of_tensors_are_exact(name: str, tmp_path_factory: pytest.TempPath
 
         exact()
     assert seen["all"] >= 18
-    assert min(seen["copied"], seen["read"]) >= 3, seen
+    assert min(seen["copied"], seen["read"]) >= 1, seen

@@ -39,6 +39,7 @@ from skipstone.models.graph.layers import (
     MaxPool,
     Pointwise,
     Product,
+    Select,
     Softmax,
     Upsample,
 )
@@ -47,7 +48,7 @@ from tests.models.builders import conv_layer, graph_of
 
 KINDS = (
     "conv", "quantized", "transposed", "average", "max", "add", "product", "concat", "upsample", "table", "copy", "affine",
-    "quantized affine", "clamp", "softmax", "arg_max", "join",
+    "quantized affine", "clamp", "softmax", "arg_max", "join", "select",
 )  # fmt: skip
 ODD_FLOATS = st.floats(width=32) | st.sampled_from([0.0, -0.0, math.inf, -math.inf, math.nan, 1e-45])
 
@@ -136,6 +137,9 @@ def layers(draw: st.DrawFn, name: str, tensors: dict[str, layers_module.Shape]) 
         if kind == "arg_max":
             return ArgMax(**shared, views=(view,), axis=2, keep=draw(st.booleans()), last=draw(st.booleans()))
         return Join(**{**shared, "inputs": (source, source)}, views=(view, view), axis=1)
+    if kind == "select":
+        picked = draw(st.permutations(range(channels)).map(lambda order: np.array(order, np.int64)))
+        return Select(**shared, channels=picked, offset=(height - 1, 0), stride=(1, 2), size=(1, 1))
     return {"copy": Copy, "clamp": ClampLayer, "softmax": Softmax}[kind](**shared)
 
 
@@ -177,6 +181,7 @@ def test_every_kind_of_layer_is_tried() -> None:
     assert kinds == {
         "Layer", "_Pool", "Conv", "ConvTranspose", "AveragePool", "MaxPool", "Add", "Product", "Concat", "Upsample",
         "Pointwise", "Copy", "Affine", "ClampLayer", "OnHost", "Softmax", "ArgMax", "Join",
+        "Select",
     }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from skipstone.explore.identity import SOURCES
 ROOT = Path(identity.__file__).parents[1]
 WITHOUT_INFLUENCE = {
     "files.py": "writes bytes as they are",
+    "interruptions.py": "puts signals off",
     "templates.py": "renders notebooks and pages",
     "sim": "verifies, and exports; explorations run no RTL",
     "reports": "shows results and picks points of them, when all are there",
