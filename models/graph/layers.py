@@ -347,9 +347,9 @@ class OnHost(Layer):
             raise SkipstoneError(f"layer '{self.name}': {len(self.views)} views of {len(self.inputs)} inputs")
 
     @property
+    @abstractmethod
     def operator(self) -> str:
         """ONNX's name of what it computes."""
-        raise NotImplementedError
 
     @property
     def attributes(self) -> dict[str, int]:

@@ -143,6 +143,7 @@ def read_network(path_or_name: str | Path, input_shape: tuple[int, ...] | None =
 
 
 def _source(original: onnx.ModelProto, path: Path, operators: Mapping[OperatorKey, Operator], entry: Entry) -> Source:
+    """The file for ONNX Runtime; ``original`` becomes its own, and loses the names of its nodes."""
     foreign = sorted({operator_name(*key) for key in map(operator_key, original.graph.node) if key[0]})
     if foreign:
         _log.warning("%s: ONNX Runtime does not know %s, so the import is not proven", path.name, ", ".join(foreign))
@@ -160,6 +161,8 @@ def _source(original: onnx.ModelProto, path: Path, operators: Mapping[OperatorKe
         for attribute in node.attribute
     )
     tolerance = HALF_TOLERANCE if halves else FLOAT_TOLERANCE
+    for node in original.graph.node:
+        node.ClearField("name")
     return Source(
         path.name, original, entry.name, file_view(entry.name, entry.sizes), entry.batch, tolerance, not foreign, hint
     )

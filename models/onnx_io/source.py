@@ -38,7 +38,8 @@ class Source:
 
     Attributes:
         file: The file's name, for messages.
-        model: The file, its sizes as it gives them.
+        model: The file, its sizes as it gives them, its nodes without names: ONNX Runtime refuses names that two nodes have,
+            though nothing goes by them.
         input_name: Of its only input.
         input_view: How ONNX sees our input tensor, with a batch of one.
         batch: What the file fixes its leading axis to; 0 where it is free, 1 where there is no batch.
@@ -70,11 +71,9 @@ class Source:
         Raises:
             SkipstoneError: ONNX Runtime can't run the network.
         """
-        model = onnx.ModelProto.FromString(self.model.SerializeToString())
-        for node in model.graph.node:
-            # ONNX Runtime refuses names that two nodes have, though nothing goes by them.
-            node.ClearField("name")
+        model = self.model
         if outputs:
+            model = onnx.ModelProto.FromString(model.SerializeToString())
             del model.graph.output[:]
             model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
         kinds = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}

@@ -43,8 +43,8 @@ LANES = 32
 """Most lanes of rows."""
 LANE_HEIGHT, MARGINS = 20, 84
 LAYER_LANES = 2
-GREY = COLOURS - 1
-"""The last colour is for what is not recorded; layers have the others."""
+LAYER_COLOURS = COLOURS - 1
+"""So many layers have colours of their own; those of the next repeat them."""
 
 COLOUR_OF = {
     ISSUE: CAUSES.index("compute"),
@@ -58,7 +58,6 @@ COLOUR_OF = {
     SETUP: 7,
     HELD: 8,
     DRAINS: 10,
-    LEFT_OUT: GREY,
 }
 """Waits have the colours of the causes that they count for in the plot of cycles."""
 
@@ -89,7 +88,7 @@ def schedule_figure(timeline: Timeline, result: NetworkResult) -> Figure:
     """Layers, loader, rows and drain over the cycles of the network, coloured by layer."""
     lanes = _Lanes(timeline.design.rows)
     spans = [
-        Bar(index % LAYER_LANES, index % GREY, span.load_begin, span.written + 1, 0, span.name)
+        Bar(index % LAYER_LANES, index % LAYER_COLOURS, span.load_begin, span.written + 1, 0, span.name)
         for index, span in enumerate(timeline.layers)
     ]
     groups: dict[tuple[int, int], list[tuple[int, int]]] = {}
@@ -98,7 +97,7 @@ def schedule_figure(timeline: Timeline, result: NetworkResult) -> Figure:
             groups.setdefault((lanes.of(event.unit), event.layer), []).append((event.begin, event.end))
     gap, merged = merge_intervals(groups, BARS)
     bars = [
-        Bar(lane, layer % GREY, begin, end, cycles / lanes.units(lane), timeline.layers[layer].name)
+        Bar(lane, layer % LAYER_COLOURS, begin, end, cycles / lanes.units(lane), timeline.layers[layer].name)
         for (lane, layer), intervals in merged.items()
         for begin, end, cycles in intervals
     ]
@@ -110,7 +109,7 @@ def schedule_figure(timeline: Timeline, result: NetworkResult) -> Figure:
     repeated = [
         Bar(
             lane,
-            layer % GREY,
+            layer % LAYER_COLOURS,
             min(event.begin for event in events),
             max(event.end for event in events),
             sum(timeline.layers[layer].unrecorded_work[event.unit] for event in events) / lanes.units(lane),
@@ -120,7 +119,7 @@ def schedule_figure(timeline: Timeline, result: NetworkResult) -> Figure:
     ]
     series = sorted({bar.series for bar in spans})
     traces = [_trace([bar for bar in (*spans, *bars) if bar.series == colour], colour, named=True) for colour in series]
-    repeats = len(timeline.layers) > GREY
+    repeats = len(timeline.layers) > LAYER_COLOURS
     keys = [] if repeats else [Key(shortened(bar.text), bar.series, (series.index(bar.series),)) for bar in spans]
     for colour in sorted({bar.series for bar in repeated}):
         trace = _trace([bar for bar in repeated if bar.series == colour], colour)
@@ -130,7 +129,7 @@ def schedule_figure(timeline: Timeline, result: NetworkResult) -> Figure:
         "When each layer is loaded, computed and written. Where its input allows, a layer begins before the one ahead has ended. "
         + (f"A lane of rows stands for {lanes.together} rows. " if lanes.together > 1 else "")
         + (f"Pauses shorter than {gap:,} cycles are drawn as work; hover shows how many cycles work. " if gap else "")
-        + (f"Colours repeat after {GREY} layers; hover names the layer. " if repeats else "")
+        + (f"Colours repeat after {LAYER_COLOURS} layers; hover names the layer. " if repeats else "")
         + _cut_text(timeline.cut)
         + _time_text(result)
     )

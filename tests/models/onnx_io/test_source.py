@@ -83,3 +83,8 @@ def test_batches_of_a_fixed_size_are_filled(tmp_path: Path) -> None:
     (result,) = source.run(images).values()
     assert result.shape == (4, 2, 9, 8)
     np.testing.assert_allclose(result, np.einsum("nchw,kc->nkhw", images, floats(2, 4)), atol=1e-5)
+
+
+def test_two_nodes_of_one_name_are_no_hindrance(tmp_path: Path) -> None:
+    nodes = [node("Conv", ["x", "w"], "c", name="same"), node("Relu", ["c"], name="same")]
+    assert len(load(save(onnx_model(nodes, IMAGE, {"w": floats(4, 4, 1, 1)}), tmp_path)).layers) == 1
